@@ -1,0 +1,1 @@
+"""Links, routes and the nftables table of one host: observe, render, plan, apply."""

@@ -1,0 +1,46 @@
+"""The seam to the kernel of one host."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from netaddr import IPAddress
+
+from calico.dataplane.changes import Change, NamespaceRef, Plan
+from calico.dataplane.state import HostState
+from calico.model import TaskId
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What became of a plan: the changes that failed, each with its reason."""
+
+    failures: Mapping[Change, str]
+
+
+class Dataplane(Protocol):
+    """Reads and writes the owned objects of one host; used by one thread."""
+
+    def observe(self) -> HostState:
+        """What the kernel holds of ours, complete; raises DataplaneError."""
+        ...
+
+    def apply(self, plan: Plan) -> Applied:
+        """Carry a plan out, in its order; applying it twice is applying it once.
+
+        A change to one task's link or routes that fails is told and does not
+        stop the others. A refused nftables transaction, a policy that could
+        not be brought in, raises DataplaneError before anything after it ran.
+        """
+        ...
+
+    def flush_connections(self, addresses: Iterable[IPAddress]) -> None:
+        """Forget tracked connections from or to these addresses."""
+        ...
+
+    def counters(self, interfaces: Iterable[str]) -> Mapping[str, tuple[int, int]]:
+        """Packets dropped on the way in and out, by interface, for people."""
+        ...
+
+
+NamespaceByTask = Mapping[TaskId, NamespaceRef]

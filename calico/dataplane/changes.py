@@ -1,0 +1,119 @@
+"""Changes of one host's kernel as values, and the order they are carried out in."""
+
+import enum
+from dataclasses import dataclass, field
+
+from calico.dataplane.state import Chain, Link, MarkRule, NftSet, Route
+from calico.model import InterfaceName
+
+
+@dataclass(frozen=True, slots=True)
+class NamespaceRef:
+    """A task's network namespace, named so that reuse of a pid is noticed.
+
+    `start_time` is field 22 of /proc/PID/stat in clock ticks; `inode` is that
+    of /proc/PID/ns/net.
+    """
+
+    pid: int
+    start_time: int
+    inode: int
+
+
+@dataclass(frozen=True, slots=True)
+class CommitTable:
+    """Everything about our nftables table that changes, as one transaction.
+
+    `chains` are created or get exactly these rules, `sets` exactly these
+    elements; `previous_sets` tell what the kernel holds of them, so that only
+    the difference is sent. `removed_*` are names that nothing refers to any more.
+    """
+
+    chains: tuple[Chain, ...] = ()
+    sets: tuple[NftSet, ...] = ()
+    previous_sets: tuple[NftSet, ...] = ()
+    removed_chains: tuple[str, ...] = ()
+    removed_sets: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SetSysctl:
+    """Write one kernel setting; `path` is below /proc/sys."""
+
+    path: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class AddMarkRule:
+    """Let marked packets look into our routing table."""
+
+    rule: MarkRule
+
+
+@dataclass(frozen=True, slots=True)
+class AttachTask:
+    """Put a veth into a task's namespace, configure it, then bring it up."""
+
+    link: Link
+    namespace: NamespaceRef = field(compare=True)
+
+
+@dataclass(frozen=True, slots=True)
+class AddRoute:
+    """Add or replace one route."""
+
+    route: Route
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveRoute:
+    """Remove one route."""
+
+    route: Route
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveLink:
+    """Remove the veth of a task, both ends."""
+
+    name: InterfaceName
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveMarkRule:
+    """Remove an `ip rule` of ours that is not wanted."""
+
+    rule: MarkRule
+
+
+Change = (
+    CommitTable
+    | SetSysctl
+    | AddMarkRule
+    | AttachTask
+    | AddRoute
+    | RemoveRoute
+    | RemoveLink
+    | RemoveMarkRule
+)
+
+
+class Stage(enum.IntEnum):
+    """The rank of a change: policy stands before any link or route opens.
+
+    The one transaction also takes away: what it takes away is closed at once,
+    before its route and link go.
+    """
+
+    TABLE = 10
+    SYSCTLS = 20
+    REMOVE_ROUTES = 30
+    REMOVE_LINKS = 40
+    MARK_RULES = 50
+    CLOSING_ROUTES = 60
+    ADD_LINKS = 70
+    ADD_ROUTES = 80
+
+
+Plan = tuple[Change, ...]

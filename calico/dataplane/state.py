@@ -1,0 +1,154 @@
+"""What a host's kernel holds, or should hold, for us: owned objects only.
+
+A HostState is the currency of `render` (what should be), `observe` (what is)
+and `plan` (the difference). Equal values mean equal behaviour.
+"""
+
+import enum
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from netaddr import EUI, IPAddress, IPNetwork
+
+from calico.model import InterfaceName, TaskId
+
+TABLE = "marathon-calico"
+ROUTE_PROTOCOL = 80
+ROUTE_TABLE = 80
+RULE_PREFERENCES = (100, 101)
+DEVICE_GROUP = 80
+MAIN_TABLE = 254
+GATEWAY4 = IPAddress("169.254.1.1")
+GATEWAY6 = IPAddress("fe80::1")
+#: The host side of every veth has this address, so that a task's permanent
+#: neighbour entry for its gateway never has to change.
+HOST_MAC = EUI("ee:ee:ee:ee:ee:ee")
+
+
+@dataclass(frozen=True, slots=True)
+class Wiring:
+    """How a task's side of its veth is set up; `mtu` is in bytes."""
+
+    task: TaskId
+    mac: EUI
+    addresses: tuple[IPAddress, ...]
+    mtu: int
+
+    @property
+    def alias(self) -> str:
+        """What the finished link carries in the kernel: task id and a digest.
+
+        At most 255 bytes fit (IFALIASZ), hence a digest of the rest.
+        """
+        parts = (str(self.mac), *map(str, self.addresses), str(self.mtu))
+        digest = hashlib.sha256(" ".join(parts).encode()).hexdigest()[:12]
+        return f"{self.task} {digest}"
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """The host side of one task's veth.
+
+    The alias is set last, when the task's side is configured: a link whose
+    alias differs from its wiring's is half built, or another task's, and is
+    replaced. `wiring` is known of desired links only.
+    """
+
+    name: InterfaceName
+    alias: str
+    up: bool = True
+    wiring: Wiring | None = field(default=None, compare=False)
+
+
+class RouteKind(enum.Enum):
+    """How a packet to the destination leaves."""
+
+    TASK = "task"
+    HOST = "host"
+    BLACKHOLE = "blackhole"
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One route that we own.
+
+    TASK leaves by `interface` with `source` as the host's own source address,
+    HOST goes via `gateway`, BLACKHOLE drops.
+    """
+
+    destination: IPNetwork
+    kind: RouteKind
+    table: int = ROUTE_TABLE
+    interface: InterfaceName | None = None
+    gateway: IPAddress | None = None
+    source: IPAddress | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MarkRule:
+    """`ip rule`: packets that our prerouting chain marked look into our table."""
+
+    version: int
+    preference: int
+    mark: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class NftSet:
+    """One set or map of our table.
+
+    `kind` is nftables' own text for the type, as in "ipv4_addr . inet_service".
+    `elements` are nftables JSON values frozen to tuples; a map has pairs of
+    element and verdict.
+    """
+
+    name: str
+    kind: tuple[str, ...]
+    elements: frozenset[object]
+    interval: bool = False
+    verdicts: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class NftRule:
+    """One rule: its expression as libnftables JSON text, and its name.
+
+    `digest` is a hash of the expression. It is kept in the kernel as the
+    rule's comment and is what comparison looks at, since the kernel gives
+    expressions back in another form than it took them.
+    """
+
+    digest: str
+    expression: str = field(compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class BaseHook:
+    """Where a base chain sits."""
+
+    kind: str
+    hook: str
+    priority: int
+    policy: str
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """One chain of our table; base chains have a hook and are never deleted."""
+
+    name: str
+    rules: tuple[NftRule, ...]
+    base: BaseHook | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HostState:
+    """Everything that we own in one host's kernel."""
+
+    links: Mapping[InterfaceName, Link] = field(default_factory=dict)
+    routes: frozenset[Route] = frozenset()
+    mark_rules: frozenset[MarkRule] = frozenset()
+    chains: Mapping[str, Chain] = field(default_factory=dict)
+    sets: Mapping[str, NftSet] = field(default_factory=dict)
+    sysctls: Mapping[str, str] = field(default_factory=dict)

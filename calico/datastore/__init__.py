@@ -1,0 +1,1 @@
+"""Where specs, profiles and blocks are kept: etcd's v2 API, and a memory twin."""

@@ -1,0 +1,253 @@
+"""The values of Calico's data model, as this project uses them.
+
+Field names follow Calico's etcd v1 JSON where one exists; `codec` is the only
+module that knows the JSON. All values are frozen, all addresses are netaddr.
+"""
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NewType
+
+from netaddr import EUI, IPAddress, IPNetwork
+
+HostName = NewType("HostName", str)
+TaskId = NewType("TaskId", str)
+ProfileId = NewType("ProfileId", str)
+Tag = NewType("Tag", str)
+InterfaceName = NewType("InterfaceName", str)
+HandleId = NewType("HandleId", str)
+BootId = NewType("BootId", str)
+
+ORCHESTRATOR = "mesos"
+INTERFACE_PREFIX = "cali"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class EndpointId:
+    """Where an endpoint lives in the key tree.
+
+    `workload` is the task id for our own endpoints and a container id for those
+    that calico-mesos wrote; `endpoint` is 32 hex digits for both.
+    """
+
+    host: HostName
+    orchestrator: str
+    workload: str
+    endpoint: str
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointSpec:
+    """The network that one task should have."""
+
+    id: EndpointId
+    interface: InterfaceName
+    mac: EUI | None
+    addresses: tuple[IPAddress, ...]
+    profiles: tuple[ProfileId, ...] = ()
+    labels: tuple[tuple[str, str], ...] = ()
+    active: bool = True
+
+
+class EndpointState(enum.Enum):
+    """What an agent reports; the words are Felix's."""
+
+    UP = "up"
+    DOWN = "down"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointStatus:
+    """What an agent reached for one endpoint.
+
+    `revision` is that of the spec it acted on; `reason` is empty when up.
+    """
+
+    state: EndpointState
+    revision: int
+    addresses: tuple[IPAddress, ...] = ()
+    reason: str = ""
+
+
+class Action(enum.Enum):
+    """What a rule does with a packet that it matches."""
+
+    ALLOW = "allow"
+    DENY = "deny"
+    LOG = "log"
+    NEXT_TIER = "next-tier"
+
+
+@dataclass(frozen=True, slots=True)
+class PortRange:
+    """First and last port, both included."""
+
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """Conditions of a rule, all of which must hold; None asks for nothing.
+
+    The same shape serves the plain and the negated (`!`) fields. `protocol` is
+    a number. Selectors are kept as text: they are recognised, not enforced.
+    """
+
+    protocol: int | None = None
+    src_tag: Tag | None = None
+    dst_tag: Tag | None = None
+    src_net: IPNetwork | None = None
+    dst_net: IPNetwork | None = None
+    src_ports: tuple[PortRange, ...] = ()
+    dst_ports: tuple[PortRange, ...] = ()
+    icmp_type: int | None = None
+    icmp_code: int | None = None
+    src_selector: str | None = None
+    dst_selector: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One rule of a profile; `ip_version` None means both families."""
+
+    action: Action
+    match: Match = Match()
+    unless: Match = Match()
+    ip_version: int | None = None
+    log_prefix: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """A named rule set that endpoints subscribe to.
+
+    `problem` says why the rules in the datastore cannot be enforced; such a
+    profile closes what names it.
+    """
+
+    id: ProfileId
+    tags: tuple[Tag, ...] = ()
+    inbound: tuple[Rule, ...] = ()
+    outbound: tuple[Rule, ...] = ()
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """A range that task addresses come from."""
+
+    cidr: IPNetwork
+    masquerade: bool = False
+    disabled: bool = False
+    ipam: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class HostRecord:
+    """What an agent registers of its host, under `/marathon-calico/v1/host`."""
+
+    name: HostName
+    address: IPAddress
+    boot_id: BootId
+    machine_id: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class AppliedRecord:
+    """How far an agent has come, under `/marathon-calico/v1/applied`.
+
+    `revision` is the newest datastore revision that the kernel reflects.
+    `gone` are tasks whose namespace is proven gone; `problems` are sentences
+    about the host as a whole, such as a pool that overlaps its network.
+    """
+
+    host: HostName
+    boot_id: BootId
+    revision: int
+    gone: tuple[TaskId, ...] = ()
+    problems: tuple[str, ...] = ()
+
+
+class TaskVerdict(enum.Enum):
+    """The controller's word on one task, before any agent acted."""
+
+    ACCEPTED = "accepted"
+    PENDING = "pending"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class PortOpening:
+    """One discovery port: a number from 1 to 65535 and "tcp" or "udp"."""
+
+    protocol: str
+    number: int
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRecord:
+    """What the controller knows of a task, under `/marathon-calico/v1/task`.
+
+    It marks the endpoint as ours. `groups` and `ports` are those of the task's
+    own app version. `reason` is empty when accepted without remark; `since` is
+    RFC 3339 and is for people only.
+    """
+
+    task: TaskId
+    app: str
+    app_version: str
+    host: HostName
+    groups: tuple[str, ...] = ()
+    ports: tuple[PortOpening, ...] = ()
+    ports_declared: bool = True
+    verdict: TaskVerdict = TaskVerdict.ACCEPTED
+    reason: str = ""
+    since: str = ""
+
+
+BLOCK_SIZE = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Allocation:
+    """Who holds one address of a block; `secondary` maps str to str."""
+
+    handle: HandleId | None
+    secondary: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """64 addresses: a /26 or a /122.
+
+    `allocations` has one entry per ordinal. `unallocated` lists exactly the
+    free ordinals, longest free first, so that an address rests before reuse.
+    """
+
+    cidr: IPNetwork
+    affinity: HostName | None
+    allocations: tuple[Allocation | None, ...]
+    unallocated: tuple[int, ...]
+    strict: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """All of the datastore that one agent needs, at one revision.
+
+    `spec_revisions` has the revision of each spec, to be reported back.
+    `block_hosts` is the affinity of each block; `None` marks none.
+    """
+
+    revision: int = 0
+    specs: Mapping[EndpointId, EndpointSpec] = field(default_factory=dict)
+    spec_revisions: Mapping[EndpointId, int] = field(default_factory=dict)
+    profiles: Mapping[ProfileId, Profile] = field(default_factory=dict)
+    pools: tuple[Pool, ...] = ()
+    block_hosts: Mapping[IPNetwork, HostName | None] = field(default_factory=dict)
+    hosts: Mapping[HostName, HostRecord] = field(default_factory=dict)

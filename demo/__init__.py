@@ -1,0 +1,1 @@
+"""The embedded cluster: hosts, etcd, Marathon's stand-in and the story told on them."""

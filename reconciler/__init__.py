@@ -1,0 +1,1 @@
+"""The two control loops and the command line."""

@@ -1,0 +1,1 @@
+"""Datastore to kernel; one per host."""

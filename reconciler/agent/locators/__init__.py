@@ -1,0 +1,1 @@
+"""How a task's network namespace is found on its host."""

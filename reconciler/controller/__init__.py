@@ -1,0 +1,1 @@
+"""Marathon to datastore; one active per cluster."""

@@ -1,0 +1,1 @@
+"""Pure decisions: desired state, differences, plans and verdicts."""

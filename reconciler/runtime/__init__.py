@@ -1,0 +1,1 @@
+"""What both loops run on: clock, queue, loop and lease."""
