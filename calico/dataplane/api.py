@@ -7,7 +7,7 @@ from typing import Protocol
 from netaddr import IPAddress
 
 from calico.dataplane.changes import Change, NamespaceRef, Plan
-from calico.dataplane.state import HostState
+from calico.dataplane.state import HostFacts, HostState
 from calico.model import TaskId
 
 
@@ -20,6 +20,10 @@ class Applied:
 
 class Dataplane(Protocol):
     """Reads and writes the owned objects of one host; used by one thread."""
+
+    def facts(self, address: IPAddress | None) -> HostFacts:
+        """What the host has of its own; `address` picks the underlay's interface."""
+        ...
 
     def observe(self) -> HostState:
         """What the kernel holds of ours, complete; raises DataplaneError."""

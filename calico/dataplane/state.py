@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from netaddr import EUI, IPAddress, IPNetwork
 
-from calico.model import InterfaceName, TaskId
+from calico.model import HostName, InterfaceName, PortRange, TaskId
 
 TABLE = "marathon-calico"
 ROUTE_PROTOCOL = 80
@@ -152,3 +152,41 @@ class HostState:
     chains: Mapping[str, Chain] = field(default_factory=dict)
     sets: Mapping[str, NftSet] = field(default_factory=dict)
     sysctls: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class HostFacts:
+    """What the host has of its own, against which pools and flags are judged.
+
+    `networks` are its addresses with their prefixes and every foreign route
+    except the default. `interface`, `address` and `mtu` are those of the
+    default route, or of the address that was asked for.
+    """
+
+    interface: str
+    address: IPAddress
+    mtu: int
+    networks: tuple[IPNetwork, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Protected:
+    """An address range that tasks never reach; `port` None closes it whole."""
+
+    network: IPNetwork
+    port: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HostConfig:
+    """What an agent was told by its flags and found out about its host."""
+
+    host: HostName
+    address: IPAddress
+    mtu: int
+    underlay: str
+    mark: int = 0x10000
+    host_ports: tuple[PortRange, ...] = ()
+    protected: tuple[Protected, ...] = ()
+    route_to_hosts: bool = True
+    networks: tuple[IPNetwork, ...] = ()
