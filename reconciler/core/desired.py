@@ -1,0 +1,395 @@
+"""From an app and its tasks to the networks that the tasks should have.
+
+The only module that knows both vocabularies, Marathon's and Calico's.
+"""
+
+import hashlib
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+
+from netaddr import INET_PTON, AddrFormatError, IPAddress, IPNetwork
+
+from calico.codec import encode_rules
+from calico.errors import InvalidName
+from calico.keys import check_group, check_host, check_task_id
+from calico.model import (
+    Action,
+    HostName,
+    HostRecord,
+    Match,
+    PortOpening,
+    PortRange,
+    Profile,
+    ProfileId,
+    Rule,
+    Tag,
+    TaskId,
+    TaskRecord,
+    TaskVerdict,
+)
+from marathon_client.models import App, AppNetwork, NetworkForm, NetworkMode, Task, TaskState
+
+PUBLIC = "public"
+PORTS_LABEL = "MARATHON_CALICO_PORTS"
+MOST_GROUPS = 16
+MOST_PORTS = 64
+MOST_FIXED_ADDRESSES = 8
+ICMP, TCP, ICMPV6, UDP = 1, 6, 58, 17
+PROTOCOLS = {"tcp": TCP, "udp": UDP}
+
+#: States in which a task keeps the network that it has, but is given none.
+KEPT_STATES = frozenset(
+    {
+        TaskState.STAGING,
+        TaskState.STARTING,
+        TaskState.KILLING,
+        TaskState.LOST,
+        TaskState.UNREACHABLE,
+        TaskState.UNKNOWN,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkPolicy:
+    """What the controller's flags say about every task's network.
+
+    `networks` are the container networks that are ours; `allow_from` may reach
+    every task's openings, which is how Marathon runs health checks.
+    """
+
+    networks: frozenset[str] = frozenset({"calico"})
+    ports_declared: bool = True
+    allow_from: tuple[IPNetwork, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AnyAddress:
+    """An address from the pools, of each family that has one."""
+
+
+@dataclass(frozen=True, slots=True)
+class FixedAddresses:
+    """Exactly these addresses, as the app's label asks."""
+
+    addresses: tuple[IPAddress, ...]
+
+
+AddressWish = AnyAddress | FixedAddresses
+
+
+@dataclass(frozen=True, slots=True)
+class DesiredTask:
+    """What one task should have; without a wish it has no endpoint.
+
+    `profiles` are in the order in which they are evaluated.
+    """
+
+    record: TaskRecord
+    wish: AddressWish | None = None
+    profiles: tuple[Profile, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TaskNetwork:
+    """What a task's own app version says, or why that cannot be honoured.
+
+    `refusal` means no network at all, `remark` is about a part that is left out.
+    """
+
+    groups: tuple[str, ...] = ()
+    ports: tuple[PortOpening, ...] = ()
+    ports_declared: bool = False
+    wish: AddressWish | None = None
+    remark: str = ""
+    refusal: str = ""
+    waiting: str = ""
+
+
+def versions_needed(app: App, records: Mapping[TaskId, TaskRecord]) -> frozenset[str]:
+    """Versions of the app that must be read before its tasks can be judged."""
+    return frozenset(
+        task.version
+        for task in app.tasks
+        if task.version is not None
+        and task.state is TaskState.RUNNING
+        and not _accepted(records.get(TaskId(task.id)))
+        and not _runs_current_config(app, task)
+    )
+
+
+def desired_tasks(
+    app: App,
+    versions: Mapping[str, App | None],
+    records: Mapping[TaskId, TaskRecord],
+    hosts: Mapping[HostName, HostRecord],
+    policy: NetworkPolicy,
+) -> tuple[DesiredTask, ...]:
+    """What each task of an app should have; tasks that are not ours are left out.
+
+    `versions` holds what `versions_needed` asked for, None for one that Marathon
+    no longer knows. `records` are the stored ones of this app: a task that was
+    accepted stays under what was accepted, to its end.
+    """
+    desired = []
+    for task in app.tasks:
+        record = records.get(TaskId(task.id))
+        if task.state.is_terminal or (task.state in KEPT_STATES and record is None):
+            continue
+        definition = app if _runs_current_config(app, task) else versions.get(task.version or "")
+        found = _desired_task(task, definition, record, hosts, policy)
+        if found is not None:
+            desired.append(found)
+    return tuple(desired)
+
+
+def profiles_of(record: TaskRecord, host: HostRecord, policy: NetworkPolicy) -> tuple[Profile, ...]:
+    """The profiles of one task in order: its host's, its groups', its app's."""
+    return (
+        host_profile(host),
+        *(group_profile(group) for group in record.groups),
+        app_profile(record, policy),
+    )
+
+
+def host_profile(host: HostRecord) -> Profile:
+    """The host and its tasks reach each other."""
+    net = IPNetwork(host.address)
+    name = f"default_{host.name}"
+    return Profile(
+        ProfileId(name),
+        tags=(Tag(name),),
+        inbound=(Rule(Action.ALLOW, Match(src_net=net)),),
+        outbound=(Rule(Action.ALLOW, Match(dst_net=net)),),
+    )
+
+
+def group_profile(group: str) -> Profile:
+    """Membership in a group, which opens nothing by itself.
+
+    It has no inbound rule, so that the openings stand in the app's profile
+    alone and an operator may add rules here that stay.
+    """
+    return Profile(ProfileId(group), tags=(Tag(group),), outbound=(Rule(Action.ALLOW),))
+
+
+def app_profile(record: TaskRecord, policy: NetworkPolicy) -> Profile:
+    """The openings of a task; its id tells its content, so it never changes."""
+    rules = tuple(
+        rule
+        for source in _sources(record.groups, policy.allow_from)
+        for rule in _openings(source, record)
+    )
+    profile = Profile(ProfileId("app"), inbound=rules, outbound=(Rule(Action.ALLOW),))
+    slug = re.sub(r"[^a-z0-9.-]+", "-", record.app.lower()).strip(".-")[:60].rstrip(".-")
+    digest = hashlib.sha256(encode_rules(profile).encode()).hexdigest()[:12]
+    return replace(profile, id=ProfileId(f"app-{slug or 'root'}-{digest}"))
+
+
+def parse_fixed_addresses(text: str) -> tuple[IPAddress, ...]:
+    """Addresses from a label: a JSON list, or one with single quotes.
+
+    Never evaluates the text; raises ValueError with a sentence for people.
+    """
+    item = r"""(?:"[^"']*"|'[^"']*')"""
+    if not re.fullmatch(rf"\s*\[\s*(?:{item}\s*(?:,\s*{item}\s*)*)?\]\s*", text):
+        raise ValueError(f'{text!r} is not a list of strings such as ["192.168.1.5"]')
+    found = re.findall(r"""["']([^"']*)["']""", text)
+    if not 1 <= len(found) <= MOST_FIXED_ADDRESSES:
+        raise ValueError(f"{text!r} must name 1 to {MOST_FIXED_ADDRESSES} addresses")
+    try:
+        addresses = tuple(IPAddress(one.strip(), flags=INET_PTON) for one in found)
+    except (AddrFormatError, ValueError) as error:
+        raise ValueError(f"{text!r} holds something that is no address") from error
+    if len(set(addresses)) != len(addresses):
+        raise ValueError(f"{text!r} names an address twice")
+    return addresses
+
+
+def _accepted(record: TaskRecord | None) -> bool:
+    return record is not None and record.verdict is TaskVerdict.ACCEPTED
+
+
+def _runs_current_config(app: App, task: Task) -> bool:
+    # A mere scale makes a new version of the app but not of its config, so a
+    # task is current from the last change of config on. Marathon's timestamps
+    # all have one form, hence compare as text.
+    return task.version is None or app.config_version <= task.version <= app.version
+
+
+def _desired_task(
+    task: Task,
+    definition: App | None,
+    record: TaskRecord | None,
+    hosts: Mapping[HostName, HostRecord],
+    policy: NetworkPolicy,
+) -> DesiredTask | None:
+    if record is not None and _accepted(record):
+        network = TaskNetwork(
+            record.groups, record.ports, record.ports_declared, AnyAddress(), record.reason
+        )
+        if definition is not None and definition.network is not None:
+            wish = _wish(definition.network)
+            network = replace(network, wish=wish if not isinstance(wish, str) else AnyAddress())
+    elif definition is None:
+        network = TaskNetwork(waiting=f"Marathon no longer knows version {task.version}")
+    elif definition.network is None or not _is_ours(definition.network, policy):
+        return None
+    else:
+        network = task_network(definition, definition.network, task, policy)
+    return _judge(task, network, hosts, policy)
+
+
+def _judge(
+    task: Task,
+    network: TaskNetwork,
+    hosts: Mapping[HostName, HostRecord],
+    policy: NetworkPolicy,
+) -> DesiredTask:
+    host_name = HostName(task.host or "")
+    record = TaskRecord(
+        task=TaskId(task.id),
+        app=task.app_id,
+        app_version=task.version or "",
+        host=host_name,
+        groups=network.groups,
+        ports=network.ports,
+        ports_declared=network.ports_declared,
+    )
+    try:
+        check_task_id(task.id)
+        check_host(host_name)
+    except InvalidName as error:
+        return DesiredTask(replace(record, verdict=TaskVerdict.REFUSED, reason=str(error)))
+    if network.refusal:
+        return DesiredTask(
+            replace(record, verdict=TaskVerdict.REFUSED, reason=network.refusal, groups=())
+        )
+    host = hosts.get(host_name)
+    waiting = network.waiting or ("" if host else f"no agent registered as {host_name}")
+    if host is None or waiting:
+        return DesiredTask(replace(record, verdict=TaskVerdict.PENDING, reason=waiting))
+    record = replace(record, reason=network.remark)
+    return DesiredTask(record, network.wish, profiles_of(record, host, policy))
+
+
+def _is_ours(network: AppNetwork, policy: NetworkPolicy) -> bool:
+    if network.mode is not NetworkMode.CONTAINER:
+        return False
+    if network.form is NetworkForm.IP_ADDRESS and network.name is None:
+        return True
+    return network.name in policy.networks
+
+
+def task_network(app: App, network: AppNetwork, task: Task, policy: NetworkPolicy) -> TaskNetwork:
+    """Check what an app declares for one of its tasks."""
+    groups, remarks = _valid_groups(network.groups)
+    ports, declared, port_remarks = _valid_ports(network, task)
+    wish = _wish(network)
+    if len(network.groups) > MOST_GROUPS:
+        return TaskNetwork(refusal=f"{len(network.groups)} groups; at most {MOST_GROUPS}")
+    if len(network.ports) > MOST_PORTS:
+        return TaskNetwork(refusal=f"{len(network.ports)} ports; at most {MOST_PORTS}")
+    if isinstance(wish, str):
+        return TaskNetwork(refusal=wish)
+    return TaskNetwork(
+        groups=groups,
+        ports=ports,
+        ports_declared=declared and _ports_are_declared(app, policy),
+        wish=wish,
+        remark="; ".join((*remarks, *port_remarks)),
+        waiting="" if network.name is None else "no address reported by Mesos",
+    )
+
+
+def _ports_are_declared(app: App, policy: NetworkPolicy) -> bool:
+    label = app.label(PORTS_LABEL)
+    return {"declared": True, "open": False}.get(label or "", policy.ports_declared)
+
+
+def _valid_groups(declared: Collection[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    groups: list[str] = []
+    remarks: list[str] = []
+    for group in dict.fromkeys(declared):
+        try:
+            check_group(group)
+        except InvalidName as error:
+            remarks.append(f"without group {group!r}: {error}")
+        else:
+            groups.append(group)
+    return tuple(groups), tuple(remarks)
+
+
+def _valid_ports(
+    network: AppNetwork, task: Task
+) -> tuple[tuple[PortOpening, ...], bool, tuple[str, ...]]:
+    """Openings, whether any port was declared at all, and what was left out."""
+    openings: list[PortOpening] = []
+    remarks: list[str] = []
+    for port in network.ports:
+        number = port.number
+        if port.task_port_index is not None and port.task_port_index < len(task.ports):
+            number = task.ports[port.task_port_index]
+        if port.protocol not in PROTOCOLS:
+            remarks.append(
+                f"port {number} stays closed: protocol {port.protocol!r} is not tcp, udp"
+            )
+        elif not 1 <= number <= 65535:
+            remarks.append(f"port {number} stays closed: it is not between 1 and 65535")
+        else:
+            openings.append(PortOpening(port.protocol, number, port.name))
+    return tuple(dict.fromkeys(openings)), bool(network.ports), tuple(remarks)
+
+
+def _wish(network: AppNetwork) -> AddressWish | str:
+    """The address that an app asks for, or a sentence why it makes no sense."""
+    fixed: list[IPAddress] = []
+    for label, version in (("ipv4_addrs", 4), ("ipv6_addrs", 6)):
+        text = network.label(label)
+        if not text:
+            continue
+        try:
+            addresses = parse_fixed_addresses(text)
+        except ValueError as error:
+            return f"label {label}: {error}"
+        if any(address.version != version for address in addresses):
+            return f"label {label}: {text!r} holds an address of the other family"
+        fixed.extend(addresses)
+    return FixedAddresses(tuple(fixed)) if fixed else AnyAddress()
+
+
+def _sources(groups: Collection[str], allow_from: Collection[IPNetwork]) -> tuple[Match, ...]:
+    """Who may reach a task's openings, as matches on the source."""
+    if PUBLIC in groups:
+        return (Match(),)
+    return (
+        *(Match(src_tag=Tag(group)) for group in groups),
+        *(Match(src_net=net) for net in allow_from),
+    )
+
+
+def _openings(source: Match, record: TaskRecord) -> tuple[Rule, ...]:
+    if not record.ports_declared:
+        return (Rule(Action.ALLOW, source),)
+    echo = (
+        Rule(Action.ALLOW, replace(source, protocol=ICMP, icmp_type=8), ip_version=4),
+        Rule(Action.ALLOW, replace(source, protocol=ICMPV6, icmp_type=128), ip_version=6),
+    )
+    if source.src_net is not None:
+        echo = tuple(rule for rule in echo if rule.ip_version == source.src_net.version)
+    by_protocol = {
+        protocol: tuple(
+            PortRange(number, number)
+            for number in sorted({p.number for p in record.ports if p.protocol == protocol})
+        )
+        for protocol in PROTOCOLS
+    }
+    return (
+        *(
+            Rule(Action.ALLOW, replace(source, protocol=PROTOCOLS[protocol], dst_ports=ports))
+            for protocol, ports in by_protocol.items()
+            if ports
+        ),
+        *echo,
+    )

@@ -1,0 +1,49 @@
+"""Time as an argument: a real clock, and one that tests turn by hand."""
+
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """Two times: one to measure with, one to show to people."""
+
+    def monotonic(self) -> float:
+        """Seconds since some start; never goes back."""
+        ...
+
+    def wall(self) -> datetime:
+        """The date and time in UTC; for people and for nothing else."""
+        ...
+
+
+class SystemClock:
+    """The clock of this machine."""
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    def wall(self) -> datetime:
+        return datetime.now(UTC)
+
+
+class ManualClock:
+    """A clock that stands still until it is told to go on."""
+
+    def __init__(self) -> None:
+        self._elapsed = 0.0
+
+    def monotonic(self) -> float:
+        return self._elapsed
+
+    def wall(self) -> datetime:
+        return datetime(2016, 1, 1, tzinfo=UTC) + timedelta(seconds=self._elapsed)
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass."""
+        self._elapsed += seconds
+
+
+def rfc3339(moment: datetime) -> str:
+    """The text form of a time in the datastore and in JSON, to the second."""
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")

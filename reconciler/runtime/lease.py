@@ -1,0 +1,118 @@
+"""A lease so that one controller is active; and a datastore that respects it.
+
+Safety does not rest on it: every write is a compare-and-swap. The lease only
+keeps two controllers from doing the same work. `etcd.Lock` is not used: it
+loses its timeout and renews without a revision.
+"""
+
+import json
+from collections.abc import Iterator
+
+from calico.datastore.api import ABSENT, Datastore, Key, Listing, Revision, Stored, WatchEvent
+from calico.errors import Conflict, DatastoreError
+from reconciler.runtime.clock import Clock, rfc3339
+
+#: Seconds that the key outlives its last renewal.
+TTL = 15
+#: Seconds after a renewal was sent in which the holder may still write.
+WRITE_WINDOW = 10.0
+#: Seconds between renewals, and between a standby's looks.
+RENEW_EVERY = 2.0
+
+
+class LeaseLost(DatastoreError):
+    """The write was not sent: the lease may be another's by now."""
+
+
+class Lease:
+    """Holds, renews and gives back one key with a time to live.
+
+    One thread calls `keep` and `release`; any thread may ask `held`, since the
+    deadline is one float that is replaced whole.
+    """
+
+    def __init__(self, datastore: Datastore, key: Key, holder: str, clock: Clock) -> None:
+        self._datastore = datastore
+        self._key = key
+        self._holder = holder
+        self._clock = clock
+        self._revision: Revision | None = None
+        self._deadline = float("-inf")
+        self._since = ""
+        self.token: Revision | None = None
+
+    @property
+    def held(self) -> bool:
+        """Whether a write that starts now may still be sent."""
+        return self._clock.monotonic() < self._deadline
+
+    def keep(self) -> bool:
+        """Renew the lease, or try to get it; tells whether it is held.
+
+        Raises DatastoreError if the datastore did not answer; the deadline
+        stands as it was.
+        """
+        sent = self._clock.monotonic()
+        if self._revision is None:
+            self._since = rfc3339(self._clock.wall())
+        value = json.dumps({"holder": self._holder, "since": self._since}, sort_keys=True)
+        expect = ABSENT if self._revision is None else self._revision
+        try:
+            revision = self._datastore.put(self._key, value, expect=expect, ttl=TTL)
+        except Conflict:
+            return self._adopt_or_yield(value, sent)
+        self._hold(revision, sent)
+        return True
+
+    def release(self) -> None:
+        """Give the lease back, so that a standby need not wait for its end."""
+        self._deadline = float("-inf")
+        if self._revision is not None:
+            self._datastore.delete(self._key, expect=self._revision)
+            self._revision = self.token = None
+
+    def _adopt_or_yield(self, value: str, sent: float) -> bool:
+        # A refused write may be our own earlier one whose answer was lost.
+        stored = self._datastore.get(self._key)
+        if stored is not None and stored.value == value:
+            self._hold(stored.revision, sent)
+            return True
+        self._revision = self.token = None
+        self._deadline = float("-inf")
+        return False
+
+    def _hold(self, revision: Revision, sent: float) -> None:
+        self.token = self.token or revision
+        self._revision = revision
+        self._deadline = sent + WRITE_WINDOW
+
+
+class FencedDatastore:
+    """A datastore that sends no write once the lease may be another's."""
+
+    def __init__(self, datastore: Datastore, lease: Lease) -> None:
+        self._datastore = datastore
+        self._lease = lease
+
+    def get(self, key: Key) -> Stored | None:
+        return self._datastore.get(key)
+
+    def list(self, prefix: Key) -> Listing:
+        return self._datastore.list(prefix)
+
+    def put(
+        self, key: Key, value: str, *, expect: Revision | None = None, ttl: int | None = None
+    ) -> Revision:
+        self._check(key)
+        return self._datastore.put(key, value, expect=expect, ttl=ttl)
+
+    def delete(self, key: Key, *, expect: Revision | None = None) -> None:
+        self._check(key)
+        self._datastore.delete(key, expect=expect)
+
+    def watch(self, prefix: Key, after: Revision, timeout: float) -> Iterator[WatchEvent]:
+        return self._datastore.watch(prefix, after, timeout)
+
+    def _check(self, key: Key) -> None:
+        if not self._lease.held:
+            raise LeaseLost(f"{key} was not written: the lease was not renewed in time")
