@@ -1,0 +1,155 @@
+"""Options that several commands share, and what they are read into.
+
+Imported by the agent's command too, hence free of rich and of PyYAML.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit, urlunsplit
+
+import click
+
+if TYPE_CHECKING:
+    from calico.datastore.etcd import EtcdDatastore
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+DEFAULT_ETCD = "http://127.0.0.1:2379"
+
+
+class EtcdUrl(click.ParamType):
+    """`http(s)://HOST:PORT`; a bare HOST:PORT, as in ETCD_AUTHORITY, is http."""
+
+    name = "URL"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Reject what is no URL of a host here, where the flag can be named."""
+        text = str(value).strip().rstrip("/")
+        shown = text.rpartition("@")[2]
+        url = text if "://" in text else f"http://{text}"
+        try:
+            parts = urlsplit(url)
+            port = parts.port
+        except ValueError as error:
+            self.fail(f"{shown!r} is not a URL: {error}", param, ctx)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.path:
+            self.fail(f"{shown!r} is not a URL such as {DEFAULT_ETCD}", param, ctx)
+        return url if port is not None else f"{url}:2379"
+
+    def split_envvar_value(self, rv: str) -> Sequence[str]:
+        """Calico separates by commas, click by spaces; both are understood."""
+        return rv.replace(",", " ").split()
+
+
+class FirstOwnVariable(click.Option):
+    """An option whose own environment variable wins over the shared ones."""
+
+    def resolve_envvar_value(self, ctx: click.Context) -> str | None:
+        """MARATHON_CALICO_<COMMAND>_<FLAG> is the narrowest, so it comes first."""
+        if ctx.auto_envvar_prefix is not None and self.name is not None:
+            own = f"{ctx.auto_envvar_prefix}_{self.name.upper()}"
+            value = click.Option([f"--{self.name}"], envvar=own).resolve_envvar_value(ctx)
+            if value is not None:
+                return value
+        return super().resolve_envvar_value(ctx)
+
+
+@dataclass(frozen=True, slots=True)
+class EtcdSettings:
+    """How etcd is reached; the TLS fields are paths of PEM files, empty for none."""
+
+    urls: tuple[str, ...] = (DEFAULT_ETCD,)
+    ca: str = ""
+    cert: str = ""
+    key: str = ""
+
+    def open(self) -> EtcdDatastore:
+        """A client for these servers; nothing is sent yet."""
+        from calico.datastore.etcd import EtcdDatastore, TlsFiles  # noqa: PLC0415 - start-up
+
+        tls = TlsFiles(ca=self.ca, cert=self.cert, key=self.key)
+        return EtcdDatastore(self.urls, tls=tls if self.ca or self.cert else None)
+
+    def __str__(self) -> str:
+        """The servers for a message; user names and passwords are left out."""
+        return ", ".join(without_credentials(url) for url in self.urls)
+
+
+def without_credentials(url: str) -> str:
+    """The URL less its user and password."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+
+
+def etcd_options(command: Command) -> Command:
+    """Give a command `--etcd` and its TLS flags as one argument, `etcd: EtcdSettings`."""
+
+    @functools.wraps(command)
+    def with_settings(
+        *args: Any,
+        etcd: tuple[str, ...],
+        etcd_ca: str | None,
+        etcd_cert: str | None,
+        etcd_key: str | None,
+        **others: Any,
+    ) -> Any:
+        if bool(etcd_cert) != bool(etcd_key):
+            raise click.UsageError("--etcd-cert and --etcd-key belong together")
+        settings = EtcdSettings(
+            urls=etcd or (DEFAULT_ETCD,),
+            ca=etcd_ca or "",
+            cert=etcd_cert or "",
+            key=etcd_key or "",
+        )
+        return command(*args, etcd=settings, **others)
+
+    file = click.Path(exists=True, dir_okay=False)
+    for option in (
+        click.option(
+            "--etcd-key",
+            cls=FirstOwnVariable,
+            type=file,
+            envvar=["MARATHON_CALICO_ETCD_KEY", "ETCD_KEY_FILE"],
+            help="Private key of the client certificate.",
+        ),
+        click.option(
+            "--etcd-cert",
+            cls=FirstOwnVariable,
+            type=file,
+            envvar=["MARATHON_CALICO_ETCD_CERT", "ETCD_CERT_FILE"],
+            help="Client certificate for etcd.",
+        ),
+        click.option(
+            "--etcd-ca",
+            cls=FirstOwnVariable,
+            type=file,
+            envvar=["MARATHON_CALICO_ETCD_CA", "ETCD_CA_CERT_FILE"],
+            help="Certificate authority of etcd's server.",
+        ),
+        click.option(
+            "--etcd",
+            cls=FirstOwnVariable,
+            type=EtcdUrl(),
+            multiple=True,
+            envvar=["MARATHON_CALICO_ETCD", "ETCD_ENDPOINTS", "ETCD_AUTHORITY"],
+            help=f"Server of etcd; may be repeated.  [default: {DEFAULT_ETCD}]",
+        ),
+    ):
+        with_settings = option(with_settings)
+    return with_settings  # type: ignore[return-value]
+
+
+def output_option(command: Command) -> Command:
+    """Give a command `-o table|json|yaml` as the argument `output`."""
+    return click.option(
+        "-o",
+        "--output",
+        type=click.Choice(["table", "json", "yaml"]),
+        default="table",
+        show_default=True,
+        help="How to print the answer.",
+    )(command)
