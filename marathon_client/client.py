@@ -1,0 +1,208 @@
+"""Marathon's REST API, read only, over any of several URLs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from urllib.parse import quote, urlsplit
+
+import requests
+
+from marathon_client.decode import (
+    DECODE_ERRORS,
+    parse_app_reply,
+    parse_apps,
+    parse_info,
+    parse_leader,
+    parse_message,
+)
+from marathon_client.endpoints import Credentials, Endpoint, parse_endpoint
+from marathon_client.errors import (
+    InvalidApp,
+    MarathonError,
+    MarathonUnavailable,
+    all_failed,
+    one_line,
+)
+from marathon_client.models import App, AppId, AppList, Info
+from marathon_client.transport import (
+    HTTP_ERRORS,
+    Timeouts,
+    Transport,
+    media_type,
+    refusal,
+    unreachable,
+)
+
+MOST_BYTES = 64 * 1024 * 1024
+_MOST_ERROR_BYTES = 64 * 1024
+_CHUNK = 256 * 1024
+
+Params = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Reply:
+    endpoint: Endpoint
+    path: str
+    status: int
+    body: bytes
+    leader: str | None
+
+    def unusable(self, what: str) -> MarathonUnavailable:
+        return MarathonUnavailable(
+            f"{self.endpoint.url}{self.path} answers {what}:"
+            " check that the URL is that of a Marathon, and what stands in between"
+        )
+
+
+class MarathonClient:
+    """Reads apps and tasks; for one thread at a time.
+
+    A URL that fails is followed by the next one; the one that worked is asked
+    first from then on. Every error is a MarathonError of one line.
+    """
+
+    def __init__(
+        self,
+        urls: Sequence[str],
+        credentials: Credentials | None = None,
+        timeouts: Timeouts = Timeouts(),  # noqa: B008 - a frozen value
+        *,
+        most_bytes: int = MOST_BYTES,
+    ) -> None:
+        self._endpoints = tuple(parse_endpoint(url, credentials) for url in urls)
+        self._timeouts = timeouts
+        self._most_bytes = most_bytes
+        self._transport = Transport()
+        self._first = 0
+
+    def app(self, app_id: AppId) -> App | None:
+        """The app with its tasks; None if Marathon says there is no such app."""
+        return self._one_app(app_id, "")
+
+    def app_version(self, app_id: AppId, version: str) -> App | None:
+        """The app as it was defined by that version, without tasks."""
+        return self._one_app(app_id, f"/versions/{quote(version, safe=':')}")
+
+    def apps(self) -> AppList:
+        """Every app with its tasks, in one reply."""
+        reply = self._get("/v2/apps", (("embed", "apps.tasks"),))
+        try:
+            apps, problems = parse_apps(reply.body)
+        except DECODE_ERRORS as error:
+            raise reply.unusable(f"no list of apps ({one_line(str(error))})") from error
+        return AppList(apps, problems, reply.leader or self._leader_if_known())
+
+    def info(self) -> Info:
+        """Version, framework and leader."""
+        reply = self._get("/v2/info")
+        try:
+            return parse_info(reply.body)
+        except DECODE_ERRORS as error:
+            raise reply.unusable(f"no info ({one_line(str(error))})") from error
+
+    def leader(self) -> str | None:
+        """`host:port` of the leader; None while there is none."""
+        named = self.named_leader()
+        return named[0] if named else None
+
+    def named_leader(self) -> tuple[str, Endpoint] | None:
+        """The leader and the listed endpoint that named it."""
+        reply = self._get("/v2/leader", may_be_absent=True)
+        if reply.status == 404:
+            return None
+        try:
+            leader = parse_leader(reply.body)
+        except DECODE_ERRORS as error:
+            raise reply.unusable(f"no leader ({one_line(str(error))})") from error
+        return (one_line(leader), reply.endpoint) if leader else None
+
+    def close(self) -> None:
+        """From any thread: the request in flight and all later ones fail."""
+        self._transport.close()
+
+    def _leader_if_known(self) -> str | None:
+        # Every Marathon names its leader in a header; some proxies drop it.
+        try:
+            return self.leader()
+        except MarathonError:
+            return None
+
+    def _one_app(self, app_id: AppId, below: str) -> App | None:
+        segments = app_id.strip("/").split("/")
+        if any(segment in {"", ".", ".."} for segment in segments):
+            raise InvalidApp(f"{one_line(app_id)!r} is no app id")
+        path = "/v2/apps/" + "/".join(quote(segment, safe="") for segment in segments) + below
+        reply = self._get(path, may_be_absent=True)
+        if reply.status == 404:
+            # Proxies too answer 404 in JSON; Marathon's own names the app.
+            if f"/{app_id.strip('/')}" in (parse_message(reply.body) or ""):
+                return None
+            raise refusal(reply.endpoint, path, reply.status, reply.body)
+        try:
+            return parse_app_reply(reply.body)
+        except DECODE_ERRORS as error:
+            raise reply.unusable(f"no app ({one_line(str(error))})") from error
+
+    def _get(self, path: str, params: Params = (), *, may_be_absent: bool = False) -> _Reply:
+        errors: list[MarathonError] = []
+        for step in range(len(self._endpoints)):
+            index = (self._first + step) % len(self._endpoints)
+            try:
+                reply = self._ask(self._endpoints[index], path, params, may_be_absent=may_be_absent)
+            except MarathonError as error:
+                errors.append(error)
+            else:
+                self._first = index
+                return reply
+        raise all_failed(errors)
+
+    def _ask(self, endpoint: Endpoint, path: str, params: Params, *, may_be_absent: bool) -> _Reply:
+        try:
+            with (
+                self._transport.deadline(self._timeouts.total),
+                self._transport.get(
+                    endpoint, path, params, {"Accept": "application/json"}, self._timeouts
+                ) as response,
+            ):
+                return self._read(endpoint, path, response, may_be_absent=may_be_absent)
+        except HTTP_ERRORS as error:
+            if self._transport.expired:
+                raise MarathonUnavailable(
+                    f"{endpoint.url}{path} gave no whole answer within"
+                    f" {self._timeouts.total:g} s: check the load of that Marathon"
+                ) from error
+            raise unreachable(endpoint, error) from error
+
+    def _read(
+        self, endpoint: Endpoint, path: str, response: requests.Response, *, may_be_absent: bool
+    ) -> _Reply:
+        status = response.status_code
+        is_json = media_type(response) in {"application/json", ""}
+        absent = may_be_absent and status == 404 and is_json
+        if status != 200 and not absent:
+            raise refusal(endpoint, path, status, _start_of(response))
+        reply = _Reply(endpoint, path, status, b"", _leader_in(response))
+        if not is_json:
+            raise reply.unusable(f"{one_line(media_type(response))} instead of JSON")
+        body = bytearray()
+        for chunk in response.iter_content(_CHUNK):
+            body += chunk
+            if len(body) > self._most_bytes:
+                raise reply.unusable(f"more than {self._most_bytes} bytes")
+        return _Reply(endpoint, path, status, bytes(body), reply.leader)
+
+
+def _start_of(response: requests.Response) -> bytes:
+    for chunk in response.iter_content(_MOST_ERROR_BYTES):
+        return bytes(chunk)
+    return b""
+
+
+def _leader_in(response: requests.Response) -> str | None:
+    url = response.headers.get("X-Marathon-Leader")
+    if not url:
+        return None
+    try:
+        return one_line(urlsplit(url).netloc) or None
+    except ValueError:
+        return None

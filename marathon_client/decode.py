@@ -1,0 +1,342 @@
+"""The JSON of Marathon's replies, decoded by type into models; pure.
+
+Both network forms are read: `ipAddress` (up to 1.4) and `networks` (from 1.5).
+Unknown fields are ignored; every field may be absent or null.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+
+import msgspec
+import netaddr
+
+from marathon_client.errors import InvalidApp, one_line
+from marathon_client.models import (
+    App,
+    AppId,
+    AppNetwork,
+    Info,
+    NetworkForm,
+    NetworkMode,
+    PortOpening,
+    Problem,
+    Task,
+    TaskId,
+    TaskState,
+    lookup,
+    parse_state,
+)
+
+
+class _Wire(msgspec.Struct, rename="camel"):
+    pass
+
+
+class _DiscoveryPort(_Wire):
+    number: int | None = None
+    name: str | None = None
+    protocol: str | None = None
+
+
+class _Discovery(_Wire):
+    ports: list[_DiscoveryPort] | None = None
+
+
+class _IpAddress(_Wire):
+    groups: list[str] | None = None
+    labels: dict[str, str | None] | None = None
+    network_name: str | None = None
+    discovery: _Discovery | None = None
+
+
+class _Network(_Wire):
+    mode: str | None = None
+    name: str | None = None
+    labels: dict[str, str | None] | None = None
+
+
+class _Mapping(_Wire):
+    container_port: int | None = None
+    host_port: int | None = None
+    name: str | None = None
+    protocol: str | None = None
+    network_names: list[str] | None = None
+
+
+class _Docker(_Wire):
+    network: str | None = None
+    port_mappings: list[_Mapping] | None = None
+
+
+class _Container(_Wire):
+    docker: _Docker | None = None
+    port_mappings: list[_Mapping] | None = None
+
+
+class _TaskAddress(_Wire):
+    ip_address: str | None = None
+
+
+class _Task(_Wire):
+    id: str
+    app_id: str | None = None
+    host: str | None = None
+    state: str | None = None
+    ip_addresses: list[_TaskAddress] | None = None
+    ports: list[int] | None = None
+    version: str | None = None
+    staged_at: str | None = None
+    started_at: str | None = None
+    slave_id: str | None = None
+
+
+class _VersionInfo(_Wire):
+    last_config_change_at: str | None = None
+
+
+class _App(_Wire):
+    id: str
+    version: str | None = None
+    version_info: _VersionInfo | None = None
+    instances: int | None = None
+    labels: dict[str, str | None] | None = None
+    ip_address: _IpAddress | None = None
+    networks: list[_Network] | None = None
+    container: _Container | None = None
+    tasks: list[_Task] | None = None
+
+
+class _OnlyId(_Wire):
+    id: str | None = None
+
+
+class _AppsReply(_Wire):
+    # Raw: one app that is malformed must not spoil its neighbours.
+    apps: list[msgspec.Raw]
+
+
+class _AppReply(_Wire):
+    app: msgspec.Raw = msgspec.Raw(b"")
+
+
+class _InfoReply(_Wire):
+    version: str | None = None
+    framework_id: str | None = None
+    leader: str | None = None
+
+
+class _LeaderReply(_Wire):
+    leader: str | None = None
+
+
+class _MessageReply(_Wire):
+    message: str
+
+
+_APPS = msgspec.json.Decoder(_AppsReply)
+_APP_REPLY = msgspec.json.Decoder(_AppReply)
+_APP = msgspec.json.Decoder(_App)
+_ONLY_ID = msgspec.json.Decoder(_OnlyId)
+_INFO = msgspec.json.Decoder(_InfoReply)
+_LEADER = msgspec.json.Decoder(_LeaderReply)
+_MESSAGE = msgspec.json.Decoder(_MessageReply)
+
+# What decoding foreign bytes may raise: RecursionError on deep nesting, and
+# UnicodeDecodeError (a ValueError) on bytes that are no UTF-8.
+DECODE_ERRORS = (msgspec.DecodeError, RecursionError, ValueError)
+
+
+def parse_apps(body: bytes) -> tuple[tuple[App, ...], tuple[Problem, ...]]:
+    """The apps of a list and those that cannot be understood; raises DECODE_ERRORS."""
+    apps: list[App] = []
+    problems: list[Problem] = []
+    for raw in _APPS.decode(body).apps:
+        try:
+            apps.append(parse_app(raw))
+        except InvalidApp as error:
+            problems.append(Problem(_id_of(raw), str(error)))
+    return tuple(apps), tuple(problems)
+
+
+def parse_app_reply(body: bytes) -> App:
+    """The app of a reply about one app, wrapped in `app` or, as a version is, bare.
+
+    Raises DECODE_ERRORS if the reply is no JSON object, InvalidApp if it is one.
+    """
+    wrapped = _APP_REPLY.decode(body).app
+    return parse_app(wrapped if bytes(wrapped) else body)
+
+
+def parse_app(raw: bytes | msgspec.Raw) -> App:
+    """One app with its tasks; raises InvalidApp with the reason."""
+    try:
+        wire = _APP.decode(raw)
+    except DECODE_ERRORS as error:
+        raise InvalidApp(f"Marathon's description is malformed: {one_line(str(error))}") from error
+    if not wire.id:
+        raise InvalidApp("the app has no id")
+    app_id = AppId(wire.id)
+    version = wire.version or ""
+    changed = wire.version_info.last_config_change_at if wire.version_info else None
+    return App(
+        id=app_id,
+        version=version,
+        config_version=changed or version,
+        network=_network(wire),
+        labels=_pairs(wire.labels),
+        instances=1 if wire.instances is None else wire.instances,
+        tasks=tuple([_task(task, app_id) for task in wire.tasks or ()]),
+    )
+
+
+def parse_info(body: bytes) -> Info:
+    """Raises DECODE_ERRORS."""
+    wire = _INFO.decode(body)
+    return Info(wire.version or "", wire.framework_id or None, wire.leader or None)
+
+
+def parse_leader(body: bytes) -> str | None:
+    """`host:port` of the leader; raises DECODE_ERRORS."""
+    return _LEADER.decode(body).leader or None
+
+
+def parse_message(body: bytes) -> str | None:
+    """The text of one of Marathon's own error bodies; None if it is none."""
+    try:
+        return _MESSAGE.decode(body).message
+    except DECODE_ERRORS:
+        return None
+
+
+def _id_of(raw: msgspec.Raw) -> AppId | None:
+    try:
+        text = _ONLY_ID.decode(raw).id
+    except DECODE_ERRORS:
+        return None
+    return AppId(text) if text else None
+
+
+def _task(wire: _Task, app_id: AppId) -> Task:
+    if not wire.id:
+        raise InvalidApp("a task has no id")
+    if wire.state is not None:
+        state = parse_state(wire.state)
+    else:
+        # 0.14 and 0.15 tell no state: a task runs once it has started.
+        state = TaskState.STAGING if wire.started_at is None else TaskState.RUNNING
+    return Task(
+        TaskId(wire.id),
+        AppId(wire.app_id) if wire.app_id else app_id,
+        wire.host,
+        state,
+        tuple([_address(a.ip_address) for a in wire.ip_addresses or () if a.ip_address]),
+        tuple(wire.ports or ()),
+        wire.version,
+        wire.staged_at,
+        wire.started_at,
+        wire.slave_id,
+    )
+
+
+def _address(text: str) -> netaddr.IPAddress:
+    # Some Mesos versions leave the prefix length on IPv6: fd00::7/64.
+    try:
+        return netaddr.IPAddress(text.partition("/")[0])
+    except (netaddr.AddrFormatError, ValueError) as error:
+        raise InvalidApp(f"a task has the malformed address {one_line(text)!r}") from error
+
+
+def _network(wire: _App) -> AppNetwork | None:
+    """The one network that counts, by the same order as Marathon itself."""
+    if wire.networks:
+        return _from_networks(wire, wire.networks)
+    docker = wire.container.docker if wire.container else None
+    match docker.network.upper() if docker and docker.network else None:
+        case "USER":
+            mode = NetworkMode.CONTAINER
+        case "BRIDGE":
+            mode = NetworkMode.BRIDGE
+        case None if wire.ip_address is not None:
+            mode = NetworkMode.CONTAINER
+        case _:
+            return None
+    ip = wire.ip_address or _IpAddress()
+    declared = ip.discovery.ports if ip.discovery else None
+    ports = _from_discovery(declared) if declared else _from_mappings(wire, ip.network_name)
+    return AppNetwork(
+        mode=mode,
+        name=ip.network_name or None,
+        groups=tuple(ip.groups or ()),
+        labels=_pairs(ip.labels),
+        ports=tuple(ports),
+        form=NetworkForm.IP_ADDRESS,
+    )
+
+
+def _from_networks(wire: _App, networks: list[_Network]) -> AppNetwork | None:
+    modes = [(_mode(network.mode), network) for network in networks]
+    for wanted in (NetworkMode.CONTAINER, NetworkMode.BRIDGE):
+        for mode, network in modes:
+            if mode is wanted:
+                labels = _pairs(network.labels)
+                listed = (lookup(labels, "groups") or "").split(",")
+                return AppNetwork(
+                    mode=mode,
+                    name=network.name or None,
+                    # From 1.5 on Marathon drops ipAddress.groups; a label carries them.
+                    groups=tuple(group.strip() for group in listed if group.strip()),
+                    labels=labels,
+                    ports=tuple(_from_mappings(wire, network.name)),
+                    form=NetworkForm.NETWORKS,
+                )
+    return None
+
+
+def _mode(text: str | None) -> NetworkMode:
+    if text is None:
+        return NetworkMode.CONTAINER
+    try:
+        return NetworkMode(text)
+    except ValueError as error:
+        raise InvalidApp(f"the network mode {one_line(text)!r} is not known") from error
+
+
+def _from_discovery(ports: Iterable[_DiscoveryPort]) -> Iterator[PortOpening]:
+    for port in ports:
+        if port.number is None:
+            raise InvalidApp("a discovery port has no number")
+        for protocol in _protocols(port.protocol):
+            yield PortOpening(port.number, protocol, port.name or "")
+
+
+def _from_mappings(wire: _App, network: str | None) -> Iterator[PortOpening]:
+    container = wire.container or _Container()
+    of_docker = container.docker.port_mappings if container.docker else None
+    mappings = container.port_mappings or of_docker or []
+    if len(mappings) == 1 and not mappings[0].container_port and mappings[0].name == "default":
+        # Marathon supplies this one where the app declares none.
+        return
+    asking = [mapping for mapping in mappings if mapping.host_port is not None]
+    for position, mapping in enumerate(mappings):
+        if mapping.network_names and network not in mapping.network_names:
+            continue
+        number = mapping.container_port or 0
+        index: int | None = None
+        if number == 0:
+            # A task's ports line up with the mappings that ask for a host port.
+            if mapping.host_port is not None:
+                index = next(i for i, other in enumerate(asking) if other is mapping)
+            elif not asking:
+                index = position
+        for protocol in _protocols(mapping.protocol):
+            yield PortOpening(number, protocol, mapping.name or "", index)
+
+
+def _protocols(text: str | None) -> tuple[str, ...]:
+    names = [name.strip().lower() for name in (text or "tcp").split(",")]
+    return tuple(name for name in names if name)
+
+
+def _pairs(labels: Mapping[str, str | None] | None) -> tuple[tuple[str, str], ...]:
+    if not labels:
+        return ()
+    return tuple((name, value) for name, value in labels.items() if value is not None)

@@ -1,0 +1,106 @@
+"""Where Marathon is and who may see the credentials; pure."""
+
+import base64
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from urllib.parse import SplitResult, unquote, urljoin, urlsplit
+
+from marathon_client.errors import InvalidUrl, one_line
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+Origin = tuple[str, str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """User and password for HTTP basic; the password never shows in a repr."""
+
+    user: str
+    password: str = field(repr=False)
+
+    @property
+    def authorization(self) -> str:
+        """The value of the Authorization header."""
+        pair = f"{self.user}:{self.password}".encode()
+        return f"Basic {base64.b64encode(pair).decode('ascii')}"
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One Marathon address; its URL carries neither user nor password."""
+
+    url: str
+    origin: Origin
+    credentials: Credentials | None = None
+
+    @property
+    def authority(self) -> str:
+        """`host:port`, as Marathon names its leader."""
+        _, host, port = self.origin
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def parse_endpoint(url: str, credentials: Credentials | None = None) -> Endpoint:
+    """Splits user and password off; those in the URL win over the given ones."""
+    parts = _split(url)
+    if parts.query or parts.fragment:
+        raise InvalidUrl(f"{_masked(parts)}: a Marathon URL has neither query nor fragment")
+    if parts.username is not None:
+        credentials = Credentials(unquote(parts.username), unquote(parts.password or ""))
+    return Endpoint(_masked(parts) + parts.path.rstrip("/"), _origin(parts), credentials)
+
+
+def leader_endpoint(leader: str, named_by: Endpoint, listed: Iterable[Endpoint]) -> Endpoint | None:
+    """The listed endpoint of that leader, or one without credentials; None if no address."""
+    scheme = named_by.origin[0]
+    try:
+        named = parse_endpoint(f"{scheme}://{leader}")
+    except InvalidUrl:
+        return None
+    if named.url.count("/") > 2:
+        return None
+    by_authority = {endpoint.authority: endpoint for endpoint in reversed(list(listed))}
+    return by_authority.get(named.authority, named)
+
+
+def redirect_target(location: str, base: Endpoint, listed: Iterable[Endpoint]) -> Endpoint | None:
+    """Where a redirect of the event stream leads; None if to no event stream.
+
+    Credentials go along only to an origin that the operator has listed.
+    """
+    try:
+        parts = _split(urljoin(f"{base.url}/v2/events", location))
+    except (InvalidUrl, ValueError):
+        return None
+    if not parts.path.endswith("/v2/events"):
+        return None
+    origin = _origin(parts)
+    known = {endpoint.origin: endpoint.credentials for endpoint in reversed(list(listed))}
+    url = _masked(parts) + parts.path.removesuffix("/v2/events")
+    return Endpoint(url, origin, known.get(origin))
+
+
+def _split(url: str) -> SplitResult:
+    try:
+        parts = urlsplit(url.strip())
+        port = parts.port
+    except ValueError as error:
+        # The text may hold a password, hence it is not quoted.
+        raise InvalidUrl("a Marathon URL is malformed: write http://HOST:PORT") from error
+    if parts.scheme not in _DEFAULT_PORTS or not parts.hostname or port == 0:
+        raise InvalidUrl("a Marathon URL needs scheme and host: write http://HOST:PORT")
+    if not parts.hostname.isprintable() or " " in parts.hostname:
+        raise InvalidUrl("a Marathon URL has an impossible host: write http://HOST:PORT")
+    return parts
+
+
+def _origin(parts: SplitResult) -> Origin:
+    host = parts.hostname or ""
+    return parts.scheme, host, parts.port or _DEFAULT_PORTS[parts.scheme]
+
+
+def _masked(parts: SplitResult) -> str:
+    host = parts.hostname or ""
+    netloc = f"[{host}]" if ":" in host else host
+    return one_line(f"{parts.scheme}://{netloc}" + (f":{parts.port}" if parts.port else ""))
