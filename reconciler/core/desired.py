@@ -56,12 +56,14 @@ class NetworkPolicy:
     """What the controller's flags say about every task's network.
 
     `networks` are the container networks that are ours; `allow_from` may reach
-    every task's openings, which is how Marathon runs health checks.
+    every task's openings, which is how Marathon runs health checks. `ipv6` is
+    whether any pool is of that family.
     """
 
     networks: frozenset[str] = frozenset({"calico"})
     ports_declared: bool = True
     allow_from: tuple[IPNetwork, ...] = ()
+    ipv6: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,11 +178,9 @@ def group_profile(group: str) -> Profile:
 
 def app_profile(record: TaskRecord, policy: NetworkPolicy) -> Profile:
     """The openings of a task; its id tells its content, so it never changes."""
-    rules = tuple(
-        rule
-        for source in _sources(record.groups, policy.allow_from)
-        for rule in _openings(source, record)
-    )
+    sources = _sources(record.groups, policy.allow_from)
+    openings = tuple(rule for source in sources for rule in _openings(source, record))
+    rules = (*openings, *(_echoes(sources, policy) if record.ports_declared else ()))
     profile = Profile(ProfileId("app"), inbound=rules, outbound=(Rule(Action.ALLOW),))
     slug = re.sub(r"[^a-z0-9.-]+", "-", record.app.lower()).strip(".-")[:60].rstrip(".-")
     digest = hashlib.sha256(encode_rules(profile).encode()).hexdigest()[:12]
@@ -370,26 +370,50 @@ def _sources(groups: Collection[str], allow_from: Collection[IPNetwork]) -> tupl
 
 
 def _openings(source: Match, record: TaskRecord) -> tuple[Rule, ...]:
+    """What one source may reach, without echo."""
     if not record.ports_declared:
         return (Rule(Action.ALLOW, source),)
-    echo = (
-        Rule(Action.ALLOW, replace(source, protocol=ICMP, icmp_type=8), ip_version=4),
-        Rule(Action.ALLOW, replace(source, protocol=ICMPV6, icmp_type=128), ip_version=6),
-    )
-    if source.src_net is not None:
-        echo = tuple(rule for rule in echo if rule.ip_version == source.src_net.version)
-    by_protocol = {
-        protocol: tuple(
-            PortRange(number, number)
-            for number in sorted({p.number for p in record.ports if p.protocol == protocol})
-        )
-        for protocol in PROTOCOLS
+    numbers_by_protocol = {
+        protocol: sorted({port.number for port in record.ports if port.protocol == name})
+        for name, protocol in PROTOCOLS.items()
     }
-    return (
-        *(
-            Rule(Action.ALLOW, replace(source, protocol=PROTOCOLS[protocol], dst_ports=ports))
-            for protocol, ports in by_protocol.items()
-            if ports
-        ),
-        *echo,
+    return tuple(
+        Rule(
+            Action.ALLOW,
+            replace(
+                source,
+                protocol=protocol,
+                dst_ports=tuple(PortRange(number, number) for number in numbers),
+            ),
+        )
+        for protocol, numbers in numbers_by_protocol.items()
+        if numbers
+    )
+
+
+def _echoes(sources: Collection[Match], policy: NetworkPolicy) -> tuple[Rule, ...]:
+    """ICMP echo from each source.
+
+    A rule with an ICMP type cuts all that follow it in Felix 1.4's chain of the
+    other family, and `ip_version`, which would prevent that, makes the Python
+    calicoctl fail: so these stand last, and the field is only there where both
+    families are used.
+    """
+    echo4 = Match(protocol=ICMP, icmp_type=8)
+    echo6 = Match(protocol=ICMPV6, icmp_type=128)
+    if not policy.ipv6:
+        return tuple(
+            Rule(Action.ALLOW, replace(echo4, src_tag=source.src_tag, src_net=source.src_net))
+            for source in sources
+            if source.src_net is None or source.src_net.version == 4
+        )
+    return tuple(
+        Rule(
+            Action.ALLOW,
+            replace(echo, src_tag=source.src_tag, src_net=source.src_net),
+            ip_version=version,
+        )
+        for source in sources
+        for version, echo in ((4, echo4), (6, echo6))
+        if source.src_net is None or source.src_net.version == version
     )
