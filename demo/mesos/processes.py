@@ -1,0 +1,68 @@
+"""What /proc says about processes, and signals that cannot hit a stranger."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+PROC = Path("/proc")
+
+
+def start_time(pid: int) -> int | None:
+    """Clock ticks from boot to the process's start; None if there is none, or a zombie."""
+    try:
+        stat = (PROC / str(pid) / "stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    # The command name may hold blanks and brackets: fields count from the last one.
+    fields = stat.rpartition(")")[2].split()
+    return None if fields[0] in ("Z", "X") else int(fields[19])
+
+
+@contextmanager
+def process_handle(pid: int, started: int) -> Iterator[int | None]:
+    """A pidfd of exactly that process, or None when it has ended."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        yield None
+        return
+    try:
+        # Checked after the handle is open: from here on the pid cannot change hands.
+        yield descriptor if start_time(pid) == started else None
+    finally:
+        os.close(descriptor)
+
+
+def send_signal(pid: int, started: int, number: signal.Signals) -> bool:
+    """Signal exactly that process; False when it has ended."""
+    with process_handle(pid, started) as handle:
+        if handle is None:
+            return False
+        try:
+            signal.pidfd_send_signal(handle, number)
+        except ProcessLookupError:
+            return False
+        return True
+
+
+def members(task_id: str) -> list[tuple[int, int]]:
+    """Pid and start time of every live process that was started within the task."""
+    needle = b"MESOS_TASK_ID=" + task_id.encode()
+    found = []
+    for entry in PROC.iterdir():
+        if not entry.name.isdigit():
+            continue
+        pid = int(entry.name)
+        started = start_time(pid)
+        try:
+            environment = (entry / "environ").read_bytes()
+        except OSError:
+            # It ended meanwhile, or it is not ours to look at: not a member then.
+            continue
+        if started is not None and needle in environment.split(b"\0"):
+            found.append((pid, started))
+    return found

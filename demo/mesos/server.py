@@ -1,0 +1,121 @@
+"""The agent's HTTP side: Mesos' own endpoints and what Marathon's stand-in calls."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import time
+import urllib.parse
+from collections.abc import Collection
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import ClassVar
+
+import msgspec
+
+from demo.mesos.agent import Agent, LaunchRefused
+from demo.mesos.records import LaunchOrder, LaunchReply, TaskId
+from demo.mesos.replies import render_containers, render_state
+
+log = logging.getLogger(__name__)
+
+BODY_LIMIT = 1 << 20
+LONGEST_WAIT = 60.0
+
+
+class KillOrder(msgspec.Struct, frozen=True):
+    """The body of `POST /stand-in/kill`."""
+
+    task_id: TaskId
+
+
+class AgentServer(ThreadingHTTPServer):
+    """Serves one agent; `masters` limits who may start and end tasks, empty is everyone."""
+
+    daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(
+        self, listen: tuple[str, int], agent: Agent, masters: Collection[str] = ()
+    ) -> None:
+        self.agent = agent
+        self.masters = frozenset(masters)
+        if ":" in listen[0]:
+            self.address_family = socket.AF_INET6
+        super().__init__(listen, _Handler)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    timeout: ClassVar[float] = 120.0
+    disable_nagle_algorithm = True
+    server: AgentServer
+
+    def do_GET(self) -> None:
+        """Answer the endpoints that read."""
+        path, _, query = self.path.partition("?")
+        agent = self.server.agent
+        match path.removeprefix("/slave(1)"):
+            case "/containers":
+                self._reply(render_containers(agent.containers(), time.time()))
+            case "/state" | "/state.json":
+                state = render_state(agent.name, agent.agent_id, agent.endpoint, agent.containers())
+                self._reply(state)
+            case "/health":
+                self._reply({})
+            case "/stand-in/tasks" if self._from_master():
+                values = dict(urllib.parse.parse_qsl(query))
+                try:
+                    after = int(values.get("after", -1))
+                    timeout = min(float(values.get("timeout", 0)), LONGEST_WAIT)
+                except ValueError as error:
+                    self._reply({"message": str(error)}, HTTPStatus.BAD_REQUEST)
+                    return
+                self._reply(agent.tasks(after, timeout))
+            case _:
+                self._reply({"message": "no such endpoint"}, HTTPStatus.NOT_FOUND)
+
+    def do_POST(self) -> None:
+        """Answer the endpoints that start and end tasks."""
+        length = int(self.headers.get("Content-Length") or 0)
+        if length > BODY_LIMIT:
+            self.close_connection = True
+            self._reply({"message": "too large"}, HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+            return
+        body = self.rfile.read(length)
+        if self.headers.get_content_type() != "application/json":
+            self._reply({"message": "JSON only"}, HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
+            return
+        if not self._from_master():
+            self._reply({"message": "not from here"}, HTTPStatus.FORBIDDEN)
+            return
+        try:
+            match self.path:
+                case "/stand-in/launch":
+                    order = msgspec.json.decode(body, type=LaunchOrder)
+                    self._reply(LaunchReply(self.server.agent.launch(order)))
+                case "/stand-in/kill":
+                    self.server.agent.kill(msgspec.json.decode(body, type=KillOrder).task_id)
+                    self._reply({})
+                case _:
+                    self._reply({"message": "no such endpoint"}, HTTPStatus.NOT_FOUND)
+        except msgspec.DecodeError as error:
+            self._reply({"message": str(error)}, HTTPStatus.BAD_REQUEST)
+        except LaunchRefused as error:
+            self._reply({"message": str(error)}, HTTPStatus.CONFLICT)
+        except TimeoutError:
+            self._reply({"message": "the launcher is slow"}, HTTPStatus.SERVICE_UNAVAILABLE)
+
+    def _from_master(self) -> bool:
+        return not self.server.masters or self.client_address[0] in self.server.masters
+
+    def _reply(self, value: object, status: HTTPStatus = HTTPStatus.OK) -> None:
+        body = msgspec.json.encode(value)
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Requests are no news; what they lead to is logged where it happens."""
