@@ -1,0 +1,225 @@
+"""What one host's kernel lacks, as an ordered plan of idempotent changes.
+
+The order is the safety rule: the one transaction that changes policy comes
+first, so whatever it takes away is closed before its route and link go, and
+whatever it admits is policed before its link and route come.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import assert_never
+
+from netaddr import IPNetwork
+
+from calico.dataplane.changes import (
+    AddMarkRule,
+    AddRoute,
+    AttachTask,
+    Change,
+    CommitTable,
+    NamespaceRef,
+    Plan,
+    RemoveLink,
+    RemoveMarkRule,
+    RemoveRoute,
+    SetSysctl,
+    Stage,
+)
+from calico.dataplane.state import HostState, MarkRule, Route, RouteKind
+from calico.model import INTERFACE_PREFIX, InterfaceName, TaskId
+
+
+@dataclass(frozen=True, slots=True)
+class HostPlan:
+    """The changes that can be made now, and the tasks that could not be wired.
+
+    A task waits when its link is not complete and its namespace is unknown.
+    """
+
+    plan: Plan
+    waiting: tuple[TaskId, ...] = ()
+
+
+def plan_host(
+    observed: HostState, desired: HostState, namespaces: Mapping[TaskId, NamespaceRef]
+) -> HostPlan:
+    """Carrying the plan out turns observed into desired, but for what waits.
+
+    A prefix of it may be all that is carried out: planning again from there
+    leads to the same end.
+    """
+    attached = tuple(_attachments(observed, desired, namespaces))
+    detached = tuple(_detachments(observed, desired, attached))
+    changes: list[Change] = [
+        *_table(observed, desired),
+        *_sysctls(observed, desired),
+        *_mark_rules(observed, desired),
+        *attached,
+        *detached,
+        *_routes(observed, desired, attached, detached),
+    ]
+    waiting = tuple(task for task in incomplete_tasks(observed, desired) if task not in namespaces)
+    # Sorting is stable, so only the stage decides; each part is in order already.
+    return HostPlan(tuple(sorted(changes, key=stage_of)), waiting)
+
+
+def incomplete_tasks(observed: HostState, desired: HostState) -> tuple[TaskId, ...]:
+    """Tasks whose link is absent, half built or not wired as desired."""
+    return tuple(
+        link.wiring.task
+        for name, link in sorted(desired.links.items())
+        if link.wiring is not None and observed.links.get(name) != link
+    )
+
+
+def only_mending(plan: Plan, observed: HostState) -> Plan:
+    """What of a plan may be done on the strength of a state that may be old.
+
+    The kernel may hold newer policy than a state file that was read back, so a
+    table that stands is left alone, nothing is taken away and no task is wired;
+    a table that another program flushed is put back, or all stays cut off.
+    """
+    standing = any(chain.base is not None for chain in observed.chains.values())
+    return tuple(
+        change
+        for change in plan
+        if isinstance(change, SetSysctl | AddMarkRule | AddRoute)
+        or (isinstance(change, CommitTable) and not standing)
+    )
+
+
+def stage_of(change: Change) -> Stage:
+    """When in a plan a change is carried out."""
+    match change:
+        case CommitTable():
+            return Stage.TABLE
+        case SetSysctl():
+            return Stage.SYSCTLS
+        case RemoveRoute():
+            return Stage.REMOVE_ROUTES
+        case RemoveLink():
+            return Stage.REMOVE_LINKS
+        case AddMarkRule() | RemoveMarkRule():
+            return Stage.MARK_RULES
+        case AddRoute(route):
+            closing = route.kind is RouteKind.BLACKHOLE
+            return Stage.CLOSING_ROUTES if closing else Stage.ADD_ROUTES
+        case AttachTask():
+            return Stage.ADD_LINKS
+        case _:
+            assert_never(change)
+
+
+def _table(observed: HostState, desired: HostState) -> Iterator[CommitTable]:
+    chains = tuple(
+        chain
+        for name, chain in sorted(desired.chains.items())
+        if observed.chains.get(name) != chain
+    )
+    sets = tuple(
+        nft_set
+        for name, nft_set in sorted(desired.sets.items())
+        if observed.sets.get(name) != nft_set
+    )
+    # A base chain stays even when nobody wants it: taking one away, in whatever
+    # transaction, lets packets through.
+    removed_chains = tuple(
+        name
+        for name, chain in sorted(observed.chains.items())
+        if name not in desired.chains and chain.base is None
+    )
+    removed_sets = tuple(sorted(observed.sets.keys() - desired.sets.keys()))
+    if chains or sets or removed_chains or removed_sets:
+        previous = tuple(observed.sets[each.name] for each in sets if each.name in observed.sets)
+        yield CommitTable(chains, sets, previous, removed_chains, removed_sets)
+
+
+def _sysctls(observed: HostState, desired: HostState) -> Iterator[SetSysctl]:
+    for path, value in sorted(desired.sysctls.items()):
+        if observed.sysctls.get(path) != value:
+            yield SetSysctl(path, value)
+
+
+def _mark_rules(observed: HostState, desired: HostState) -> Iterator[AddMarkRule | RemoveMarkRule]:
+    def order(rule: MarkRule) -> tuple[int, int, int]:
+        return (rule.version, rule.preference, -1 if rule.mark is None else rule.mark)
+
+    for rule in sorted(desired.mark_rules - observed.mark_rules, key=order):
+        yield AddMarkRule(rule)
+    for rule in sorted(observed.mark_rules - desired.mark_rules, key=order):
+        yield RemoveMarkRule(rule)
+
+
+def _attachments(
+    observed: HostState, desired: HostState, namespaces: Mapping[TaskId, NamespaceRef]
+) -> Iterator[AttachTask]:
+    for name, link in sorted(desired.links.items()):
+        if link.wiring is None or observed.links.get(name) == link:
+            continue
+        namespace = namespaces.get(link.wiring.task)
+        if namespace is not None:
+            yield AttachTask(link, namespace)
+
+
+def _detachments(
+    observed: HostState, desired: HostState, attached: tuple[AttachTask, ...]
+) -> Iterator[RemoveLink]:
+    """Orphans, and what stands in the place of a link that is attached anew.
+
+    A half-built link of a task whose namespace is unknown stays: no route is
+    added to it, and cutting a task off because its MTU changed helps nobody.
+    """
+    replaced = {change.link.name for change in attached}
+    for name in sorted(observed.links):
+        orphaned = name not in desired.links
+        if name.startswith(INTERFACE_PREFIX) and (orphaned or name in replaced):
+            yield RemoveLink(name)
+
+
+def _routes(
+    observed: HostState,
+    desired: HostState,
+    attached: tuple[AttachTask, ...],
+    detached: tuple[RemoveLink, ...],
+) -> Iterator[RemoveRoute | AddRoute]:
+    renewed = {change.link.name for change in attached}
+    going = {change.name for change in detached}
+    complete = {name for name, link in desired.links.items() if observed.links.get(name) == link}
+    # A link that goes takes its routes with it, so those of a link that is
+    # attached anew are put back even when they were there.
+    added = tuple(
+        route
+        for route in sorted(desired.routes, key=_route_order)
+        if (route not in observed.routes or route.interface in renewed)
+        and _has_way(route, complete | renewed)
+    )
+    # Where one route gives way to one other, adding replaces without a gap.
+    places = Counter(map(_place, observed.routes))
+    replaced = {_place(route) for route in added if places[_place(route)] == 1}
+    for route in sorted(observed.routes, key=_route_order):
+        unwanted = route not in desired.routes and _place(route) not in replaced
+        if unwanted or route.interface in going:
+            yield RemoveRoute(route)
+    yield from map(AddRoute, added)
+
+
+def _has_way(route: Route, usable: set[InterfaceName]) -> bool:
+    return route.kind is not RouteKind.TASK or route.interface in usable
+
+
+def _place(route: Route) -> tuple[int, IPNetwork]:
+    """Where a route sits: adding another one there replaces it."""
+    return (route.table, route.destination)
+
+
+def _route_order(route: Route) -> tuple[object, ...]:
+    return (
+        route.table,
+        route.destination.version,
+        route.destination,
+        route.kind.value,
+        route.interface or "",
+        str(route.gateway),
+        str(route.source),
+    )

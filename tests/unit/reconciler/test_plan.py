@@ -1,0 +1,109 @@
+"""Single rules of plan_host, each in the smallest case that shows it."""
+
+from dataclasses import replace
+
+from netaddr import IPAddress, IPNetwork
+
+from calico.dataplane.changes import (
+    AddRoute,
+    AttachTask,
+    CommitTable,
+    RemoveLink,
+    RemoveRoute,
+    SetSysctl,
+)
+from calico.dataplane.state import Chain, HostState, Link, NftRule, NftSet, Route, RouteKind
+from calico.model import InterfaceName
+from reconciler.core.plan import plan_host
+from tests.convergence.host_states import BASE_CHAINS, NAMESPACES, TASKS, interface, link
+
+TASK = TASKS[0]
+LINK = link(TASK, 1500)
+ROUTE = Route(IPNetwork("192.168.0.0/32"), RouteKind.TASK, interface=LINK.name)
+WIRED = HostState(links={LINK.name: LINK}, routes=frozenset({ROUTE}))
+
+
+def test_a_host_as_it_should_be_needs_nothing() -> None:
+    assert plan_host(WIRED, WIRED, {}).plan == ()
+
+
+def test_a_new_task_is_attached_and_then_routed() -> None:
+    planned = plan_host(HostState(), WIRED, NAMESPACES)
+
+    assert planned.plan == (AttachTask(LINK, NAMESPACES[TASK]), AddRoute(ROUTE))
+
+
+def test_a_task_without_a_known_namespace_waits_and_gets_no_route() -> None:
+    planned = plan_host(HostState(), WIRED, {})
+
+    assert planned.plan == ()
+    assert planned.waiting == (TASK,)
+
+
+def test_a_half_built_link_is_replaced_once_its_namespace_is_known() -> None:
+    torn = replace(WIRED, links={LINK.name: replace(LINK, alias="")})
+
+    assert plan_host(torn, WIRED, {}).plan == ()
+    assert plan_host(torn, WIRED, NAMESPACES).plan == (
+        RemoveRoute(ROUTE),
+        RemoveLink(LINK.name),
+        AttachTask(LINK, NAMESPACES[TASK]),
+        AddRoute(ROUTE),
+    )
+
+
+def test_a_link_that_is_not_ours_is_left_alone() -> None:
+    foreign = Link(InterfaceName("veth0"), "")
+
+    assert plan_host(HostState(links={foreign.name: foreign}), HostState(), {}).plan == ()
+
+
+def test_a_changed_gateway_replaces_the_route_without_a_gap() -> None:
+    block = IPNetwork("192.168.1.0/26")
+    before = Route(block, RouteKind.HOST, gateway=IPAddress("10.0.0.2"))
+    desired = Route(block, RouteKind.HOST, gateway=IPAddress("10.0.0.3"))
+
+    planned = plan_host(
+        HostState(routes=frozenset({before})), HostState(routes=frozenset({desired})), {}
+    )
+
+    assert planned.plan == (AddRoute(desired),)
+
+
+def test_an_address_that_moves_to_another_task_is_unrouted_first() -> None:
+    other = link(TASKS[1], 1500)
+    moved = Route(ROUTE.destination, RouteKind.TASK, interface=other.name)
+    desired = HostState(links={other.name: other}, routes=frozenset({moved}))
+
+    assert plan_host(WIRED, desired, NAMESPACES).plan == (
+        RemoveRoute(ROUTE),
+        RemoveLink(interface(TASK)),
+        AttachTask(other, NAMESPACES[TASKS[1]]),
+        AddRoute(moved),
+    )
+
+
+def test_the_table_changes_in_one_transaction_before_anything_else() -> None:
+    gone, kept = Chain("gone", ()), Chain("kept", (NftRule("1", "[]"),))
+    peers = NftSet("peers", ("ipv4_addr",), frozenset({"10.0.0.1"}))
+    grown = replace(peers, elements=frozenset({"10.0.0.1", "10.0.0.2"}))
+    observed = HostState(
+        chains={each.name: each for each in (*BASE_CHAINS, gone, kept)},
+        sets={"peers": peers, "old": NftSet("old", ("ipv4_addr",), frozenset())},
+    )
+    desired = HostState(
+        chains={"kept": kept, "new": Chain("new", ())},
+        sets={"peers": grown},
+        sysctls={"net/ipv4/ip_forward": "1"},
+    )
+
+    assert plan_host(observed, desired, {}).plan == (
+        CommitTable(
+            chains=(Chain("new", ()),),
+            sets=(grown,),
+            previous_sets=(peers,),
+            removed_chains=("gone",),
+            removed_sets=("old",),
+        ),
+        SetSysctl("net/ipv4/ip_forward", "1"),
+    )
