@@ -1,0 +1,292 @@
+"""Whether a packet from one party reaches another, by Calico's rules alone.
+
+A model of what every host's kernel should do: the outbound rules of the
+sender's profiles, then the inbound rules of the receiver's, in order, and deny
+at the end. Replies of an allowed connection are not asked about.
+"""
+
+import enum
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from netaddr import IPAddress, IPNetwork
+
+from calico.model import (
+    Action,
+    EndpointSpec,
+    HostName,
+    Match,
+    PortRange,
+    ProfileId,
+    Rule,
+    Snapshot,
+    Tag,
+)
+
+ICMP, TCP, UDP, ICMPV6 = 1, 6, 17, 58
+ECHO_REQUEST = {ICMP: 8, ICMPV6: 128}
+#: A sender's port when none is asked about: the first that IANA calls dynamic.
+EPHEMERAL_PORT = 49152
+LAST_PORT = 65535
+
+
+@dataclass(frozen=True, slots=True)
+class Packet:
+    """The first packet of a connection; ports are None outside TCP and UDP."""
+
+    source: IPAddress
+    destination: IPAddress
+    protocol: int
+    source_port: int | None = None
+    destination_port: int | None = None
+    icmp_type: int | None = None
+    icmp_code: int | None = None
+
+
+def first_packet(
+    source: IPAddress, destination: IPAddress, protocol: int, port: int | None = None
+) -> Packet:
+    """How a connection to a port, or a ping, begins."""
+    if protocol in ECHO_REQUEST:
+        kind = ECHO_REQUEST[protocol]
+        return Packet(source, destination, protocol, icmp_type=kind, icmp_code=0)
+    source_port = EPHEMERAL_PORT if port is not None else None
+    return Packet(source, destination, protocol, source_port, port)
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointParty:
+    """A task, ours or another orchestrator's."""
+
+    spec: EndpointSpec
+
+
+@dataclass(frozen=True, slots=True)
+class HostParty:
+    """A registered host itself."""
+
+    host: HostName
+
+
+@dataclass(frozen=True, slots=True)
+class OutsideParty:
+    """An address that is neither a task's nor a host's."""
+
+
+Party = EndpointParty | HostParty | OutsideParty
+
+
+class Direction(enum.Enum):
+    """Which rules of a profile are looked at."""
+
+    INBOUND = "inbound"
+    OUTBOUND = "outbound"
+
+
+class Cause(enum.Enum):
+    """What decided about one side."""
+
+    RULE = "rule"
+    NO_RULE = "no rule"
+    PROFILE_ABSENT = "profile absent"
+    PROFILE_UNENFORCEABLE = "profile unenforceable"
+    INACTIVE = "endpoint inactive"
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The first fact that decides on one side; `number` counts rules from 1."""
+
+    allowed: bool
+    direction: Direction
+    cause: Cause
+    profile: ProfileId | None = None
+    number: int = 0
+    rule: Rule | None = None
+
+
+class Shortcut(enum.Enum):
+    """Why no rule was asked."""
+
+    SAME_TASK = "same task"
+    OWN_HOST = "own host"
+    HOST_DECIDES = "host decides"
+    NOT_OURS = "not ours"
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """The answer; `allowed` None means that the datastore cannot tell.
+
+    `decision` is that of the side which decided, None after a shortcut.
+    """
+
+    allowed: bool | None
+    decision: Decision | None = None
+    shortcut: Shortcut | None = None
+
+
+def reach(snapshot: Snapshot, source: Party, destination: Party, packet: Packet) -> Reach:
+    """Judge one packet between two parties."""
+    if not isinstance(source, EndpointParty):
+        return _from_elsewhere(snapshot, source, destination, packet)
+    if source == destination:
+        return Reach(True, shortcut=Shortcut.SAME_TASK)
+    outbound = evaluate(snapshot, source.spec, Direction.OUTBOUND, packet)
+    if not outbound.allowed:
+        return Reach(False, outbound)
+    match destination:
+        case EndpointParty(spec):
+            inbound = evaluate(snapshot, spec, Direction.INBOUND, packet)
+            return Reach(inbound.allowed, inbound)
+        case HostParty():
+            # Which of a host's ports tasks may reach is a flag of its agent.
+            return Reach(None, outbound, Shortcut.HOST_DECIDES)
+        case OutsideParty():
+            return Reach(True, outbound)
+
+
+def _from_elsewhere(
+    snapshot: Snapshot, source: HostParty | OutsideParty, destination: Party, packet: Packet
+) -> Reach:
+    if not isinstance(destination, EndpointParty):
+        return Reach(None, shortcut=Shortcut.NOT_OURS)
+    if isinstance(source, HostParty) and source.host == destination.spec.id.host:
+        return Reach(True, shortcut=Shortcut.OWN_HOST)
+    inbound = evaluate(snapshot, destination.spec, Direction.INBOUND, packet)
+    return Reach(inbound.allowed, inbound)
+
+
+def evaluate(
+    snapshot: Snapshot, spec: EndpointSpec, direction: Direction, packet: Packet
+) -> Decision:
+    """Walk an endpoint's profiles until one decides; deny at the end."""
+    if not spec.active:
+        return Decision(False, direction, Cause.INACTIVE)
+    source_tags = tags_of(snapshot, packet.source)
+    destination_tags = tags_of(snapshot, packet.destination)
+    for name in spec.profiles:
+        profile = snapshot.profiles.get(name)
+        if profile is None:
+            return Decision(False, direction, Cause.PROFILE_ABSENT, name)
+        if profile.problem:
+            return Decision(False, direction, Cause.PROFILE_UNENFORCEABLE, name)
+        rules = profile.inbound if direction is Direction.INBOUND else profile.outbound
+        for number, rule in enumerate(rules, start=1):
+            if rule.action is Action.LOG:
+                continue
+            if matches(rule, packet, source_tags, destination_tags):
+                allowed = rule.action is Action.ALLOW
+                return Decision(allowed, direction, Cause.RULE, name, number, rule)
+    return Decision(False, direction, Cause.NO_RULE)
+
+
+def tags_of(snapshot: Snapshot, address: IPAddress) -> frozenset[Tag]:
+    """The tags whose members include an address, over all hosts."""
+    return frozenset(
+        tag
+        for spec in snapshot.specs.values()
+        if address in spec.addresses
+        for name in spec.profiles
+        if (profile := snapshot.profiles.get(name)) is not None
+        for tag in profile.tags
+    )
+
+
+def matches(
+    rule: Rule,
+    packet: Packet,
+    source_tags: frozenset[Tag],
+    destination_tags: frozenset[Tag],
+) -> bool:
+    """Whether every condition of a rule holds for a packet.
+
+    A rule with a network of the other family is not a rule of this family: the
+    condition is never left out, which would widen the rule.
+    """
+    version = packet.source.version
+    if rule.ip_version not in (None, version):
+        return False
+    if any(net.version != version for net in _nets(rule)):
+        return False
+    wanted = _outcomes(rule.match, packet, source_tags, destination_tags)
+    unwanted = _outcomes(rule.unless, packet, source_tags, destination_tags)
+    return all(wanted) and not any(unwanted)
+
+
+def _nets(rule: Rule) -> Iterator[IPNetwork]:
+    for match in (rule.match, rule.unless):
+        for net in (match.src_net, match.dst_net):
+            if net is not None:
+                yield net
+
+
+def _outcomes(
+    match: Match,
+    packet: Packet,
+    source_tags: frozenset[Tag],
+    destination_tags: frozenset[Tag],
+) -> Iterator[bool]:
+    """One outcome per condition that is asked for; type and code are one."""
+    if match.protocol is not None:
+        yield packet.protocol == match.protocol
+    if match.src_tag is not None:
+        yield match.src_tag in source_tags
+    if match.dst_tag is not None:
+        yield match.dst_tag in destination_tags
+    if match.src_net is not None:
+        yield packet.source in match.src_net
+    if match.dst_net is not None:
+        yield packet.destination in match.dst_net
+    if match.src_ports:
+        yield _within(packet.source_port, match.src_ports)
+    if match.dst_ports:
+        yield _within(packet.destination_port, match.dst_ports)
+    if match.icmp_type is not None:
+        yield packet.icmp_type == match.icmp_type and match.icmp_code in (None, packet.icmp_code)
+    if match.src_selector is not None or match.dst_selector is not None:
+        yield False
+
+
+def _within(port: int | None, ranges: Iterable[PortRange]) -> bool:
+    return port is not None and any(one.first <= port <= one.last for one in ranges)
+
+
+def open_ports(
+    snapshot: Snapshot,
+    source: Party,
+    destination: Party,
+    addresses: tuple[IPAddress, IPAddress],
+    protocol: int,
+) -> tuple[PortRange, ...]:
+    """Every port of a protocol that the destination lets the source reach.
+
+    An answer can change only where some rule's range begins or ends, so one
+    port between two such places speaks for all of them.
+    """
+    starts = {1}
+    for match in _matches_between(snapshot, source, destination):
+        for one in match.dst_ports:
+            starts |= {one.first, one.last + 1}
+    edges = sorted(port for port in starts if 1 <= port <= LAST_PORT)
+    found: list[PortRange] = []
+    for first, following in zip(edges, [*edges[1:], LAST_PORT + 1], strict=True):
+        packet = first_packet(*addresses, protocol, first)
+        if not reach(snapshot, source, destination, packet).allowed:
+            continue
+        if found and found[-1].last == first - 1:
+            found[-1] = PortRange(found[-1].first, following - 1)
+        else:
+            found.append(PortRange(first, following - 1))
+    return tuple(found)
+
+
+def _matches_between(snapshot: Snapshot, source: Party, destination: Party) -> Iterator[Match]:
+    for party in (source, destination):
+        if not isinstance(party, EndpointParty):
+            continue
+        for name in party.spec.profiles:
+            profile = snapshot.profiles.get(name)
+            if profile is not None:
+                for rule in (*profile.inbound, *profile.outbound):
+                    yield from (rule.match, rule.unless)
