@@ -1,0 +1,118 @@
+"""Follows one prefix of the datastore and hands what it sees to a loop."""
+
+import random
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_random_exponential
+
+from calico.datastore.api import Datastore, Key, Listing, Put, Removed, WatchEvent
+from calico.errors import DatastoreError, HistoryLost
+
+#: Seconds that one watch waits for an event before it is asked anew, with the
+#: same revision: a half-open connection must not hold it for ever.
+WATCH_TIMEOUT = 30.0
+LONGEST_BACKOFF = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """Everything below a prefix, complete."""
+
+    prefix: Key
+    listing: Listing
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """One event below a prefix, in the store's order."""
+
+    prefix: Key
+    event: WatchEvent
+
+
+@dataclass(frozen=True, slots=True)
+class Unreachable:
+    """The datastore does not serve this prefix at the moment."""
+
+    prefix: Key
+    reason: str
+
+
+FeedMessage = Loaded | Changed | Unreachable
+
+
+class WatchFeed:
+    """Lists a prefix, then watches it; lists anew whenever events may be missing.
+
+    Runs in a thread of its own, with a datastore of its own.
+    """
+
+    def __init__(
+        self,
+        prefix: Key,
+        open_datastore: Callable[[], Datastore],
+        post: Callable[[FeedMessage], None],
+        stop: threading.Event,
+    ) -> None:
+        self._prefix = prefix
+        self._open = open_datastore
+        self._post = post
+        self._stop = stop
+        self._told = ""
+
+    def start(self) -> threading.Thread:
+        """Start following in a daemon thread."""
+        thread = threading.Thread(target=self.run, name=f"watch {self._prefix}", daemon=True)
+        thread.start()
+        return thread
+
+    def run(self) -> None:
+        """Follow until stopped."""
+        retrying = Retrying(
+            retry=retry_if_exception_type(DatastoreError),
+            wait=wait_random_exponential(multiplier=0.2, max=LONGEST_BACKOFF),
+            sleep=self._sleep,
+            before_sleep=self._tell,
+        )
+        while not self._stop.is_set():
+            # One Retrying per listing: its backoff starts small again after success.
+            retrying.copy()(self._list_and_watch)
+
+    def _list_and_watch(self) -> None:
+        if self._stop.is_set():
+            return
+        datastore = self._open()
+        listing = datastore.list(self._prefix)
+        self._told = ""
+        self._post(Loaded(self._prefix, listing))
+        after = listing.revision
+        try:
+            while not self._stop.is_set():
+                for event in datastore.watch(self._prefix, after, WATCH_TIMEOUT):
+                    match event:
+                        case Put(stored):
+                            after = stored.revision
+                        case Removed(_, revision):
+                            after = revision
+                    self._post(Changed(self._prefix, event))
+                    if self._stop.is_set():
+                        return
+        except HistoryLost:
+            return
+
+    def _sleep(self, seconds: float) -> None:
+        self._stop.wait(seconds)
+
+    def _tell(self, state: RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        reason = str(error)
+        if reason != self._told:
+            self._told = reason
+            self._post(Unreachable(self._prefix, reason))
+
+
+def full_jitter() -> float:
+    """The chance that the real loops are given: from 0 up to 1."""
+    return random.random()
