@@ -1,0 +1,84 @@
+"""The pages over real HTTP on loopback."""
+
+import json
+from collections.abc import Iterator
+
+import pytest
+import requests
+from prometheus_client import CollectorRegistry, Counter
+
+from reconciler.runtime.listener import ListenAddress, Listener, Page, parse_listen
+
+
+@pytest.fixture
+def url() -> Iterator[str]:
+    registry = CollectorRegistry()
+    Counter("passes", "Passes.", registry=registry).inc()
+    pages = {"/healthz": lambda: Page(True), "/readyz": lambda: Page(False, {"reason": "no list"})}
+    with Listener(ListenAddress("127.0.0.1", 0), pages, registry) as listener:
+        yield f"http://{listener.address}"
+
+
+def test_a_healthy_page_is_200_and_one_line_of_json(url: str) -> None:
+    answer = requests.get(f"{url}/healthz", timeout=5)
+
+    assert (answer.status_code, answer.text) == (200, '{"ok": true}\n')
+
+
+def test_a_page_that_is_not_well_is_503_and_says_why(url: str) -> None:
+    answer = requests.get(f"{url}/readyz", timeout=5)
+
+    assert (answer.status_code, answer.json()["reason"]) == (503, "no list")
+
+
+def test_metrics_are_those_of_the_registry(url: str) -> None:
+    assert "passes_total 1.0" in requests.get(f"{url}/metrics", timeout=5).text
+
+
+def test_an_unknown_page_names_those_there_are(url: str) -> None:
+    answer = requests.get(f"{url}/nothing", timeout=5)
+
+    assert answer.status_code == 404
+    assert answer.json()["pages"] == ["/healthz", "/metrics", "/readyz"]
+
+
+def test_the_announcement_has_the_real_port() -> None:
+    with Listener(ListenAddress("127.0.0.1", 0), {}, CollectorRegistry()) as listener:
+        told = json.loads(listener.announcement("agent"))
+
+        assert told["listen"] == str(listener.address)
+        assert listener.address.port > 0
+
+
+def test_a_taken_port_is_an_error_at_the_start() -> None:
+    with Listener(ListenAddress("127.0.0.1", 0), {}, CollectorRegistry()) as first:
+        second = Listener(first.address, {}, CollectorRegistry())
+        with pytest.raises(OSError, match="in use"):
+            second.__enter__()
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        pytest.param(":9402", ListenAddress("", 9402), id="every address"),
+        pytest.param("127.0.0.1:0", ListenAddress("127.0.0.1", 0), id="any port"),
+        pytest.param("[::1]:9402", ListenAddress("::1", 9402), id="IPv6 in brackets"),
+    ],
+)
+def test_an_address_to_listen_on_is_parsed(text: str, address: ListenAddress) -> None:
+    assert parse_listen(text) == address
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("9402", id="no colon"),
+        pytest.param(":", id="no port"),
+        pytest.param(":70000", id="port out of range"),
+        pytest.param("::1:9402", id="IPv6 without brackets"),
+        pytest.param(":²", id="a digit that is none"),
+    ],
+)
+def test_what_is_no_address_to_listen_on_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"PORT|brackets"):
+        parse_listen(text)
