@@ -237,6 +237,17 @@ class Block:
 
 
 @dataclass(frozen=True, slots=True)
+class IpamConfig:
+    """The operator's choice for blocks; these are Calico's own defaults.
+
+    `strict_affinity` keeps an address of one host's block from other hosts.
+    """
+
+    auto_allocate_blocks: bool = True
+    strict_affinity: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """All of the datastore that one agent needs, at one revision.
 

@@ -1,0 +1,129 @@
+"""The records that are ours alone, below `/marathon-calico`.
+
+A field that a newer version added is passed over; one that an older version
+did not write has its default.
+"""
+
+from calico.codec.fields import (
+    as_bool,
+    as_int,
+    as_object,
+    as_text,
+    as_tuple,
+    parse_object,
+    render_json,
+)
+from calico.errors import InvalidValue
+from calico.iptext import parse_address
+from calico.model import (
+    AppliedRecord,
+    BootId,
+    HostName,
+    HostRecord,
+    PortOpening,
+    TaskId,
+    TaskRecord,
+    TaskVerdict,
+)
+
+
+def encode_task(record: TaskRecord) -> str:
+    """The controller's record of a task."""
+    return render_json(
+        {
+            "app": record.app,
+            "app_version": record.app_version,
+            "host": record.host,
+            "groups": list(record.groups),
+            "ports": [
+                {"protocol": each.protocol, "number": each.number, "name": each.name}
+                for each in record.ports
+            ],
+            "ports_declared": record.ports_declared,
+            "verdict": record.verdict.value,
+            "reason": record.reason,
+            "since": record.since,
+        }
+    )
+
+
+def decode_task(task: TaskId, text: str) -> TaskRecord:
+    """The record at the key of `task`; raises InvalidValue."""
+    raw = parse_object(text)
+    word = as_text(raw.get("verdict", TaskVerdict.ACCEPTED.value), "verdict")
+    try:
+        verdict = TaskVerdict(word)
+    except ValueError as error:
+        raise InvalidValue(f"verdict {word!r} is not known") from error
+    return TaskRecord(
+        task=task,
+        app=as_text(raw.get("app"), "app"),
+        app_version=as_text(raw.get("app_version"), "app_version"),
+        host=HostName(as_text(raw.get("host"), "host")),
+        groups=as_tuple(raw.get("groups", []), "groups", as_text),
+        ports=as_tuple(raw.get("ports", []), "ports", _port),
+        ports_declared=as_bool(raw.get("ports_declared", True), "ports_declared"),
+        verdict=verdict,
+        reason=as_text(raw.get("reason", ""), "reason"),
+        since=as_text(raw.get("since", ""), "since"),
+    )
+
+
+def _port(value: object, name: str) -> PortOpening:
+    raw = as_object(value, name)
+    opening = PortOpening(
+        protocol=as_text(raw.get("protocol"), "protocol"),
+        number=as_int(raw.get("number"), "number"),
+        name=as_text(raw.get("name", ""), "name"),
+    )
+    if opening.protocol not in ("tcp", "udp") or not 1 <= opening.number <= 65535:
+        raise InvalidValue(f"{name}: {opening.protocol} {opening.number} is not a port")
+    return opening
+
+
+def encode_host(record: HostRecord) -> str:
+    """An agent's registration."""
+    return render_json(
+        {
+            "address": str(record.address),
+            "boot_id": record.boot_id,
+            "machine_id": record.machine_id,
+            "version": record.version,
+        }
+    )
+
+
+def decode_host(host: HostName, text: str) -> HostRecord:
+    """The registration at the key of `host`; raises InvalidValue."""
+    raw = parse_object(text)
+    return HostRecord(
+        name=host,
+        address=parse_address(as_text(raw.get("address"), "address")),
+        boot_id=BootId(as_text(raw.get("boot_id"), "boot_id")),
+        machine_id=as_text(raw.get("machine_id", ""), "machine_id"),
+        version=as_text(raw.get("version", ""), "version"),
+    )
+
+
+def encode_applied(record: AppliedRecord) -> str:
+    """How far an agent has come."""
+    return render_json(
+        {
+            "boot_id": record.boot_id,
+            "revision": record.revision,
+            "gone": list(record.gone),
+            "problems": list(record.problems),
+        }
+    )
+
+
+def decode_applied(host: HostName, text: str) -> AppliedRecord:
+    """The progress at the key of `host`; raises InvalidValue."""
+    raw = parse_object(text)
+    return AppliedRecord(
+        host=host,
+        boot_id=BootId(as_text(raw.get("boot_id"), "boot_id")),
+        revision=as_int(raw.get("revision"), "revision"),
+        gone=tuple(map(TaskId, as_tuple(raw.get("gone", []), "gone", as_text))),
+        problems=as_tuple(raw.get("problems", []), "problems", as_text),
+    )

@@ -1,0 +1,214 @@
+"""A datastore in memory with etcd's semantics, for tests and the demo."""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+
+from calico.datastore.api import (
+    Key,
+    Listing,
+    Put,
+    Removed,
+    Revision,
+    Stored,
+    WatchEvent,
+)
+from calico.errors import Conflict, HistoryLost
+from calico.keys import check_key
+
+#: etcd's v2 store remembers so many events, of all keys together.
+HISTORY = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class _Leaf:
+    value: str
+    revision: Revision
+
+
+def _revision(event: WatchEvent) -> Revision:
+    return event.stored.revision if isinstance(event, Put) else event.revision
+
+
+def _concerns(event: WatchEvent, prefix: Key) -> bool:
+    if isinstance(event, Put):
+        key, above = event.stored.key, False
+    else:
+        key, above = event.key, _is_below(prefix, event.key)
+    return above or key == prefix or _is_below(key, prefix)
+
+
+def _is_below(key: str, prefix: str) -> bool:
+    return key.startswith(prefix + "/")
+
+
+def _parents(key: str) -> list[str]:
+    parts = key.split("/")
+    return ["/".join(parts[:count]) for count in range(2, len(parts))]
+
+
+class MemoryDatastore:
+    """One store, shared by as many threads as like.
+
+    Directories come into being with the first key below them and stay when
+    the last one goes, as in etcd. Expiry is noticed by the next operation.
+    """
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
+        self._changed = threading.Condition()
+        self._leaves: dict[str, _Leaf] = {}
+        self._expiry: dict[str, float] = {}
+        self._directories: set[str] = set()
+        self._revision = 0
+        # Every revision is one event, so the history has no holes.
+        self._history: deque[WatchEvent] = deque(maxlen=HISTORY)
+
+    def get(self, key: Key) -> Stored | None:
+        """The newest value; None if the key does not exist."""
+        check_key(key)
+        with self._changed:
+            self._expire()
+            leaf = self._leaves.get(key)
+            return None if leaf is None else Stored(key, leaf.value, leaf.revision)
+
+    def list(self, prefix: Key) -> Listing:
+        """Every key below a prefix; an absent prefix is empty."""
+        check_key(prefix)
+        with self._changed:
+            self._expire()
+            entries = tuple(
+                Stored(Key(key), leaf.value, leaf.revision)
+                for key, leaf in self._leaves.items()
+                if _is_below(key, prefix)
+            )
+            ordered = tuple(sorted(entries, key=lambda each: each.key))
+            return Listing(Revision(self._revision), ordered)
+
+    def put(
+        self,
+        key: Key,
+        value: str,
+        *,
+        expect: Revision | None = None,
+        ttl: int | None = None,
+    ) -> Revision:
+        """Write a value and tell its revision; Conflict if `expect` does not hold."""
+        check_key(key)
+        with self._changed:
+            self._expire()
+            leaf = self._leaves.get(key)
+            found = 0 if leaf is None else leaf.revision
+            if expect is not None and expect != found:
+                raise Conflict(f"{key} has revision {found}, not {expect}")
+            if key in self._directories:
+                raise Conflict(f"{key} is a directory")
+            parents = _parents(key)
+            for parent in parents:
+                if parent in self._leaves:
+                    raise Conflict(f"{parent} is not a directory")
+            self._directories.update(parents)
+            revision = self._next()
+            self._leaves[key] = _Leaf(value, revision)
+            self._expiry.pop(key, None)
+            if ttl is not None:
+                self._expiry[key] = self._now() + ttl
+            self._tell(Put(Stored(key, value, revision)))
+            return revision
+
+    def delete(self, key: Key, *, expect: Revision | None = None) -> None:
+        """Remove a key, or a directory that is empty."""
+        check_key(key)
+        with self._changed:
+            self._expire()
+            if key in self._directories:
+                self._delete_directory(key, expect)
+                return
+            leaf = self._leaves.get(key)
+            if leaf is None:
+                return
+            if expect is not None and leaf.revision != expect:
+                raise Conflict(f"{key} has revision {leaf.revision}, not {expect}")
+            self._remove(key)
+
+    def watch(self, prefix: Key, after: Revision, timeout: float) -> Iterator[WatchEvent]:
+        """Events at or below a prefix after a revision, until none came for `timeout`."""
+        check_key(prefix)
+        seen = after
+        while True:
+            event = self._await(prefix, seen, timeout)
+            if event is None:
+                return
+            seen = _revision(event)
+            yield event
+
+    def remove_tree(self, key: Key) -> None:
+        """What an operator's recursive delete does: one event for the whole directory."""
+        check_key(key)
+        with self._changed:
+            self._expire()
+            if key not in self._directories:
+                return
+            for each in [each for each in self._leaves if _is_below(each, key)]:
+                del self._leaves[each]
+                self._expiry.pop(each, None)
+            self._directories -= {each for each in self._directories if _is_below(each, key)}
+            self._remove_directory(key)
+
+    def _delete_directory(self, key: Key, expect: Revision | None) -> None:
+        below = [each for each in (*self._leaves, *self._directories) if _is_below(each, key)]
+        if below or expect is not None:
+            raise Conflict(f"{key} is a directory")
+        self._remove_directory(key)
+
+    def _remove_directory(self, key: Key) -> None:
+        self._directories.discard(key)
+        self._tell(Removed(key, self._next()))
+
+    def _remove(self, key: str) -> None:
+        del self._leaves[key]
+        self._expiry.pop(key, None)
+        self._tell(Removed(Key(key), self._next()))
+
+    def _next(self) -> Revision:
+        self._revision += 1
+        return Revision(self._revision)
+
+    def _tell(self, event: WatchEvent) -> None:
+        self._history.append(event)
+        self._changed.notify_all()
+
+    def _expire(self) -> None:
+        if not self._expiry:
+            return
+        now = self._now()
+        due = [(expires, key) for key, expires in self._expiry.items() if expires <= now]
+        for _, key in sorted(due):
+            self._remove(key)
+
+    def _await(self, prefix: Key, seen: Revision, timeout: float) -> WatchEvent | None:
+        deadline = time.monotonic() + timeout
+        with self._changed:
+            while True:
+                self._expire()
+                event = self._first_after(prefix, seen)
+                left = deadline - time.monotonic()
+                if event is not None or left <= 0:
+                    return event
+                self._changed.wait(min(left, self._until_next_expiry()))
+
+    def _first_after(self, prefix: Key, seen: Revision) -> WatchEvent | None:
+        if not self._history:
+            return None
+        oldest = _revision(self._history[0])
+        if seen + 1 < oldest:
+            raise HistoryLost(f"events since revision {seen} are gone, the oldest is {oldest}")
+        later = islice(self._history, seen + 1 - oldest, None)
+        return next((event for event in later if _concerns(event, prefix)), None)
+
+    def _until_next_expiry(self) -> float:
+        left = min(self._expiry.values(), default=self._now() + 60) - self._now()
+        return max(0.01, left)

@@ -1,0 +1,279 @@
+"""etcd path <-> id, and the one gate for what may become part of a path."""
+
+import re
+from typing import Literal
+
+from netaddr import IPNetwork
+
+from calico.datastore.api import Key
+from calico.errors import InvalidName, InvalidValue
+from calico.iptext import parse_network
+from calico.model import EndpointId, HandleId, HostName, Pool, ProfileId, TaskId
+
+CALICO = Key("/calico/v1")
+READY = Key("/calico/v1/Ready")
+ENDPOINTS = Key("/calico/v1/host")
+PROFILES = Key("/calico/v1/policy/profile")
+POOLS = Key("/calico/v1/ipam")
+IPAM = Key("/calico/ipam/v2")
+BLOCKS = Key("/calico/ipam/v2/assignment")
+AFFINITIES = Key("/calico/ipam/v2/host")
+HANDLES = Key("/calico/ipam/v2/handle")
+FELIX = Key("/calico/felix/v1/host")
+TASKS = Key("/marathon-calico/v1/task")
+HOSTS = Key("/marathon-calico/v1/host")
+APPLIED = Key("/marathon-calico/v1/applied")
+LEADER = Key("/marathon-calico/v1/leader")
+CLUSTER = Key("/marathon-calico/v1/cluster")
+HOLD = Key("/marathon-calico/v1/hold")
+
+ProfileLeaf = Literal["tags", "rules", "labels"]
+
+_NAME = re.compile(r"[a-zA-Z0-9_.-]{1,128}")
+_TASK_ID = re.compile(r"[a-zA-Z0-9_.$-]{1,200}")
+# What etcd takes unchanged on the way through a URL: no `?`, `#` or `%`.
+_SEGMENT = re.compile(r"[a-zA-Z0-9_.$:@+=,~-]{1,255}")
+_RESERVED = ("default_", "app-")
+
+
+def _check(text: str, kind: str, form: re.Pattern[str], allowed: str) -> str:
+    if not form.fullmatch(text):
+        raise InvalidName(f"{kind} {text!r} must be {allowed}")
+    if text.startswith("_"):
+        raise InvalidName(f"{kind} {text!r} must not begin with '_', which etcd hides")
+    if text in (".", ".."):
+        raise InvalidName(f"{kind} {text!r} must not be a step in a path")
+    return text
+
+
+def _check_name(text: str, kind: str) -> str:
+    return _check(text, kind, _NAME, "1 to 128 of the characters a-z A-Z 0-9 _ . -")
+
+
+def _check_id(text: str, kind: str) -> str:
+    return _check(text, kind, _TASK_ID, "1 to 200 of the characters a-z A-Z 0-9 _ . $ -")
+
+
+def check_group(text: str) -> ProfileId:
+    """A group of an app, whose profile has the same name; raises InvalidName."""
+    name = _check_name(text, "group")
+    for prefix in _RESERVED:
+        if name.startswith(prefix):
+            raise InvalidName(f"group {text!r} must not begin with {prefix!r}, which is reserved")
+    return ProfileId(name)
+
+
+def check_profile(text: str) -> ProfileId:
+    """A profile of any kind; raises InvalidName."""
+    return ProfileId(_check_name(text, "profile"))
+
+
+def check_host(text: str) -> HostName:
+    """A host as Marathon and the agents call it; raises InvalidName."""
+    return HostName(_check_name(text, "host"))
+
+
+def check_task_id(text: str) -> TaskId:
+    """A task as Mesos calls it; raises InvalidName."""
+    return TaskId(_check_id(text, "task id"))
+
+
+def check_handle(text: str) -> HandleId:
+    """An owner of addresses; raises InvalidName."""
+    return HandleId(_check_id(text, "handle"))
+
+
+def check_key(key: Key) -> Key:
+    """A whole path that reaches etcd as it is written; raises InvalidName."""
+    root, *segments = key.split("/")
+    if root or not segments:
+        raise InvalidName(f"key {key!r} must begin with '/'")
+    for segment in segments:
+        _check(segment, f"in key {key!r} the part", _SEGMENT, "of the characters that etcd keeps")
+    return key
+
+
+def _below(key: Key, prefix: Key, parts: int) -> list[str] | None:
+    """The segments after a prefix, if there are exactly so many."""
+    if not key.startswith(prefix + "/"):
+        return None
+    segments = key[len(prefix) + 1 :].split("/")
+    return segments if len(segments) == parts and all(segments) else None
+
+
+def _unescape(segment: str) -> str:
+    # Go writers escape these two characters, in lower case only.
+    return segment.replace("%2f", "/").replace("%25", "%")
+
+
+def _endpoint_path(prefix: Key, endpoint: EndpointId) -> Key:
+    host = check_host(endpoint.host)
+    orchestrator = _check_name(endpoint.orchestrator, "orchestrator")
+    workload = _check_id(endpoint.workload, "workload")
+    last = _check_name(endpoint.endpoint, "endpoint")
+    return Key(f"{prefix}/{host}/workload/{orchestrator}/{workload}/endpoint/{last}")
+
+
+def _parse_endpoint_path(prefix: Key, key: Key) -> EndpointId | None:
+    match _below(key, prefix, 6):
+        case [host, "workload", orchestrator, workload, "endpoint", endpoint]:
+            return EndpointId(
+                HostName(host), _unescape(orchestrator), _unescape(workload), _unescape(endpoint)
+            )
+        case _:
+            return None
+
+
+def endpoint_key(endpoint: EndpointId) -> Key:
+    """Where the spec of an endpoint is."""
+    return _endpoint_path(ENDPOINTS, endpoint)
+
+
+def parse_endpoint_key(key: Key) -> EndpointId | None:
+    """The endpoint whose spec is there, of any orchestrator."""
+    return _parse_endpoint_path(ENDPOINTS, key)
+
+
+def status_key(endpoint: EndpointId) -> Key:
+    """Where the agent of its host reports on an endpoint."""
+    return _endpoint_path(FELIX, endpoint)
+
+
+def parse_status_key(key: Key) -> EndpointId | None:
+    """The endpoint whose status is there."""
+    return _parse_endpoint_path(FELIX, key)
+
+
+def felix_status_key(host: HostName) -> Key:
+    """Where an agent says that it is alive."""
+    return Key(f"{FELIX}/{check_host(host)}/status")
+
+
+def profile_dir(profile: ProfileId) -> Key:
+    """The directory of a profile's leaves."""
+    return Key(f"{PROFILES}/{check_profile(profile)}")
+
+
+def profile_key(profile: ProfileId, leaf: ProfileLeaf) -> Key:
+    """One leaf of a profile."""
+    return Key(f"{profile_dir(profile)}/{leaf}")
+
+
+def parse_profile_key(key: Key) -> tuple[ProfileId, ProfileLeaf] | None:
+    """The profile and which leaf of it."""
+    match _below(key, PROFILES, 2):
+        case [profile, ("tags" | "rules" | "labels") as leaf]:
+            return ProfileId(_unescape(profile)), leaf
+        case _:
+            return None
+
+
+def _dashed(cidr: IPNetwork) -> str:
+    return str(cidr.cidr).replace("/", "-")
+
+
+def _undashed(segment: str, version: str) -> IPNetwork | None:
+    try:
+        cidr = parse_network(segment.replace("-", "/"))
+    except InvalidValue:
+        return None
+    # Another spelling of the same network would be a second object for it.
+    return cidr if str(cidr.version) == version and _dashed(cidr) == segment else None
+
+
+def pool_key(pool: Pool | IPNetwork) -> Key:
+    """Where a pool is."""
+    cidr = pool.cidr if isinstance(pool, Pool) else pool
+    return Key(f"{POOLS}/v{cidr.version}/pool/{_dashed(cidr)}")
+
+
+def parse_pool_key(key: Key) -> IPNetwork | None:
+    """The range of the pool that is there."""
+    match _below(key, POOLS, 3):
+        case [("v4" | "v6") as family, "pool", segment]:
+            return _undashed(segment, family[1:])
+        case _:
+            return None
+
+
+def block_key(cidr: IPNetwork) -> Key:
+    """Where a block's allocations are."""
+    return Key(f"{BLOCKS}/ipv{cidr.version}/block/{_dashed(cidr)}")
+
+
+def parse_block_key(key: Key) -> IPNetwork | None:
+    """The range of the block that is there."""
+    match _below(key, BLOCKS, 3):
+        case [("ipv4" | "ipv6") as family, "block", segment]:
+            return _undashed(segment, family[3:])
+        case _:
+            return None
+
+
+def affinity_dir(host: HostName, version: int) -> Key:
+    """The directory of the blocks of one family that a host claims."""
+    return Key(f"{AFFINITIES}/{check_host(host)}/ipv{version}/block")
+
+
+def affinity_key(host: HostName, cidr: IPNetwork) -> Key:
+    """Where a host says that it claims a block; only the block itself is the truth."""
+    return Key(f"{affinity_dir(host, cidr.version)}/{_dashed(cidr)}")
+
+
+def parse_affinity_key(key: Key) -> tuple[HostName, IPNetwork] | None:
+    """The host and the block that it claims."""
+    match _below(key, AFFINITIES, 4):
+        case [host, ("ipv4" | "ipv6") as family, "block", segment]:
+            cidr = _undashed(segment, family[3:])
+            return None if cidr is None else (HostName(host), cidr)
+        case _:
+            return None
+
+
+def handle_key(handle: HandleId) -> Key:
+    """Where the blocks are counted that a handle has addresses in."""
+    return Key(f"{HANDLES}/{check_handle(handle)}")
+
+
+def parse_handle_key(key: Key) -> HandleId | None:
+    """The handle that is there."""
+    below = _below(key, HANDLES, 1)
+    return None if below is None else HandleId(below[0])
+
+
+def ipam_config_key() -> Key:
+    """Where the operator's choice for block affinity is."""
+    return Key(f"{IPAM}/config")
+
+
+def task_key(task: TaskId) -> Key:
+    """Where the controller's record of a task is."""
+    return Key(f"{TASKS}/{check_task_id(task)}")
+
+
+def parse_task_key(key: Key) -> TaskId | None:
+    """The task whose record is there."""
+    below = _below(key, TASKS, 1)
+    return None if below is None else TaskId(below[0])
+
+
+def host_key(host: HostName) -> Key:
+    """Where an agent registers its host."""
+    return Key(f"{HOSTS}/{check_host(host)}")
+
+
+def parse_host_key(key: Key) -> HostName | None:
+    """The host whose registration is there."""
+    below = _below(key, HOSTS, 1)
+    return None if below is None else HostName(below[0])
+
+
+def applied_key(host: HostName) -> Key:
+    """Where an agent says how far it has come."""
+    return Key(f"{APPLIED}/{check_host(host)}")
+
+
+def parse_applied_key(key: Key) -> HostName | None:
+    """The host whose progress is there."""
+    below = _below(key, APPLIED, 1)
+    return None if below is None else HostName(below[0])
