@@ -140,6 +140,8 @@ class MarathonClient:
             raise refusal(reply.endpoint, path, reply.status, reply.body)
         try:
             return parse_app_reply(reply.body)
+        except InvalidApp as error:
+            raise InvalidApp(f"{one_line(app_id)}: {error}") from error
         except DECODE_ERRORS as error:
             raise reply.unusable(f"no app ({one_line(str(error))})") from error
 
@@ -164,14 +166,18 @@ class MarathonClient:
                     endpoint, path, params, {"Accept": "application/json"}, self._timeouts
                 ) as response,
             ):
-                return self._read(endpoint, path, response, may_be_absent=may_be_absent)
+                reply = self._read(endpoint, path, response, may_be_absent=may_be_absent)
         except HTTP_ERRORS as error:
-            if self._transport.expired:
-                raise MarathonUnavailable(
-                    f"{endpoint.url}{path} gave no whole answer within"
-                    f" {self._timeouts.total:g} s: check the load of that Marathon"
-                ) from error
-            raise unreachable(endpoint, error) from error
+            if not self._transport.expired:
+                raise unreachable(endpoint, error) from error
+        else:
+            # To a body without length the cut looks like its end.
+            if not self._transport.expired:
+                return reply
+        raise MarathonUnavailable(
+            f"{endpoint.url}{path} gave no whole answer within {self._timeouts.total:g} s:"
+            " check the load of that Marathon"
+        )
 
     def _read(
         self, endpoint: Endpoint, path: str, response: requests.Response, *, may_be_absent: bool

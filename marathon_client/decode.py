@@ -4,6 +4,7 @@ Both network forms are read: `ipAddress` (up to 1.4) and `networks` (from 1.5).
 Unknown fields are ignored; every field may be absent or null.
 """
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
@@ -149,12 +150,28 @@ def parse_apps(body: bytes) -> tuple[tuple[App, ...], tuple[Problem, ...]]:
     """The apps of a list and those that cannot be understood; raises DECODE_ERRORS."""
     apps: list[App] = []
     problems: list[Problem] = []
-    for raw in _APPS.decode(body).apps:
+    try:
+        raws = _APPS.decode(body).apps
+    except msgspec.DecodeError:
+        raws = _lenient(body)
+    for raw in raws:
         try:
             apps.append(parse_app(raw))
         except InvalidApp as error:
             problems.append(Problem(_id_of(raw), str(error)))
     return tuple(apps), tuple(problems)
+
+
+def _lenient(body: bytes) -> list[msgspec.Raw]:
+    """The same by the standard library, which takes half a surrogate pair.
+
+    One app with such a text must not hide all others.
+    """
+    reply = json.loads(body)
+    if not isinstance(reply, dict) or not isinstance(reply.get("apps"), list):
+        raise msgspec.ValidationError("it holds no list named apps")
+    texts = [json.dumps(app, ensure_ascii=False) for app in reply["apps"]]
+    return [msgspec.Raw(text.encode(errors="replace")) for text in texts]
 
 
 def parse_app_reply(body: bytes) -> App:

@@ -210,9 +210,7 @@ def refusal(endpoint: Endpoint, path: str, status: int, body: bytes) -> Marathon
                 f"{where} redirects elsewhere ({status}): give the URL that it leads to"
             )
         case 408 | 425 | 429:
-            return MarathonUnavailable(
-                f"{where} answers {_phrase(status)}{quote}: it is overloaded"
-            )
+            return MarathonUnavailable(f"{where} answers {_phrase(status)}{quote}: check its load")
         case _ if 400 <= status < 500:
             return MarathonRejected(
                 f"{where} answers {_phrase(status)}{quote}:"
