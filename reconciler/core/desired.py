@@ -116,7 +116,7 @@ def versions_needed(app: App, records: Mapping[TaskId, TaskRecord]) -> frozenset
         for task in app.tasks
         if task.version is not None
         and task.state is TaskState.RUNNING
-        and not _accepted(records.get(TaskId(task.id)))
+        and not _accepted(records.get(record_id(task.id)))
         and not _runs_current_config(app, task)
     )
 
@@ -136,7 +136,7 @@ def desired_tasks(
     """
     desired = []
     for task in app.tasks:
-        record = records.get(TaskId(task.id))
+        record = records.get(record_id(task.id))
         if task.state.is_terminal or (task.state in KEPT_STATES and record is None):
             continue
         definition = app if _runs_current_config(app, task) else versions.get(task.version or "")
@@ -207,6 +207,14 @@ def parse_fixed_addresses(text: str) -> tuple[IPAddress, ...]:
     return addresses
 
 
+def record_id(task_id: str) -> TaskId:
+    """The id under which a task's record is kept: its own, if that may be a key."""
+    try:
+        return check_task_id(task_id)
+    except InvalidName:
+        return TaskId(f"refused-{hashlib.sha256(task_id.encode()).hexdigest()[:32]}")
+
+
 def _accepted(record: TaskRecord | None) -> bool:
     return record is not None and record.verdict is TaskVerdict.ACCEPTED
 
@@ -249,7 +257,7 @@ def _judge(
 ) -> DesiredTask:
     host_name = HostName(task.host or "")
     record = TaskRecord(
-        task=TaskId(task.id),
+        task=record_id(task.id),
         app=task.app_id,
         app_version=task.version or "",
         host=host_name,

@@ -1,0 +1,146 @@
+"""`marathon-calico controller`: Marathon to datastore."""
+
+import sys
+from typing import Any
+
+import click
+from netaddr import AddrFormatError, IPNetwork
+
+from calico.model import Pool
+from marathon_client.endpoints import parse_endpoint
+from marathon_client.errors import MarathonError
+from reconciler.cli.options import EtcdSettings, etcd_options
+from reconciler.controller.main import run_controller
+from reconciler.controller.settings import ControllerSettings, parse_pool
+from reconciler.logs import FORMS, LEVELS, setup
+from reconciler.runtime.listener import ListenAddress, parse_listen
+
+
+class PoolParam(click.ParamType[Any]):
+    """A network that task addresses come from."""
+
+    name = "CIDR"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Pool:
+        """Reject what is no network here, where the flag can be named."""
+        try:
+            return parse_pool(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+class NetworkParam(click.ParamType[Any]):
+    """A source network; a bare address is a network of one."""
+
+    name = "CIDR"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> IPNetwork:
+        """Reject what is no network here, where the flag can be named."""
+        try:
+            return IPNetwork(str(value)).cidr
+        except (AddrFormatError, ValueError):
+            self.fail(f"{value!r} is no network such as 10.0.0.0/8", param, ctx)
+
+
+class ListenParam(click.ParamType[Any]):
+    """Where pages for health and metrics are served."""
+
+    name = "HOST:PORT"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> ListenAddress:
+        """Reject what is no address here, where the flag can be named."""
+        try:
+            return parse_listen(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+@click.command()
+@etcd_options
+@click.option(
+    "--marathon",
+    metavar="URL",
+    multiple=True,
+    default=("http://127.0.0.1:8080",),
+    show_default=True,
+    help="Marathon; may be repeated, each is tried. The stream goes to the leader.",
+)
+@click.option(
+    "--pool",
+    "pools",
+    type=PoolParam(),
+    multiple=True,
+    help="Where addresses come from.  [default: 192.168.0.0/16 if etcd has no pool]",
+)
+@click.option(
+    "--port-policy",
+    type=click.Choice(["declared", "open"]),
+    default="declared",
+    show_default=True,
+    help="Whether groups reach only discovery ports, or every port.",
+)
+@click.option(
+    "--allow-from",
+    type=NetworkParam(),
+    multiple=True,
+    help="May reach every task's declared ports.  [default: the addresses of --marathon]",
+)
+@click.option(
+    "--network",
+    "networks",
+    metavar="NAME",
+    multiple=True,
+    default=("calico",),
+    show_default=True,
+    help="Container network that is ours; may be repeated.",
+)
+@click.option(
+    "--resync",
+    type=click.FloatRange(min=1),
+    default=60.0,
+    show_default=True,
+    help="Seconds between complete lists.",
+)
+@click.option(
+    "--listen",
+    type=ListenParam(),
+    default=":9401",
+    show_default=True,
+    help="Where /healthz, /readyz, /leader and /metrics are served; port 0 is any free one.",
+)
+@click.option("--log-level", type=click.Choice(LEVELS), default="info", show_default=True)
+@click.option("--log-format", type=click.Choice(FORMS), default="text", show_default=True)
+def controller(
+    etcd: EtcdSettings,
+    marathon: tuple[str, ...],
+    pools: tuple[Pool, ...],
+    port_policy: str,
+    allow_from: tuple[IPNetwork, ...],
+    networks: tuple[str, ...],
+    resync: float,
+    listen: ListenAddress,
+    log_level: str,
+    log_format: str,
+) -> None:
+    """Follow Marathon and write what each task's network should be."""
+    setup(log_level, log_format, sys.stderr)
+    try:
+        for url in marathon:
+            parse_endpoint(url)
+    except MarathonError as error:
+        raise click.BadParameter(str(error), param_hint="--marathon") from error
+    settings = ControllerSettings(
+        open_datastore=etcd.open,
+        marathon=marathon,
+        pools=pools,
+        ports_declared=port_policy == "declared",
+        allow_from=allow_from or None,
+        networks=frozenset(networks),
+        resync=resync,
+        listen=listen,
+    )
+    sys.exit(run_controller(settings))

@@ -1,0 +1,186 @@
+"""One controller: stands by for the lease, then runs the loop until it is lost."""
+
+import logging
+import os
+import secrets
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+
+from calico.errors import CalicoError, DatastoreError
+from calico.keys import APPLIED, HOSTS, LEADER
+from marathon_client.client import MarathonClient
+from marathon_client.stream import EventStream
+from reconciler.controller.bootstrap import bootstrap
+from reconciler.controller.cluster import pinned_sources
+from reconciler.controller.loop import ControllerLoop, Message
+from reconciler.controller.metrics import ControllerMetrics
+from reconciler.controller.reconcile import Reconciler
+from reconciler.controller.settings import ControllerSettings, addresses_of
+from reconciler.controller.stored import StoredState
+from reconciler.core.desired import NetworkPolicy
+from reconciler.runtime.clock import Clock, SystemClock
+from reconciler.runtime.inbox import Inbox
+from reconciler.runtime.lease import RENEW_EVERY, FencedDatastore, Lease, LeaseLost
+from reconciler.runtime.listener import Listener, Page
+from reconciler.runtime.watchfeed import WatchFeed, full_jitter
+
+log = logging.getLogger(__name__)
+
+#: Seconds that one step may take before the controller no longer counts as alive.
+STALLED_AFTER = 120.0
+
+
+class Controller:
+    """Wires feeds, lease and loop together; `run` blocks until the end."""
+
+    def __init__(self, settings: ControllerSettings, clock: Clock, stop: threading.Event) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._stop = stop
+        self._metrics = ControllerMetrics()
+        self._inbox: Inbox[Message] = Inbox()
+        holder = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+        self._lease = Lease(settings.open_datastore(), LEADER, holder, clock)
+        self._holder = holder
+        self._last_step = clock.monotonic()
+        self._last_resync: float | None = None
+        self._stream = EventStream(settings.marathon, settings.credentials)
+
+    def run(self) -> int:
+        """Serve pages, win the lease, work; the exit code when it ends."""
+        pages = {"/healthz": self._health, "/readyz": self._ready, "/leader": self._leader}
+        with Listener(self._settings.listen, pages, self._metrics.registry) as listener:
+            print(listener.announcement("controller"), flush=True)
+            if not self._stand_by():
+                return 0
+            log.info("lease won", extra={"token": self._lease.token, "holder": self._holder})
+            self._metrics.leader.set(1)
+            code = self._lead()
+            self._metrics.leader.set(0)
+            return code
+
+    def _stand_by(self) -> bool:
+        """Wait for the lease; False if told to stop before."""
+        told = ""
+        while not self._stop.is_set():
+            self._last_step = self._clock.monotonic()
+            try:
+                if self._lease.keep():
+                    return True
+                told = self._tell_once("another controller leads", told)
+            except DatastoreError as error:
+                told = self._tell_once(str(error), told)
+            self._stop.wait(RENEW_EVERY)
+        return False
+
+    def _lead(self) -> int:
+        settings = self._settings
+        datastore = FencedDatastore(settings.open_datastore(), self._lease)
+        stored = StoredState()
+        policy = NetworkPolicy(settings.networks, settings.ports_declared)
+        reconciler = Reconciler(
+            MarathonClient(settings.marathon, settings.credentials),
+            datastore,
+            stored,
+            policy,
+            self._clock,
+            self._metrics,
+        )
+
+        def prepare() -> None:
+            bootstrap(datastore, settings.pools)
+            sources = pinned_sources(
+                datastore, settings.allow_from, addresses_of(settings.marathon)
+            )
+            stored.load(datastore)
+            ipv6 = any(pool.cidr.version == 6 for pool in stored.pools)
+            reconciler.policy = replace(policy, allow_from=sources, ipv6=ipv6)
+
+        loop = ControllerLoop(
+            reconciler,
+            stored,
+            prepare,
+            self._clock,
+            full_jitter,
+            settings.resync,
+            self._metrics,
+        )
+        for prefix in (HOSTS, APPLIED):
+            WatchFeed(prefix, settings.open_datastore, self._inbox.post, self._stop).start()
+        self._start("lease", self._keep_lease)
+        self._start("events", self._follow_events)
+        try:
+            self._work(loop)
+        except LeaseLost:
+            pass
+        finally:
+            self._stream.stop()
+        if self._stop.is_set() and self._lease.held:
+            self._give_back()
+            return 0
+        # Whoever started us starts us again, as a standby with a clean slate.
+        log.error("lease lost", extra={"token": self._lease.token})
+        return 1
+
+    def _work(self, loop: ControllerLoop) -> None:
+        while not self._stop.is_set() and self._lease.held:
+            for message in self._inbox.drain(loop.wait()):
+                loop.handle(message)
+            loop.step()
+            self._last_step = self._clock.monotonic()
+            self._last_resync = loop.last_resync
+
+    def _follow_events(self) -> None:
+        for item in self._stream:
+            self._metrics.events.labels(type(item).__name__).inc()
+            self._inbox.post(item)
+
+    def _keep_lease(self) -> None:
+        told = ""
+        while not self._stop.wait(RENEW_EVERY) and self._lease.token is not None:
+            try:
+                self._lease.keep()
+            except DatastoreError as error:
+                told = self._tell_once(str(error), told)
+
+    def _give_back(self) -> None:
+        try:
+            self._lease.release()
+        except CalicoError as error:
+            log.warning("lease not given back; it runs out", extra={"why": str(error)})
+
+    def _start(self, name: str, target: Callable[[], None]) -> None:
+        threading.Thread(target=target, name=name, daemon=True).start()
+
+    def _health(self) -> Page:
+        idle = self._clock.monotonic() - self._last_step
+        return Page(idle < STALLED_AFTER, {"seconds_since_step": round(idle, 1)})
+
+    def _ready(self) -> Page:
+        leads, resynced = self._lease.held, self._last_resync is not None
+        return Page(not leads or resynced, {"leads": leads, "resynced": resynced})
+
+    def _leader(self) -> Page:
+        return Page(self._lease.held, {"holder": self._holder, "token": self._lease.token})
+
+    @staticmethod
+    def _tell_once(reason: str, told: str) -> str:
+        if reason != told:
+            log.warning("standing by", extra={"why": reason})
+        return reason
+
+
+def run_controller(settings: ControllerSettings) -> int:
+    """Run one controller until it is told to stop or loses its lease."""
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    try:
+        return Controller(settings, SystemClock(), stop).run()
+    except OSError as error:
+        print(f"cannot listen on {settings.listen}: {error.strerror}", file=sys.stderr)
+        return 2

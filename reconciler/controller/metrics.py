@@ -1,0 +1,49 @@
+"""What the controller counts."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+
+class ControllerMetrics:
+    """Metrics of one controller in a registry of its own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        prefix = "marathon_calico_controller"
+        self.reconciles = Counter(
+            f"{prefix}_reconciles",
+            "Looks at one app, by outcome",
+            ["outcome"],
+            registry=self.registry,
+        )
+        self.resyncs = Counter(
+            f"{prefix}_resyncs", "Complete lists, by outcome", ["outcome"], registry=self.registry
+        )
+        self.drift = Counter(
+            f"{prefix}_drift",
+            "Tasks that a timed list, not an event, brought up to date",
+            registry=self.registry,
+        )
+        self.withdrawals = Counter(
+            f"{prefix}_withdrawals", "Tasks that lost their network", registry=self.registry
+        )
+        self.releases = Counter(
+            f"{prefix}_releases", "Addresses given back to their pool", registry=self.registry
+        )
+        self.events = Counter(
+            f"{prefix}_events", "Marathon's events, by type", ["type"], registry=self.registry
+        )
+        self.held = Gauge(
+            f"{prefix}_held_removals", "Removals that wait for proof", registry=self.registry
+        )
+        self.tasks = Gauge(
+            f"{prefix}_tasks",
+            "Tasks with a record, by verdict",
+            ["verdict"],
+            registry=self.registry,
+        )
+        self.leader = Gauge(
+            f"{prefix}_leader", "1 while this controller holds the lease", registry=self.registry
+        )
+        self.duration = Histogram(
+            f"{prefix}_reconcile_seconds", "Time for one look at one app", registry=self.registry
+        )

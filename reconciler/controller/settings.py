@@ -1,0 +1,68 @@
+"""What the controller is told by its flags."""
+
+import socket
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from netaddr import AddrFormatError, IPAddress, IPNetwork
+
+from calico.datastore.api import Datastore
+from calico.model import Pool
+from marathon_client.endpoints import Credentials
+from reconciler.runtime.listener import ListenAddress
+
+LISTEN = ListenAddress("", 9401)
+
+
+@dataclass(frozen=True, slots=True)
+class ControllerSettings:
+    """Everything one controller needs to know; times are in seconds."""
+
+    open_datastore: Callable[[], Datastore]
+    marathon: tuple[str, ...]
+    credentials: Credentials | None = field(default=None, repr=False)
+    pools: tuple[Pool, ...] = ()
+    ports_declared: bool = True
+    allow_from: tuple[IPNetwork, ...] | None = None
+    networks: frozenset[str] = frozenset({"calico"})
+    resync: float = 60.0
+    listen: ListenAddress = LISTEN
+
+
+def parse_pool(text: str) -> Pool:
+    """A pool from the command line, masqueraded.
+
+    Raises ValueError with a sentence if it is no network, has host bits set or
+    is smaller than one block of 64 addresses.
+    """
+    try:
+        network = IPNetwork(text)
+    except (AddrFormatError, ValueError) as error:
+        raise ValueError(f"{text!r} is no network such as 192.168.0.0/16") from error
+    if network.cidr != network:
+        raise ValueError(f"{text} has host bits set; write {network.cidr}")
+    smallest = 26 if network.version == 4 else 122
+    if network.prefixlen > smallest:
+        raise ValueError(f"{text} is smaller than one block, a /{smallest}")
+    return Pool(network.cidr, masquerade=network.version == 4)
+
+
+def addresses_of(urls: Iterable[str]) -> tuple[IPNetwork, ...]:
+    """Where Marathon's health checks come from: the hosts of its URLs.
+
+    A loopback address says nothing about the underlay and is left out, as is a
+    name that does not resolve now.
+    """
+    found: dict[IPNetwork, None] = {}
+    for url in urls:
+        parts = urlsplit(url if "://" in url else f"http://{url}")
+        try:
+            answers = socket.getaddrinfo(parts.hostname, None, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError):
+            continue
+        for *_, sockaddr in answers:
+            address = IPAddress(str(sockaddr[0]).partition("%")[0])
+            if not address.is_loopback():
+                found[IPNetwork(address)] = None
+    return tuple(found)

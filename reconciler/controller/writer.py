@@ -1,0 +1,208 @@
+"""Brings tasks into the datastore and takes them out, one write at a time.
+
+The order is what makes a crash between any two writes harmless: an address
+first (its handle is the task id, so that the next attempt finds it), then the
+profiles, then the record that marks the endpoint as ours, then the endpoint.
+Down: endpoint, then record; the address rests and is swept later.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+
+from calico.addresses import Addresses
+from netaddr import IPAddress
+
+from calico.codec import NO_LABELS, encode_endpoint, encode_rules, encode_tags, encode_task
+from calico.datastore.api import ABSENT, Datastore
+from calico.errors import AddressOutsidePools, AddressTaken, Conflict, PoolExhausted
+from calico.keys import ProfileLeaf, endpoint_key, profile_key, task_key
+from calico.model import (
+    EndpointSpec,
+    HandleId,
+    Profile,
+    TaskId,
+    TaskRecord,
+    TaskVerdict,
+)
+from calico.names import endpoint_of_task, interface_of, mac_of
+from reconciler.controller.stored import Kept, StoredState
+from reconciler.core.desired import AnyAddress, DesiredTask, FixedAddresses
+from reconciler.core.quarantine import FIXED, OWNER
+
+log = logging.getLogger(__name__)
+
+#: Profiles with this prefix are never rewritten, since their id tells their content.
+APP_PREFIX = "app-"
+HOST_PREFIX = "default_"
+
+
+class TaskWriter:
+    """Writes one task's network; `stored` is kept in step with every write."""
+
+    def __init__(
+        self, datastore: Datastore, stored: StoredState, timestamp: Callable[[], str]
+    ) -> None:
+        self._datastore = datastore
+        self._stored = stored
+        self._addresses = Addresses(datastore)
+        self._timestamp = timestamp
+
+    def bring(self, desired: DesiredTask) -> None:
+        """Make the datastore say what one task should have.
+
+        Raises DatastoreError; what was written until then stands and is taken
+        up by the next attempt.
+        """
+        record = desired.record
+        if desired.wish is None:
+            self._write_record(record)
+            return
+        endpoint = endpoint_of_task(record.host, record.task)
+        known = self._stored.specs.get(endpoint)
+        if known is not None:
+            addresses = known.value.addresses
+        else:
+            try:
+                addresses = self._assign(record, desired.wish)
+            except PoolExhausted as error:
+                self._write_record(_judged(record, TaskVerdict.PENDING, str(error)))
+                return
+            except AddressTaken as error:
+                self._write_record(self._judge_taken(record, desired.wish, error))
+                return
+            except AddressOutsidePools as error:
+                self._write_record(_judged(record, TaskVerdict.REFUSED, str(error)))
+                return
+        for profile in desired.profiles:
+            self._ensure_profile(profile)
+        self._write_record(record)
+        self._write_endpoint(
+            EndpointSpec(
+                id=endpoint,
+                interface=interface_of(endpoint),
+                mac=mac_of(endpoint),
+                addresses=addresses,
+                profiles=tuple(profile.id for profile in desired.profiles),
+                # Endpoint labels are for Calico's tools: values of at most 63
+                # plain characters, which app and task ids are not.
+                labels=(),
+            )
+        )
+
+    def withdraw(self, task: TaskId) -> None:
+        """Take one task's endpoint and record out; raises DatastoreError."""
+        kept = self._stored.records.get(task)
+        if kept is None:
+            return
+        endpoint = endpoint_of_task(kept.value.host, task)
+        if endpoint in self._stored.specs:
+            self._datastore.delete(
+                endpoint_key(endpoint), expect=self._stored.specs[endpoint].revision
+            )
+            del self._stored.specs[endpoint]
+        self._datastore.delete(task_key(task), expect=kept.revision)
+        del self._stored.records[task]
+        log.info("task withdrawn", extra={"task": task, "app": kept.value.app})
+
+    def _assign(
+        self, record: TaskRecord, wish: AnyAddress | FixedAddresses
+    ) -> tuple[IPAddress, ...]:
+        handle = HandleId(record.task)
+        match wish:
+            case FixedAddresses(addresses):
+                for address in addresses:
+                    self._addresses.assign_fixed(
+                        record.host, handle, address, secondary=(OWNER, FIXED)
+                    )
+                return addresses
+            case AnyAddress():
+                versions = {pool.cidr.version for pool in self._stored.pools if not pool.disabled}
+                return tuple(
+                    self._addresses.assign(record.host, handle, version=version, secondary=(OWNER,))
+                    for version in sorted(versions or {4})
+                )
+
+    def _judge_taken(
+        self, record: TaskRecord, wish: AnyAddress | FixedAddresses, error: AddressTaken
+    ) -> TaskRecord:
+        """Whether a fixed address will come free: its holder is of the same app.
+
+        A holder without a record is one whose task was withdrawn: its address
+        only waits for the agents.
+        """
+        wanted = wish.addresses if isinstance(wish, FixedAddresses) else ()
+        for handle in {self._addresses.holder(address) for address in wanted} - {None}:
+            holder = self._stored.records.get(TaskId(handle or ""))
+            if holder is not None and holder.value.app != record.app:
+                return _judged(record, TaskVerdict.REFUSED, str(error))
+        return _judged(record, TaskVerdict.PENDING, f"{error}; waits for its release")
+
+    def _ensure_profile(self, profile: Profile) -> None:
+        known = self._stored.profiles.get(profile.id)
+        if known == profile or (known is not None and not _is_ours(profile)):
+            return
+        # An operator's rules on a group stay as they are; of our own profiles
+        # the content is ours to keep.
+        expect = None if _is_ours(profile) else ABSENT
+        leaves: tuple[tuple[ProfileLeaf, str], ...] = (
+            ("tags", encode_tags(profile)),
+            ("labels", NO_LABELS),
+            ("rules", encode_rules(profile)),
+        )
+        for leaf, text in leaves:
+            try:
+                self._datastore.put(profile_key(profile.id, leaf), text, expect=expect)
+            except Conflict:
+                continue
+        self._stored.profiles[profile.id] = profile
+
+    def _write_record(self, record: TaskRecord) -> None:
+        known = self._stored.records.get(record.task)
+        if known is not None and _alike(known.value, record):
+            return
+        since = self._timestamp()
+        if known is not None and (known.value.verdict, known.value.reason) == (
+            record.verdict,
+            record.reason,
+        ):
+            since = known.value.since
+        record = replace(record, since=since)
+        revision = self._datastore.put(
+            task_key(record.task),
+            encode_task(record),
+            expect=ABSENT if known is None else known.revision,
+        )
+        self._stored.records[record.task] = Kept(record, revision)
+        if record.verdict is not TaskVerdict.ACCEPTED:
+            log.warning(
+                "task has no network",
+                extra={"task": record.task, "verdict": record.verdict.value, "why": record.reason},
+            )
+
+    def _write_endpoint(self, spec: EndpointSpec) -> None:
+        known = self._stored.specs.get(spec.id)
+        if known is not None and known.value == spec:
+            return
+        revision = self._datastore.put(
+            endpoint_key(spec.id),
+            encode_endpoint(spec),
+            expect=ABSENT if known is None else known.revision,
+        )
+        self._stored.specs[spec.id] = Kept(spec, revision)
+        log.info(
+            "endpoint written",
+            extra={"task": spec.id.workload, "host": spec.id.host, "revision": revision},
+        )
+
+
+def _is_ours(profile: Profile) -> bool:
+    return profile.id.startswith((APP_PREFIX, HOST_PREFIX))
+
+
+def _judged(record: TaskRecord, verdict: TaskVerdict, reason: str) -> TaskRecord:
+    return replace(record, verdict=verdict, reason=reason)
+
+
+def _alike(one: TaskRecord, other: TaskRecord) -> bool:
+    return replace(one, since="") == replace(other, since="")
