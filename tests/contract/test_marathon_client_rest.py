@@ -31,7 +31,7 @@ from tests.unit.marathon_client.loopback import (
     silence,
 )
 
-QUICK = Timeouts(connect=1, read=0.3, total=0.6)
+QUICK = Timeouts(connect=2, read=0.8, total=1.2)
 WEB: dict[str, Any] = {
     "id": "/shop/web",
     "version": "v2",
@@ -184,10 +184,10 @@ BROKEN = [
     pytest.param(raw(b"HTTP/1.1 200 " + b"x" * 70_000), "cannot be used", id="endless line"),
     pytest.param(silence, "no answer in time", id="never answers"),
     pytest.param(
-        drip([b"HTTP/1.1 100 Continue\r\n\r\n"] * 99, 0.1), "within 0.6 s", id="drips headers"
+        drip([b"HTTP/1.1 100 Continue\r\n\r\n"] * 99, 0.1), "within 1.2 s", id="drips headers"
     ),
     pytest.param(
-        drip([b"HTTP/1.1 200 OK\r\n\r\n", *[b" "] * 99], 0.1), "within 0.6 s", id="drips a body"
+        drip([b"HTTP/1.1 200 OK\r\n\r\n", *[b" "] * 99], 0.1), "within 1.2 s", id="drips a body"
     ),
     pytest.param(reply(b"", "503 Service Unavailable", "text/html"), "503 Service", id="503"),
     pytest.param(as_json({"message": "no leader"}, "502 Bad Gateway"), "no leader", id="502"),

@@ -42,7 +42,7 @@ from tests.unit.marathon_client.loopback import (
 )
 
 OPS = Credentials("ops", "s3cret")
-QUICK = Timeouts(connect=1, read=0.3, total=0.6)
+QUICK = Timeouts(connect=2, read=0.8, total=1.2)
 ATTACHED = sse("event_stream_attached", remoteAddress="10.0.0.9")
 GONE = sse("app_terminated_event", appId="/shop/web")
 NO_LEADER = as_json({"message": "There is no leader"}, "404 Not Found")
@@ -56,7 +56,6 @@ def marathon(events: Reply, leader: str | None = None) -> dict[str, Reply]:
 
 
 def opened(urls: Sequence[str], **options: Any) -> EventStream:
-    options.setdefault("timeouts", QUICK)
     options.setdefault("backoff", Backoff(least=0.01, most=0.05))
     return EventStream(urls, **options)
 
@@ -125,10 +124,10 @@ def test_a_small_event_arrives_at_once_on_a_quiet_stream(head: bytes) -> None:
 
 
 def test_heartbeats_in_two_segments_are_life_and_no_events() -> None:
-    beats = [part for _ in range(5) for part in HEARTBEAT]
+    beats = [part for _ in range(6) for part in HEARTBEAT]
     parts = drip([STREAM_HEAD, *beats, GONE], 0.1)
     with Loopback(marathon(parts)) as server:
-        source = opened([server.url], idle_timeout=0.4)
+        source = opened([server.url], idle_timeout=0.8)
         items = some(iter(source), 3)
         source.stop()
     assert items[1] == AppTerminated(AppId("/shop/web"))
@@ -333,7 +332,7 @@ def test_redirects_in_a_circle_end() -> None:
 )
 def test_a_stream_that_cannot_be_opened_says_why_in_one_line(answer: Reply, said: str) -> None:
     with Loopback(marathon(answer)) as server:
-        source = opened([server.url], idle_timeout=0.4)
+        source = opened([server.url], timeouts=QUICK)
         (reason,) = reasons(some(iter(source), 1))
         source.stop()
         assert server.url in reason
@@ -377,7 +376,7 @@ def test_a_stream_that_lived_long_enough_resets_the_pauses() -> None:
     now = [0.0]
 
     class Noted(Backoff):
-        def pause(self, failures: int, jitter: float) -> float:
+        def pause(self, failures: int, jitter: float) -> float:  # noqa: ARG002 - as overridden
             asked.append(failures)
             return 0.0
 

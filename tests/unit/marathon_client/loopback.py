@@ -32,18 +32,10 @@ class Loopback:
         self.requests: list[Request] = []
         self.closing = threading.Event()
         self._listener = socket.create_server(("127.0.0.1", 0))
+        self.authority = f"127.0.0.1:{self._listener.getsockname()[1]}"
+        self.url = f"http://{self.authority}"
         self._open: list[socket.socket] = []
         self._threads: list[threading.Thread] = []
-
-    @property
-    def authority(self) -> str:
-        """`host:port`."""
-        return f"127.0.0.1:{self._listener.getsockname()[1]}"
-
-    @property
-    def url(self) -> str:
-        """Without a slash at its end."""
-        return f"http://{self.authority}"
 
     def paths(self) -> list[str]:
         """What was asked for, in order."""
