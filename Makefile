@@ -1,0 +1,50 @@
+# Two commands do all their own set-up: `make demo` and `make test`.
+PY := .venv/bin/python
+PYTEST := $(PY) -m pytest
+# The kernel tests need the right to make network namespaces, not root.
+INSIDE := unshare --user --map-root-user --net --mount
+ifeq ($(shell id -u),0)
+INSIDE :=
+endif
+
+.PHONY: help demo check test test-pure test-contract test-kernel test-cluster bench prepare clean
+
+help:
+	@echo "make demo   start a cluster on this machine and show isolation at work"
+	@echo "make test   all tests: format, types, pure, etcd, kernel, cluster"
+	@echo "make check  the quick part of it: format, types, import rules, pure tests"
+	@echo "make bench  figures, as ratios against a reference in the same run"
+
+prepare:
+	@demo/prepare.sh
+
+demo: prepare
+	@$(PY) -m demo run
+
+check: prepare
+	$(PY) -m ruff format --check .
+	$(PY) -m ruff check .
+	$(PY) -m mypy
+	.venv/bin/lint-imports --no-logo 2>/dev/null || .venv/bin/lint-imports
+	$(MAKE) --no-print-directory test-pure
+
+test-pure: prepare
+	$(PYTEST) tests/unit tests/convergence
+
+test-contract: prepare
+	$(PYTEST) tests/contract
+
+test-kernel: prepare
+	$(INSIDE) $(PYTEST) tests/kernel
+
+test-cluster: prepare
+	$(PYTEST) tests/cluster
+
+test: check test-contract test-kernel test-cluster
+
+bench:
+	@demo/prepare.sh bench
+	$(INSIDE) $(PY) -m tests.bench
+
+clean:
+	rm -rf .venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

