@@ -1,0 +1,285 @@
+"""The veths of a host's tasks: seen, put into their namespaces, taken away.
+
+A link is made in an order that leaves every stop in between harmless: created
+down and nameless (no alias), then the task's side, then the host's settings,
+last alias and `up` in one message. A link without its alias is unfinished and
+is made anew.
+"""
+
+import itertools
+import socket
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from netaddr import IPAddress
+
+from calico.dataplane import netlink_messages as messages
+from calico.dataplane import sysctl
+from calico.dataplane.changes import AttachTask, Change, RemoveLink
+from calico.dataplane.namespaces import entered, opened
+from calico.dataplane.netlink import NetlinkSocket, Refusal, Step, go_on
+from calico.dataplane.netlink_messages import Request, SeenLink
+from calico.dataplane.state import GATEWAY4, GATEWAY6, HOST_MAC, Wiring
+from calico.errors import DataplaneError
+from calico.model import INTERFACE_PREFIX, InterfaceName
+
+TASK_INTERFACE = "eth0"
+#: Namespaces held open at once while links are made in one go.
+TOGETHER = 64
+#: The first of the device groups in which links are put to be deleted at once.
+DOOMED_GROUP = 0x6D630000
+
+ENODEV, EEXIST = 19, 17
+
+#: IPv4 settings of a veth's host side, by their IPV4_DEVCONF number. Reverse
+#: path checks look into the tasks' own table only if they heed the mark.
+HOST_SIDE_IPV4 = {
+    1: 1,  # forwarding
+    3: 0,  # proxy_arp
+    4: 0,  # accept_redirects
+    6: 0,  # send_redirects
+    8: 1,  # rp_filter
+    9: 0,  # accept_source_route
+    19: 1,  # arp_ignore: the host's own addresses are not the task's neighbours
+    23: 0,  # accept_local
+    24: 1,  # src_valid_mark
+    26: 0,  # route_localnet
+}
+IPV6_OFF = {"disable_ipv6": "1"}
+HOST_SIDE_IPV6 = {"disable_ipv6": "0", "accept_ra": "0", "accept_redirects": "0", "forwarding": "1"}
+TASK_SIDE_IPV6 = {"disable_ipv6": "0", "accept_ra": "0", "accept_redirects": "0", "accept_dad": "0"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """One link in the making; `namespace` is a descriptor of the task's."""
+
+    change: AttachTask
+    wiring: Wiring
+    namespace: int
+
+    @property
+    def name(self) -> InterfaceName:
+        return self.change.link.name
+
+
+def _as_told(refusal: Refusal) -> str:
+    return refusal.reason
+
+
+class Links:
+    """Reads and writes the `cali*` devices through one open socket.
+
+    `home` is a descriptor of the namespace that the socket lives in.
+    """
+
+    def __init__(self, host: NetlinkSocket, home: int, step: Step = go_on) -> None:
+        self._host = host
+        self._home = home
+        self._step = step
+
+    def observe(self) -> list[SeenLink]:
+        """All devices of the host, foreign ones too."""
+        replies = self._host.dump(messages.dump_links())
+        return [messages.parse_link(reply.body) for reply in replies]
+
+    def attach(self, changes: Sequence[AttachTask]) -> dict[Change, str]:
+        """Make links; those that failed, with their reasons."""
+        failures: dict[Change, str] = {}
+        seen = {link.name: link for link in self.observe()}
+        for first in range(0, len(changes), TOGETHER):
+            with ExitStack() as held:
+                works = []
+                for change in changes[first : first + TOGETHER]:
+                    try:
+                        works.append(_start(change, held))
+                    except DataplaneError as error:
+                        failures[change] = str(error)
+                self._attach_together(works, seen, failures)
+        return failures
+
+    def remove(self, changes: Sequence[RemoveLink]) -> dict[Change, str]:
+        """Delete links, at the price of one; those that failed, with their reasons."""
+        failures: dict[Change, str] = {
+            each: f"{each.name} is not ours" for each in changes if not owned(each.name)
+        }
+        seen = {link.name: link for link in self.observe()}
+        doomed = [seen[each.name] for each in changes if each not in failures and each.name in seen]
+        if reason := self._delete(doomed, seen.values()):
+            failures |= {each: reason for each in changes if each not in failures}
+        return failures
+
+    def _attach_together(
+        self,
+        works: Sequence[_Work],
+        seen: Mapping[InterfaceName, SeenLink],
+        failures: dict[Change, str],
+    ) -> None:
+        fresh = [work for work in works if not self._is_wired(work, seen.get(work.name))]
+        unfinished = [seen[work.name] for work in fresh if work.name in seen]
+        if reason := self._delete(unfinished, seen.values()):
+            failures |= {work.change: reason for work in works}
+            return
+        reasons = self._transact(
+            {
+                work: [
+                    messages.create_veth(
+                        work.name,
+                        TASK_INTERFACE,
+                        work.namespace,
+                        work.wiring.mac,
+                        work.wiring.mtu,
+                    )
+                ]
+                for work in fresh
+            },
+            explain=_creation_refused,
+        )
+        for work in fresh:
+            if work not in reasons and (reason := self._wire_task(work)):
+                reasons[work] = reason
+        finished = [work for work in works if work not in reasons]
+        reasons |= self._open(finished)
+        failures |= {work.change: reason for work, reason in reasons.items()}
+
+    def _is_wired(self, work: _Work, link: SeenLink | None) -> bool:
+        """Whether the task's side is done, and done in this very namespace."""
+        if link is None or link.alias != work.wiring.alias:
+            return False
+        reply = self._host.ask(messages.ask_namespace_id(work.namespace))
+        return link.namespace_id == messages.parse_namespace_id(reply.body)
+
+    def _wire_task(self, work: _Work) -> str:
+        """Set up the task's side from inside; the reason if that failed."""
+        try:
+            with entered(work.namespace, self._home), NetlinkSocket(self._step) as inside:
+                index = socket.if_nametoindex(TASK_INTERFACE)
+                ipv6 = TASK_SIDE_IPV6 if _has_ipv6_address(work.wiring) else IPV6_OFF
+                self._set_ipv6(TASK_INTERFACE, ipv6)
+                return _first_reason(inside.transact(_task_side(index, work.wiring)))
+        except DataplaneError as error:
+            return str(error)
+        except OSError as error:
+            return f"{TASK_INTERFACE} of {work.wiring.task}: {error.strerror}"
+
+    def _open(self, works: Sequence[_Work]) -> dict[_Work, str]:
+        """Set up the host's side; only what is wholly set up comes up."""
+        reasons: dict[_Work, str] = {}
+        index_by_work: dict[_Work, int] = {}
+        for work in works:
+            try:
+                index_by_work[work] = socket.if_nametoindex(work.name)
+                ipv6 = HOST_SIDE_IPV6 if _has_ipv6_address(work.wiring) else IPV6_OFF
+                self._set_ipv6(work.name, ipv6)
+            except DataplaneError as error:
+                reasons[work] = str(error)
+            except OSError:
+                reasons[work] = f"{work.name} vanished"
+        reasons |= self._transact(
+            {
+                work: _host_side(index, work.wiring)
+                for work, index in index_by_work.items()
+                if work not in reasons
+            }
+        )
+        return reasons | self._transact(
+            {
+                work: [messages.raise_link(index, work.wiring.alias)]
+                for work, index in index_by_work.items()
+                if work not in reasons
+            }
+        )
+
+    def _set_ipv6(self, interface: str, values: Mapping[str, str]) -> None:
+        if not sysctl.has_ipv6():
+            return
+        for name, value in values.items():
+            path = f"net/ipv6/conf/{interface}/{name}"
+            self._step(f"set {path}")
+            sysctl.write(path, value)
+
+    def _delete(self, doomed: Sequence[SeenLink], present: Iterable[SeenLink]) -> str:
+        """Delete devices; the reason if that failed.
+
+        Each deletion of its own waits for a grace period of the kernel (21 ms
+        measured), so they are gathered in a group that no other device is in.
+        """
+        if not doomed:
+            return ""
+        taken = {link.group for link in present}
+        group = next(each for each in itertools.count(DOOMED_GROUP) if each not in taken)
+        gather = [messages.put_in_group(link.index, group) for link in doomed]
+        answers = self._host.transact([*gather, messages.delete_group(group)])
+        return _first_reason(answers, accepted=ENODEV)
+
+    def _transact(
+        self,
+        requests: Mapping[_Work, Sequence[Request]],
+        explain: Callable[[Refusal], str] = _as_told,
+    ) -> dict[_Work, str]:
+        """Send all in one go; the reasons of those of which any was refused."""
+        answers = iter(self._host.transact([each for many in requests.values() for each in many]))
+        reasons: dict[_Work, str] = {}
+        for work, many in requests.items():
+            for refusal in itertools.islice(answers, len(many)):
+                if refusal is not None and work not in reasons:
+                    reasons[work] = explain(refusal)
+        return reasons
+
+
+def owned(name: str) -> bool:
+    """Whether a device is ours, by its name."""
+    return name.startswith(INTERFACE_PREFIX)
+
+
+def _start(change: AttachTask, held: ExitStack) -> _Work:
+    link = change.link
+    if not owned(link.name):
+        raise DataplaneError(f"{link.name} is not ours")
+    if link.wiring is None:
+        raise DataplaneError(f"{link.name} has no wiring")
+    return _Work(change, link.wiring, held.enter_context(opened(change.namespace)))
+
+
+def _task_side(index: int, wiring: Wiring) -> list[Request]:
+    """All that a task needs: its addresses, a gateway, and that gateway's MAC."""
+    requests = [messages.raise_link(messages.LOOPBACK)]
+    if _has_ipv6_address(wiring):
+        requests.append(messages.set_no_link_local(index))
+    requests += [messages.add_address(index, address) for address in wiring.addresses]
+    requests.append(messages.raise_link(index))
+    for gateway in _gateways(wiring):
+        requests += messages.add_gateway(index, gateway)
+        requests.append(messages.add_neighbour(index, gateway, HOST_MAC))
+    return requests
+
+
+def _host_side(index: int, wiring: Wiring) -> list[Request]:
+    """All that the host needs before the link may come up."""
+    requests = [messages.set_ipv4(index, HOST_SIDE_IPV4)]
+    if _has_ipv6_address(wiring):
+        requests.append(messages.set_no_link_local(index))
+    requests += [messages.add_neighbour(index, each, wiring.mac) for each in wiring.addresses]
+    return requests
+
+
+def _gateways(wiring: Wiring) -> list[IPAddress]:
+    versions = {address.version for address in wiring.addresses}
+    return [gateway for gateway in (GATEWAY4, GATEWAY6) if gateway.version in versions]
+
+
+def _has_ipv6_address(wiring: Wiring) -> bool:
+    return any(address.version == 6 for address in wiring.addresses)
+
+
+def _creation_refused(refusal: Refusal) -> str:
+    # The host's side was free, so it is the task's that is taken.
+    if refusal.code == EEXIST:
+        return f"its namespace already has an interface {TASK_INTERFACE} that is not ours"
+    return refusal.reason
+
+
+def _first_reason(answers: Iterable[Refusal | None], accepted: int = 0) -> str:
+    refused = (each.reason for each in answers if each is not None and each.code != accepted)
+    return next(refused, "")

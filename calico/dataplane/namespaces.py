@@ -1,0 +1,144 @@
+"""Whose a network namespace is, and how to enter it without being fooled.
+
+A pid is only a hint: it may be reused between any two system calls. What is
+looked at is therefore held by a pidfd, and compared once more when the
+namespace itself is held by a descriptor.
+"""
+
+import ctypes
+import os
+import select
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from calico.dataplane.changes import NamespaceRef
+from calico.errors import DataplaneError, NamespaceGone, NamespaceRefused
+
+CLONE_NEWNET = 0x40000000
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def identify(pid: int) -> NamespaceRef:
+    """Name the network namespace of a process; raises NamespaceGone, NamespaceRefused."""
+    with _held(pid) as pidfd:
+        try:
+            inode = os.stat(f"/proc/{pid}/ns/net").st_ino
+        except OSError as error:
+            raise _unreadable(pid, error) from error
+        ref = NamespaceRef(pid, _start_time(pid), inode)
+        _expect_alive(pid, pidfd)
+        return ref
+
+
+@contextmanager
+def opened(ref: NamespaceRef) -> Iterator[int]:
+    """A descriptor of exactly the namespace that was named; closed afterwards.
+
+    Raises NamespaceGone when the process ended or its pid is another's now,
+    NamespaceRefused when the namespace is not a task's own.
+    """
+    with _held(ref.pid) as pidfd:
+        before = _start_time(ref.pid)
+        try:
+            descriptor = os.open(f"/proc/{ref.pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            raise _unreadable(ref.pid, error) from error
+        try:
+            _expect_alive(ref.pid, pidfd)
+            if before != ref.start_time or _start_time(ref.pid) != ref.start_time:
+                raise NamespaceGone(f"process {ref.pid} ended; its number is another's now")
+            inode = os.fstat(descriptor).st_ino
+            if inode != ref.inode:
+                raise NamespaceGone(f"process {ref.pid} is in another network namespace now")
+            if inode in not_for_tasks():
+                raise NamespaceRefused(
+                    f"process {ref.pid} is in the network namespace of the host, not in its own"
+                )
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+
+def not_for_tasks() -> frozenset[int]:
+    """The namespaces of the agent, of its parent and of pid 1."""
+    owners = ("thread-self", "self", str(os.getppid()), "1")
+    inodes = []
+    for owner in owners:
+        # What may not be looked at may not be entered either, by the same right.
+        with suppress(OSError):
+            inodes.append(os.stat(f"/proc/{owner}/ns/net").st_ino)
+    return frozenset(inodes)
+
+
+def holders(inodes: Iterable[int]) -> frozenset[int]:
+    """Those of the namespaces that some process is still in."""
+    wanted = frozenset(inodes)
+    found: set[int] = set()
+    for entry in os.listdir("/proc") if wanted else ():
+        if entry.isdigit():
+            with suppress(OSError):
+                found.add(os.stat(f"/proc/{entry}/ns/net").st_ino)
+    return wanted & found
+
+
+@contextmanager
+def entered(descriptor: int, home: int) -> Iterator[None]:
+    """Run the body with the calling thread in a namespace, then bring it home.
+
+    A thread that cannot come home would change a task's namespace in place of
+    the host's from then on, so that is no ordinary error.
+    """
+    _enter(descriptor)
+    try:
+        yield
+    finally:
+        try:
+            _enter(home)
+        except DataplaneError as error:
+            raise SystemExit(f"the dataplane's thread is lost: {error}") from error
+
+
+def _enter(descriptor: int) -> None:
+    if _libc.setns(descriptor, CLONE_NEWNET) != 0:
+        number = ctypes.get_errno()
+        raise DataplaneError(f"cannot enter a network namespace: {os.strerror(number)}")
+
+
+@contextmanager
+def _held(pid: int) -> Iterator[int]:
+    try:
+        pidfd = os.pidfd_open(pid)
+    except (OSError, ValueError) as error:
+        raise NamespaceGone(f"no process {pid}") from error
+    try:
+        yield pidfd
+    finally:
+        os.close(pidfd)
+
+
+def _expect_alive(pid: int, pidfd: int) -> None:
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    if poll.poll(0):
+        raise NamespaceGone(f"process {pid} ended")
+
+
+def _start_time(pid: int) -> int:
+    """Field 22 of /proc/PID/stat, in clock ticks since boot.
+
+    The name in field 2 is the process's own choice and may hold blanks and
+    parentheses, so fields are counted from the last closing parenthesis.
+    """
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+        return int(stat.rpartition(b")")[2].split()[19])
+    except (OSError, IndexError, ValueError) as error:
+        raise NamespaceGone(f"no process {pid}") from error
+
+
+def _unreadable(pid: int, error: OSError) -> DataplaneError:
+    if isinstance(error, PermissionError):
+        return NamespaceRefused(f"no right to look at the network namespace of process {pid}")
+    return NamespaceGone(f"process {pid} ended")

@@ -1,0 +1,175 @@
+"""A route netlink socket: batches with an answer for each message, and dumps."""
+
+import itertools
+import os
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+from calico.dataplane.netlink_messages import (
+    NLMSG_DONE,
+    NLMSG_ERROR,
+    Reply,
+    Request,
+    error_code,
+    explanation,
+    split_replies,
+)
+from calico.errors import DataplaneError
+
+#: Told what is about to happen, before every change of the kernel. Raising
+#: stops there, as a crash would.
+Step = Callable[[str], None]
+
+NETLINK_ROUTE = 0
+SOL_NETLINK = 270
+NETLINK_CAP_ACK, NETLINK_EXT_ACK, NETLINK_GET_STRICT_CHK = 10, 11, 12
+SO_RCVBUFFORCE = 33
+NLM_F_DUMP_INTR = 0x10
+RECEIVE_BUFFER = 1 << 20
+LARGEST_DATAGRAM = 1 << 16
+#: As many answers as surely fit into the smallest receive buffer.
+BATCH = 64
+DUMP_ATTEMPTS = 8
+
+
+def go_on(what: str) -> None:
+    """The step that lets everything happen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """The kernel's no to one message: its errno, and a sentence for people."""
+
+    code: int
+    reason: str
+
+
+class NetlinkSocket:
+    """Speaks rtnetlink in the namespace of the thread that opens it."""
+
+    def __init__(self, step: Step = go_on) -> None:
+        self._step = step
+        self._socket: socket.socket | None = None
+        self._sequence = itertools.count(1)
+
+    def __enter__(self) -> Self:
+        self.open()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def open(self) -> None:
+        """Open in the namespace of the calling thread."""
+        made = socket.socket(
+            socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_ROUTE
+        )
+        for option in (NETLINK_CAP_ACK, NETLINK_EXT_ACK, NETLINK_GET_STRICT_CHK):
+            made.setsockopt(SOL_NETLINK, option, 1)
+        # Only the initial user namespace may exceed the limit; BATCH fits anyhow.
+        with suppress(PermissionError):
+            made.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER)
+        made.bind((0, 0))
+        self._socket = made
+
+    def close(self) -> None:
+        """Close; the socket may be opened again."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    def transact(self, requests: Sequence[Request]) -> list[Refusal | None]:
+        """Send the messages in order; what became of each.
+
+        One that is refused does not stop those after it.
+        """
+        answers: list[Refusal | None] = []
+        for first in range(0, len(requests), BATCH):
+            answers += self._exchange(requests[first : first + BATCH])
+        return answers
+
+    def _exchange(self, requests: Sequence[Request]) -> list[Refusal | None]:
+        for position, request in enumerate(requests):
+            try:
+                self._step(request.what)
+            except BaseException:
+                self._send(requests[:position])
+                raise
+        return self._send(requests)
+
+    def _send(self, requests: Sequence[Request]) -> list[Refusal | None]:
+        if not requests:
+            return []
+        waiting = {next(self._sequence): request for request in requests}
+        self._opened.send(b"".join(each.packed(number) for number, each in waiting.items()))
+        answers: dict[int, Refusal | None] = {}
+        while len(answers) < len(waiting):
+            for reply in self._receive():
+                if reply.kind == NLMSG_ERROR and reply.sequence in waiting:
+                    answers[reply.sequence] = _refusal(waiting[reply.sequence], reply)
+        return [answers[number] for number in waiting]
+
+    def ask(self, request: Request) -> Reply:
+        """The one reply to a question; raises DataplaneError when refused."""
+        number = next(self._sequence)
+        self._opened.send(request.packed(number))
+        while True:
+            for reply in self._receive():
+                if reply.sequence == number:
+                    _raise_refusal(request, reply)
+                    return reply
+
+    def dump(self, request: Request) -> list[Reply]:
+        """All replies to a question, read without a change in between."""
+        for _ in range(DUMP_ATTEMPTS):
+            replies = list(self._dump_once(request))
+            if not any(reply.flags & NLM_F_DUMP_INTR for reply in replies):
+                return replies[:-1]
+        raise DataplaneError(f"{request.what}: the kernel's list kept changing while it was read")
+
+    def _dump_once(self, request: Request) -> Iterator[Reply]:
+        number = next(self._sequence)
+        self._opened.send(request.packed(number))
+        while True:
+            for reply in self._receive():
+                if reply.sequence != number:
+                    continue
+                _raise_refusal(request, reply)
+                yield reply
+                if reply.kind == NLMSG_DONE:
+                    return
+
+    def _receive(self) -> Iterator[Reply]:
+        try:
+            return split_replies(self._opened.recv(LARGEST_DATAGRAM))
+        except OSError as error:
+            raise DataplaneError(f"netlink: {error}") from error
+
+    @property
+    def _opened(self) -> socket.socket:
+        if self._socket is None:
+            raise DataplaneError("the netlink socket is not open")
+        return self._socket
+
+
+def _raise_refusal(request: Request, reply: Reply) -> None:
+    if reply.kind in (NLMSG_ERROR, NLMSG_DONE):
+        refusal = _refusal(request, reply)
+        if refusal is not None:
+            raise DataplaneError(refusal.reason)
+
+
+def _refusal(request: Request, reply: Reply) -> Refusal | None:
+    code = error_code(reply.body)
+    if code == 0:
+        return None
+    return Refusal(code, f"{request.what}: {explanation(reply) or os.strerror(code)}")

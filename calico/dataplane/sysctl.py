@@ -1,0 +1,42 @@
+"""Kernel settings below /proc/sys/net, read and written as text."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from calico.errors import DataplaneError
+
+ROOT = Path("/proc/sys")
+
+
+def read(paths: Iterable[str]) -> dict[str, str]:
+    """Value by path; what this kernel does not have is left out.
+
+    Below net/ the files show the calling thread's network namespace.
+    """
+    values: dict[str, str] = {}
+    for path in paths:
+        try:
+            values[path] = (ROOT / path).read_text().strip()
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise DataplaneError(f"read {path}: {error.strerror}") from error
+    return values
+
+
+def write(path: str, value: str) -> None:
+    """Set one value; raises DataplaneError."""
+    parts = path.split("/")
+    if parts[0] != "net" or ".." in parts:
+        raise DataplaneError(f"{path} is no network setting")
+    try:
+        # Opened without O_CREAT: /proc takes no new files and says so oddly.
+        with (ROOT / path).open("r+") as setting:
+            setting.write(value)
+    except OSError as error:
+        raise DataplaneError(f"write {path}: {error.strerror}") from error
+
+
+def has_ipv6() -> bool:
+    """Whether the kernel speaks IPv6 in the calling thread's namespace."""
+    return (ROOT / "net/ipv6/conf/all").is_dir()
