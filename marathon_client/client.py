@@ -7,7 +7,6 @@ from urllib.parse import quote, urlsplit
 import requests
 
 from marathon_client.decode import (
-    DECODE_ERRORS,
     parse_app_reply,
     parse_apps,
     parse_info,
@@ -31,6 +30,7 @@ from marathon_client.transport import (
     refusal,
     unreachable,
 )
+from marathon_client.wire import DECODE_ERRORS
 
 MOST_BYTES = 64 * 1024 * 1024
 _MOST_ERROR_BYTES = 64 * 1024

@@ -1,15 +1,16 @@
-"""The JSON of Marathon's replies, decoded by type into models; pure.
+"""The JSON of Marathon's replies, decoded by type into models.
 
 Both network forms are read: `ipAddress` (up to 1.4) and `networks` (from 1.5).
-Unknown fields are ignored; every field may be absent or null.
 """
 
 import json
+import socket
 from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 import netaddr
 
+from marathon_client import wire
 from marathon_client.errors import InvalidApp, one_line
 from marathon_client.models import (
     App,
@@ -26,124 +27,15 @@ from marathon_client.models import (
     lookup,
     parse_state,
 )
+from marathon_client.wire import DECODE_ERRORS
 
-
-class _Wire(msgspec.Struct, rename="camel"):
-    pass
-
-
-class _DiscoveryPort(_Wire):
-    number: int | None = None
-    name: str | None = None
-    protocol: str | None = None
-
-
-class _Discovery(_Wire):
-    ports: list[_DiscoveryPort] | None = None
-
-
-class _IpAddress(_Wire):
-    groups: list[str] | None = None
-    labels: dict[str, str | None] | None = None
-    network_name: str | None = None
-    discovery: _Discovery | None = None
-
-
-class _Network(_Wire):
-    mode: str | None = None
-    name: str | None = None
-    labels: dict[str, str | None] | None = None
-
-
-class _Mapping(_Wire):
-    container_port: int | None = None
-    host_port: int | None = None
-    name: str | None = None
-    protocol: str | None = None
-    network_names: list[str] | None = None
-
-
-class _Docker(_Wire):
-    network: str | None = None
-    port_mappings: list[_Mapping] | None = None
-
-
-class _Container(_Wire):
-    docker: _Docker | None = None
-    port_mappings: list[_Mapping] | None = None
-
-
-class _TaskAddress(_Wire):
-    ip_address: str | None = None
-
-
-class _Task(_Wire):
-    id: str
-    app_id: str | None = None
-    host: str | None = None
-    state: str | None = None
-    ip_addresses: list[_TaskAddress] | None = None
-    ports: list[int] | None = None
-    version: str | None = None
-    staged_at: str | None = None
-    started_at: str | None = None
-    slave_id: str | None = None
-
-
-class _VersionInfo(_Wire):
-    last_config_change_at: str | None = None
-
-
-class _App(_Wire):
-    id: str
-    version: str | None = None
-    version_info: _VersionInfo | None = None
-    instances: int | None = None
-    labels: dict[str, str | None] | None = None
-    ip_address: _IpAddress | None = None
-    networks: list[_Network] | None = None
-    container: _Container | None = None
-    tasks: list[_Task] | None = None
-
-
-class _OnlyId(_Wire):
-    id: str | None = None
-
-
-class _AppsReply(_Wire):
-    # Raw: one app that is malformed must not spoil its neighbours.
-    apps: list[msgspec.Raw]
-
-
-class _AppReply(_Wire):
-    app: msgspec.Raw = msgspec.Raw(b"")
-
-
-class _InfoReply(_Wire):
-    version: str | None = None
-    framework_id: str | None = None
-    leader: str | None = None
-
-
-class _LeaderReply(_Wire):
-    leader: str | None = None
-
-
-class _MessageReply(_Wire):
-    message: str
-
-
-_APPS = msgspec.json.Decoder(_AppsReply)
-_APP_REPLY = msgspec.json.Decoder(_AppReply)
-_APP = msgspec.json.Decoder(_App)
-_ONLY_ID = msgspec.json.Decoder(_OnlyId)
-_INFO = msgspec.json.Decoder(_InfoReply)
-_LEADER = msgspec.json.Decoder(_LeaderReply)
-_MESSAGE = msgspec.json.Decoder(_MessageReply)
-
-# What decoding foreign bytes may raise: RecursionError on deep nesting, and
-# UnicodeDecodeError (a ValueError) on bytes that are no UTF-8.
-DECODE_ERRORS = (msgspec.DecodeError, RecursionError, ValueError)
+_APPS = msgspec.json.Decoder(wire.AppsReply)
+_APP_REPLY = msgspec.json.Decoder(wire.AppReply)
+_APP = msgspec.json.Decoder(wire.App)
+_ONLY_ID = msgspec.json.Decoder(wire.OnlyId)
+_INFO = msgspec.json.Decoder(wire.InfoReply)
+_LEADER = msgspec.json.Decoder(wire.LeaderReply)
+_MESSAGE = msgspec.json.Decoder(wire.MessageReply)
 
 
 def parse_apps(body: bytes) -> tuple[tuple[App, ...], tuple[Problem, ...]]:
@@ -186,29 +78,29 @@ def parse_app_reply(body: bytes) -> App:
 def parse_app(raw: bytes | msgspec.Raw) -> App:
     """One app with its tasks; raises InvalidApp with the reason."""
     try:
-        wire = _APP.decode(raw)
+        found = _APP.decode(raw)
     except DECODE_ERRORS as error:
         raise InvalidApp(f"Marathon's description is malformed: {one_line(str(error))}") from error
-    if not wire.id:
+    if not found.id:
         raise InvalidApp("the app has no id")
-    app_id = AppId(wire.id)
-    version = wire.version or ""
-    changed = wire.version_info.last_config_change_at if wire.version_info else None
+    app_id = AppId(found.id)
+    version = found.version or ""
+    changed = found.version_info.last_config_change_at if found.version_info else None
     return App(
         id=app_id,
         version=version,
         config_version=changed or version,
-        network=_network(wire),
-        labels=_pairs(wire.labels),
-        instances=1 if wire.instances is None else wire.instances,
-        tasks=tuple([_task(task, app_id) for task in wire.tasks or ()]),
+        network=_network(found),
+        labels=_pairs(found.labels),
+        instances=1 if found.instances is None else found.instances,
+        tasks=tuple([_task(task, app_id) for task in found.tasks or ()]),
     )
 
 
 def parse_info(body: bytes) -> Info:
     """Raises DECODE_ERRORS."""
-    wire = _INFO.decode(body)
-    return Info(wire.version or "", wire.framework_id or None, wire.leader or None)
+    found = _INFO.decode(body)
+    return Info(found.version or "", found.framework_id or None, found.leader or None)
 
 
 def parse_leader(body: bytes) -> str | None:
@@ -232,29 +124,39 @@ def _id_of(raw: msgspec.Raw) -> AppId | None:
     return AppId(text) if text else None
 
 
-def _task(wire: _Task, app_id: AppId) -> Task:
-    if not wire.id:
+def _task(found: wire.Task, app_id: AppId) -> Task:
+    if not found.id:
         raise InvalidApp("a task has no id")
-    if wire.state is not None:
-        state = parse_state(wire.state)
+    if found.state is not None:
+        state = parse_state(found.state)
     else:
         # 0.14 and 0.15 tell no state: a task runs once it has started.
-        state = TaskState.STAGING if wire.started_at is None else TaskState.RUNNING
+        state = TaskState.STAGING if found.started_at is None else TaskState.RUNNING
+    addresses = found.ip_addresses
     return Task(
-        TaskId(wire.id),
-        AppId(wire.app_id) if wire.app_id else app_id,
-        wire.host,
+        TaskId(found.id),
+        AppId(found.app_id) if found.app_id else app_id,
+        found.host,
         state,
-        tuple([_address(a.ip_address) for a in wire.ip_addresses or () if a.ip_address]),
-        tuple(wire.ports or ()),
-        wire.version,
-        wire.staged_at,
-        wire.started_at,
-        wire.slave_id,
+        tuple([_address(a.ip_address) for a in addresses if a.ip_address]) if addresses else (),
+        tuple(found.ports) if found.ports else (),
+        found.version,
+        found.staged_at,
+        found.started_at,
+        found.slave_id,
     )
 
 
 def _address(text: str) -> netaddr.IPAddress:
+    # Lists hold many thousands of addresses, and netaddr takes long over text.
+    try:
+        packed = socket.inet_pton(socket.AF_INET, text)
+    except (OSError, ValueError):
+        return _rare_address(text)
+    return netaddr.IPAddress(int.from_bytes(packed), 4)
+
+
+def _rare_address(text: str) -> netaddr.IPAddress:
     # Some Mesos versions leave the prefix length on IPv6: fd00::7/64.
     try:
         return netaddr.IPAddress(text.partition("/")[0])
@@ -262,23 +164,23 @@ def _address(text: str) -> netaddr.IPAddress:
         raise InvalidApp(f"a task has the malformed address {one_line(text)!r}") from error
 
 
-def _network(wire: _App) -> AppNetwork | None:
+def _network(found: wire.App) -> AppNetwork | None:
     """The one network that counts, by the same order as Marathon itself."""
-    if wire.networks:
-        return _from_networks(wire, wire.networks)
-    docker = wire.container.docker if wire.container else None
+    if found.networks:
+        return _from_networks(found, found.networks)
+    docker = found.container.docker if found.container else None
     match docker.network.upper() if docker and docker.network else None:
         case "USER":
             mode = NetworkMode.CONTAINER
         case "BRIDGE":
             mode = NetworkMode.BRIDGE
-        case None if wire.ip_address is not None:
+        case None if found.ip_address is not None:
             mode = NetworkMode.CONTAINER
         case _:
             return None
-    ip = wire.ip_address or _IpAddress()
+    ip = found.ip_address or wire.IpAddress()
     declared = ip.discovery.ports if ip.discovery else None
-    ports = _from_discovery(declared) if declared else _from_mappings(wire, ip.network_name)
+    ports = _from_discovery(declared) if declared else _from_mappings(found, ip.network_name)
     return AppNetwork(
         mode=mode,
         name=ip.network_name or None,
@@ -289,7 +191,7 @@ def _network(wire: _App) -> AppNetwork | None:
     )
 
 
-def _from_networks(wire: _App, networks: list[_Network]) -> AppNetwork | None:
+def _from_networks(found: wire.App, networks: list[wire.Network]) -> AppNetwork | None:
     modes = [(_mode(network.mode), network) for network in networks]
     for wanted in (NetworkMode.CONTAINER, NetworkMode.BRIDGE):
         for mode, network in modes:
@@ -302,7 +204,7 @@ def _from_networks(wire: _App, networks: list[_Network]) -> AppNetwork | None:
                     # From 1.5 on Marathon drops ipAddress.groups; a label carries them.
                     groups=tuple(group.strip() for group in listed if group.strip()),
                     labels=labels,
-                    ports=tuple(_from_mappings(wire, network.name)),
+                    ports=tuple(_from_mappings(found, network.name)),
                     form=NetworkForm.NETWORKS,
                 )
     return None
@@ -317,7 +219,7 @@ def _mode(text: str | None) -> NetworkMode:
         raise InvalidApp(f"the network mode {one_line(text)!r} is not known") from error
 
 
-def _from_discovery(ports: Iterable[_DiscoveryPort]) -> Iterator[PortOpening]:
+def _from_discovery(ports: Iterable[wire.DiscoveryPort]) -> Iterator[PortOpening]:
     for port in ports:
         if port.number is None:
             raise InvalidApp("a discovery port has no number")
@@ -325,8 +227,8 @@ def _from_discovery(ports: Iterable[_DiscoveryPort]) -> Iterator[PortOpening]:
             yield PortOpening(port.number, protocol, port.name or "")
 
 
-def _from_mappings(wire: _App, network: str | None) -> Iterator[PortOpening]:
-    container = wire.container or _Container()
+def _from_mappings(found: wire.App, network: str | None) -> Iterator[PortOpening]:
+    container = found.container or wire.Container()
     of_docker = container.docker.port_mappings if container.docker else None
     mappings = container.port_mappings or of_docker or []
     if len(mappings) == 1 and not mappings[0].container_port and mappings[0].name == "default":

@@ -9,6 +9,8 @@ from marathon_client.errors import InvalidUrl, one_line
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
+_LONGEST_URL = 1000
+
 Origin = tuple[str, str, int]
 
 
@@ -82,6 +84,8 @@ def redirect_target(location: str, base: Endpoint, listed: Iterable[Endpoint]) -
 
 
 def _split(url: str) -> SplitResult:
+    if not url.strip().isprintable() or " " in url.strip() or len(url) > _LONGEST_URL:
+        raise InvalidUrl("a Marathon URL is malformed: write http://HOST:PORT")
     try:
         parts = urlsplit(url.strip())
         port = parts.port
@@ -90,8 +94,6 @@ def _split(url: str) -> SplitResult:
         raise InvalidUrl("a Marathon URL is malformed: write http://HOST:PORT") from error
     if parts.scheme not in _DEFAULT_PORTS or not parts.hostname or port == 0:
         raise InvalidUrl("a Marathon URL needs scheme and host: write http://HOST:PORT")
-    if not parts.hostname.isprintable() or " " in parts.hostname:
-        raise InvalidUrl("a Marathon URL has an impossible host: write http://HOST:PORT")
     return parts
 
 

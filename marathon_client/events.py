@@ -10,9 +10,9 @@ from typing import TypeVar
 
 import msgspec
 
-from marathon_client.decode import DECODE_ERRORS
 from marathon_client.errors import one_line
 from marathon_client.models import AppId, TaskId, TaskState, parse_state
+from marathon_client.wire import DECODE_ERRORS
 
 EVENT_TYPES: tuple[str, ...] = (
     "event_stream_attached",

@@ -39,6 +39,8 @@ def test_the_header_is_that_of_http_basic() -> None:
         "http://[::1",
         "http://m1/?a=b",
         "http://u:secret@m1:x/",
+        "http://m1/\x1b[2J",
+        "http://m1/" + "x" * 1000,
     ],
 )
 def test_what_names_no_marathon_is_refused_without_telling_a_password(url: str) -> None:
@@ -90,7 +92,14 @@ def test_a_redirect_takes_credentials_along_only_to_listed_origins(
 
 
 @pytest.mark.parametrize(
-    "location", ["http://169.254.169.254/latest/meta-data", "file:///v2/events", "http://[", ""]
+    "location",
+    [
+        "http://169.254.169.254/latest/meta-data",
+        "file:///v2/events",
+        "http://[",
+        "",
+        "http://m3/\x04/v2/events",
+    ],
 )
 def test_a_redirect_to_no_event_stream_leads_nowhere(location: str) -> None:
     target = redirect_target(location, LISTED[0], LISTED)
