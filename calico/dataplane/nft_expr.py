@@ -1,0 +1,130 @@
+"""The few nftables expressions that our rules are made of, as libnftables JSON."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+
+from netaddr import IPNetwork
+
+from calico.dataplane.state import NftRule
+from calico.model import INTERFACE_PREFIX, PortRange
+
+Statement = Mapping[str, object]
+
+#: What nftables calls every interface of ours.
+OUR_INTERFACES = f"{INTERFACE_PREFIX}*"
+
+ACCEPT: Statement = {"accept": None}
+DROP: Statement = {"drop": None}
+RETURN: Statement = {"return": None}
+COUNT: Statement = {"counter": None}
+MASQUERADE: Statement = {"masquerade": None}
+
+_FIN_SYN_RST_ACK, _SYN = 0x17, 0x02
+
+
+def rule(*statements: Statement) -> NftRule:
+    """A rule of these statements, named by a digest of them."""
+    text = json.dumps(statements, separators=(",", ":"))
+    return NftRule(hashlib.sha256(text.encode()).hexdigest()[:20], text)
+
+
+def dropping(*statements: Statement) -> NftRule:
+    """A rule that drops, and counts what it drops."""
+    return rule(*statements, COUNT, DROP)
+
+
+def matches(left: object, right: object, *, negated: bool = False) -> Statement:
+    """`left` equals, or lies in, `right`; or does not."""
+    return {"match": {"op": "!=" if negated else "==", "left": left, "right": right}}
+
+
+def meta(key: str) -> Statement:
+    """A property of the packet outside its bytes."""
+    return {"meta": {"key": key}}
+
+
+def payload(protocol: str, name: str) -> Statement:
+    """A field of a protocol header."""
+    return {"payload": {"protocol": protocol, "field": name}}
+
+
+def concat(*parts: Statement) -> Statement:
+    """Several fields looked up as one."""
+    return {"concat": list(parts)}
+
+
+def address(version: int, side: str) -> Statement:
+    """The source ("saddr") or destination ("daddr") of one family.
+
+    nftables adds the check of the family by itself.
+    """
+    return payload("ip" if version == 4 else "ip6", side)
+
+
+def family(version: int) -> Statement:
+    """The packet is of this family."""
+    return matches(meta("nfproto"), f"ipv{version}")
+
+
+def ours(key: str, *, negated: bool = False) -> Statement:
+    """The interface ("iifname", "oifname") is a task's."""
+    return matches(meta(key), OUR_INTERFACES, negated=negated)
+
+
+def within(network: IPNetwork) -> object:
+    """A network as the right side of a match."""
+    cidr = network.cidr
+    if cidr.size == 1:
+        return str(cidr.ip)
+    return {"prefix": {"addr": str(cidr.ip), "len": cidr.prefixlen}}
+
+
+def port_set(ranges: Iterable[PortRange]) -> Mapping[str, object]:
+    """Ports as an anonymous set; ranges that touch are joined.
+
+    nftables refuses a set whose intervals overlap.
+    """
+    joined: list[PortRange] = []
+    for each in sorted(ranges, key=lambda r: (r.first, r.last)):
+        if joined and each.first <= joined[-1].last + 1:
+            joined[-1] = PortRange(joined[-1].first, max(joined[-1].last, each.last))
+        else:
+            joined.append(each)
+    return {"set": [r.first if r.first == r.last else {"range": [r.first, r.last]} for r in joined]}
+
+
+def goto(chain: str) -> Statement:
+    """Go on in another chain and do not come back."""
+    return {"goto": {"target": chain}}
+
+
+def jump(chain: str) -> Statement:
+    """Go on in another chain; come back where it returns."""
+    return {"jump": {"target": chain}}
+
+
+def verdict_of(key: Statement, map_name: str) -> Statement:
+    """Do what a verdict map says of the key, if it says anything."""
+    return {"vmap": {"key": key, "data": f"@{map_name}"}}
+
+
+def not_opening() -> Statement:
+    """A TCP segment that is no pure SYN."""
+    flags = {"&": [payload("tcp", "flags"), _FIN_SYN_RST_ACK]}
+    return matches(flags, _SYN, negated=True)
+
+
+def by_connection() -> Statement:
+    """Accept what belongs to a tracked connection, drop what cannot."""
+    verdicts = [
+        ["established", ACCEPT],
+        ["related", ACCEPT],
+        ["invalid", DROP],
+    ]
+    return {"vmap": {"key": {"ct": {"key": "state"}}, "data": {"set": verdicts}}}
+
+
+def set_mark(bit: int) -> Statement:
+    """Set one bit of the packet's mark and keep the others."""
+    return {"mangle": {"key": meta("mark"), "value": {"|": [meta("mark"), bit]}}}

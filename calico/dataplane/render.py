@@ -1,0 +1,70 @@
+"""What one host's kernel should hold, from the datastore's state: pure."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from calico.dataplane.render_addresses import AddressPlan, plan_addresses
+from calico.dataplane.render_endpoints import judge_endpoints
+from calico.dataplane.render_routes import render_routes
+from calico.dataplane.render_table import render_table
+from calico.dataplane.state import RULE_PREFERENCES, HostConfig, HostState, MarkRule
+from calico.model import EndpointId, Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """A host's wanted state, and what of the datastore's could not be had.
+
+    An endpoint in `endpoint_problems` is closed: wholly if it has no link in
+    `state`, else from the profile on that its problem names.
+    """
+
+    state: HostState
+    endpoint_problems: Mapping[EndpointId, str]
+    host_problems: tuple[str, ...]
+
+
+def render_host(snapshot: Snapshot, config: HostConfig) -> Rendered:
+    """All that this host should hold; what is in doubt is left closed.
+
+    Settings of single links are not in `sysctls`: whoever makes a link sets
+    them, since they vanish with it.
+    """
+    plan = plan_addresses(snapshot.pools, config)
+    opened, closed = judge_endpoints(snapshot, config, plan)
+    table = render_table(snapshot, config, plan, opened)
+    state = HostState(
+        links={endpoint.interface: endpoint.link(config.mtu) for endpoint in opened},
+        routes=render_routes(snapshot, config, plan, opened),
+        mark_rules=frozenset(_mark_rules(config, plan)),
+        chains=table.chains,
+        sets=table.sets,
+        sysctls=_sysctls(config, plan),
+    )
+    problems = {**closed, **table.problems}
+    return Rendered(state, problems, tuple(reason for _, reason in plan.refused))
+
+
+def _versions(plan: AddressPlan) -> tuple[int, ...]:
+    """IPv4 always, IPv6 if there is a pool of it."""
+    return (4, 6) if any(pool.cidr.version == 6 for pool in plan.pools) else (4,)
+
+
+def _mark_rules(config: HostConfig, plan: AddressPlan) -> Iterable[MarkRule]:
+    """Marked packets, and the host's own, look into the table of task routes."""
+    marked, own = RULE_PREFERENCES
+    for version in _versions(plan):
+        yield MarkRule(version, marked, config.mark)
+        yield MarkRule(version, own, None)
+
+
+def _sysctls(config: HostConfig, plan: AddressPlan) -> Mapping[str, str]:
+    settings = {
+        "net/ipv4/ip_forward": "1",
+        # Without it the reverse path check looks for a task's route unmarked,
+        # finds the blackhole, and drops what tasks of other hosts send.
+        f"net/ipv4/conf/{config.underlay}/src_valid_mark": "1",
+    }
+    if 6 in _versions(plan):
+        settings["net/ipv6/conf/all/forwarding"] = "1"
+    return settings

@@ -1,0 +1,320 @@
+"""The one nftables table of a host: its chains and its sets.
+
+Base chains never change but in their rules. What differs from host to host and
+from minute to minute is in sets and verdict maps, so that the cost of a packet
+does not grow with tasks or groups.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from netaddr import EUI, IPAddress, IPNetwork
+
+from calico.dataplane.nft_expr import (
+    ACCEPT,
+    MASQUERADE,
+    RETURN,
+    Statement,
+    address,
+    by_connection,
+    concat,
+    dropping,
+    goto,
+    jump,
+    matches,
+    meta,
+    not_opening,
+    ours,
+    payload,
+    port_set,
+    rule,
+    set_mark,
+    verdict_of,
+)
+from calico.dataplane.render_addresses import (
+    AddressPlan,
+    interval_elements,
+    merged,
+    span_of,
+    span_of_address,
+)
+from calico.dataplane.render_endpoints import OpenEndpoint
+from calico.dataplane.render_policy import (
+    TO_TASK,
+    Direction,
+    ProfileChain,
+    chain_name,
+    render_chain,
+    tag_set_name,
+)
+from calico.dataplane.state import BaseHook, Chain, HostConfig, NftRule, NftSet
+from calico.model import EndpointId, ProfileId, Snapshot, Tag
+
+VERSIONS = (4, 6)
+PREROUTING = BaseHook("filter", "prerouting", -300, "accept")
+FORWARD = BaseHook("filter", "forward", 0, "drop")
+INPUT = BaseHook("filter", "input", 0, "accept")
+POSTROUTING = BaseHook("nat", "postrouting", 100, "accept")
+
+CHECK_SOURCE, FROM_TASK, TO_HOST = "check-source", "from-task", "to-host"
+TCP, UDP = 6, 17
+#: IPv4 in IP, IPv6 in IP, GRE: a host that has such a tunnel would unwrap them.
+ENCAPSULATIONS = (4, 41, 47)
+#: VXLAN, its older port on Linux, Geneve.
+TUNNEL_PORTS = (4789, 6081, 8472)
+DHCP_SERVER_PORTS = (67, 547)
+ROUTER_ADVERTISEMENT, REDIRECT = 134, 137
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """The rendered table, and what in the profiles could not be enforced."""
+
+    chains: Mapping[str, Chain]
+    sets: Mapping[str, NftSet]
+    problems: Mapping[EndpointId, str]
+
+
+def render_table(
+    snapshot: Snapshot,
+    config: HostConfig,
+    plan: AddressPlan,
+    opened: Sequence[OpenEndpoint],
+) -> Table:
+    """Everything in the table of one host."""
+    lists = sorted({endpoint.profiles for endpoint in opened})
+    policies = {
+        (listed, direction): render_chain(listed, snapshot.profiles, direction)
+        for listed in lists
+        for direction in Direction
+    }
+    chains = [*_fixed_chains(config, plan), *(policy.chain for policy in policies.values())]
+    tags = frozenset[Tag]().union(*(policy.tags for policy in policies.values()))
+    sets = [*_host_sets(snapshot, plan), *_endpoint_sets(opened), *_tag_sets(snapshot, plan, tags)]
+    return Table(
+        {chain.name: chain for chain in chains},
+        {each.name: each for each in sets},
+        _problems(opened, policies),
+    )
+
+
+def _problems(
+    opened: Iterable[OpenEndpoint],
+    policies: Mapping[tuple[tuple[ProfileId, ...], Direction], ProfileChain],
+) -> Mapping[EndpointId, str]:
+    sentences = {
+        endpoint.id: "; ".join(
+            dict.fromkeys(
+                problem
+                for direction in Direction
+                for problem in policies[endpoint.profiles, direction].problems
+            )
+        )
+        for endpoint in opened
+    }
+    return {endpoint: text for endpoint, text in sentences.items() if text}
+
+
+def _fixed_chains(config: HostConfig, plan: AddressPlan) -> Iterator[Chain]:
+    yield Chain("prerouting", tuple(_prerouting(config)), PREROUTING)
+    yield Chain(CHECK_SOURCE, tuple(_check_source()))
+    yield Chain("forward", tuple(_forward()), FORWARD)
+    yield Chain(FROM_TASK, tuple(_from_task(config)))
+    yield Chain(TO_TASK, tuple(_to_task()))
+    yield Chain("input", tuple(_input()), INPUT)
+    yield Chain(TO_HOST, tuple(_to_host(config)))
+    yield Chain("postrouting", tuple(_postrouting(plan)), POSTROUTING)
+
+
+def _prerouting(config: HostConfig) -> Iterator[NftRule]:
+    yield rule(ours("iifname"), jump(CHECK_SOURCE))
+    for version in VERSIONS:
+        yield dropping(
+            ours("iifname", negated=True),
+            matches(address(version, "saddr"), f"@local{version}"),
+        )
+    # Only marked packets find the routes to tasks; see render_routes.
+    yield rule(set_mark(config.mark))
+
+
+def _check_source() -> Iterator[NftRule]:
+    yield dropping(matches(meta("l4proto"), _any_of(ENCAPSULATIONS)))
+    yield dropping(matches(payload("udp", "dport"), _any_of(TUNNEL_PORTS)))
+    yield dropping(matches(payload("udp", "sport"), _any_of(DHCP_SERVER_PORTS)))
+    yield dropping(
+        matches(payload("icmpv6", "type"), _any_of((ROUTER_ADVERTISEMENT, REDIRECT))),
+    )
+    for version in VERSIONS:
+        source = concat(meta("iifname"), payload("ether", "saddr"), address(version, "saddr"))
+        yield rule(matches(source, f"@source{version}"), RETURN)
+    yield dropping()
+
+
+def _any_of(values: Iterable[int]) -> Mapping[str, object]:
+    return {"set": list(values)}
+
+
+def _forward() -> Iterator[NftRule]:
+    for version in VERSIONS:
+        yield rule(
+            ours("iifname", negated=True),
+            ours("oifname", negated=True),
+            matches(address(version, "saddr"), f"@tasks{version}", negated=True),
+            matches(address(version, "daddr"), f"@tasks{version}", negated=True),
+            ACCEPT,
+        )
+    yield rule(by_connection())
+    # A segment of a flow whose tracking was flushed must not revive it.
+    yield dropping(not_opening())
+    yield rule(ours("iifname"), goto(FROM_TASK))
+    yield rule(goto(TO_TASK))
+
+
+def _from_task(config: HostConfig) -> Iterator[NftRule]:
+    yield from _protected(config)
+    yield rule(verdict_of(meta("iifname"), "out"))
+    yield dropping()
+
+
+def _to_task() -> Iterator[NftRule]:
+    for version in VERSIONS:
+        yield rule(verdict_of(address(version, "daddr"), f"in{version}"))
+    yield dropping(ours("oifname"))
+    yield rule(ACCEPT)
+
+
+def _input() -> Iterator[NftRule]:
+    yield rule(ours("iifname"), goto(TO_HOST))
+    for version in VERSIONS:
+        yield rule(matches(address(version, "saddr"), f"@tasks{version}"), goto(TO_HOST))
+
+
+def _to_host(config: HostConfig) -> Iterator[NftRule]:
+    yield rule(by_connection())
+    yield dropping(not_opening())
+    yield from _protected(config)
+    if config.host_ports:
+        yield rule(
+            matches(meta("l4proto"), _any_of((TCP, UDP))),
+            matches(payload("th", "dport"), port_set(config.host_ports)),
+            ACCEPT,
+        )
+    yield dropping()
+
+
+def _protected(config: HostConfig) -> Iterator[NftRule]:
+    """One rule per family and port; the networks are in one anonymous set."""
+    networks: dict[tuple[int, int], list[IPNetwork]] = {}
+    for each in config.protected:
+        networks.setdefault((each.network.version, each.port or 0), []).append(each.network)
+    for (version, port), listed in sorted(networks.items(), key=lambda item: item[0]):
+        elements = interval_elements(map(span_of, listed), version)
+        statements: list[Statement] = [
+            matches(address(version, "daddr"), {"set": sorted(map(_literal, elements), key=str)})
+        ]
+        if port:
+            statements.append(matches(meta("l4proto"), _any_of((TCP, UDP))))
+            statements.append(matches(payload("th", "dport"), port))
+        yield dropping(*statements)
+
+
+def _literal(element: object) -> object:
+    match element:
+        case ("prefix", first, length):
+            return {"prefix": {"addr": first, "len": length}}
+        case ("range", first, last):
+            return {"range": [first, last]}
+        case _:
+            return element
+
+
+def _postrouting(plan: AddressPlan) -> Iterator[NftRule]:
+    for version in VERSIONS:
+        if any(pool.masquerade and pool.cidr.version == version for pool in plan.pools):
+            yield rule(
+                ours("oifname", negated=True),
+                matches(address(version, "saddr"), f"@masquerade{version}"),
+                matches(address(version, "daddr"), f"@tasks{version}", negated=True),
+                matches(address(version, "daddr"), f"@hosts{version}", negated=True),
+                MASQUERADE,
+            )
+
+
+def _host_sets(snapshot: Snapshot, plan: AddressPlan) -> Iterator[NftSet]:
+    pools = merged(span_of(pool.cidr) for pool in plan.pools)
+    masqueraded = [span_of(pool.cidr) for pool in plan.pools if pool.masquerade]
+    elsewhere = [
+        span
+        for spec in snapshot.specs.values()
+        for span in map(span_of_address, spec.addresses)
+        if not any(pool.overlaps(span) for pool in pools) and not plan.forbids(span)
+    ]
+    hosts = {record.address for record in snapshot.hosts.values()}
+    for version in VERSIONS:
+        kind = address_kind(version)
+        tasks = interval_elements([*pools, *elsewhere], version)
+        yield NftSet(f"tasks{version}", kind, tasks, interval=True)
+        masquerade = interval_elements(masqueraded, version)
+        yield NftSet(f"masquerade{version}", kind, masquerade, interval=True)
+        yield NftSet(f"hosts{version}", kind, _texts(hosts, version))
+
+
+def _endpoint_sets(opened: Sequence[OpenEndpoint]) -> Iterator[NftSet]:
+    out = frozenset(
+        (str(endpoint.interface), ("goto", chain_name(endpoint.profiles, Direction.OUTBOUND)))
+        for endpoint in opened
+    )
+    yield NftSet("out", ("ifname",), out, verdicts=True)
+    for version in VERSIONS:
+        kind = address_kind(version)
+        held = [
+            (endpoint, str(each))
+            for endpoint in opened
+            for each in endpoint.addresses
+            if each.version == version
+        ]
+        yield NftSet(f"local{version}", kind, frozenset(text for _, text in held))
+        source = frozenset(
+            ("concat", str(endpoint.interface), mac_text(endpoint.mac), text)
+            for endpoint, text in held
+        )
+        yield NftSet(f"source{version}", ("ifname", "ether_addr", *kind), source)
+        inbound = frozenset(
+            (text, ("goto", chain_name(endpoint.profiles, Direction.INBOUND)))
+            for endpoint, text in held
+        )
+        yield NftSet(f"in{version}", kind, inbound, verdicts=True)
+
+
+def _tag_sets(snapshot: Snapshot, plan: AddressPlan, tags: frozenset[Tag]) -> Iterator[NftSet]:
+    """Who carries a tag: endpoints of every host, orchestrator and state.
+
+    Addresses that this host takes for its own network are left out: it could
+    not tell a task there from a neighbour.
+    """
+    members: dict[Tag, set[IPAddress]] = {tag: set() for tag in tags}
+    carried = {name: tags.intersection(profile.tags) for name, profile in snapshot.profiles.items()}
+    for spec in snapshot.specs.values():
+        wanted = {tag for name in spec.profiles for tag in carried.get(name, ())}
+        if wanted:
+            addresses = [a for a in spec.addresses if not plan.forbids(span_of_address(a))]
+            for tag in wanted:
+                members[tag].update(addresses)
+    for tag, carriers in members.items():
+        for version in VERSIONS:
+            name = tag_set_name(tag, version)
+            yield NftSet(name, address_kind(version), _texts(carriers, version))
+
+
+def _texts(addresses: Iterable[IPAddress], version: int) -> frozenset[object]:
+    return frozenset(str(each) for each in addresses if each.version == version)
+
+
+def address_kind(version: int) -> tuple[str, ...]:
+    """nftables' name for the addresses of one family."""
+    return (f"ipv{version}_addr",)
+
+
+def mac_text(mac: EUI) -> str:
+    """A MAC address as nftables writes it."""
+    return ":".join(f"{word:02x}" for word in mac.words)
