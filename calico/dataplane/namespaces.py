@@ -111,7 +111,7 @@ def _held(pid: int) -> Iterator[int]:
     try:
         pidfd = os.pidfd_open(pid)
     except (OSError, ValueError) as error:
-        raise NamespaceGone(f"no process {pid}") from error
+        raise NamespaceGone(f"process {pid} ended") from error
     try:
         yield pidfd
     finally:
@@ -135,7 +135,7 @@ def _start_time(pid: int) -> int:
         stat = Path(f"/proc/{pid}/stat").read_bytes()
         return int(stat.rpartition(b")")[2].split()[19])
     except (OSError, IndexError, ValueError) as error:
-        raise NamespaceGone(f"no process {pid}") from error
+        raise NamespaceGone(f"process {pid} ended") from error
 
 
 def _unreadable(pid: int, error: OSError) -> DataplaneError:

@@ -1,0 +1,214 @@
+"""The dataplane that is the kernel of the calling thread's network namespace."""
+
+import itertools
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TypeVar, assert_never
+
+from netaddr import IPAddress
+from pyroute2 import IPRoute
+from pyroute2.netlink.exceptions import NetlinkError
+
+from calico.dataplane import conntrack, rules, sysctl
+from calico.dataplane import netlink_messages as messages
+from calico.dataplane.api import Applied
+from calico.dataplane.changes import (
+    AddMarkRule,
+    AddRoute,
+    AttachTask,
+    Change,
+    CommitTable,
+    Plan,
+    RemoveLink,
+    RemoveMarkRule,
+    RemoveRoute,
+    SetSysctl,
+)
+from calico.dataplane.host import observe_facts
+from calico.dataplane.links import Links, owned
+from calico.dataplane.namespaces import entered
+from calico.dataplane.netlink import NetlinkSocket, Step, go_on
+from calico.dataplane.nftables import NftTable
+from calico.dataplane.routes import Routes
+from calico.dataplane.state import HostFacts, HostState, Link
+from calico.errors import DataplaneError, DataplaneUnsupported
+
+EPERM = 1
+#: An index that no device has: the kernel judges the right before the device.
+NO_DEVICE = 0x7FFFFFFF
+
+Simple = TypeVar("Simple", SetSysctl, AddMarkRule, RemoveMarkRule)
+
+
+@dataclass(frozen=True, slots=True)
+class _Session:
+    """What is open while the dataplane is used; all in one namespace."""
+
+    kernel: IPRoute
+    links: Links
+    routes: Routes
+    table: NftTable
+
+
+class KernelDataplane:
+    """Implements `Dataplane`; the first use opens it in the thread that does so.
+
+    `step` is told of every change of a link or route before it is made.
+    """
+
+    def __init__(self, step: Step = go_on) -> None:
+        self._step = step
+        self._session: _Session | None = None
+        self._held = ExitStack()
+        self._settings: set[str] = set()
+
+    def close(self) -> None:
+        """Let go of the kernel; what was applied stays."""
+        self._session = None
+        self._held.close()
+
+    def facts(self, address: IPAddress | None) -> HostFacts:
+        """What the host has of its own; raises DataplaneUnsupported with the remedy."""
+        try:
+            return observe_facts(self._open().kernel, address)
+        except NetlinkError as error:
+            raise DataplaneError(f"read the host's networks: {error}") from error
+
+    def observe(self) -> HostState:
+        """What is ours in the kernel.
+
+        Of the settings those are read that were ever set through this object.
+        """
+        session = self._open()
+        seen = session.links.observe()
+        chains, sets = session.table.read()
+        try:
+            mark_rules = rules.observe(session.kernel)
+        except NetlinkError as error:
+            raise DataplaneError(f"read the ip rules: {error}") from error
+        sysctls = sysctl.read(self._settings)
+        # Settings of devices that went are of no more interest.
+        self._settings &= sysctls.keys()
+        return HostState(
+            links={
+                link.name: Link(link.name, link.alias, link.up) for link in seen if owned(link.name)
+            },
+            routes=session.routes.observe({link.index: link.name for link in seen}),
+            mark_rules=mark_rules,
+            chains=chains,
+            sets=sets,
+            sysctls=sysctls,
+        )
+
+    def apply(self, plan: Plan) -> Applied:
+        """Carry a plan out; changes of one kind that follow each other go together."""
+        session = self._open()
+        failures: dict[Change, str] = {}
+        for _, run in itertools.groupby(plan, key=type):
+            failures.update(self._apply_alike(session, tuple(run)))
+        return Applied(failures)
+
+    def _apply_alike(self, session: _Session, run: Sequence[Change]) -> Mapping[Change, str]:
+        failures: dict[Change, str] = {}
+        match run[0]:
+            case CommitTable():
+                for change in _only(CommitTable, run):
+                    session.table.commit(change)
+            case SetSysctl():
+                failures.update(_each(_only(SetSysctl, run), self._set))
+            case AddMarkRule():
+                failures.update(
+                    _each(
+                        _only(AddMarkRule, run), lambda each: rules.add(session.kernel, each.rule)
+                    )
+                )
+            case RemoveMarkRule():
+                failures.update(
+                    _each(
+                        _only(RemoveMarkRule, run),
+                        lambda each: rules.remove(session.kernel, each.rule),
+                    )
+                )
+            case AttachTask():
+                failures.update(session.links.attach(_only(AttachTask, run)))
+            case RemoveLink():
+                failures.update(session.links.remove(_only(RemoveLink, run)))
+            case AddRoute():
+                failures.update(session.routes.add(_only(AddRoute, run)))
+            case RemoveRoute():
+                failures.update(session.routes.remove(_only(RemoveRoute, run)))
+            case _:
+                assert_never(run[0])
+        return failures
+
+    def _set(self, change: SetSysctl) -> None:
+        sysctl.write(change.path, change.value)
+        self._settings.add(change.path)
+
+    def flush_connections(self, addresses: Iterable[IPAddress]) -> None:
+        """Forget tracked connections from or to these addresses; none is fine."""
+        self._open()
+        conntrack.flush(addresses)
+
+    def counters(
+        self,
+        interfaces: Iterable[str],  # noqa: ARG002 - the table does not count by interface
+    ) -> Mapping[str, tuple[int, int]]:
+        """Nothing is counted yet."""
+        return {}
+
+    def _open(self) -> _Session:
+        if self._session is not None:
+            return self._session
+        with ExitStack() as held:
+            home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+            held.callback(os.close, home)
+            host = held.enter_context(NetlinkSocket(self._step))
+            _expect_rights(home)
+            table = NftTable()
+            table.open()
+            held.callback(table.close)
+            self._session = _Session(
+                held.enter_context(IPRoute()),
+                Links(host, home, self._step),
+                Routes(host),
+                table,
+            )
+            self._held = held.pop_all()
+        return self._session
+
+
+def _expect_rights(home: int) -> None:
+    """Raise DataplaneUnsupported unless devices and namespaces may be changed."""
+    remedy = "run as root, or inside `unshare --user --map-root-user --net`"
+    with NetlinkSocket() as probe:
+        (refusal,) = probe.transact([messages.put_in_group(NO_DEVICE, 0)])
+    if refusal is not None and refusal.code == EPERM:
+        raise DataplaneUnsupported(f"no right to change network devices (CAP_NET_ADMIN): {remedy}")
+    try:
+        with entered(home, home):
+            pass
+    except DataplaneError as error:
+        raise DataplaneUnsupported(
+            f"no right to enter network namespaces (CAP_SYS_ADMIN): {remedy}"
+        ) from error
+
+
+Alike = TypeVar("Alike")
+
+
+def _only(kind: type[Alike], run: Sequence[Change]) -> list[Alike]:
+    return [change for change in run if isinstance(change, kind)]
+
+
+def _each(changes: Iterable[Simple], make: Callable[[Simple], None]) -> dict[Change, str]:
+    """Make changes one by one; those that failed, with their reasons."""
+    failures: dict[Change, str] = {}
+    for change in changes:
+        try:
+            make(change)
+        except DataplaneError as error:
+            failures[change] = str(error)
+    return failures

@@ -1,0 +1,181 @@
+"""A dataplane without a kernel, for tests and for machines that refuse namespaces.
+
+It keeps what the kernel would hold and does to it what the kernel does: a link
+goes with its namespace, a route with its link.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import assert_never
+
+from netaddr import IPAddress
+
+from calico.dataplane.api import Applied
+from calico.dataplane.changes import (
+    AddMarkRule,
+    AddRoute,
+    AttachTask,
+    Change,
+    CommitTable,
+    NamespaceRef,
+    Plan,
+    RemoveLink,
+    RemoveMarkRule,
+    RemoveRoute,
+    SetSysctl,
+)
+from calico.dataplane.netlink import Step, go_on
+from calico.dataplane.state import (
+    MAIN_TABLE,
+    ROUTE_TABLE,
+    RULE_PREFERENCES,
+    Chain,
+    HostFacts,
+    HostState,
+    Link,
+    MarkRule,
+    NftSet,
+    Route,
+    RouteKind,
+)
+from calico.errors import DataplaneError, DataplaneUnsupported, NamespaceGone
+from calico.model import INTERFACE_PREFIX, InterfaceName
+
+
+@dataclass
+class _Held:
+    """What the kernel would hold, by the names it is found by."""
+
+    links: dict[InterfaceName, tuple[Link, NamespaceRef]] = field(default_factory=dict)
+    routes: set[Route] = field(default_factory=set)
+    mark_rules: set[MarkRule] = field(default_factory=set)
+    chains: dict[str, Chain] = field(default_factory=dict)
+    sets: dict[str, NftSet] = field(default_factory=dict)
+    sysctls: dict[str, str] = field(default_factory=dict)
+
+
+class MemoryDataplane:
+    """Implements `Dataplane`; `step` is told of every change before it is made."""
+
+    def __init__(self, facts: HostFacts, step: Step = go_on) -> None:
+        self._facts = facts
+        self._step = step
+        self._held = _Held()
+        self._namespaces: set[NamespaceRef] = set()
+        self.flushed: list[IPAddress] = []
+
+    def start_namespace(self, namespace: NamespaceRef) -> None:
+        """Let a task's network namespace begin."""
+        self._namespaces.add(namespace)
+
+    def end_namespace(self, namespace: NamespaceRef) -> None:
+        """Let a task's network namespace end, and its link with it."""
+        self._namespaces.discard(namespace)
+        for name, (_, inside) in list(self._held.links.items()):
+            if inside == namespace:
+                self._drop_link(name)
+
+    def facts(self, address: IPAddress | None) -> HostFacts:
+        """The facts that were given; another address is none of this host's."""
+        if address is not None and address != self._facts.address:
+            raise DataplaneUnsupported(f"--address {address} is on no interface of this host")
+        return self._facts
+
+    def observe(self) -> HostState:
+        """A copy of what is held."""
+        held = self._held
+        return HostState(
+            links={name: link for name, (link, _) in held.links.items()},
+            routes=frozenset(held.routes),
+            mark_rules=frozenset(held.mark_rules),
+            chains=dict(held.chains),
+            sets=dict(held.sets),
+            sysctls=dict(held.sysctls),
+        )
+
+    def apply(self, plan: Plan) -> Applied:
+        """Carry a plan out, change by change."""
+        failures: dict[Change, str] = {}
+        for change in plan:
+            self._step(type(change).__name__)
+            try:
+                self._make(change)
+            except DataplaneError as error:
+                failures[change] = str(error)
+        return Applied(failures)
+
+    def flush_connections(self, addresses: Iterable[IPAddress]) -> None:
+        """Remember what was to be forgotten, in `flushed`."""
+        self.flushed.extend(addresses)
+
+    def counters(
+        self,
+        interfaces: Iterable[str],  # noqa: ARG002 - no packet ever passes here
+    ) -> Mapping[str, tuple[int, int]]:
+        """Nothing is counted."""
+        return {}
+
+    def _make(self, change: Change) -> None:
+        held = self._held
+        match change:
+            case CommitTable():
+                self._commit(change)
+            case SetSysctl(path, value):
+                held.sysctls[path] = value
+            case AddMarkRule(rule):
+                _expect_ours(rule.preference in RULE_PREFERENCES, f"ip rule {rule.preference}")
+                held.mark_rules.add(rule)
+            case RemoveMarkRule(rule):
+                held.mark_rules.discard(rule)
+            case AttachTask(link, namespace):
+                self._attach(link, namespace)
+            case RemoveLink(name):
+                _expect_ours(name.startswith(INTERFACE_PREFIX), name)
+                self._drop_link(name)
+            case AddRoute(route):
+                self._add_route(route)
+            case RemoveRoute(route):
+                held.routes.discard(route)
+            case _:
+                assert_never(change)
+
+    def _commit(self, change: CommitTable) -> None:
+        held = self._held
+        held.chains |= {chain.name: chain for chain in change.chains}
+        held.sets |= {each.name: each for each in change.sets}
+        for name in change.removed_chains:
+            held.chains.pop(name, None)
+        for name in change.removed_sets:
+            held.sets.pop(name, None)
+
+    def _attach(self, link: Link, namespace: NamespaceRef) -> None:
+        _expect_ours(link.name.startswith(INTERFACE_PREFIX), link.name)
+        if link.wiring is None:
+            raise DataplaneError(f"{link.name} has no wiring")
+        if namespace not in self._namespaces:
+            raise NamespaceGone(f"process {namespace.pid} ended")
+        finished = Link(link.name, link.wiring.alias)
+        if self._held.links.get(link.name) == (finished, namespace):
+            return
+        self._drop_link(link.name)
+        if any(inside == namespace for _, inside in self._held.links.values()):
+            raise DataplaneError("its namespace already has an interface eth0 that is not ours")
+        self._held.links[link.name] = (finished, namespace)
+
+    def _drop_link(self, name: InterfaceName) -> None:
+        self._held.links.pop(name, None)
+        self._held.routes = {route for route in self._held.routes if route.interface != name}
+
+    def _add_route(self, route: Route) -> None:
+        _expect_ours(route.table in (ROUTE_TABLE, MAIN_TABLE), f"routing table {route.table}")
+        if route.kind is RouteKind.TASK and route.interface not in self._held.links:
+            raise DataplaneError(f"no interface {route.interface}")
+        place = (route.destination, route.table)
+        self._held.routes = {
+            each for each in self._held.routes if (each.destination, each.table) != place
+        } | {route}
+
+
+def _expect_ours(ours: bool, what: str) -> None:
+    if not ours:
+        raise DataplaneError(f"{what} is not ours")
