@@ -1,19 +1,19 @@
 """What every reading command shares: read the cluster, answer, print, exit."""
 
 import functools
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import IO, Any, Concatenate, ParamSpec
 
 import click
 
-from calico.errors import DatastoreError, DatastoreRefused
+from calico.errors import DatastoreError
 from reconciler.cli.cluster import Cluster, read_cluster
 from reconciler.cli.options import EtcdSettings, etcd_options, output_option
 from reconciler.cli.render import Answer, clean, write
 
 Arguments = ParamSpec("Arguments")
-Judge = Callable[Concatenate[Cluster, datetime, Arguments], Answer]
 
 
 class NoSuchThing(click.ClickException):
@@ -40,7 +40,9 @@ def _lines(message: str) -> str:
     return "\n".join(clean(line) for line in f"Error: {message}".split("\n"))
 
 
-def reads_cluster(judge: Judge[Arguments]) -> Callable[..., None]:
+def reads_cluster(
+    judge: Callable[Concatenate[Cluster, datetime, Arguments], Answer],
+) -> Callable[..., None]:
     """Turn a pure function of the cluster and the time into a command's callback."""
 
     def callback(
@@ -48,7 +50,7 @@ def reads_cluster(judge: Judge[Arguments]) -> Callable[..., None]:
     ) -> None:
         cluster = read(etcd)
         answer = judge(cluster, datetime.now(UTC), *args, **kwargs)
-        write(answer, output, click.get_text_stream("stdout"))
+        write(answer, output, sys.stdout)
         if answer.note and output == "table":
             click.echo(clean(answer.note), err=True)
         click.get_current_context().exit(answer.exit_code)
@@ -61,13 +63,5 @@ def read(etcd: EtcdSettings) -> Cluster:
     """Read the cluster; raises Unreachable with one line that names URL and remedy."""
     try:
         return read_cluster(etcd.open())
-    except DatastoreRefused as error:
-        raise Unreachable(
-            f"etcd at {etcd} refuses to serve: {error}. Is its v2 API on (--enable-v2), "
-            "and may this user read /calico and /marathon-calico?"
-        ) from error
     except DatastoreError as error:
-        raise Unreachable(
-            f"etcd at {etcd} does not answer: {error}. Is it running, and is --etcd "
-            "(or MARATHON_CALICO_ETCD) its address?"
-        ) from error
+        raise Unreachable(str(error)) from error

@@ -4,7 +4,7 @@ from datetime import datetime
 
 import click
 
-from calico.model import BLOCK_SIZE, HostName, Pool
+from calico.model import BLOCK_SIZE, HostName, Pool, TaskVerdict
 from reconciler.cli.cluster import Cluster, HostView, TaskView
 from reconciler.cli.command import NoSuchThing, reads_cluster
 from reconciler.cli.named import match_tasks
@@ -92,7 +92,7 @@ def _tasks(cluster: Cluster, name: str | None) -> Answer:
 
 
 def _ports(task: TaskView) -> str:
-    if task.record is None:
+    if task.record is None or task.record.verdict is TaskVerdict.REFUSED:
         return "-"
     if not task.record.ports_declared:
         return "all"

@@ -21,7 +21,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 DEFAULT_ETCD = "http://127.0.0.1:2379"
 
 
-class EtcdUrl(click.ParamType):  # type: ignore[type-arg] - generic since click 8.4 only
+class EtcdUrl(click.ParamType):  # type: ignore[type-arg]  # not generic in click 8.1
     """`http(s)://HOST:PORT`; a bare HOST:PORT, as in ETCD_AUTHORITY, is http."""
 
     name = "URL"

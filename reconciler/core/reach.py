@@ -169,9 +169,9 @@ def evaluate(
         profile = snapshot.profiles.get(name)
         if profile is None:
             return Decision(False, direction, Cause.PROFILE_ABSENT, name)
-        if profile.problem:
-            return Decision(False, direction, Cause.PROFILE_UNENFORCEABLE, name)
         rules = profile.inbound if direction is Direction.INBOUND else profile.outbound
+        if profile.problem or any(map(_unenforceable, rules)):
+            return Decision(False, direction, Cause.PROFILE_UNENFORCEABLE, name)
         for number, rule in enumerate(rules, start=1):
             if rule.action is Action.LOG:
                 continue
@@ -179,6 +179,16 @@ def evaluate(
                 allowed = rule.action is Action.ALLOW
                 return Decision(allowed, direction, Cause.RULE, name, number, rule)
     return Decision(False, direction, Cause.NO_RULE)
+
+
+def _unenforceable(rule: Rule) -> bool:
+    """Whether a rule asks for what no host enforces; its profile then closes."""
+    selectors = (
+        one
+        for match in (rule.match, rule.unless)
+        for one in (match.src_selector, match.dst_selector)
+    )
+    return rule.action is Action.NEXT_TIER or any(one is not None for one in selectors)
 
 
 def tags_of(snapshot: Snapshot, address: IPAddress) -> frozenset[Tag]:
@@ -244,8 +254,6 @@ def _outcomes(
         yield _within(packet.destination_port, match.dst_ports)
     if match.icmp_type is not None:
         yield packet.icmp_type == match.icmp_type and match.icmp_code in (None, packet.icmp_code)
-    if match.src_selector is not None or match.dst_selector is not None:
-        yield False
 
 
 def _within(port: int | None, ranges: Iterable[PortRange]) -> bool:

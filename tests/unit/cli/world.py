@@ -1,0 +1,143 @@
+"""A cluster written through the codec into any datastore, for the commands to read."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from netaddr import IPAddress, IPNetwork
+
+from calico import codec, keys
+from calico.datastore.api import Datastore, Key, Revision
+from calico.model import (
+    AppliedRecord,
+    BootId,
+    EndpointSpec,
+    EndpointState,
+    EndpointStatus,
+    HostName,
+    HostRecord,
+    Pool,
+    PortOpening,
+    Profile,
+    TaskId,
+    TaskRecord,
+    TaskVerdict,
+)
+from calico.names import endpoint_of_task, interface_of, mac_of
+from reconciler.core.desired import NetworkPolicy, profiles_of
+
+SINCE = "2016-05-01T10:00:00Z"
+
+
+@dataclass(frozen=True)
+class World:
+    """Writes what a controller and agents would; every method is one of their steps."""
+
+    datastore: Datastore
+    policy: NetworkPolicy = NetworkPolicy()
+
+    def lead(self, holder: str = "ctl-1") -> None:
+        value = f'{{"holder": "{holder}", "since": "{SINCE}"}}'
+        self.datastore.put(keys.LEADER, value, ttl=60)
+
+    def pool(self, cidr: str = "192.168.0.0/16") -> None:
+        pool = Pool(IPNetwork(cidr), masquerade=True)
+        self.datastore.put(keys.pool_key(pool), codec.encode_pool(pool))
+
+    def host(self, name: str, address: str, *, alive: bool = True) -> HostRecord:
+        host = HostRecord(HostName(name), IPAddress(address), BootId("boot"), "machine", "0.1")
+        self.datastore.put(keys.host_key(host.name), codec.encode_host(host))
+        beat = f'{{"time": "{SINCE}", "uptime": 1.0, "first_update": false}}'
+        last = Key(f"{keys.FELIX}/{name}/last_reported_status")
+        self.datastore.put(last, beat)
+        if alive:
+            self.datastore.put(keys.felix_status_key(host.name), beat, ttl=60)
+        return host
+
+    def record(
+        self,
+        host: HostRecord,
+        task: str,
+        *,
+        groups: Iterable[str] = (),
+        ports: Iterable[tuple[str, int]] = (),
+        ports_declared: bool | None = None,
+        verdict: TaskVerdict = TaskVerdict.ACCEPTED,
+        reason: str = "",
+        app: str | None = None,
+    ) -> TaskRecord:
+        openings = tuple(PortOpening(protocol, number) for protocol, number in ports)
+        record = TaskRecord(
+            TaskId(task),
+            app or f"/{task.partition('.')[0]}",
+            "2016-05-01T09:59:00.000Z",
+            host.name,
+            tuple(groups),
+            openings,
+            bool(openings) if ports_declared is None else ports_declared,
+            verdict,
+            reason,
+            SINCE,
+        )
+        self.datastore.put(keys.task_key(record.task), codec.encode_task(record))
+        return record
+
+    def profile(self, profile: Profile) -> None:
+        self.datastore.put(keys.profile_key(profile.id, "tags"), codec.encode_tags(profile))
+        self.datastore.put(keys.profile_key(profile.id, "rules"), codec.encode_rules(profile))
+
+    def endpoint(
+        self, host: HostRecord, record: TaskRecord, *addresses: str
+    ) -> tuple[EndpointSpec, Revision]:
+        profiles = profiles_of(record, host, self.policy)
+        for profile in profiles:
+            self.profile(profile)
+        endpoint = endpoint_of_task(host.name, record.task)
+        spec = EndpointSpec(
+            endpoint,
+            interface_of(endpoint),
+            mac_of(endpoint),
+            tuple(map(IPAddress, addresses)),
+            tuple(profile.id for profile in profiles),
+        )
+        key = keys.endpoint_key(endpoint)
+        return spec, self.datastore.put(key, codec.encode_endpoint(spec))
+
+    def report(
+        self,
+        spec: EndpointSpec,
+        revision: int,
+        state: EndpointState = EndpointState.UP,
+        reason: str = "",
+    ) -> None:
+        addresses = spec.addresses if state is EndpointState.UP else ()
+        status = EndpointStatus(state, revision, addresses, reason)
+        self.datastore.put(keys.status_key(spec.id), codec.encode_status(status))
+
+    def applied(self, host: HostRecord, revision: int, problems: Iterable[str] = ()) -> None:
+        applied = AppliedRecord(host.name, host.boot_id, revision, (), tuple(problems))
+        self.datastore.put(keys.applied_key(host.name), codec.encode_applied(applied))
+
+    def task(
+        self, host: HostRecord, task: str, address: str, **declared: object
+    ) -> tuple[TaskRecord, EndpointSpec, Revision]:
+        """A task that runs as it should."""
+        record = self.record(host, task, **declared)  # type: ignore[arg-type]
+        spec, revision = self.endpoint(host, record, address)
+        self.report(spec, revision)
+        return record, spec, revision
+
+
+def star(datastore: Datastore) -> World:
+    """Two hosts, two isolated groups, one public task: all as it should be."""
+    world = World(datastore)
+    world.lead()
+    world.pool()
+    a, b = world.host("host-a", "10.1.0.1"), world.host("host-b", "10.1.0.2")
+    tcp = [("tcp", 9000)]
+    world.task(a, "star_probe-a.1", "192.168.0.1", groups=["star-1"], ports=tcp)
+    world.task(b, "star_probe-b.1", "192.168.0.65", groups=["star-1"], ports=tcp)
+    world.task(b, "star_probe-c.1", "192.168.0.66", groups=["star-2"], ports=tcp)
+    *_, revision = world.task(a, "star_collect.1", "192.168.0.2", groups=["public"], ports=tcp)
+    world.applied(a, revision)
+    world.applied(b, revision)
+    return world
