@@ -1,0 +1,357 @@
+"""etcd's v2 API, through python-etcd.
+
+The library is kept on a short rein: it asks one member once. Which member
+comes next, what a failure means and whether to ask again is decided here, in
+the open, because a repeated write that had landed looks like a lost race.
+"""
+
+import json
+import logging
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, NoReturn, TypeVar
+from urllib.parse import unquote, urlsplit
+
+import etcd
+import urllib3
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    MaxRetryError,
+    NewConnectionError,
+)
+from urllib3.exceptions import (
+    TimeoutError as NoAnswerInTime,
+)
+
+from calico.datastore.api import ABSENT, Key, Listing, Put, Removed, Revision, Stored, WatchEvent
+from calico.errors import Conflict, DatastoreRefused, DatastoreUnavailable, HistoryLost
+from calico.keys import check_key
+
+T = TypeVar("T")
+
+TIMEOUT = 5.0
+#: urllib3 has no notion of not waiting at all.
+_SHORTEST_WAIT = 0.05
+_REMOVALS = ("delete", "expire", "compareAndDelete")
+_CONFLICTS = (
+    etcd.EtcdCompareFailed,
+    etcd.EtcdAlreadyExist,
+    etcd.EtcdNotFile,
+    etcd.EtcdNotDir,
+    etcd.EtcdDirNotEmpty,
+    etcd.EtcdRootReadOnly,
+)
+_NEEDS_V2 = "start it with --enable-v2=true, which etcd has up to version 3.5"
+
+
+@dataclass(frozen=True, slots=True)
+class TlsFiles:
+    """PEM files; empty for none. Without `ca` the system's roots are trusted."""
+
+    ca: str = ""
+    cert: str = ""
+    key: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Member:
+    """One server that we were told of; `url` is for people, without credentials."""
+
+    url: str
+    scheme: str
+    host: str
+    port: int
+    username: str | None
+    password: str | None = field(repr=False)
+
+
+def _parse_member(url: str) -> _Member:
+    parts = urlsplit(url)
+    host = parts.hostname or "127.0.0.1"
+    if ":" in host:
+        host = f"[{host}]"
+    port = parts.port or 2379
+    return _Member(
+        url=f"{parts.scheme}://{host}:{port}",
+        scheme=parts.scheme,
+        host=host,
+        port=port,
+        username=None if parts.username is None else unquote(parts.username),
+        password=None if parts.password is None else unquote(parts.password),
+    )
+
+
+class _OtherCluster(DatastoreUnavailable):
+    """The member belongs to another cluster than a moment ago."""
+
+
+class _NotServed(Exception):
+    """An answer that is not one of etcd's v2 API."""
+
+    def __init__(self, status: int, *, empty: bool) -> None:
+        super().__init__(status)
+        self.status = status
+        self.empty = empty
+
+
+class _Client(etcd.Client):  # type: ignore[misc]  # python-etcd has no types
+    """Tells an answer of another kind of server apart, by its status."""
+
+    def _handle_server_response(self, response: Any) -> Any:
+        if response.status not in (200, 201):
+            try:
+                known = "errorCode" in json.loads(response.data)
+            except (ValueError, TypeError):
+                known = False
+            if not known:
+                raise _NotServed(response.status, empty=not response.data)
+        return super()._handle_server_response(response)
+
+    def _result_from_response(self, response: Any) -> Any:
+        try:
+            return super()._result_from_response(response)
+        except etcd.EtcdException as error:
+            raise _NotServed(response.status, empty=not response.data) from error
+
+
+@dataclass(slots=True)
+class _Connection:
+    """What one thread talks through."""
+
+    position: int = 0
+    client: Any = None
+
+
+class EtcdDatastore:
+    """Text values in etcd; usable from any number of threads.
+
+    Each thread has a client of its own, made when first needed and thrown away
+    after a failure, since one that has seen every member down never recovers.
+    Only the given members are asked, never those that the cluster advertises.
+    """
+
+    def __init__(
+        self, endpoints: Sequence[str], *, tls: TlsFiles | None = None, timeout: float = TIMEOUT
+    ) -> None:
+        self._members = tuple(map(_parse_member, endpoints))
+        self._tls = tls or TlsFiles()
+        self._timeout = timeout
+        self._thread = threading.local()
+
+    def get(self, key: Key) -> Stored | None:
+        """The newest value, by quorum; None if the key does not exist."""
+        check_key(key)
+        try:
+            found = self._ask(lambda client: client.read(key, quorum=True), repeatable=True)
+        except etcd.EtcdKeyNotFound:
+            return None
+        return None if found.dir else _stored(found)
+
+    def list(self, prefix: Key) -> Listing:
+        """Every key below a prefix, by quorum; an absent prefix is empty."""
+        check_key(prefix)
+        try:
+            found = self._ask(
+                lambda client: client.read(prefix, quorum=True, recursive=True), repeatable=True
+            )
+        except etcd.EtcdKeyNotFound as error:
+            return Listing(Revision(error.payload["index"]), ())
+        # An empty directory is told as a leaf of itself.
+        leaves = (leaf for leaf in found.leaves if not leaf.dir and leaf.key != prefix)
+        entries = sorted(map(_stored, leaves), key=lambda each: each.key)
+        return Listing(Revision(found.etcd_index), tuple(entries))
+
+    def put(
+        self,
+        key: Key,
+        value: str,
+        *,
+        expect: Revision | None = None,
+        ttl: int | None = None,
+    ) -> Revision:
+        """Write a value and tell its revision; Conflict if `expect` does not hold.
+
+        Compares by index alone: old servers ignore it beside prevExist, and
+        prevValue cannot express an empty value.
+        """
+        check_key(key)
+        condition: dict[str, object] = {}
+        if expect == ABSENT:
+            condition["prevExist"] = False
+        elif expect is not None:
+            condition["prevIndex"] = expect
+        try:
+            written = self._ask(lambda client: client.write(key, value, ttl=ttl, **condition))
+        except etcd.EtcdKeyNotFound as error:
+            raise Conflict(f"{key} does not exist, expected revision {expect}") from error
+        return Revision(written.modifiedIndex)
+
+    def delete(self, key: Key, *, expect: Revision | None = None) -> None:
+        """Remove a key, or a directory that is empty."""
+        check_key(key)
+        condition = {} if expect is None else {"prevIndex": expect}
+        try:
+            self._ask(lambda client: client.delete(key, **condition), conflict=etcd.EtcdNotFile)
+        except etcd.EtcdKeyNotFound:
+            return
+        except etcd.EtcdNotFile as error:
+            if expect is not None:
+                raise Conflict(f"{key} is a directory") from error
+            self._delete_directory(key)
+
+    def _delete_directory(self, key: Key) -> None:
+        try:
+            self._ask(lambda client: client.delete(key, dir=True))
+        except etcd.EtcdKeyNotFound:
+            return
+
+    def watch(self, prefix: Key, after: Revision, timeout: float) -> Iterator[WatchEvent]:
+        """Events at or below a prefix after a revision, until none came for `timeout`."""
+        check_key(prefix)
+        # One limit for connecting, another for the event: a member that does
+        # not even answer the request is unavailable, not quiet.
+        patience = urllib3.Timeout(connect=self._timeout, read=max(timeout, _SHORTEST_WAIT))
+        index = after + 1
+        while True:
+            ask = partial(_watch, prefix=prefix, index=index, timeout=patience)
+            try:
+                found = self._ask(ask, repeatable=True)
+            except _OtherCluster as error:
+                raise HistoryLost(str(error)) from error
+            except etcd.EtcdWatchTimedOut:
+                # A member cut off from the others is quiet too.
+                self._turn()
+                return
+            index = found.modifiedIndex + 1
+            event = _event(found, prefix)
+            if event is not None:
+                yield event
+
+    def _connection(self) -> _Connection:
+        try:
+            connection: _Connection = self._thread.connection
+        except AttributeError:
+            connection = self._thread.connection = _Connection()
+        return connection
+
+    def _turn(self) -> None:
+        """Forget this thread's client; the next member's turn."""
+        connection = self._connection()
+        connection.client = None
+        connection.position = (connection.position + 1) % len(self._members)
+
+    def _open(self, member: _Member) -> Any:
+        # Each failure is told once, by the error that we raise.
+        logging.getLogger("etcd").setLevel(logging.CRITICAL)
+        tls = self._tls
+        client = _Client(
+            host=member.host,
+            port=member.port,
+            protocol=member.scheme,
+            username=member.username,
+            password=member.password,
+            ca_cert=tls.ca or None,
+            cert=(tls.cert, tls.key) if tls.cert and tls.key else tls.cert or None,
+            read_timeout=self._timeout,
+            # A key with a path step in it would be redirected to another one.
+            allow_redirect=False,
+            allow_reconnect=False,
+        )
+        # urllib3 would repeat requests, writes included, and quadruple timeouts.
+        client.http.connection_pool_kw["retries"] = urllib3.Retry(total=0, redirect=0)
+        return client
+
+    def _ask(
+        self,
+        request: Callable[[Any], Any],
+        *,
+        repeatable: bool = False,
+        conflict: type[Exception] | None = None,
+    ) -> Any:
+        """Ask the members in turn, a write only until one may have taken it."""
+        failures = []
+        for _ in self._members:
+            connection = self._connection()
+            member = self._members[connection.position]
+            if connection.client is None:
+                connection.client = self._open(member)
+            try:
+                return request(connection.client)
+            except (etcd.EtcdKeyNotFound, etcd.EtcdWatchTimedOut):
+                raise
+            except etcd.EtcdConnectionFailed as error:
+                self._turn()
+                failures.append(f"{member.url} ({_reason(error.cause)})")
+                if not repeatable and not _never_sent(error.cause):
+                    break
+            except _CONFLICTS as error:
+                if conflict is not None and isinstance(error, conflict):
+                    raise
+                raise Conflict(str(error)) from error
+            except (_NotServed, etcd.EtcdException) as error:
+                self._turn()
+                _refuse(member, error)
+        raise DatastoreUnavailable(
+            f"etcd does not answer at {', '.join(failures)}: is it running, and is --etcd right?"
+        )
+
+
+def _watch(client: Any, prefix: Key, index: int, timeout: urllib3.Timeout) -> Any:
+    return client.watch(prefix, index=index, timeout=timeout, recursive=True)
+
+
+def _refuse(member: _Member, error: Exception) -> NoReturn:
+    """Raise our word for an answer that is no result."""
+    match error:
+        case etcd.EtcdEventIndexCleared():
+            raise HistoryLost(f"etcd at {member.url}: {error}") from error
+        case etcd.EtcdClusterIdChanged():
+            raise _OtherCluster(f"etcd at {member.url}: {error}") from error
+        case etcd.EtcdInsufficientPermissions() | _NotServed(status=401 | 403):
+            raise DatastoreRefused(
+                f"etcd at {member.url} refuses these credentials: "
+                "check --etcd-cert and --etcd-key, or the user in --etcd"
+            ) from error
+        case etcd.EtcdValueError():
+            raise DatastoreRefused(f"etcd at {member.url} refuses a request: {error}") from error
+        case _NotServed(status=404):
+            raise DatastoreRefused(
+                f"{member.url} does not serve etcd's v2 API: {_NEEDS_V2}"
+            ) from error
+        case _NotServed(status=status, empty=empty) if status < 500 and not empty:
+            raise DatastoreRefused(
+                f"{member.url} answers, but not as etcd's v2 API does (HTTP {status}): "
+                "is --etcd right?"
+            ) from error
+        case _:
+            raise DatastoreUnavailable(f"etcd at {member.url} cannot answer: {error}") from error
+
+
+def _never_sent(cause: object) -> bool:
+    """Whether the request surely reached nobody."""
+    reason = cause.reason if isinstance(cause, MaxRetryError) else cause
+    return isinstance(reason, NewConnectionError | ConnectTimeoutError)
+
+
+def _reason(cause: object) -> str:
+    error = cause.reason if isinstance(cause, MaxRetryError) else cause
+    if isinstance(error, NewConnectionError):
+        error = error.__cause__ or error
+    elif isinstance(error, NoAnswerInTime):
+        return "no answer in time"
+    return getattr(error, "strerror", None) or str(error)
+
+
+def _stored(result: Any) -> Stored:
+    return Stored(Key(result.key), result.value or "", Revision(result.modifiedIndex))
+
+
+def _event(result: Any, prefix: Key) -> WatchEvent | None:
+    if result.action in _REMOVALS:
+        # etcd also tells of removed neighbours whose name begins alike.
+        key = Key(result.key)
+        related = f"{key}/".startswith(f"{prefix}/") or f"{prefix}/".startswith(f"{key}/")
+        return Removed(key, Revision(result.modifiedIndex)) if related else None
+    return None if result.dir else Put(_stored(result))
