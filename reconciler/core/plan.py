@@ -59,18 +59,15 @@ def plan_host(
         *detached,
         *_routes(observed, desired, attached, detached),
     ]
-    waiting = tuple(task for task in incomplete_tasks(observed, desired) if task not in namespaces)
-    # Sorting is stable, so only the stage decides; each part is in order already.
-    return HostPlan(tuple(sorted(changes, key=stage_of)), waiting)
-
-
-def incomplete_tasks(observed: HostState, desired: HostState) -> tuple[TaskId, ...]:
-    """Tasks whose link is absent, half built or not wired as desired."""
-    return tuple(
+    waiting = tuple(
         link.wiring.task
         for name, link in sorted(desired.links.items())
-        if link.wiring is not None and observed.links.get(name) != link
+        if link.wiring is not None
+        and observed.links.get(name) != link
+        and link.wiring.task not in namespaces
     )
+    # Sorting is stable, so only the stage decides; each part is in order already.
+    return HostPlan(tuple(sorted(changes, key=stage_of)), waiting)
 
 
 def only_mending(plan: Plan, observed: HostState) -> Plan:

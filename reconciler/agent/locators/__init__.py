@@ -1,1 +1,1 @@
-"""How a task's network namespace is found on its host."""
+"""From a task id to the network namespace that the task runs in."""

@@ -1,0 +1,211 @@
+"""The agent's one loop: messages in, a pass, what came of it out."""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from threading import Event
+
+from calico.codec import encode_status
+from calico.datastore.api import Key
+from calico.errors import InvalidName
+from calico.keys import status_key
+from calico.model import AppliedRecord, EndpointId, EndpointStatus, HostRecord, TaskId
+from reconciler.agent.belief import Source
+from reconciler.agent.locators.api import Locator, Search, locate
+from reconciler.agent.metrics import AgentMetrics
+from reconciler.agent.reconcile import (
+    VERIFY_AFTER,
+    AgentMessage,
+    HostReconciler,
+    HostSettings,
+    Pass,
+)
+from reconciler.agent.registration import host_record
+from reconciler.agent.reporter import Report
+from reconciler.agent.state_file import SavedState
+from reconciler.runtime.clock import Clock
+from reconciler.runtime.inbox import Inbox
+from reconciler.runtime.listener import Page
+from reconciler.runtime.watchfeed import Loaded, Unreachable
+
+log = logging.getLogger(__name__)
+
+#: Seconds without a turn of the loop after which the agent is not healthy.
+STUCK_AFTER = 60.0
+LONGEST_WAIT = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """End the loop; the kernel stays as it is."""
+
+
+LoopMessage = AgentMessage | Stop
+
+
+@dataclass(frozen=True, slots=True)
+class Outlets:
+    """Where the loop hands over what other threads do; none of them blocks."""
+
+    report: Callable[[Report], None]
+    save: Callable[[SavedState], None]
+    search: Callable[[frozenset[TaskId]], None]
+
+
+class AgentLoop:
+    """Runs one reconciler; the pages may be read from any thread."""
+
+    def __init__(
+        self,
+        reconciler: HostReconciler,
+        settings: HostSettings,
+        inbox: Inbox[LoopMessage],
+        outlets: Outlets,
+        metrics: AgentMetrics,
+        clock: Clock,
+    ) -> None:
+        self._reconciler = reconciler
+        self._settings = settings
+        self._inbox = inbox
+        self._outlets = outlets
+        self._metrics = metrics
+        self._clock = clock
+        self._turned = clock.monotonic()
+        self._last: Pass | None = None
+        self._followed = clock.monotonic()
+        self._told: tuple[str, ...] = ()
+        self._record: HostRecord | None = None
+        metrics.age.set_function(self._age)
+
+    def run(self) -> None:
+        """Turn until told to stop."""
+        wait = 0.0
+        while True:
+            messages = self._inbox.drain(wait)
+            if any(isinstance(message, Stop) for message in messages):
+                return
+            try:
+                wait = self.turn(messages)
+            except Exception:
+                # A defect: the kernel stays as it is, and the next turn looks anew.
+                log.exception("defect in a pass")
+                self._metrics.passes.labels("defect").inc()
+                wait = VERIFY_AFTER
+
+    def turn(self, messages: Sequence[LoopMessage]) -> float:
+        """Take messages in and do what is due; tells how long nothing else is."""
+        for message in messages:
+            self._note(message)
+            if not isinstance(message, Stop):
+                self._reconciler.handle(message)
+        if messages or self._reconciler.look_is_due():
+            started = self._clock.monotonic()
+            reached = self._reconciler.reconcile()
+            self._publish(reached, self._clock.monotonic() - started)
+        tasks = self._reconciler.search()
+        if tasks:
+            self._outlets.search(tasks)
+        self._turned = now = self._clock.monotonic()
+        return min(LONGEST_WAIT, max(0.0, self._reconciler.next_due() - now))
+
+    def health(self) -> Page:
+        """Whether the loop still turns."""
+        idle = self._clock.monotonic() - self._turned
+        return Page(idle < STUCK_AFTER, {"idle_seconds": round(idle, 1)})
+
+    def readiness(self) -> Page:
+        """Whether the kernel is what the datastore asks for, as far as is known."""
+        last = self._last
+        if last is None:
+            return Page(False, {"reason": "not yet looked at the kernel"})
+        reason = (
+            last.view.doubt
+            or last.view.unreachable
+            or ("" if last.view.snapshot is not None else "the datastore is not yet read")
+            or ("" if last.view.source is Source.DATASTORE else "acting on the state file")
+            or ("" if last.settled else "; ".join(last.problems) or "the kernel is being changed")
+        )
+        fields = {
+            "reason": reason,
+            "source": last.view.source.value,
+            "revision": last.revision,
+            "problems": list(last.problems),
+        }
+        return Page(not reason, fields)
+
+    def _publish(self, reached: Pass, seconds: float) -> None:
+        self._last = reached
+        self._metrics.note(reached, seconds)
+        if reached.problems != self._told:
+            self._told = reached.problems
+            for problem in reached.problems:
+                log.warning("problem", extra={"why": problem})
+        host, boot_id = self._settings.host, self._settings.boot_id
+        record = self._record
+        if reached.address is not None and (record is None or record.address != reached.address):
+            record = self._record = host_record(host, reached.address, boot_id)
+        applied = AppliedRecord(host, boot_id, reached.revision, reached.gone, reached.problems)
+        statuses = None
+        # An old state file knows nothing of endpoints that came since.
+        if reached.statuses is not None and reached.view.source is Source.DATASTORE:
+            statuses = _render_statuses(reached.statuses)
+        self._outlets.report(Report(record, applied, statuses))
+        saved = self._reconciler.saved()
+        if saved is not None:
+            self._outlets.save(saved)
+
+    def _note(self, message: LoopMessage) -> None:
+        match message:
+            case Loaded(prefix, listing):
+                log.info(
+                    "datastore read", extra={"prefix": prefix, "entries": len(listing.entries)}
+                )
+                self._metrics.lists.labels(prefix).inc()
+            case Unreachable(prefix, reason):
+                log.warning("datastore lost", extra={"prefix": prefix, "why": reason})
+                self._metrics.lost.labels(prefix).inc()
+            case _:
+                pass
+
+    def _age(self) -> float:
+        last = self._last
+        now = self._clock.monotonic()
+        if last is not None and last.view.source is Source.DATASTORE and not last.view.unreachable:
+            self._followed = now
+        return now - self._followed
+
+
+def _render_statuses(statuses: Mapping[EndpointId, EndpointStatus]) -> dict[Key, str]:
+    rendered: dict[Key, str] = {}
+    for endpoint, status in statuses.items():
+        try:
+            rendered[status_key(endpoint)] = encode_status(status)
+        except InvalidName as error:
+            log.warning("status not reported", extra={"why": str(error)})
+    return rendered
+
+
+class Searcher:
+    """Asks the locators in a thread of its own: a Mesos agent may be slow."""
+
+    def __init__(self, locators: Sequence[Locator], post: Callable[[Search], None]) -> None:
+        self._locators = locators
+        self._post = post
+        self._inbox: Inbox[frozenset[TaskId]] = Inbox()
+
+    def post(self, tasks: frozenset[TaskId]) -> None:
+        """Have a search made."""
+        self._inbox.post(tasks)
+
+    def run(self, stop: Event) -> None:
+        """Search until stopped; every request is answered, whatever happens."""
+        while not stop.is_set():
+            waiting = self._inbox.drain(timeout=1.0)
+            if waiting:
+                tasks = frozenset[TaskId]().union(*waiting)
+                try:
+                    found = locate(self._locators, tasks)
+                except Exception:
+                    log.exception("defect in a locator")
+                    found = Search(tasks, unavailable=("a locator failed",))
+                self._post(found)

@@ -1,0 +1,154 @@
+"""Puts one agent together, runs it and takes it down."""
+
+import logging
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import FrameType
+
+from calico.dataplane.api import Dataplane
+from calico.dataplane.kernel import KernelDataplane
+from calico.dataplane.namespaces import holders, identify, not_for_tasks
+from calico.errors import DataplaneError, DataplaneUnsupported
+from reconciler.agent.belief import PREFIXES
+from reconciler.agent.locators.api import Locator
+from reconciler.agent.locators.mesos import MesosLocator
+from reconciler.agent.locators.proc import ProcLocator
+from reconciler.agent.loop import AgentLoop, LoopMessage, Outlets, Searcher, Stop
+from reconciler.agent.metrics import AgentMetrics
+from reconciler.agent.preflight import (
+    NotFit,
+    expect_capabilities,
+    expect_state_directory,
+    only_agent,
+)
+from reconciler.agent.reconcile import HostReconciler, HostSettings
+from reconciler.agent.registration import read_boot_id
+from reconciler.agent.reporter import Reporter
+from reconciler.agent.settings import AgentSettings
+from reconciler.agent.state_file import StateFileError, StateSaver, read_state
+from reconciler.runtime.clock import SystemClock
+from reconciler.runtime.inbox import Inbox
+from reconciler.runtime.listener import Listener
+from reconciler.runtime.watchfeed import WatchFeed, full_jitter
+
+log = logging.getLogger(__name__)
+
+NOT_FIT = 2
+STATE_FILE = "state"
+
+
+def run_agent(settings: AgentSettings) -> int:
+    """Run until a signal; tells the exit code.
+
+    What this machine lacks is one line on standard error and exit code 2. The
+    kernel is left as it is, whatever ends the agent.
+    """
+    try:
+        with only_agent():
+            expect_capabilities()
+            expect_state_directory(settings.state_dir)
+            _run(settings, KernelDataplane())
+    except (NotFit, DataplaneUnsupported) as error:
+        print(f"marathon-calico agent: {error}", file=sys.stderr)
+        return NOT_FIT
+    except OSError as error:
+        print(f"marathon-calico agent: {settings.listen}: {error.strerror}", file=sys.stderr)
+        return NOT_FIT
+    return 0
+
+
+def _run(settings: AgentSettings, dataplane: Dataplane) -> None:
+    clock = SystemClock()
+    inbox: Inbox[LoopMessage] = Inbox()
+    stop = threading.Event()
+    metrics = AgentMetrics()
+    host = HostSettings(
+        host=settings.host,
+        boot_id=read_boot_id(),
+        address=settings.address,
+        mark=settings.mark,
+        host_ports=settings.host_ports,
+        protected=settings.protected,
+        route_to_hosts=settings.route_to_hosts,
+    )
+    # Says at once what the kernel refuses, and opens the dataplane in this
+    # thread, which is the one that will use it.
+    _expect_dataplane(dataplane, host)
+    reconciler = HostReconciler(host, dataplane, clock, holders)
+    _restore(reconciler, settings)
+    reporter = Reporter(settings.host, settings.open_datastore(), clock, full_jitter)
+    saver = StateSaver(settings.state_dir / STATE_FILE)
+    searcher = Searcher(_locators(settings), inbox.post)
+    loop = AgentLoop(
+        reconciler,
+        host,
+        inbox,
+        Outlets(reporter.post, saver.post, searcher.post),
+        metrics,
+        clock,
+    )
+    pages = {"/healthz": loop.health, "/readyz": loop.readiness}
+    with ExitStack() as stack:
+        listener = stack.enter_context(Listener(settings.listen, pages, metrics.registry))
+        stack.enter_context(_stopped_by_signals(inbox))
+        stack.callback(stop.set)
+        print(listener.announcement("agent"), flush=True)
+        log.info("agent started", extra={"host": settings.host, "listen": str(listener.address)})
+        for prefix in PREFIXES:
+            WatchFeed(prefix, settings.open_datastore, inbox.post, stop).start()
+        _start("reporter", reporter.run, stop)
+        _start("saver", saver.run, stop)
+        _start("searcher", searcher.run, stop)
+        loop.run()
+        log.info("agent stopped", extra={"host": settings.host})
+
+
+def _expect_dataplane(dataplane: Dataplane, host: HostSettings) -> None:
+    try:
+        dataplane.facts(host.address)
+    except DataplaneUnsupported:
+        raise
+    except DataplaneError as error:
+        raise NotFit(f"the kernel cannot be read: {error}") from error
+
+
+def _restore(reconciler: HostReconciler, settings: AgentSettings) -> None:
+    path: Path = settings.state_dir / STATE_FILE
+    try:
+        saved = read_state(path, settings.host)
+    except StateFileError as error:
+        # The kernel stays as it is; only what etcd says can change it.
+        log.warning("state file not used", extra={"path": str(path), "why": str(error)})
+        return
+    if saved is not None:
+        reconciler.restore(saved)
+
+
+def _locators(settings: AgentSettings) -> tuple[Locator, ...]:
+    own = not_for_tasks()
+    makers: dict[str, Callable[[], Locator]] = {
+        "mesos": lambda: MesosLocator(settings.mesos_agent, identify, own),
+        "proc": lambda: ProcLocator(identify, own),
+    }
+    return tuple(makers[name]() for name in dict.fromkeys(settings.locators))
+
+
+def _start(name: str, run: Callable[[threading.Event], None], stop: threading.Event) -> None:
+    threading.Thread(target=run, args=(stop,), name=name, daemon=True).start()
+
+
+@contextmanager
+def _stopped_by_signals(inbox: Inbox[LoopMessage]) -> Iterator[None]:
+    def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - signal's signature
+        inbox.post(Stop())
+
+    before = {each: signal.signal(each, stop) for each in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)

@@ -1,0 +1,71 @@
+"""What must hold before an agent starts; each failure is one sentence with its remedy."""
+
+import contextlib
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+STATUS = Path("/proc/self/status")
+SOCKET = "\0marathon-calico-agent"
+
+#: Bit in the kernel's capability sets, and what an agent does with it.
+CAPABILITIES = {
+    "CAP_NET_ADMIN": (12, "change links, routes and nftables"),
+    "CAP_SYS_ADMIN": (21, "enter the tasks' network namespaces"),
+}
+
+
+class NotFit(Exception):
+    """The agent cannot run here; the message names what is missing and the remedy."""
+
+
+def missing_capabilities(status: str) -> tuple[str, ...]:
+    """Names of the capabilities that a process with this /proc/PID/status lacks."""
+    effective = 0
+    for line in status.splitlines():
+        if line.startswith("CapEff:"):
+            effective = int(line.split()[1], 16)
+    return tuple(name for name, (bit, _) in CAPABILITIES.items() if not effective >> bit & 1)
+
+
+def expect_capabilities() -> None:
+    """Raise NotFit unless this process has what the dataplane needs."""
+    missing = missing_capabilities(STATUS.read_text())
+    if missing:
+        needs = "; ".join(f"{name} to {CAPABILITIES[name][1]}" for name in missing)
+        raise NotFit(
+            f"the agent lacks {needs}: run it as root, with these capabilities added,"
+            " or inside `unshare --user --map-root-user --net --mount`"
+        )
+
+
+def expect_state_directory(directory: Path) -> None:
+    """Raise NotFit unless the agent can keep files there."""
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        probe = directory / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise NotFit(
+            f"the state directory {directory} cannot be written ({error.strerror}):"
+            " make it writable, or name another with --state-dir"
+        ) from error
+
+
+@contextlib.contextmanager
+def only_agent() -> Iterator[None]:
+    """Be the one agent of this network namespace while the body runs.
+
+    The kernel gives the name up with the process, however it ends. Raises
+    NotFit if another agent has it.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as held:
+        try:
+            held.bind(SOCKET)
+        except OSError as error:
+            raise NotFit(
+                "another marathon-calico agent runs on this host; two would undo each other:"
+                " stop it first"
+            ) from error
+        yield

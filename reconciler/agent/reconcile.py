@@ -1,0 +1,379 @@
+"""One host, brought from what its kernel holds to what the datastore asks for."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from netaddr import IPAddress
+
+from calico.dataplane.api import Dataplane
+from calico.dataplane.changes import (
+    AttachTask,
+    Change,
+    NamespaceRef,
+    Plan,
+    RemoveLink,
+    RemoveRoute,
+)
+from calico.dataplane.render import Rendered, render_host
+from calico.dataplane.state import HostConfig, HostState, Protected, RouteKind
+from calico.errors import DataplaneError
+from calico.model import (
+    BootId,
+    EndpointId,
+    EndpointStatus,
+    HostName,
+    InterfaceName,
+    PortRange,
+    Snapshot,
+    TaskId,
+)
+from reconciler.agent.belief import Belief, Source, View
+from reconciler.agent.evidence import Evidence, Holders
+from reconciler.agent.locators.api import Search
+from reconciler.agent.searches import Searches
+from reconciler.agent.state_file import SavedState
+from reconciler.core.endpoint_status import (
+    Reached,
+    complete_links,
+    endpoint_statuses,
+    failures_by_interface,
+    failures_of_host,
+)
+from reconciler.core.plan import only_mending, plan_host
+from reconciler.core.revoked import revoked_addresses
+from reconciler.runtime.clock import Clock
+from reconciler.runtime.watchfeed import FeedMessage
+
+log = logging.getLogger(__name__)
+
+#: Seconds between two looks at the whole kernel when nothing happens.
+FULL_EVERY = 10.0
+#: Seconds after a change until it is looked at again, and between retries.
+VERIFY_AFTER = 1.0
+MOST_PROBLEMS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class KernelChanged:
+    """Somebody changed something of ours in the kernel."""
+
+
+AgentMessage = FeedMessage | Search | KernelChanged
+
+
+@dataclass(frozen=True, slots=True)
+class HostSettings:
+    """What an agent's flags say about its host."""
+
+    host: HostName
+    boot_id: BootId
+    address: IPAddress | None = None
+    mark: int = 0x10000
+    host_ports: tuple[PortRange, ...] = ()
+    protected: tuple[Protected, ...] = ()
+    route_to_hosts: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """What one pass came to; `statuses` None means that nothing can be said yet.
+
+    `settled` is whether the kernel was left as the datastore asks, but for
+    tasks that have no namespace yet.
+    """
+
+    view: View
+    address: IPAddress | None = None
+    statuses: Mapping[EndpointId, EndpointStatus] | None = None
+    revision: int = 0
+    gone: tuple[TaskId, ...] = ()
+    problems: tuple[str, ...] = ()
+    changes: Plan = ()
+    settled: bool = False
+    looked: bool = False
+
+
+@dataclass
+class _Kernel:
+    """What is known of the kernel since it was last looked at."""
+
+    #: What it was brought to, if that succeeded whole.
+    programmed: HostState | None = None
+    reached: Reached = field(default_factory=Reached)
+    linked: frozenset[TaskId] = frozenset()
+    problems: tuple[str, ...] = ()
+
+
+class HostReconciler:
+    """Owns all state of one agent; every method is called by one thread."""
+
+    def __init__(
+        self,
+        settings: HostSettings,
+        dataplane: Dataplane,
+        clock: Clock,
+        holders: Holders,
+        belief: Belief | None = None,
+    ) -> None:
+        self._settings = settings
+        self._dataplane = dataplane
+        self._clock = clock
+        self._belief = belief or Belief()
+        self._evidence = Evidence(holders)
+        self._searches = Searches()
+        self._searching = False
+        self._found: dict[TaskId, NamespaceRef] = {}
+        self._why_not: dict[TaskId, str] = {}
+        self._kernel = _Kernel()
+        self._config: HostConfig | None = None
+        #: The last snapshot whose revocations were carried through.
+        self._closed: Snapshot | None = None
+        self._revision = 0
+        self._rendered: tuple[Snapshot, HostConfig, Rendered] | None = None
+        self._saved: tuple[View, Mapping[TaskId, NamespaceRef]] | None = None
+        self._look_due = self._learn_due = clock.monotonic()
+
+    def restore(self, saved: SavedState) -> None:
+        """Take over an earlier run's last good state."""
+        self._belief.restore(saved.listings)
+        self._closed = self._belief.saved_snapshot
+        same_boot = saved.boot_id == self._settings.boot_id
+        self._evidence.restore(saved.attached, same_boot)
+
+    def handle(self, message: AgentMessage) -> None:
+        """Take one message in; nothing is done yet."""
+        match message:
+            case Search():
+                self._take_in(message)
+            case KernelChanged():
+                self._look_due = self._clock.monotonic()
+            case _:
+                self._belief.handle(message)
+
+    def next_due(self) -> float:
+        """When there is something to do although no message comes, monotonic."""
+        searches = None if self._searching else self._searches.next_due()
+        return self._look_due if searches is None else min(self._look_due, searches)
+
+    def look_is_due(self) -> bool:
+        """Whether a pass must be made even if no message came."""
+        return self._clock.monotonic() >= self._look_due
+
+    def search(self) -> frozenset[TaskId]:
+        """Tasks to search for now; empty while a search goes on.
+
+        Those that were wired before this agent started are asked for too, now
+        and then, since their namespaces are evidence for when they end.
+        """
+        now = self._clock.monotonic()
+        if self._searching:
+            return frozenset()
+        tasks = self._searches.due(now)
+        unknown = self._kernel.linked - self._evidence.attached.keys()
+        if unknown and now >= self._learn_due:
+            self._learn_due = now + FULL_EVERY
+            tasks |= unknown
+        self._searching = bool(tasks)
+        return tasks
+
+    def saved(self) -> SavedState | None:
+        """What to keep on disk, if it changed: only what the kernel was brought to."""
+        view, attached = self._belief.judge(), self._evidence.attached
+        if self._closed is None or self._closed is not view.snapshot:
+            return None
+        if self._saved is not None and self._saved[0] is view and self._saved[1] == attached:
+            return None
+        listings = self._belief.listings()
+        if not listings:
+            return None
+        self._saved = (view, attached)
+        return SavedState(self._settings.host, self._settings.boot_id, listings, attached)
+
+    def reconcile(self) -> Pass:
+        """Make the kernel agree with what is believed, as far as it can be now."""
+        view = self._belief.judge()
+        try:
+            return self._reconcile(view)
+        except DataplaneError as error:
+            # Nothing is known of the kernel any more: look at it again soon.
+            self._kernel = replace(self._kernel, programmed=None)
+            self._look_due = self._clock.monotonic() + VERIFY_AFTER
+            return self._pass(view, None, (f"dataplane: {error}",), looked=True)
+
+    def _reconcile(self, view: View) -> Pass:
+        now = self._clock.monotonic()
+        look = self.look_is_due()
+        if look:
+            self._look_due = now + FULL_EVERY
+        if look or self._config is None:
+            self._config = self._read_config()
+        if view.snapshot is None:
+            return self._pass(view, None, ())
+        rendered = self._render(view.snapshot, self._config)
+        look = look or bool(self._found) or rendered.state != self._kernel.programmed
+        changes: Plan = ()
+        if look:
+            changes = self._program(view, rendered)
+        else:
+            self._close(view, rendered, HostState(), changes)
+        self._searches.want(self._kernel.reached.waiting, now)
+        if not self._kernel.problems and view.source is Source.DATASTORE:
+            self._revision = view.revision
+        reached = self._pass(view, rendered, self._kernel.problems)
+        return replace(reached, changes=changes, looked=look)
+
+    def _render(self, snapshot: Snapshot, config: HostConfig) -> Rendered:
+        """Rendering is the dearest step on a large cluster, so it is done once."""
+        if self._rendered is not None:
+            of_snapshot, with_config, rendered = self._rendered
+            if of_snapshot is snapshot and with_config == config:
+                return rendered
+        rendered = render_host(snapshot, config)
+        self._rendered = (snapshot, config, rendered)
+        return rendered
+
+    def _program(self, view: View, rendered: Rendered) -> Plan:
+        """Look at the kernel, change what differs and keep what came of it."""
+        desired = rendered.state
+        observed = self._dataplane.observe()
+        found, self._found = self._found, {}
+        plan = plan_host(observed, desired, found).plan
+        if view.source is not Source.DATASTORE:
+            plan = only_mending(plan, observed)
+        failures = self._dataplane.apply(plan).failures if plan else {}
+        self._learn(observed, desired, plan, failures)
+        self._close(view, rendered, observed, plan)
+        if plan:
+            log.info("kernel changed", extra={"changes": len(plan), "failures": len(failures)})
+            self._look_due = min(self._look_due, self._clock.monotonic() + VERIFY_AFTER)
+        return plan
+
+    def _close(self, view: View, rendered: Rendered, observed: HostState, plan: Plan) -> None:
+        """Forget the connections of whoever lost something, once policy is in."""
+        if view.source is not Source.DATASTORE or view.snapshot is None:
+            return
+        lost = [
+            change.route
+            for change in plan
+            if isinstance(change, RemoveRoute) and change.route not in rendered.state.routes
+        ]
+        if self._closed is None:
+            # Nobody knows what was allowed before: close all that may have been open.
+            lost.extend(observed.routes)
+        revoked = {route.destination.ip for route in lost if route.kind is RouteKind.TASK}
+        if self._closed is not None:
+            revoked |= revoked_addresses(self._closed, view.snapshot, self._settings.host)
+        if revoked:
+            self._dataplane.flush_connections(sorted(revoked))
+        self._closed = view.snapshot
+
+    def _learn(
+        self,
+        observed: HostState,
+        desired: HostState,
+        plan: Plan,
+        failures: Mapping[Change, str],
+    ) -> None:
+        attached: set[InterfaceName] = set()
+        removed: set[InterfaceName] = set()
+        for change in plan:
+            match change:
+                case AttachTask(link, namespace) if change not in failures:
+                    attached.add(link.name)
+                    if link.wiring is not None:
+                        self._evidence.wired(link.wiring.task, namespace)
+                case RemoveLink(name):
+                    removed.add(name)
+                case _:
+                    pass
+        present = (observed.links.keys() - removed) | attached
+        complete = complete_links(observed, desired, attached)
+        tasks = {
+            name: link.wiring.task
+            for name, link in desired.links.items()
+            if link.wiring is not None
+        }
+        self._evidence.weigh(
+            frozenset(tasks.values()), {task for name, task in tasks.items() if name in present}
+        )
+        failed = failures_by_interface(failures)
+        waiting = {
+            task: self._why_not.get(task, "")
+            for name, task in tasks.items()
+            if name not in complete
+        }
+        self._why_not = {task: why for task, why in waiting.items() if why}
+        self._kernel = _Kernel(
+            programmed=None if failures else desired,
+            reached=Reached(complete, failed, waiting, self._evidence.gone),
+            linked=frozenset(tasks[name] for name in complete if name in tasks),
+            problems=failures_of_host(failures),
+        )
+
+    def _take_in(self, search: Search) -> None:
+        self._searching = False
+        unavailable = "; ".join(search.unavailable)
+        for task in search.tasks:
+            ref = search.located.namespaces.get(task)
+            owner = None if ref is None else self._evidence.owner(ref.inode)
+            if ref is None:
+                self._why_not[task] = search.located.refused.get(task, unavailable)
+            elif owner not in (None, task) and owner in self._kernel.linked:
+                self._why_not[task] = f"its network namespace is that of task {owner}"
+            elif task in self._kernel.linked:
+                self._evidence.wired(task, ref)
+            else:
+                self._found[task] = ref
+                self._why_not.pop(task, None)
+        self._searches.missed(search.tasks, self._clock.monotonic())
+        reached = self._kernel.reached
+        self._kernel.reached = replace(
+            reached, waiting={task: self._why_not.get(task, "") for task in reached.waiting}
+        )
+
+    def _read_config(self) -> HostConfig:
+        facts = self._dataplane.facts(self._settings.address)
+        return HostConfig(
+            host=self._settings.host,
+            address=facts.address,
+            mtu=facts.mtu,
+            underlay=facts.interface,
+            mark=self._settings.mark,
+            host_ports=self._settings.host_ports,
+            protected=self._settings.protected,
+            route_to_hosts=self._settings.route_to_hosts,
+            networks=facts.networks,
+        )
+
+    def _pass(
+        self,
+        view: View,
+        rendered: Rendered | None,
+        problems: tuple[str, ...],
+        looked: bool = False,
+    ) -> Pass:
+        statuses = None
+        if rendered is not None and view.snapshot is not None:
+            statuses = endpoint_statuses(
+                view.snapshot,
+                self._settings.host,
+                rendered.endpoint_problems,
+                self._kernel.reached,
+            )
+        told = (
+            *((view.doubt,) if view.doubt else ()),
+            *problems,
+            *(rendered.host_problems if rendered is not None else ()),
+            *view.problems,
+        )
+        return Pass(
+            view=view,
+            address=None if self._config is None else self._config.address,
+            statuses=statuses,
+            revision=self._revision,
+            gone=tuple(sorted(self._evidence.gone)),
+            problems=told[:MOST_PROBLEMS],
+            settled=self._kernel.programmed is not None and rendered is not None,
+            looked=looked,
+        )

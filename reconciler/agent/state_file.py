@@ -1,0 +1,180 @@
+"""The last good state on disk: what an agent acts on when etcd is down at its start.
+
+Written whole to a new file, flushed to the disk and renamed, so that a reader
+finds either the one or the other. A checksum tells a torn or edited file.
+"""
+
+import hashlib
+import logging
+import os
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+
+from calico.dataplane.changes import NamespaceRef
+from calico.datastore.api import Key, Listing, Revision, Stored
+from calico.model import BootId, HostName, TaskId
+from reconciler.runtime.inbox import Inbox
+
+log = logging.getLogger(__name__)
+
+VERSION = 1
+#: Seconds between two writes, whatever changes meanwhile.
+WRITE_EVERY = 1.0
+
+
+class StateFileError(Exception):
+    """The file cannot be read, or is not what it was written as."""
+
+
+@dataclass(frozen=True, slots=True)
+class SavedState:
+    """What an agent knew when it last acted on the datastore's own state.
+
+    `attached` are the namespaces of the tasks that were wired, in that boot.
+    """
+
+    host: HostName
+    boot_id: BootId
+    listings: Mapping[Key, Listing] = field(default_factory=dict)
+    attached: Mapping[TaskId, NamespaceRef] = field(default_factory=dict)
+
+
+class _Listing(msgspec.Struct):
+    revision: int
+    entries: list[tuple[str, str, int]]
+
+
+class _Body(msgspec.Struct):
+    version: int
+    host: str
+    boot_id: str
+    listings: dict[str, _Listing]
+    attached: dict[str, tuple[int, int, int]]
+
+
+def render_state(state: SavedState) -> bytes:
+    """A line with the checksum, then JSON."""
+    body = msgspec.json.encode(
+        _Body(
+            version=VERSION,
+            host=state.host,
+            boot_id=state.boot_id,
+            listings={
+                prefix: _Listing(
+                    listing.revision,
+                    [(each.key, each.value, each.revision) for each in listing.entries],
+                )
+                for prefix, listing in state.listings.items()
+            },
+            attached={
+                task: (ref.pid, ref.start_time, ref.inode) for task, ref in state.attached.items()
+            },
+        )
+    )
+    return hashlib.sha256(body).hexdigest().encode() + b"\n" + body + b"\n"
+
+
+def parse_state(content: bytes) -> SavedState:
+    """What was rendered; raises StateFileError for anything else."""
+    checksum, _, rest = content.partition(b"\n")
+    body = rest.removesuffix(b"\n")
+    if hashlib.sha256(body).hexdigest().encode() != checksum:
+        raise StateFileError("its checksum is wrong")
+    try:
+        raw = msgspec.json.decode(body, type=_Body)
+    except msgspec.DecodeError as error:
+        raise StateFileError(f"it is not a state file: {error}") from error
+    if raw.version != VERSION:
+        raise StateFileError(f"it has version {raw.version}, not {VERSION}")
+    return SavedState(
+        host=HostName(raw.host),
+        boot_id=BootId(raw.boot_id),
+        listings={
+            Key(prefix): Listing(
+                Revision(listing.revision),
+                tuple(Stored(Key(k), v, Revision(r)) for k, v, r in listing.entries),
+            )
+            for prefix, listing in raw.listings.items()
+        },
+        attached={TaskId(task): NamespaceRef(*ref) for task, ref in raw.attached.items()},
+    )
+
+
+def read_state(path: Path, host: HostName) -> SavedState | None:
+    """The state that this host's agent saved; None if there is none.
+
+    Raises StateFileError; the kernel then stays as it is and new tasks closed.
+    """
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise StateFileError(error.strerror or str(error)) from error
+    state = parse_state(content)
+    if state.host != host:
+        raise StateFileError(f"it belongs to host {state.host!r}")
+    return state
+
+
+def write_state(path: Path, content: bytes) -> None:
+    """Replace the file in one step that survives a crash; raises OSError."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".new")
+    temporary.unlink(missing_ok=True)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+    with os.fdopen(os.open(temporary, flags, 0o600), "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+class StateSaver:
+    """Writes the newest state it was given, in a thread of its own.
+
+    The disk may be slow or full: neither may delay the kernel.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._inbox: Inbox[SavedState] = Inbox()
+        self._written = b""
+        self._told = ""
+
+    def post(self, state: SavedState) -> None:
+        """Have a state written soon; it replaces every earlier one."""
+        self._inbox.post(state)
+
+    def run(self, stop: threading.Event) -> None:
+        """Write until stopped."""
+        while not stop.is_set():
+            waiting = self._inbox.drain(timeout=1.0)
+            if waiting:
+                self.write(waiting[-1])
+                stop.wait(WRITE_EVERY)
+
+    def write(self, state: SavedState) -> None:
+        """Write a state unless the file holds it already; a failure is told once."""
+        content = render_state(state)
+        if content == self._written:
+            return
+        try:
+            write_state(self._path, content)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            if reason != self._told:
+                log.warning("state not saved", extra={"path": str(self._path), "why": reason})
+            self._told = reason
+        else:
+            self._written = content
+            self._told = ""

@@ -1,0 +1,176 @@
+"""`marathon-calico agent`: datastore to kernel, one per host."""
+
+import socket
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+from netaddr import IPAddress
+
+from calico.errors import CalicoError
+from calico.iptext import parse_address
+from calico.keys import check_host
+from reconciler.agent.main import run_agent
+from reconciler.agent.settings import (
+    AgentSettings,
+    parse_host_ports,
+    parse_mark,
+    parse_protected,
+    protected_servers,
+)
+from reconciler.cli.options import EtcdSettings, FirstOwnVariable, etcd_options
+from reconciler.logs import FORMS, LEVELS, setup
+from reconciler.runtime.listener import parse_listen
+
+Value = TypeVar("Value")
+
+
+def _read_by(
+    parse: Callable[[str], Value],
+) -> Callable[[click.Context, click.Parameter, str | None], Value | None]:
+    """A flag whose text one of our own functions reads; a wrong one names the flag."""
+
+    def read(ctx: click.Context, param: click.Parameter, text: str | None) -> Value | None:
+        try:
+            return None if text is None else parse(text)
+        except (ValueError, CalicoError) as error:
+            raise click.BadParameter(str(error), ctx, param) from error
+
+    return read
+
+
+@click.command()
+@etcd_options
+@click.option(
+    "--host",
+    cls=FirstOwnVariable,
+    metavar="NAME",
+    callback=_read_by(check_host),
+    envvar="HOST",
+    help="Name of this host as Marathon calls it.  [default: $HOST, else the hostname]",
+)
+@click.option(
+    "--address",
+    metavar="IP",
+    callback=_read_by(parse_address),
+    help="This host's address on the underlay.  [default: that of the default route]",
+)
+@click.option(
+    "--routing",
+    type=click.Choice(["direct", "none"]),
+    default="direct",
+    show_default=True,
+    help="Whether to route to the task addresses of other hosts.",
+)
+@click.option(
+    "--mark-bit",
+    metavar="HEX",
+    callback=_read_by(parse_mark),
+    default="0x10000",
+    show_default=True,
+    help="The bit of the packet mark that is ours.",
+)
+@click.option(
+    "--locator",
+    "locators",
+    type=click.Choice(["mesos", "proc"]),
+    multiple=True,
+    default=("mesos",),
+    show_default=True,
+    help="How tasks are found; may be repeated.",
+)
+@click.option(
+    "--mesos-agent",
+    metavar="URL",
+    default="http://127.0.0.1:5051",
+    show_default=True,
+    help="This host's Mesos agent.",
+)
+@click.option(
+    "--host-ports",
+    metavar="LIST",
+    callback=_read_by(parse_host_ports),
+    default="5051,53,31000-32000",
+    show_default=True,
+    help="Ports that tasks may reach on any host of ours.",
+)
+@click.option(
+    "--protect",
+    metavar="CIDR[:PORT]",
+    multiple=True,
+    help="Closed to tasks whatever the policy says; may be repeated.  [default: etcd's servers]",
+)
+@click.option(
+    "--state-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("/var/lib/marathon-calico"),
+    show_default=True,
+    help="Where the last good state is kept; one directory per agent.",
+)
+@click.option(
+    "--listen",
+    metavar="HOST:PORT",
+    callback=_read_by(parse_listen),
+    default=":9402",
+    show_default=True,
+    help="Where /healthz, /readyz and /metrics are served; port 0 is any free one.",
+)
+@click.option(
+    "--log-level",
+    type=click.Choice(LEVELS),
+    default="info",
+    show_default=True,
+    help="What is told on standard error.",
+)
+@click.option(
+    "--log-format",
+    type=click.Choice(FORMS),
+    default="text",
+    show_default=True,
+    help="One line of text or of JSON per record.",
+)
+def agent(etcd: EtcdSettings, log_level: str, log_format: str, **flags: Any) -> None:
+    """Make this host's kernel hold what etcd asks for."""
+    setup(log_level, log_format, sys.stderr)
+    sys.exit(run_agent(_settings(etcd, **flags)))
+
+
+def _settings(
+    etcd: EtcdSettings,
+    host: str | None,
+    protect: tuple[str, ...],
+    mark_bit: int,
+    routing: str,
+    **flags: Any,
+) -> AgentSettings:
+    try:
+        protected = (
+            parse_protected(protect, _resolve)
+            if protect
+            else protected_servers(etcd.urls, _resolve)
+        )
+        name = check_host(host or socket.gethostname())
+    except (ValueError, CalicoError) as error:
+        raise click.UsageError(str(error)) from error
+    return AgentSettings(
+        host=name,
+        open_datastore=etcd.open,
+        datastore_name=str(etcd),
+        mark=mark_bit,
+        protected=protected,
+        route_to_hosts=routing == "direct",
+        **flags,
+    )
+
+
+def _resolve(name: str) -> tuple[IPAddress, ...]:
+    """All addresses of a name; none if there is no such."""
+    try:
+        answers = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
+    except OSError:
+        return ()
+    return tuple(
+        dict.fromkeys(IPAddress(str(answer[4][0]).partition("%")[0]) for answer in answers)
+    )

@@ -1,0 +1,142 @@
+"""Whose connections must be forgotten, since what admitted them may be gone.
+
+Established connections pass before any policy is asked, so a change that takes
+something away is complete only once they are forgotten. A change that only
+adds must not touch them: a forgotten TCP connection does not come back.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from netaddr import IPAddress
+
+from calico.model import (
+    Action,
+    EndpointId,
+    EndpointSpec,
+    HostName,
+    Profile,
+    ProfileId,
+    Rule,
+    Snapshot,
+    Tag,
+)
+
+
+def revoked_addresses(
+    previous: Snapshot, current: Snapshot, host: HostName
+) -> frozenset[IPAddress]:
+    """Addresses that lost something between two snapshots, seen from one host.
+
+    Errs on the side of closing: whoever lost one of two groups loses all of
+    its connections.
+    """
+    if previous is current:
+        return frozenset()
+    changed = {
+        name
+        for name in previous.profiles.keys() | current.profiles.keys()
+        if previous.profiles.get(name) != current.profiles.get(name)
+    }
+    narrowed = {
+        name
+        for name in changed
+        if not _only_widened(previous.profiles.get(name), current.profiles.get(name))
+    }
+    shunned = (
+        frozenset(_shunned_tags(current.profiles.values()))
+        if _differ(previous, current)
+        else frozenset()
+    )
+    revoked: set[IPAddress] = set()
+    for endpoint, before in previous.specs.items():
+        after = current.specs.get(endpoint)
+        if after is before and not changed.intersection(before.profiles):
+            continue
+        revoked.update(_revoked_of(before, after, previous, current, narrowed, shunned, host))
+    return frozenset(revoked)
+
+
+def _differ(previous: Snapshot, current: Snapshot) -> bool:
+    return previous.profiles is not current.profiles or previous.specs is not current.specs
+
+
+def _revoked_of(
+    before: EndpointSpec,
+    after: EndpointSpec | None,
+    previous: Snapshot,
+    current: Snapshot,
+    narrowed: set[ProfileId],
+    shunned: frozenset[Tag],
+    host: HostName,
+) -> Iterable[IPAddress]:
+    if after is None or not after.active:
+        return before.addresses
+    had = _tags(before, previous.profiles)
+    has = _tags(after, current.profiles)
+    if had - has or (has - had) & shunned:
+        return before.addresses
+    if _is_local(before.id, host) and (
+        narrowed.intersection(after.profiles)
+        or not _only_appended(before.profiles, after.profiles, current.profiles)
+    ):
+        return before.addresses
+    return frozenset(before.addresses) - frozenset(after.addresses)
+
+
+def _is_local(endpoint: EndpointId, host: HostName) -> bool:
+    return endpoint.host == host
+
+
+def _tags(spec: EndpointSpec, profiles: Mapping[ProfileId, Profile]) -> frozenset[Tag]:
+    if not spec.active:
+        return frozenset()
+    return frozenset(
+        tag for name in spec.profiles if name in profiles for tag in profiles[name].tags
+    )
+
+
+def _shunned_tags(profiles: Iterable[Profile]) -> Iterator[Tag]:
+    """Tags that take something from their members: denied, or excepted from an allow."""
+    for profile in profiles:
+        for rule in (*profile.inbound, *profile.outbound):
+            matches = (rule.unless,) if rule.action is Action.ALLOW else (rule.match, rule.unless)
+            for match in matches:
+                yield from (tag for tag in (match.src_tag, match.dst_tag) if tag is not None)
+
+
+def _only_widened(before: Profile | None, after: Profile | None) -> bool:
+    """All rules stand in their order, and what was added between them only allows."""
+    if before is None:
+        return True
+    if after is None or (after.problem and not before.problem):
+        return False
+    return _only_allows_added(before.inbound, after.inbound) and _only_allows_added(
+        before.outbound, after.outbound
+    )
+
+
+def _only_allows_added(before: tuple[Rule, ...], after: tuple[Rule, ...]) -> bool:
+    left = list(before)
+    for rule in after:
+        if left and rule == left[0]:
+            left.pop(0)
+        elif rule.action not in (Action.ALLOW, Action.LOG):
+            return False
+    return not left
+
+
+def _only_appended(
+    before: tuple[ProfileId, ...],
+    after: tuple[ProfileId, ...],
+    profiles: Mapping[ProfileId, Profile],
+) -> bool:
+    """All profiles stand in their order, and those added between them only allow."""
+    left = list(before)
+    for name in after:
+        if left and name == left[0]:
+            left.pop(0)
+            continue
+        profile = profiles.get(name)
+        if profile is None or not _only_allows_added((), profile.inbound + profile.outbound):
+            return False
+    return not left
