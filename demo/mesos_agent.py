@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import ipaddress
-import logging
 import signal
-import sys
 import threading
 from pathlib import Path
 
 import click
 
 from demo.mesos.agent import Agent
+from demo.mesos.logs import log_to_stderr
 from demo.mesos.records import HostName
 from demo.mesos.server import AgentServer
 from demo.mesos.store import Store
@@ -24,7 +23,7 @@ from demo.mesos.store import Store
 @click.option("--master", "masters", multiple=True, help="An address that may start tasks.")
 def main(name: str, listen: str, state_dir: Path, masters: tuple[str, ...]) -> None:
     """Own the tasks of one host, started by Marathon's stand-in."""
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(message)s")
+    log_to_stderr()
     host, _, port = listen.rpartition(":")
     host = host.strip("[]")
     try:

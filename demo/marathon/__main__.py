@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import ipaddress
-import logging
 import signal
 import socket
-import sys
 import threading
 from pathlib import Path
 
@@ -17,6 +15,7 @@ from demo.marathon.commands import any_program, own_programs
 from demo.marathon.era import parse_era
 from demo.marathon.server import open_listener
 from demo.marathon.stand_in import HEARTBEAT_SECONDS, StandIn
+from demo.mesos.logs import log_to_stderr
 
 
 @click.command()
@@ -49,7 +48,7 @@ def main(
     allow_any_command: bool,
 ) -> None:
     """Serve Marathon's API and place tasks on the hosts' agents."""
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(message)s")
+    log_to_stderr()
     if not addresses and not descriptors:
         raise click.UsageError("give --listen, --listen-fd or both")
     try:

@@ -8,31 +8,21 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 
 import msgspec
 
 from demo.marathon import events
 from demo.marathon.commands import CommandRule
-from demo.marathon.definitions import same_config
+from demo.marathon.deployments import Change, Deployments
 from demo.marathon.effects import Effect, Kill, Launch, Publish
 from demo.marathon.environment import render_order
 from demo.marathon.era import Era
-from demo.marathon.errors import locked
-from demo.marathon.groups import GroupChange
-from demo.marathon.plan import eligible_hosts, is_settled, plan_app, plan_steps, waiting_apps
-from demo.marathon.ports import FIRST_HOST_PORT, host_ports, with_service_ports
-from demo.marathon.replies import render_root
+from demo.marathon.plan import eligible_hosts, plan_app, waiting_apps
+from demo.marathon.ports import FIRST_HOST_PORT, host_ports
 from demo.marathon.state import (
-    VERSIONS_KEPT,
-    Action,
-    ActionKind,
     App,
-    Deployment,
-    Group,
     State,
     Task,
-    later_timestamp,
     timestamp,
 )
 from demo.mesos.records import AppId, HostName, Json, TaskId, TaskReport, TaskState
@@ -40,17 +30,6 @@ from demo.mesos.records import AppId, HostName, Json, TaskId, TaskReport, TaskSt
 KILL_AGAIN_SECONDS = 2.0
 PLACE_AGAIN_SECONDS = 1.0
 SPARE_APP_PORTS = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """A mutation that was asked for; `announce` makes the event of a single app's."""
-
-    group_id: AppId
-    asked: GroupChange
-    force: bool = False
-    restart: frozenset[AppId] = frozenset()
-    announce: Callable[[str, App], events.Event] | None = None
 
 
 class Cluster:
@@ -69,6 +48,7 @@ class Cluster:
         self.era = era
         self._rule = rule
         self._new_uuid = new_uuid
+        self._deployments = Deployments(state, era, rule, self._publish, self.look_at)
         self._effects: list[Effect] = []
         self._dirty: set[AppId] = set()
         self._due: dict[AppId, float] = {}
@@ -91,43 +71,17 @@ class Cluster:
 
     def change(self, change: Change, now: float) -> Json:
         """Accept a mutation and begin to deploy it; raises ApiError instead."""
-        state, asked = self.state, change.asked
-        definitions = {
-            app_id: with_service_ports(definition, state.apps.get(app_id), self._service_ports())
-            for app_id, definition in asked.definitions.items()
-        }
-        for definition in definitions.values():
-            self._rule(definition)
-        steps = plan_steps(state.apps, definitions, asked.removed_apps, change.restart)
-        self._unlock(frozenset(a.app_id for step in steps for a in step), change.force, now)
-        original = render_root(state, self.era)
-        version = state.last_timestamp = later_timestamp(now, state.last_timestamp)
-        self._store(change, definitions, version)
-        deployment = Deployment(
-            id=str(uuid.uuid4()),
-            version=version,
-            steps=steps,
-            original=original,
-            target=render_root(state, self.era),
-        )
-        when = timestamp(now)
-        if change.announce is not None:
-            for app_id in definitions:
-                self._publish(change.announce(when, state.apps[app_id]))
-        self._publish(events.group_change_success(when, change.group_id, version))
-        if steps:
-            state.deployments[deployment.id] = deployment
-            self._dirty |= deployment.apps
-            self._publish(events.deployment_info(when, deployment, self.era))
-        else:
-            self._publish(events.deployment_success(when, deployment, self.era))
-        return {"version": version, "deploymentId": deployment.id}
+        before = dict(self.state.apps)
+        result = self._deployments.begin(change, now)
+        for app_id, app in self.state.apps.items():
+            if app is not before.get(app_id):
+                # A new definition is not held back for what the last one did.
+                self._not_before.pop(app_id, None)
+        return result
 
     def cancel(self, deployment_id: str, now: float) -> None:
         """Forget a deployment; what it changed stays changed."""
-        deployment = self.state.deployments.pop(deployment_id)
-        self._dirty |= deployment.apps
-        self._publish(events.deployment_failed(timestamp(now), deployment, self.era))
+        self._deployments.cancel(deployment_id, now)
 
     def kill(self, tasks: Collection[Task], now: float) -> None:
         """Begin to end tasks; each goes once its agent says that it has ended."""
@@ -225,9 +179,7 @@ class Cluster:
             for app_id in sorted(looked_at):
                 self._due.pop(app_id, None)
                 self._settle_app(app_id, app_id in waiting, now)
-            for deployment in list(self.state.deployments.values()):
-                if not looked_at.isdisjoint(deployment.apps):
-                    self._advance(deployment, now)
+            self._deployments.advance(looked_at, now)
 
     def look_at(self, apps: Iterable[AppId]) -> None:
         """Settle these apps next."""
@@ -251,45 +203,6 @@ class Cluster:
         """Every task that has not ended."""
         for tasks in list(self.state.tasks.values()):
             yield from list(tasks.values())
-
-    def _service_ports(self) -> Iterator[int]:
-        while True:
-            yield self.state.next_service_port
-            self.state.next_service_port += 1
-
-    def _unlock(self, apps: frozenset[AppId], force: bool, now: float) -> None:
-        busy = [d.id for d in self.state.deployments.values() if not d.apps.isdisjoint(apps)]
-        if busy and not force:
-            raise locked(busy)
-        for deployment_id in busy:
-            self.cancel(deployment_id, now)
-
-    def _store(self, change: Change, definitions: dict[AppId, Json], version: str) -> None:
-        state, asked = self.state, change.asked
-        for app_id in asked.removed_apps:
-            del state.apps[app_id]
-            state.versions.pop(app_id, None)
-            self._not_before.pop(app_id, None)
-        for group_id in asked.removed_groups:
-            state.groups.pop(group_id, None)
-        for group_id, dependencies in asked.groups.items():
-            state.groups[group_id] = Group(version, dependencies)
-        for app_id, definition in definitions.items():
-            present = state.apps.get(app_id)
-            changed_at = version
-            if present is not None and app_id not in change.restart:
-                if present.definition == definition:
-                    continue
-                if same_config(present.definition, definition):
-                    changed_at = present.last_config_change_at
-            app = App(app_id, definition, version, version, changed_at)
-            state.apps[app_id] = app
-            versions = state.versions.setdefault(app_id, {})
-            versions[version] = app
-            while len(versions) > VERSIONS_KEPT:
-                del versions[next(iter(versions))]
-            if changed_at == version:
-                self._not_before.pop(app_id, None)
 
     def _settle_app(self, app_id: AppId, waiting: bool, now: float) -> None:
         app = self.state.apps.get(app_id)
@@ -383,35 +296,6 @@ class Cluster:
             self._publish(events.instance_changed(when, task, condition))
         if self.era.has_instances or task.state is not TaskState.STAGING:
             self._publish(events.status_update(when, task, message, self.era))
-
-    def _advance(self, deployment: Deployment, now: float) -> None:
-        step = deployment.steps[deployment.current]
-        if not all(self._is_done(action) for action in step):
-            return
-        when = timestamp(now)
-        for action in step:
-            if action.kind is ActionKind.STOP:
-                self._publish(events.app_terminated(when, action.app_id))
-        self._publish(events.deployment_step_success(when, deployment, self.era))
-        if deployment.current + 1 == len(deployment.steps):
-            del self.state.deployments[deployment.id]
-            self._publish(events.deployment_success(when, deployment, self.era))
-            return
-        following = msgspec.structs.replace(deployment, current=deployment.current + 1)
-        self.state.deployments[deployment.id] = following
-        self._dirty |= deployment.apps
-        self._publish(events.deployment_info(when, following, self.era))
-
-    def _is_done(self, action: Action) -> bool:
-        app = self.state.apps.get(action.app_id)
-        tasks = self.state.tasks.get(action.app_id, {}).values()
-        match action.kind:
-            case ActionKind.START:
-                return True
-            case ActionKind.STOP:
-                return not tasks
-            case ActionKind.SCALE | ActionKind.RESTART:
-                return app is None or is_settled(app, tasks)
 
     def _publish(self, event: events.Event) -> None:
         self._effects.append(Publish(event))

@@ -51,6 +51,13 @@ class _Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
     server: AgentServer
 
+    def handle_one_request(self) -> None:
+        """A client that goes away in the middle is no error of ours."""
+        try:
+            super().handle_one_request()
+        except OSError:
+            self.close_connection = True
+
     def do_GET(self) -> None:
         """Answer the endpoints that read."""
         path, _, query = self.path.partition("?")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from demo.marathon.api.request import Reply, Request, deployed
-from demo.marathon.cluster import Change, Cluster
+from demo.marathon.cluster import Cluster
 from demo.marathon.definitions import resolve_id
+from demo.marathon.deployments import Change
 from demo.marathon.errors import ApiError, not_found
 from demo.marathon.groups import GroupChange, group_ids, inside, parse_group, remove_group
 from demo.marathon.plan import plan_steps

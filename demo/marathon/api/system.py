@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from demo.marathon.api.apps import kill_tasks
 from demo.marathon.api.request import Reply, Request, deployed
-from demo.marathon.cluster import Change, Cluster
+from demo.marathon.cluster import Cluster
+from demo.marathon.deployments import Change
 from demo.marathon.errors import ApiError, bad_parameter
 from demo.marathon.groups import GroupChange
 from demo.marathon.plan import plan_app
