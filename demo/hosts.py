@@ -27,6 +27,7 @@ GATEWAY = UNDERLAY[1]
 MASTER = "master"
 BRIDGE = "underlay"
 HOST_LIMIT = 100
+DESCRIPTOR_LIMIT = 1 << 16
 
 #: As on a Debian or Ubuntu machine: loose source checks, no forwarding before
 #: somebody asks for it.
@@ -77,6 +78,9 @@ def start_host(plan: HostPlan) -> int:
 
 
 def _hold(plan: HostPlan, ready: int) -> NoReturn:
+    # It is forked but executes nothing, so that the supervisor's descriptors stay open in it.
+    os.closerange(3, ready)
+    os.closerange(ready + 1, DESCRIPTOR_LIMIT)
     try:
         namespaces.unshare(namespaces.HOST)
         socket.sethostname(plan.name)

@@ -173,9 +173,12 @@ def join_all(descriptors: Mapping[str, int]) -> None:
     Kinds that it is in already are passed over: the kernel refuses to enter
     one's own user namespace. Of the pid namespace only children become part.
     """
-    for kind in JOIN_ORDER:
-        if kind in descriptors and not _is_own(kind, descriptors[kind]):
-            join(descriptors[kind])
+    # Looked up before the first step: in another mount namespace /proc is another.
+    foreign = [
+        kind for kind in JOIN_ORDER if kind in descriptors and not _is_own(kind, descriptors[kind])
+    ]
+    for kind in foreign:
+        join(descriptors[kind])
 
 
 def fork(child: Callable[[], NoReturn]) -> int:

@@ -1,0 +1,224 @@
+"""`python -m demo`: the embedded cluster's command line."""
+
+from __future__ import annotations
+
+import shlex
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NoReturn
+
+import click
+
+from demo import launcher
+from demo.cluster import Cluster
+from demo.control import ClusterGoneError, RefusedRequestError
+from demo.hosts import GATEWAY, MASTER
+from demo.launcher import AlreadyRunningError, LaunchError, NotRunningError, Options
+from demo.namespaces import NamespacesRefusedError
+from demo.remedy import explain, read_machine
+
+DIRECTORY = click.option(
+    "--directory",
+    type=click.Path(path_type=Path),
+    default=launcher.default_directory,
+    show_default="per user",
+    help="Where the cluster keeps its control socket.",
+)
+
+
+@click.group(context_settings={"auto_envvar_prefix": "MARATHON_CALICO_DEMO"})
+def main() -> None:
+    """A whole cluster - etcd, Marathon, hosts, tasks - in namespaces of its own."""
+
+
+@main.command()
+@DIRECTORY
+@click.option("--background", is_flag=True, help="Return when it runs; `down` ends it.")
+@click.option("--hosts", default=2, show_default=True, help="Hosts that run tasks.")
+@click.option("--port", default=0, show_default="any free one", help="Marathon's API on loopback.")
+@click.option(
+    "--without", multiple=True, metavar="PROCESS", help="Do not start it before `start PROCESS`."
+)
+@click.option(
+    "--add",
+    "additions",
+    multiple=True,
+    metavar="PROCESS=ARGUMENTS",
+    help="More arguments for one process.",
+)
+def up(
+    directory: Path,
+    background: bool,
+    hosts: int,
+    port: int,
+    without: tuple[str, ...],
+    additions: tuple[str, ...],
+) -> None:
+    """Start a cluster; it runs until Ctrl-C, or in the background until `down`."""
+    options = Options(hosts, without, _arguments(additions), port)
+    with _failures():
+        if background:
+            record = launcher.launch_background(directory, options)
+            _announce(Cluster(directory, record), "`python -m demo down` ends it.")
+            return
+        running = launcher.launch_foreground(directory, options)
+        try:
+            _end_on_signals()
+            _announce(Cluster(directory, running.record), "Ctrl-C ends it.")
+            running.wait()
+            raise LaunchError(f"the cluster ended; see {directory / launcher.LOG_NAME}")
+        except KeyboardInterrupt:
+            click.echo("\nThe cluster is gone.")
+        finally:
+            running.end()
+
+
+@main.command()
+@DIRECTORY
+def down(directory: Path) -> None:
+    """End the background cluster: every process, namespace and mount of it."""
+    with _failures():
+        launcher.end_background(directory)
+    click.echo("The cluster is gone.")
+
+
+@main.command()
+@DIRECTORY
+def status(directory: Path) -> None:
+    """Show hosts and processes; exit code 1 if a process is down, 3 without a cluster."""
+    with _failures():
+        cluster = Cluster.attach(directory)
+        reply = cluster.control.status()
+    click.echo(f"Marathon  {cluster.marathon_url}")
+    for host in reply.hosts:
+        click.echo(f"{host.name:<18} {host.address:<14} pid {host.pid}")
+    for process in reply.processes:
+        state = f"pid {process.pid}" if process.pid else "down" if process.wanted else "stopped"
+        click.echo(
+            f"  {process.name:<16} {process.host:<14} {state:<10} {process.restarts} restarts"
+        )
+    if any(process.wanted and process.pid is None for process in reply.processes):
+        sys.exit(1)
+
+
+@main.command()
+@DIRECTORY
+def env(directory: Path) -> None:
+    """Print the cluster's URLs as shell variables."""
+    with _failures():
+        cluster = Cluster.attach(directory)
+        environment = cluster.control.status().environment
+    click.echo(f"MARATHON_URL={shlex.quote(cluster.marathon_url)}")
+    click.echo("# only inside, see `python -m demo exec`:")
+    click.echo(f"MARATHON_CALICO_ETCD={shlex.quote(environment['MARATHON_CALICO_ETCD'])}")
+
+
+@main.command(context_settings={"ignore_unknown_options": True})
+@DIRECTORY
+@click.argument("host")
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+def exec(directory: Path, host: str, command: tuple[str, ...]) -> None:
+    """Run COMMAND on a host, its exit code is ours: `exec host-1 -- ip route`."""
+    with _failures():
+        try:
+            process = Cluster.attach(directory).popen(host, command, stdin=None)
+        except (FileNotFoundError, PermissionError, subprocess.SubprocessError) as error:
+            raise LaunchError(f"{command[0]}: {error}") from error
+        # Ctrl-C is the command's.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        sys.exit(process.wait())
+
+
+@main.command()
+@DIRECTORY
+@click.argument("process")
+def logs(directory: Path, process: str) -> None:
+    """Print what a process wrote so far."""
+    with _failures():
+        click.echo(Cluster.attach(directory).control.log(process), nl=False)
+
+
+@main.command()
+@DIRECTORY
+@click.argument("process")
+def start(directory: Path, process: str) -> None:
+    """Keep a process running from now on."""
+    with _failures():
+        Cluster.attach(directory).control.start(process)
+
+
+@main.command()
+@DIRECTORY
+@click.argument("process")
+def stop(directory: Path, process: str) -> None:
+    """End a process (kill -9) and do not start it again."""
+    with _failures():
+        Cluster.attach(directory).control.stop(process)
+
+
+@main.command()
+@DIRECTORY
+@click.argument("process")
+@click.option("--signal", "name", default="KILL", show_default=True, help="Which signal.")
+def kill(directory: Path, process: str, name: str) -> None:
+    """Send a signal to a process; it is started again if it ends."""
+    with _failures():
+        try:
+            number = signal.Signals[f"SIG{name.upper().removeprefix('SIG')}"]
+        except KeyError as error:
+            raise click.UsageError(f"no signal {name}") from error
+        Cluster.attach(directory).control.kill(process, number)
+
+
+def _announce(cluster: Cluster, ending: str) -> None:
+    hosts = [host for host in cluster.control.status().hosts if host.name != MASTER]
+    click.echo(f"The cluster runs with {len(hosts)} hosts behind {GATEWAY}.")
+    click.echo(f"  Marathon  {cluster.marathon_url}")
+    click.echo(f"  Inside    python -m demo exec {MASTER} -- marathon-calico status")
+    click.echo(ending)
+
+
+def _arguments(additions: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
+    arguments: dict[str, tuple[str, ...]] = {}
+    for addition in additions:
+        name, equals, more = addition.partition("=")
+        if not equals:
+            raise click.UsageError(f"--add {addition}: PROCESS=ARGUMENTS is meant")
+        arguments[name] = (*arguments.get(name, ()), *shlex.split(more))
+    return arguments
+
+
+def _end_on_signals() -> None:
+    def interrupt(_number: int, _frame: object) -> NoReturn:
+        raise KeyboardInterrupt
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, interrupt)
+
+
+@contextmanager
+def _failures() -> Iterator[None]:
+    """Turn what may go wrong into one message and an exit code."""
+    try:
+        yield
+    except NamespacesRefusedError as error:
+        _fail(explain(error.refusal, read_machine()), 2)
+    except (AlreadyRunningError, LaunchError) as error:
+        _fail(str(error), 1)
+    except RefusedRequestError as error:
+        _fail(str(error), 2)
+    except (NotRunningError, ClusterGoneError) as error:
+        _fail(str(error), 3)
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    click.echo(message, err=True)
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main(prog_name="python -m demo")
