@@ -3,6 +3,7 @@
 import json
 import socket
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -338,6 +339,16 @@ def test_close_ends_a_request_that_waits_in_another_thread() -> None:
         client.close()
         assert ended.wait(2)
         thread.join()
+
+
+def test_after_close_every_request_fails_as_it_begins() -> None:
+    with Loopback({"/v2/info": silence}) as server:
+        client = MarathonClient([server.url])
+        client.close()
+        began = time.monotonic()
+        with pytest.raises(MarathonUnavailable):
+            client.info()
+        assert time.monotonic() - began < 5
 
 
 @pytest.mark.parametrize(

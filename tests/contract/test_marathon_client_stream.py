@@ -263,6 +263,18 @@ def test_the_next_url_is_tried_when_the_first_is_down() -> None:
         source.stop()
 
 
+def test_after_a_stream_has_ended_the_next_url_comes_first() -> None:
+    with (
+        Loopback(marathon(raw(STREAM_HEAD))) as one,
+        Loopback(marathon(raw(STREAM_HEAD))) as other,
+    ):
+        source = opened([one.url, other.url])
+        items = some(iter(source), 5)
+        source.stop()
+    urls = [item.url for item in items if isinstance(item, Connected)]
+    assert urls == [one.url, other.url, one.url]
+
+
 def redirect(location: str) -> Reply:
     return reply(b"", "302 Found", "text/html", Location=location)
 
@@ -333,8 +345,10 @@ def test_redirects_in_a_circle_end() -> None:
 def test_a_stream_that_cannot_be_opened_says_why_in_one_line(answer: Reply, said: str) -> None:
     with Loopback(marathon(answer)) as server:
         source = opened([server.url], timeouts=QUICK)
+        began = time.monotonic()
         (reason,) = reasons(some(iter(source), 1))
         source.stop()
+        assert time.monotonic() - began < 5
         assert server.url in reason
         assert said in reason
         assert reason.isprintable()
