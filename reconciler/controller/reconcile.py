@@ -115,6 +115,8 @@ class Reconciler:
         DatastoreError once every app was tried.
         """
         listed = self._marathon.apps()
+        # What others wrote, or removed, since the last look is seen here.
+        self._stored.load(self._datastore)
         failure: DatastoreError | None = None
         for problem in listed.problems:
             log.warning("app not understood", extra={"app": problem.app_id, "why": problem.reason})

@@ -257,7 +257,7 @@ def test_fixed_addresses_are_read(text: str, addresses: tuple[str, ...]) -> None
     ],
 )
 def test_anything_else_is_refused_and_never_evaluated(text: str) -> None:
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError, match=r"\S"):
         parse_fixed_addresses(text)
 
 

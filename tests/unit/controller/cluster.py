@@ -1,0 +1,186 @@
+"""The controller's loop on memory twins and a clock that is turned by hand."""
+
+from dataclasses import replace
+
+from netaddr import IPAddress
+
+from calico.codec import decode_endpoint, decode_task, encode_applied, encode_host
+from calico.datastore.memory import MemoryDatastore
+from calico.keys import (
+    APPLIED,
+    ENDPOINTS,
+    HOSTS,
+    TASKS,
+    applied_key,
+    host_key,
+    parse_endpoint_key,
+    parse_task_key,
+)
+from calico.model import (
+    AppliedRecord,
+    BootId,
+    EndpointSpec,
+    HostName,
+    HostRecord,
+    Pool,
+    TaskId,
+    TaskRecord,
+)
+from marathon_client.errors import MarathonError, MarathonUnavailable
+from marathon_client.events import TaskStatus
+from marathon_client.models import App, AppId, AppList, Problem, Task, TaskState
+from marathon_client.stream import Connected
+from reconciler.controller.bootstrap import bootstrap
+from reconciler.controller.loop import ControllerLoop
+from reconciler.controller.metrics import ControllerMetrics
+from reconciler.controller.reconcile import Reconciler
+from reconciler.controller.stored import StoredState
+from reconciler.core.desired import NetworkPolicy
+from reconciler.runtime.clock import ManualClock
+from reconciler.runtime.watchfeed import Loaded
+
+
+class MemoryMarathon:
+    """Marathon as the controller sees it: apps by id, and the ways it fails."""
+
+    def __init__(self) -> None:
+        self.current: dict[AppId, App] = {}
+        self.versions: dict[tuple[AppId, str], App] = {}
+        self.problems: tuple[Problem, ...] = ()
+        self.leader: str | None = "leader:8080"
+        self.error: MarathonError | None = None
+        self.reads = 0
+
+    def put(self, app: App) -> None:
+        """Deploy, or change, an app."""
+        self.current[app.id] = app
+        self.versions[(app.id, app.version)] = app
+
+    def app(self, app_id: AppId) -> App | None:
+        self._answer()
+        return self.current.get(app_id)
+
+    def app_version(self, app_id: AppId, version: str) -> App | None:
+        self._answer()
+        return self.versions.get((app_id, version))
+
+    def apps(self) -> AppList:
+        self._answer()
+        return AppList(tuple(self.current.values()), self.problems, self.leader)
+
+    def _answer(self) -> None:
+        self.reads += 1
+        if self.error is not None:
+            raise self.error
+
+
+class Cluster:
+    """One controller, one Marathon, one store; hosts that apply when told to."""
+
+    def __init__(self, *hosts: str, pools: tuple[Pool, ...] = ()) -> None:
+        self.clock = ManualClock()
+        self.store = MemoryDatastore(self.clock.monotonic)
+        self.marathon = MemoryMarathon()
+        for number, name in enumerate(hosts or ("h1", "h2")):
+            self.register(name, number)
+        self.pools = pools
+        self.start()
+
+    def start(self) -> None:
+        """A controller without memory, as after a takeover."""
+        stored = StoredState()
+        metrics = ControllerMetrics()
+        self.reconciler = Reconciler(
+            self.marathon, self.store, stored, NetworkPolicy(), self.clock, metrics
+        )
+
+        def prepare() -> None:
+            bootstrap(self.store, self.pools)
+            stored.load(self.store)
+
+        self.loop = ControllerLoop(
+            self.reconciler, stored, prepare, self.clock, lambda: 0.5, 60.0, metrics
+        )
+        self._tell_hosts()
+
+    def register(self, name: str, number: int = 9) -> None:
+        """An agent on a new host."""
+        host = HostRecord(
+            HostName(name), IPAddress(f"172.31.0.{number + 1}"), BootId("boot"), "machine", "1"
+        )
+        self.store.put(host_key(host.name), encode_host(host))
+
+    def applied(self, *, gone: tuple[str, ...] = (), hosts: tuple[str, ...] = ("h1", "h2")) -> None:
+        """Let hosts report that they are as far as the store is."""
+        revision = self.store.list(HOSTS).revision
+        for name in hosts:
+            record = AppliedRecord(
+                HostName(name), BootId("boot"), revision, tuple(map(TaskId, gone))
+            )
+            self.store.put(applied_key(record.host), encode_applied(record))
+        self._tell_hosts()
+
+    def connect(self) -> None:
+        """Open the event stream."""
+        self.loop.handle(Connected("http://marathon", self.marathon.leader))
+        self.settle()
+
+    def event(self, task: Task, state: TaskState) -> None:
+        """One status update from Marathon's stream."""
+        self.loop.handle(TaskStatus(task.app_id, task.id, state, task.host))
+        self.settle()
+
+    def run(self, app: App) -> None:
+        """Deploy an app and let its tasks be told of."""
+        self.marathon.put(app)
+        for task in app.tasks:
+            self.event(task, TaskState.RUNNING)
+
+    def kill(self, app: App, task: Task) -> None:
+        """Let one task end, first in the list, then on the stream."""
+        left = tuple(each for each in app.tasks if each.id != task.id)
+        self.marathon.put(replace(app, tasks=left))
+        self.event(task, TaskState.KILLED)
+
+    def settle(self) -> None:
+        """Work until nothing is due."""
+        for _ in range(1000):
+            if not self.loop.step():
+                return
+        raise AssertionError("the loop does not come to rest")
+
+    def after(self, seconds: float) -> None:
+        """Let time pass in small steps, working all along."""
+        for _ in range(int(seconds)):
+            self.clock.advance(1.0)
+            self.settle()
+
+    def specs(self) -> dict[str, EndpointSpec]:
+        """Every endpoint in the store, by task id."""
+        found = {}
+        for stored in self.store.list(ENDPOINTS).entries:
+            endpoint = parse_endpoint_key(stored.key)
+            if endpoint is not None:
+                found[endpoint.workload] = decode_endpoint(endpoint, stored.value)
+        return found
+
+    def records(self) -> dict[str, TaskRecord]:
+        """Every record in the store, by task id."""
+        found = {}
+        for stored in self.store.list(TASKS).entries:
+            task = parse_task_key(stored.key)
+            if task is not None:
+                found[task] = decode_task(task, stored.value)
+        return found
+
+    def fail(self, error: MarathonError | None) -> None:
+        """Let Marathon fail from now on, or heal."""
+        self.marathon.error = error
+
+    def _tell_hosts(self) -> None:
+        for prefix in (HOSTS, APPLIED):
+            self.loop.handle(Loaded(prefix, self.store.list(prefix)))
+        self.settle()
+
+
+UNAVAILABLE = MarathonUnavailable("http://marathon does not answer")

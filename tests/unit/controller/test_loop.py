@@ -1,0 +1,362 @@
+"""The controller: fast to add, slow to remove, right with any events or none."""
+
+import json
+from dataclasses import replace
+
+import pytest
+from calico.addresses import Addresses
+from netaddr import IPAddress, IPNetwork
+
+from calico.datastore.api import Key
+from calico.keys import HOLD, READY, endpoint_key, profile_key
+from calico.model import HandleId, HostName, Pool, ProfileId, TaskVerdict
+from marathon_client.errors import MarathonUnavailable
+from marathon_client.models import AppId, Problem, Task, TaskState
+from reconciler.core.quarantine import REST
+from reconciler.core.withdrawal import CONFIRM_AFTER
+from tests.unit.controller.cluster import UNAVAILABLE, Cluster
+from tests.unit.reconciler.apps import V1, V2, app, network, task
+
+
+def tasks_of(count: int, **fields: str) -> tuple[Task, ...]:
+    return tuple(task(f"t{number}", **fields) for number in range(count))
+
+
+@pytest.fixture
+def cluster() -> Cluster:
+    made = Cluster()
+    made.connect()
+    return made
+
+
+def test_a_start_writes_what_calicos_tools_expect(cluster: Cluster) -> None:
+    for key, value in (
+        ("/calico/v1/config/InterfacePrefix", "cali"),
+        ("/calico/bgp/v1/global/as_num", "64511"),
+        ("/calico/v1/host/h1/config/DefaultEndpointToHostAction", "RETURN"),
+        ("/calico/bgp/v1/host/h1/ip_addr_v4", "172.31.0.1"),
+        (READY, "true"),
+    ):
+        stored = cluster.store.get(Key(key))
+        assert stored is not None, key
+        assert stored.value == value
+
+
+def test_a_running_task_gets_an_endpoint_on_its_event(cluster: Cluster) -> None:
+    cluster.run(app(task("t", host="h1"), task("u", host="h2")))
+    specs = cluster.specs()
+    assert set(specs) == {"t", "u"}
+    assert specs["t"].addresses != specs["u"].addresses
+    assert all(spec.addresses[0] in IPNetwork("192.168.0.0/16") for spec in specs.values())
+    assert specs["t"].profiles[:2] == ("default_h1", "g")
+
+
+def test_a_task_is_found_without_any_event(cluster: Cluster) -> None:
+    cluster.marathon.put(app(task("t")))
+    cluster.after(73)
+    assert set(cluster.specs()) == {"t"}
+
+
+def test_a_second_pass_writes_nothing(cluster: Cluster) -> None:
+    cluster.run(app(*tasks_of(3)))
+    before = cluster.store.list(Key("/calico")).revision
+    cluster.connect()
+    cluster.after(200)
+    assert cluster.store.list(Key("/calico")).revision == before
+
+
+def test_a_killed_task_goes_on_its_event_and_takes_no_other_along(cluster: Cluster) -> None:
+    made = app(*tasks_of(2))
+    cluster.run(made)
+    cluster.kill(made, made.tasks[0])
+    assert set(cluster.specs()) == set(cluster.records()) == {"t1"}
+
+
+def test_an_event_ahead_of_the_list_is_looked_at_again(cluster: Cluster) -> None:
+    made = app(*tasks_of(1))
+    cluster.run(made)
+    cluster.event(made.tasks[0], TaskState.KILLED)
+    assert set(cluster.specs()) == {"t0"}
+    cluster.marathon.put(replace(made, tasks=()))
+    cluster.after(2)
+    assert cluster.specs() == {}
+
+
+def test_deleting_every_app_at_once_is_quick_and_not_held(cluster: Cluster) -> None:
+    made = [app(*tasks_of(5, app="/a")), app(task("x", app="/b"), name="/b")]
+    made[0] = replace(made[0], id=AppId("/a"))
+    for each in made:
+        cluster.run(each)
+    cluster.marathon.current.clear()
+    for each in made:
+        for one in each.tasks:
+            cluster.event(one, TaskState.KILLED)
+    assert cluster.specs() == {}
+    assert cluster.store.get(HOLD) is None
+
+
+def test_an_empty_list_removes_nothing_and_is_held(cluster: Cluster) -> None:
+    made = app(*tasks_of(2))
+    cluster.run(made)
+    cluster.marathon.current.clear()
+    cluster.after(300)
+    assert len(cluster.specs()) == 2
+    hold = cluster.store.get(HOLD)
+    assert hold is not None
+    assert json.loads(hold.value)["tasks"] == ["t0", "t1"]
+    cluster.marathon.put(made)
+    cluster.after(100)
+    assert cluster.store.get(HOLD) is None
+
+
+def test_the_operator_may_approve_exactly_the_held_plan(cluster: Cluster) -> None:
+    cluster.run(app(*tasks_of(2)))
+    cluster.marathon.current.clear()
+    cluster.after(100)
+    hold = cluster.store.get(HOLD)
+    assert hold is not None
+    value = json.loads(hold.value)
+    cluster.store.put(HOLD, json.dumps({**value, "approved": "another"}, sort_keys=True))
+    cluster.after(100)
+    assert len(cluster.specs()) == 2
+    cluster.store.put(HOLD, json.dumps({**value, "approved": value["plan"]}, sort_keys=True))
+    cluster.after(100)
+    assert cluster.specs() == {}
+    assert cluster.store.get(HOLD) is None
+
+
+def test_one_task_that_vanished_unseen_needs_two_lists(cluster: Cluster) -> None:
+    made = app(*tasks_of(2))
+    cluster.run(made)
+    cluster.marathon.put(replace(made, tasks=made.tasks[:1]))
+    cluster.connect()
+    assert len(cluster.specs()) == 2
+    cluster.after(CONFIRM_AFTER - 1)
+    assert len(cluster.specs()) == 2
+    cluster.after(CONFIRM_AFTER)
+    assert set(cluster.specs()) == {"t0"}
+
+
+def test_an_agents_word_that_a_namespace_is_gone_is_evidence(cluster: Cluster) -> None:
+    made = app(*tasks_of(2))
+    cluster.run(made)
+    cluster.marathon.put(replace(made, tasks=made.tasks[:1]))
+    cluster.applied(gone=("t1",))
+    assert set(cluster.specs()) == {"t0"}
+
+
+@pytest.mark.parametrize("state", [TaskState.LOST, TaskState.UNREACHABLE])
+def test_a_lost_task_that_is_still_listed_keeps_everything(
+    cluster: Cluster, state: TaskState
+) -> None:
+    made = app(*tasks_of(1))
+    cluster.run(made)
+    before = cluster.specs()
+    lost = replace(made, tasks=(replace(made.tasks[0], state=state),))
+    cluster.marathon.put(lost)
+    cluster.event(made.tasks[0], state)
+    cluster.after(200)
+    assert cluster.specs() == before
+
+
+def test_marathon_failing_removes_nothing(cluster: Cluster) -> None:
+    cluster.run(app(*tasks_of(3)))
+    before = cluster.specs()
+    cluster.fail(UNAVAILABLE)
+    cluster.after(300)
+    assert cluster.specs() == before
+    cluster.fail(None)
+    cluster.after(100)
+    assert cluster.specs() == before
+
+
+def test_an_app_that_cannot_be_understood_keeps_its_tasks(cluster: Cluster) -> None:
+    cluster.run(app(*tasks_of(1)))
+    cluster.run(app(task("x", app="/ok"), name="/ok"))
+    del cluster.marathon.current[AppId("/app")]
+    cluster.marathon.problems = (Problem(AppId("/app"), "no id"),)
+    cluster.after(300)
+    assert set(cluster.specs()) == {"t0", "x"}
+
+
+def test_a_list_of_unknown_origin_removes_nothing(cluster: Cluster) -> None:
+    made = app(*tasks_of(5))
+    cluster.run(made)
+    cluster.marathon.leader = None
+    cluster.marathon.put(replace(made, tasks=made.tasks[:4]))
+    cluster.after(300)
+    assert len(cluster.specs()) == 5
+
+
+def test_a_regroup_keeps_the_old_task_under_its_old_policy(cluster: Cluster) -> None:
+    old = app(task("t"), net=network("old"))
+    cluster.run(old)
+    new = app(
+        task("t"),
+        task("u", version=V2),
+        net=network("new"),
+        version=V2,
+        config_version=V2,
+    )
+    cluster.run(new)
+    specs = cluster.specs()
+    assert specs["t"].profiles[1] == "old"
+    assert specs["u"].profiles[1] == "new"
+    assert specs["t"].addresses != specs["u"].addresses
+
+
+def test_a_controller_that_never_saw_the_old_task_reads_its_version(cluster: Cluster) -> None:
+    old = app(net=network("old"))
+    cluster.marathon.put(old)
+    new = app(task("t", version=V1), net=network("new"), version=V2, config_version=V2)
+    cluster.run(new)
+    assert cluster.specs()["t"].profiles[1] == "old"
+
+
+def test_a_task_on_a_host_without_agent_takes_no_address_until_there_is_one(
+    cluster: Cluster,
+) -> None:
+    cluster.run(app(task("t", host="h9")))
+    assert cluster.specs() == {}
+    assert cluster.records()["t"].verdict is TaskVerdict.PENDING
+    cluster.register("h9")
+    cluster.applied()
+    assert set(cluster.specs()) == {"t"}
+    assert cluster.records()["t"].verdict is TaskVerdict.ACCEPTED
+
+
+def test_an_address_rests_until_every_host_let_go_and_two_minutes_passed(
+    cluster: Cluster,
+) -> None:
+    cluster = Cluster(pools=(Pool(IPNetwork("10.9.0.0/26")),))
+    cluster.connect()
+    many = app(*tasks_of(64))
+    cluster.run(many)
+    assert len(cluster.specs()) == 64
+    late = app(task("late", app="/late"), name="/late")
+    cluster.run(late)
+    assert cluster.records()["late"].verdict is TaskVerdict.PENDING
+    freed = cluster.specs()["t0"].addresses
+    cluster.kill(many, many.tasks[0])
+    cluster.after(REST + 20)
+    assert "late" not in cluster.specs()
+    cluster.applied(hosts=("h1",))
+    cluster.after(20)
+    assert "late" not in cluster.specs()
+    cluster.applied()
+    cluster.after(100)
+    assert cluster.specs()["late"].addresses == freed
+
+
+def test_a_new_leader_lets_addresses_rest_again_from_the_start(cluster: Cluster) -> None:
+    made = app(*tasks_of(2))
+    cluster.run(made)
+    cluster.kill(made, made.tasks[0])
+    cluster.after(REST - 10)
+    cluster.start()
+    cluster.connect()
+    cluster.applied()
+    cluster.after(REST - 10)
+    handles = cluster.store.list(Key("/calico/ipam/v2/handle")).entries
+    assert any(stored.key.endswith("/t0") for stored in handles)
+    cluster.after(30)
+    handles = cluster.store.list(Key("/calico/ipam/v2/handle")).entries
+    assert not any(stored.key.endswith("/t0") for stored in handles)
+
+
+def test_foreign_allocations_are_never_released(cluster: Cluster) -> None:
+    address = Addresses(cluster.store).assign(HostName("h1"), HandleId("theirs"))
+    cluster.applied()
+    cluster.after(400)
+    assert Addresses(cluster.store).held_by(HandleId("theirs")) == (address,)
+
+
+def test_a_fixed_address_passes_from_an_old_to_a_new_task_of_its_app(cluster: Cluster) -> None:
+    fixed = network("g", labels=(("ipv4_addrs", "['192.168.7.5']"),))
+    old = app(task("t"), net=fixed)
+    cluster.run(old)
+    assert cluster.specs()["t"].addresses == (IPAddress("192.168.7.5"),)
+    new = replace(old, tasks=(task("t"), task("u")))
+    cluster.run(new)
+    assert cluster.records()["u"].verdict is TaskVerdict.PENDING
+    cluster.kill(new, new.tasks[0])
+    cluster.applied()
+    cluster.after(10)
+    cluster.applied()
+    cluster.after(80)
+    assert cluster.specs()["u"].addresses == (IPAddress("192.168.7.5"),)
+
+
+def test_a_fixed_address_of_another_app_is_refused(cluster: Cluster) -> None:
+    fixed = network("g", labels=(("ipv4_addrs", "['192.168.7.5']"),))
+    cluster.run(app(task("t"), net=fixed))
+    cluster.run(app(task("x", app="/b"), name="/b", net=fixed))
+    assert cluster.records()["x"].verdict is TaskVerdict.REFUSED
+    assert "192.168.7.5" in cluster.records()["x"].reason
+
+
+def test_a_fixed_address_outside_the_pools_is_refused(cluster: Cluster) -> None:
+    fixed = network("g", labels=(("ipv4_addrs", "['10.1.1.1']"),))
+    cluster.run(app(task("t"), net=fixed))
+    assert cluster.records()["t"].verdict is TaskVerdict.REFUSED
+
+
+def test_an_operators_rules_on_a_group_stay(cluster: Cluster) -> None:
+    rules = '{"inbound_rules": [{"action": "deny"}], "outbound_rules": []}'
+    key = profile_key(ProfileId("g"), "rules")
+    cluster.store.put(key, rules)
+    cluster.start()
+    cluster.connect()
+    cluster.run(app(task("t")))
+    cluster.after(100)
+    stored = cluster.store.get(key)
+    assert stored is not None
+    assert stored.value == rules
+
+
+def test_a_profile_that_was_deleted_comes_back(cluster: Cluster) -> None:
+    cluster.run(app(task("t")))
+    own = cluster.specs()["t"].profiles[-1]
+    for leaf in ("tags", "rules", "labels"):
+        cluster.store.delete(profile_key(own, leaf))  # type: ignore[arg-type]
+    cluster.after(100)
+    assert cluster.store.get(profile_key(own, "rules")) is not None
+
+
+def test_an_endpoint_without_our_record_is_left_alone(cluster: Cluster) -> None:
+    cluster.run(app(task("t")))
+    (spec,) = cluster.specs().values()
+    theirs = replace(spec.id, workload="ba11f1de-fc4d-46fd-9f15-424f4ef05a3a")
+    stored = cluster.store.get(endpoint_key(spec.id))
+    assert stored is not None
+    cluster.store.put(endpoint_key(theirs), stored.value)
+    cluster.start()
+    cluster.connect()
+    cluster.after(300)
+    assert cluster.store.get(endpoint_key(theirs)) is not None
+
+
+def test_a_write_by_another_is_noticed_and_mended(cluster: Cluster) -> None:
+    cluster.run(app(task("t")))
+    (spec,) = cluster.specs().values()
+    cluster.store.delete(endpoint_key(spec.id))
+    cluster.after(100)
+    assert cluster.specs() == {"t": spec}
+
+
+def test_one_bad_app_does_not_stop_the_others(cluster: Cluster) -> None:
+    cluster.run(app(task("bad", app="/bad"), name="/bad", net=network(*map(str, range(40)))))
+    cluster.run(app(task("t")))
+    assert cluster.records()["bad"].verdict is TaskVerdict.REFUSED
+    assert set(cluster.specs()) == {"t"}
+
+
+def test_a_marathon_that_comes_late_is_waited_for() -> None:
+    cluster = Cluster()
+    cluster.fail(MarathonUnavailable("http://marathon refuses connections"))
+    cluster.connect()
+    cluster.after(100)
+    cluster.fail(None)
+    cluster.marathon.put(app(task("t")))
+    cluster.after(60)
+    assert set(cluster.specs()) == {"t"}
