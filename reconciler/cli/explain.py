@@ -185,6 +185,14 @@ def _where(decision: Decision) -> str:
 def _not_let_in(question: Question) -> Finding:
     source, destination = question.source, question.destination
     openings = question.openings()
+    if openings and question.packet.destination_port is None:
+        return Finding(
+            False,
+            "ping not allowed",
+            f"{source.name} may reach {destination.name} on {openings_in_words(openings)} alone",
+            f"an inbound rule that allows it, or the label {PORTS_LABEL}=open for "
+            f"{destination.app}",
+        )
     if openings:
         asked = packet_in_words(question.packet)
         remedy = f"declare {asked} as a discovery port of {destination.app}"

@@ -1,7 +1,7 @@
 """A cluster written through the codec into any datastore, for the commands to read."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from netaddr import IPAddress, IPNetwork
 
@@ -33,7 +33,7 @@ class World:
     """Writes what a controller and agents would; every method is one of their steps."""
 
     datastore: Datastore
-    policy: NetworkPolicy = NetworkPolicy()
+    policy: NetworkPolicy = field(default_factory=NetworkPolicy)
 
     def lead(self, holder: str = "ctl-1") -> None:
         value = f'{{"holder": "{holder}", "since": "{SINCE}"}}'
@@ -109,8 +109,7 @@ class World:
         state: EndpointState = EndpointState.UP,
         reason: str = "",
     ) -> None:
-        addresses = spec.addresses if state is EndpointState.UP else ()
-        status = EndpointStatus(state, revision, addresses, reason)
+        status = EndpointStatus(state, revision, spec.addresses, reason)
         self.datastore.put(keys.status_key(spec.id), codec.encode_status(status))
 
     def applied(self, host: HostRecord, revision: int, problems: Iterable[str] = ()) -> None:
