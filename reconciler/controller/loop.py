@@ -33,6 +33,9 @@ log = logging.getLogger(__name__)
 
 #: Seconds between looks at addresses that rest.
 SWEEP_EVERY = 5.0
+#: Seconds that a complete list waits for more events that ask for one: a group
+#: change names everything, and the events of its apps follow it closely.
+DEBOUNCE = 0.5
 #: Share of the resync interval by which it varies.
 JITTER = 0.2
 
@@ -73,6 +76,7 @@ class ControllerLoop:
         self._queue: WorkQueue[Key] = WorkQueue(jitter)
         self._loaded: set[object] = set()
         self._told: dict[Key, str] = {}
+        self._stream_lost = ""
         self.last_resync: float | None = None
         self._queue.add(Chore.RELOAD, clock.monotonic())
 
@@ -88,10 +92,14 @@ class ControllerLoop:
         now = self._clock.monotonic()
         match item:
             case Connected(url, leader):
+                self._stream_lost = ""
                 log.info("event stream connected", extra={"url": url, "leader": leader})
                 self._queue.add(Chore.RESYNC, now)
             case Disconnected(reason):
-                log.warning("event stream lost", extra={"why": reason})
+                # Told for every attempt; a Marathon that stays away is one line.
+                if reason != self._stream_lost:
+                    log.warning("event stream lost", extra={"why": reason})
+                self._stream_lost = reason
             case TaskStatus(app_id, task_id, state, _):
                 if state.is_terminal:
                     self._reconciler.note_terminal(TaskId(task_id))
@@ -103,7 +111,7 @@ class ControllerLoop:
             case AppTerminated(app_id):
                 self._queue.add(app_id, now)
             case EverythingChanged() | Unreadable():
-                self._queue.add(Chore.RESYNC, now)
+                self._queue.add(Chore.RESYNC, now + DEBOUNCE)
             case Attached() | Ignored():
                 pass
             case _:
@@ -151,7 +159,7 @@ class ControllerLoop:
                 self._queue.add(Chore.RELOAD, self._clock.monotonic())
             self._failed(key, str(error))
         except Exception:
-            log.exception("defect", extra={"key": str(key)})
+            log.exception("defect", extra={"key": _word(key)})
             self._failed(key, "defect")
         else:
             self._queue.succeeded(key)
@@ -201,5 +209,9 @@ class ControllerLoop:
             self._told[key] = reason
             log.warning(
                 "will be tried again",
-                extra={"key": str(key), "in_seconds": round(delay, 1), "why": reason},
+                extra={"key": _word(key), "in_seconds": round(delay, 1), "why": reason},
             )
+
+
+def _word(key: Key) -> str:
+    return key.value if isinstance(key, Chore) else key

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from calico.addresses import Addresses
-
 from calico.datastore.api import ABSENT, Datastore
 from calico.errors import CalicoError, DatastoreError
 from calico.keys import HOLD, READY

@@ -4,9 +4,9 @@ import json
 from dataclasses import replace
 
 import pytest
-from calico.addresses import Addresses
 from netaddr import IPAddress, IPNetwork
 
+from calico.addresses import Addresses
 from calico.datastore.api import Key
 from calico.keys import HOLD, READY, endpoint_key, profile_key
 from calico.model import HandleId, HostName, Pool, ProfileId, TaskVerdict
