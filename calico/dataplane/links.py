@@ -9,7 +9,7 @@ is made anew.
 import itertools
 import socket
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 
 from netaddr import IPAddress
@@ -136,32 +136,43 @@ class Links:
             },
             explain=_creation_refused,
         )
+        inside: dict[_Work, int] = {}
         for work in fresh:
-            if work not in reasons and (reason := self._wire_task(work)):
-                reasons[work] = reason
-        finished = [work for work in works if work not in reasons]
-        reasons |= self._open(finished)
+            if work not in reasons:
+                try:
+                    inside[work] = self._wire_task(work)
+                except DataplaneError as error:
+                    reasons[work] = str(error)
+        reasons |= self._open([work for work in works if work not in reasons])
+        for work, index in inside.items():
+            if work not in reasons:
+                self._settle(work, index)
         failures |= {work.change: reason for work, reason in reasons.items()}
 
     def _is_wired(self, work: _Work, link: SeenLink | None) -> bool:
         """Whether the task's side is done, and done in this very namespace."""
         if link is None or link.alias != work.wiring.alias:
             return False
-        reply = self._host.ask(messages.ask_namespace_id(work.namespace))
-        return link.namespace_id == messages.parse_namespace_id(reply.body)
+        return link.namespace_id == self._namespace_id(work)
 
-    def _wire_task(self, work: _Work) -> str:
-        """Set up the task's side from inside; the reason if that failed."""
-        try:
-            with entered(work.namespace, self._home), NetlinkSocket(self._step) as inside:
-                index = socket.if_nametoindex(TASK_INTERFACE)
-                ipv6 = TASK_SIDE_IPV6 if _has_ipv6_address(work.wiring) else IPV6_OFF
-                self._set_ipv6(TASK_INTERFACE, ipv6)
-                return _first_reason(inside.transact(_task_side(index, work.wiring)))
-        except DataplaneError as error:
-            return str(error)
-        except OSError as error:
-            return f"{TASK_INTERFACE} of {work.wiring.task}: {error.strerror}"
+    def _namespace_id(self, work: _Work) -> int:
+        reply = self._host.ask(messages.ask_namespace_id(work.namespace))
+        return messages.parse_namespace_id(reply.body)
+
+    def _wire_task(self, work: _Work) -> int:
+        """Set up the task's side from inside; its index there. Raises DataplaneError."""
+        with entered(work.namespace, self._home), NetlinkSocket(self._step) as inside:
+            index = _index_of(TASK_INTERFACE)
+            ipv6 = TASK_SIDE_IPV6 if _has_ipv6_address(work.wiring) else IPV6_OFF
+            self._set_ipv6(TASK_INTERFACE, ipv6)
+            if reason := _first_reason(inside.transact(_task_side(index, work.wiring))):
+                raise DataplaneError(reason)
+            return index
+
+    def _settle(self, work: _Work, index: int) -> None:
+        # Only speeds up the first packet: a task that went by now is no failure.
+        with suppress(DataplaneError):
+            self._host.ask(messages.settle_link(index, self._namespace_id(work)))
 
     def _open(self, works: Sequence[_Work]) -> dict[_Work, str]:
         """Set up the host's side; only what is wholly set up comes up."""
@@ -169,13 +180,11 @@ class Links:
         index_by_work: dict[_Work, int] = {}
         for work in works:
             try:
-                index_by_work[work] = socket.if_nametoindex(work.name)
+                index_by_work[work] = _index_of(work.name)
                 ipv6 = HOST_SIDE_IPV6 if _has_ipv6_address(work.wiring) else IPV6_OFF
                 self._set_ipv6(work.name, ipv6)
             except DataplaneError as error:
                 reasons[work] = str(error)
-            except OSError:
-                reasons[work] = f"{work.name} vanished"
         reasons |= self._transact(
             {
                 work: _host_side(index, work.wiring)
@@ -240,6 +249,13 @@ def _start(change: AttachTask, held: ExitStack) -> _Work:
     if link.wiring is None:
         raise DataplaneError(f"{link.name} has no wiring")
     return _Work(change, link.wiring, held.enter_context(opened(change.namespace)))
+
+
+def _index_of(name: str) -> int:
+    try:
+        return socket.if_nametoindex(name)
+    except OSError as error:
+        raise DataplaneError(f"interface {name} is gone") from error
 
 
 def _task_side(index: int, wiring: Wiring) -> list[Request]:

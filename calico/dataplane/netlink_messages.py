@@ -47,7 +47,7 @@ LOOPBACK = 1
 
 IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_LINKINFO = 1, 3, 4, 18
 IFLA_IFALIAS, IFLA_AF_SPEC, IFLA_GROUP, IFLA_NET_NS_FD = 20, 26, 27, 28
-IFLA_EXT_MASK, IFLA_LINK_NETNSID = 29, 37
+IFLA_EXT_MASK, IFLA_LINK_NETNSID, IFLA_TARGET_NETNSID = 29, 37, 46
 IFLA_INFO_KIND, IFLA_INFO_DATA, VETH_INFO_PEER = 1, 2, 1
 IFLA_INET_CONF, IFLA_INET6_ADDR_GEN_MODE = 1, 8
 IFA_ADDRESS, IFA_LOCAL = 1, 2
@@ -192,6 +192,20 @@ def delete_group(group: int) -> Request:
     """Delete all devices of a group at the price of one."""
     body = _LINK.pack(0, 0, 0, 0, 0) + _number(IFLA_GROUP, group)
     return Request(f"delete group {group}", RTM_DELLINK, NLM_F_ACK, body)
+
+
+def settle_link(index: int, namespace_id: int) -> Request:
+    """Ask for one device of another namespace, which lets its carrier take effect.
+
+    A device whose peer just came up drops all it is to send until the kernel's
+    link watch has run. Since Linux 6.8 asking for the device runs it.
+    """
+    body = (
+        _LINK.pack(0, 0, index, 0, 0)
+        + _number(IFLA_TARGET_NETNSID, namespace_id)
+        + _number(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS)
+    )
+    return Request(f"settle device {index}", RTM_GETLINK, 0, body)
 
 
 def dump_links() -> Request:
