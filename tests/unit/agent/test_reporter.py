@@ -1,0 +1,197 @@
+"""What the datastore is told, and how often, on a memory twin and a manual clock."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+from netaddr import IPAddress
+
+from calico.codec import decode_applied, decode_host
+from calico.datastore.api import Key, Listing, Revision, Stored, WatchEvent
+from calico.datastore.memory import MemoryDatastore
+from calico.errors import DatastoreUnavailable
+from calico.keys import applied_key, felix_status_key, host_key, status_key
+from calico.model import AppliedRecord, BootId, HostName, HostRecord, TaskId
+from calico.names import endpoint_of_task
+from reconciler.agent.reporter import Report, Reporter
+from reconciler.runtime.clock import ManualClock
+
+HOST = HostName("h1")
+RECORD = HostRecord(HOST, IPAddress("10.0.0.1"), BootId("boot"), "machine", "1")
+APPLIED = AppliedRecord(HOST, BootId("boot"), revision=5)
+WEB = status_key(endpoint_of_task(HOST, TaskId("web.1")))
+DB = status_key(endpoint_of_task(HOST, TaskId("db.1")))
+
+
+class Flaky:
+    """A datastore that can be cut off, and counts its writes."""
+
+    def __init__(self, store: MemoryDatastore) -> None:
+        self._store = store
+        self.reachable = True
+        self.writes: list[Key] = []
+
+    def get(self, key: Key) -> Stored | None:
+        self._expect_reachable()
+        return self._store.get(key)
+
+    def list(self, prefix: Key) -> Listing:
+        self._expect_reachable()
+        return self._store.list(prefix)
+
+    def put(
+        self, key: Key, value: str, *, expect: Revision | None = None, ttl: int | None = None
+    ) -> Revision:
+        self._expect_reachable()
+        self.writes.append(key)
+        return self._store.put(key, value, expect=expect, ttl=ttl)
+
+    def delete(self, key: Key, *, expect: Revision | None = None) -> None:
+        self._expect_reachable()
+        self.writes.append(key)
+        self._store.delete(key, expect=expect)
+
+    def watch(self, prefix: Key, after: Revision, timeout: float) -> Iterator[WatchEvent]:
+        self._expect_reachable()
+        return self._store.watch(prefix, after, timeout)
+
+    def _expect_reachable(self) -> None:
+        if not self.reachable:
+            raise DatastoreUnavailable("http://127.0.0.1:1 does not answer")
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def store(clock: ManualClock) -> Flaky:
+    return Flaky(MemoryDatastore(clock.monotonic))
+
+
+@pytest.fixture
+def reporter(store: Flaky, clock: ManualClock) -> Reporter:
+    return Reporter(HOST, store, clock, jitter=lambda: 1.0)
+
+
+def tell(reporter: Reporter, report: Report) -> None:
+    reporter.post(report)
+    reporter.step()
+
+
+def value(store: Flaky, key: Key) -> str | None:
+    stored = store.get(key)
+    return None if stored is None else stored.value
+
+
+def test_a_host_and_its_progress_are_registered(reporter: Reporter, store: Flaky) -> None:
+    tell(reporter, Report(RECORD, APPLIED))
+
+    assert decode_host(HOST, value(store, host_key(HOST)) or "") == RECORD
+    assert decode_applied(HOST, value(store, applied_key(HOST)) or "") == APPLIED
+
+
+def test_a_sign_of_life_expires_unless_it_is_renewed(
+    reporter: Reporter, store: Flaky, clock: ManualClock
+) -> None:
+    reporter.step()
+    assert json.loads(value(store, felix_status_key(HOST)) or "")["first_update"] is True
+
+    clock.advance(40)
+    reporter.step()
+    assert json.loads(value(store, felix_status_key(HOST)) or "")["first_update"] is False
+
+    clock.advance(91)
+    assert value(store, felix_status_key(HOST)) is None
+
+
+def test_statuses_are_written_when_they_change_and_removed_with_their_endpoint(
+    reporter: Reporter, store: Flaky
+) -> None:
+    tell(reporter, Report(RECORD, APPLIED, {WEB: "up", DB: "down"}))
+    store.writes.clear()
+
+    tell(reporter, Report(RECORD, APPLIED, {WEB: "up", DB: "up"}))
+    assert store.writes == [DB]
+
+    tell(reporter, Report(RECORD, APPLIED, {DB: "up"}))
+    assert (value(store, WEB), value(store, DB)) == (None, "up")
+
+
+def test_an_agent_that_knows_nothing_yet_leaves_statuses_alone(
+    reporter: Reporter, store: Flaky
+) -> None:
+    store.put(WEB, "up")
+
+    tell(reporter, Report(RECORD, APPLIED))
+    assert value(store, WEB) == "up"
+
+    tell(reporter, Report(RECORD, APPLIED, {}))
+    assert value(store, WEB) is None
+
+
+def test_a_second_report_of_the_same_writes_nothing(reporter: Reporter, store: Flaky) -> None:
+    tell(reporter, Report(RECORD, APPLIED, {WEB: "up"}))
+    store.writes.clear()
+
+    tell(reporter, Report(RECORD, APPLIED, {WEB: "up"}))
+
+    assert store.writes == []
+
+
+def test_mere_progress_is_told_after_ten_seconds(
+    reporter: Reporter, store: Flaky, clock: ManualClock
+) -> None:
+    tell(reporter, Report(RECORD, APPLIED))
+    progress = Report(RECORD, replace(APPLIED, revision=9))
+
+    clock.advance(9)
+    tell(reporter, progress)
+    assert decode_applied(HOST, value(store, applied_key(HOST)) or "").revision == 5
+
+    clock.advance(1)
+    reporter.step()
+    assert decode_applied(HOST, value(store, applied_key(HOST)) or "").revision == 9
+
+
+def test_proof_that_a_task_is_gone_is_told_within_a_second(
+    reporter: Reporter, store: Flaky, clock: ManualClock
+) -> None:
+    tell(reporter, Report(RECORD, APPLIED))
+    gone = Report(RECORD, replace(APPLIED, gone=(TaskId("web.1"),)))
+
+    tell(reporter, gone)
+    assert decode_applied(HOST, value(store, applied_key(HOST)) or "").gone == ()
+
+    clock.advance(1)
+    reporter.step()
+    assert decode_applied(HOST, value(store, applied_key(HOST)) or "").gone == ("web.1",)
+
+
+def test_after_an_outage_the_newest_report_is_told(
+    reporter: Reporter, store: Flaky, clock: ManualClock
+) -> None:
+    tell(reporter, Report(RECORD, APPLIED, {WEB: "up"}))
+    store.reachable = False
+    tell(reporter, Report(RECORD, APPLIED, {WEB: "error"}))
+    tell(reporter, Report(RECORD, APPLIED, {DB: "up"}))
+
+    store.reachable = True
+    clock.advance(5)
+    reporter.step()
+
+    assert (value(store, WEB), value(store, DB)) == (None, "up")
+
+
+def test_what_another_hand_removed_is_written_again(
+    reporter: Reporter, store: Flaky, clock: ManualClock
+) -> None:
+    tell(reporter, Report(RECORD, APPLIED, {WEB: "up"}))
+    store.delete(WEB)
+
+    clock.advance(61)
+    reporter.step()
+
+    assert value(store, WEB) == "up"

@@ -1,0 +1,141 @@
+"""The last good state on disk."""
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from calico.dataplane.changes import NamespaceRef
+from calico.datastore.api import Key, Listing, Revision, Stored
+from calico.keys import CALICO, READY
+from calico.model import BootId, HostName, TaskId
+from reconciler.agent.state_file import (
+    SavedState,
+    StateFileError,
+    StateSaver,
+    parse_state,
+    read_state,
+    render_state,
+    write_state,
+)
+
+HOST = HostName("h1")
+STATE = SavedState(
+    HOST,
+    BootId("boot"),
+    {CALICO: Listing(Revision(7), (Stored(READY, "true", Revision(3)),))},
+    {TaskId("web.1"): NamespaceRef(100, 5, 4026)},
+)
+
+texts = st.text(max_size=20)
+states = st.builds(
+    SavedState,
+    st.just(HOST),
+    texts.map(BootId),
+    st.dictionaries(
+        texts.map(Key),
+        st.builds(
+            Listing,
+            st.integers(0, 2**40).map(Revision),
+            st.lists(
+                st.builds(Stored, texts.map(Key), texts, st.integers(0, 99).map(Revision)),
+                max_size=3,
+            ).map(tuple),
+        ),
+        max_size=3,
+    ),
+)
+
+
+@given(states)
+def test_what_is_written_is_read_back(state: SavedState) -> None:
+    assert parse_state(render_state(state)) == state
+
+
+@given(st.integers(0, 10_000), st.integers(1, 255))
+def test_a_file_with_one_wrong_byte_is_refused(position: int, flip: int) -> None:
+    content = bytearray(render_state(STATE))[:-1]
+    content[position % len(content)] ^= flip
+
+    with pytest.raises(StateFileError):
+        parse_state(bytes(content))
+
+
+@given(st.binary(max_size=200))
+def test_foreign_content_is_refused(content: bytes) -> None:
+    with pytest.raises(StateFileError):
+        parse_state(content)
+
+
+def test_the_file_is_for_its_owner_only(tmp_path: Path) -> None:
+    path = tmp_path / "below" / "state"
+    write_state(path, render_state(STATE))
+
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    assert os.listdir(path.parent) == ["state"]
+    assert read_state(path, HOST) == STATE
+
+
+def test_a_torn_write_of_before_is_no_hindrance(tmp_path: Path) -> None:
+    path = tmp_path / "state"
+    (tmp_path / "state.new").write_bytes(b"torn")
+
+    write_state(path, render_state(STATE))
+
+    assert read_state(path, HOST) == STATE
+
+
+def test_no_file_is_no_state(tmp_path: Path) -> None:
+    assert read_state(tmp_path / "state", HOST) is None
+
+
+def test_the_state_of_another_host_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "state"
+    write_state(path, render_state(STATE))
+
+    with pytest.raises(StateFileError, match="h1"):
+        read_state(path, HostName("h2"))
+
+
+def test_a_path_that_is_no_file_is_told(tmp_path: Path) -> None:
+    with pytest.raises(StateFileError, match="directory"):
+        read_state(tmp_path, HOST)
+
+
+def test_an_equal_state_is_not_written_again(tmp_path: Path) -> None:
+    path = tmp_path / "state"
+    saver = StateSaver(path)
+    saver.write(STATE)
+    before = path.stat().st_ino
+
+    saver.write(STATE)
+
+    assert path.stat().st_ino == before
+
+
+def test_a_directory_that_vanished_is_made_anew(tmp_path: Path) -> None:
+    path = tmp_path / "state" / "file"
+    saver = StateSaver(path)
+    saver.write(STATE)
+    path.unlink()
+    path.parent.rmdir()
+
+    saver.write(SavedState(HOST, BootId("other")))
+
+    assert read_state(path, HOST) == SavedState(HOST, BootId("other"))
+
+
+def test_a_write_that_fails_does_no_harm_and_is_tried_again(tmp_path: Path) -> None:
+    obstacle = tmp_path / "obstacle"
+    obstacle.touch()
+    saver = StateSaver(obstacle / "state")
+    saver.write(STATE)
+    obstacle.unlink()
+
+    saver.write(STATE)
+
+    assert read_state(obstacle / "state", HOST) == STATE

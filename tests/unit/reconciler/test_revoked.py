@@ -1,0 +1,144 @@
+"""Whose connections are forgotten when the datastore changes."""
+
+from dataclasses import replace
+
+import pytest
+from netaddr import IPAddress
+
+from calico.model import (
+    Action,
+    EndpointSpec,
+    HostName,
+    InterfaceName,
+    Match,
+    Profile,
+    ProfileId,
+    Rule,
+    Snapshot,
+    Tag,
+    TaskId,
+)
+from calico.names import endpoint_of_task
+from reconciler.core.revoked import revoked_addresses
+
+HERE, THERE = HostName("here"), HostName("there")
+ALLOW_A = Rule(Action.ALLOW, Match(src_tag=Tag("a")))
+ALLOW_B = Rule(Action.ALLOW, Match(src_tag=Tag("b")))
+DENY = Rule(Action.DENY)
+A = Profile(ProfileId("a"), (Tag("a"),), (), (Rule(Action.ALLOW),))
+B = Profile(ProfileId("b"), (Tag("b"),))
+APP = Profile(ProfileId("app"), (), (ALLOW_A,))
+LOCAL_ADDRESS, REMOTE_ADDRESS = IPAddress("192.168.0.1"), IPAddress("192.168.0.2")
+
+
+def spec(host: HostName, address: IPAddress, *profiles: Profile) -> EndpointSpec:
+    endpoint = endpoint_of_task(host, TaskId(f"task.{host}"))
+    names = tuple(profile.id for profile in profiles)
+    return EndpointSpec(endpoint, InterfaceName("cali0"), None, (address,), names)
+
+
+def snapshot(*specs: EndpointSpec, profiles: tuple[Profile, ...] = (A, B, APP)) -> Snapshot:
+    return Snapshot(
+        specs={each.id: each for each in specs}, profiles={each.id: each for each in profiles}
+    )
+
+
+LOCAL = spec(HERE, LOCAL_ADDRESS, A, APP)
+REMOTE = spec(THERE, REMOTE_ADDRESS, A, B)
+BEFORE = snapshot(LOCAL, REMOTE)
+
+
+@pytest.mark.parametrize(
+    ("after", "revoked"),
+    [
+        pytest.param(snapshot(LOCAL, REMOTE), (), id="nothing changed"),
+        pytest.param(snapshot(LOCAL), (REMOTE_ADDRESS,), id="a remote task was withdrawn"),
+        pytest.param(snapshot(REMOTE), (LOCAL_ADDRESS,), id="a local task was withdrawn"),
+        pytest.param(
+            snapshot(LOCAL, replace(REMOTE, active=False)),
+            (REMOTE_ADDRESS,),
+            id="a task was made inactive",
+        ),
+        pytest.param(
+            snapshot(LOCAL, spec(THERE, REMOTE_ADDRESS, A)),
+            (REMOTE_ADDRESS,),
+            id="a remote task left a group",
+        ),
+        pytest.param(
+            snapshot(LOCAL, spec(THERE, IPAddress("192.168.0.9"), A, B)),
+            (REMOTE_ADDRESS,),
+            id="a task has another address",
+        ),
+        pytest.param(
+            snapshot(spec(HERE, LOCAL_ADDRESS, A), REMOTE),
+            (LOCAL_ADDRESS,),
+            id="a local task lost a profile without tags",
+        ),
+        pytest.param(
+            snapshot(spec(HERE, LOCAL_ADDRESS, A, B, APP), REMOTE),
+            (),
+            id="a local task joined a group",
+        ),
+        pytest.param(
+            snapshot(LOCAL, REMOTE, profiles=(A, B, replace(APP, inbound=(ALLOW_B, ALLOW_A)))),
+            (),
+            id="an allow was added",
+        ),
+        pytest.param(
+            snapshot(LOCAL, REMOTE, profiles=(A, B, replace(APP, inbound=(ALLOW_B,)))),
+            (LOCAL_ADDRESS,),
+            id="an allow was replaced",
+        ),
+        pytest.param(
+            snapshot(LOCAL, REMOTE, profiles=(A, B, replace(APP, inbound=(DENY, ALLOW_A)))),
+            (LOCAL_ADDRESS,),
+            id="a deny was put before",
+        ),
+        pytest.param(
+            snapshot(LOCAL, REMOTE, profiles=(A, B, replace(APP, problem="unreadable"))),
+            (LOCAL_ADDRESS,),
+            id="a profile became unreadable",
+        ),
+        pytest.param(
+            snapshot(LOCAL, REMOTE, profiles=(A, B)), (LOCAL_ADDRESS,), id="a profile went"
+        ),
+        pytest.param(
+            snapshot(LOCAL, REMOTE, profiles=(A, replace(B, tags=()), APP)),
+            (REMOTE_ADDRESS,),
+            id="a profile lost a tag",
+        ),
+        pytest.param(
+            snapshot(
+                spec(HERE, LOCAL_ADDRESS, A, APP),
+                replace(REMOTE),
+                spec(HostName("new"), IPAddress("192.168.0.7"), A),
+            ),
+            (),
+            id="a task came",
+        ),
+    ],
+)
+def test_only_who_lost_something_is_forgotten(
+    after: Snapshot, revoked: tuple[IPAddress, ...]
+) -> None:
+    assert revoked_addresses(BEFORE, after, HERE) == frozenset(revoked)
+
+
+def test_joining_a_group_that_is_denied_is_a_loss() -> None:
+    shut = replace(APP, inbound=(Rule(Action.DENY, Match(src_tag=Tag("b"))), Rule(Action.ALLOW)))
+    profiles = (A, B, shut)
+    before = snapshot(LOCAL, spec(THERE, REMOTE_ADDRESS, A), profiles=profiles)
+
+    after = snapshot(LOCAL, REMOTE, profiles=profiles)
+
+    assert revoked_addresses(before, after, HERE) == {REMOTE_ADDRESS}
+
+
+def test_joining_a_group_that_is_excepted_from_an_allow_is_a_loss() -> None:
+    shut = replace(APP, inbound=(Rule(Action.ALLOW, unless=Match(src_tag=Tag("b"))),))
+    profiles = (A, B, shut)
+    before = snapshot(LOCAL, spec(THERE, REMOTE_ADDRESS, A), profiles=profiles)
+
+    after = snapshot(LOCAL, REMOTE, profiles=profiles)
+
+    assert revoked_addresses(before, after, HERE) == {REMOTE_ADDRESS}
