@@ -1,0 +1,51 @@
+"""Which programs an app may start."""
+
+import sys
+
+import pytest
+
+from demo.marathon.commands import any_program, own_programs
+from demo.marathon.errors import ApiError
+from demo.mesos.records import Json
+
+
+def command(cmd: str | None, args: list[str] | None = None) -> Json:
+    """The part of an app that says what it runs."""
+    return {"cmd": cmd, "args": args}
+
+
+def test_a_probe_is_started_by_this_python_without_a_shell() -> None:
+    program = own_programs(command("star-probe --port 9000"))
+    assert program.argv == (sys.executable, "-S", "-m", "demo.star.probe", "--port", "9000")
+    assert list(program.env) == ["PYTHONPATH"]
+
+
+def test_shell_characters_are_ordinary_arguments() -> None:
+    program = own_programs(command("star-probe --port 9000 && rm -rf '/tmp x'"))
+    assert program.argv[-5:] == ("9000", "&&", "rm", "-rf", "/tmp x")
+
+
+@pytest.mark.parametrize(
+    "app",
+    [
+        pytest.param(command("chmod u+x ./star-probe* && ./star-probe"), id="a shell line"),
+        pytest.param(command("sh -c 'star-probe'"), id="a shell"),
+        pytest.param(command("/bin/sleep 5"), id="by path"),
+        pytest.param(command("sleep 5m"), id="no number"),
+        pytest.param(command("sleep"), id="too few words"),
+        pytest.param(command("star-probe '"), id="an open quote"),
+        pytest.param(command(""), id="nothing"),
+        pytest.param(command(None, ["python3", "-c", "1"]), id="as a list"),
+        pytest.param(command(None), id="an image only"),
+    ],
+)
+def test_any_other_program_is_refused_with_a_reason(app: Json) -> None:
+    with pytest.raises(ApiError) as refusal:
+        own_programs(app)
+    assert refusal.value.status == 422
+    assert refusal.value.body["details"][0]["path"] == "/cmd"
+
+
+def test_a_test_may_start_any_program() -> None:
+    assert any_program(command("python3 -c 'print(1)'")).argv == ("python3", "-c", "print(1)")
+    assert any_program(command("star-probe")).argv[2:] == ("-m", "demo.star.probe")
