@@ -10,7 +10,7 @@ import os
 import signal
 import socket
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -59,13 +59,20 @@ def plan_hosts(count: int) -> tuple[HostPlan, ...]:
     return (HostPlan(MASTER, UNDERLAY[10]), *agents)
 
 
-def start_host(plan: HostPlan) -> int:
+def render_names(hosts: Sequence[HostPlan]) -> str:
+    """The content of /etc/hosts on every host."""
+    lines = [f"{plan.address} {plan.name}" for plan in hosts]
+    return "\n".join(("127.0.0.1 localhost", "::1 localhost", *lines, ""))
+
+
+def start_host(plan: HostPlan, all_hosts: Sequence[HostPlan]) -> int:
     """Fork the process that is the host; returns its pid once its namespaces exist."""
     ready_read, ready_write = os.pipe2(os.O_CLOEXEC)
+    names = render_names(all_hosts)
 
     def child() -> NoReturn:
         os.close(ready_read)
-        _hold(plan, ready_write)
+        _hold(plan, names, ready_write)
 
     pid = namespaces.fork(child)
     os.close(ready_write)
@@ -77,7 +84,7 @@ def start_host(plan: HostPlan) -> int:
     return pid
 
 
-def _hold(plan: HostPlan, ready: int) -> NoReturn:
+def _hold(plan: HostPlan, names: str, ready: int) -> NoReturn:
     # It is forked but executes nothing, so that the supervisor's descriptors stay open in it.
     os.closerange(3, ready)
     os.closerange(ready + 1, DESCRIPTOR_LIMIT)
@@ -85,7 +92,7 @@ def _hold(plan: HostPlan, ready: int) -> NoReturn:
         namespaces.unshare(namespaces.HOST)
         socket.sethostname(plan.name)
         namespaces.mount_private_run()
-        _give_identity()
+        _furnish(names)
     except OSError as error:
         os.write(ready, str(error).encode())
         os._exit(1)
@@ -96,18 +103,27 @@ def _hold(plan: HostPlan, ready: int) -> NoReturn:
         signal.pause()
 
 
-def _give_identity() -> None:
-    """Every boot of a host has an id of its own, and every machine too."""
-    identity = Path("/run/identity")
-    identity.mkdir()
-    boot_id = identity / "boot_id"
-    boot_id.write_text(f"{uuid.uuid4()}\n")
-    namespaces.bind(boot_id, Path("/proc/sys/kernel/random/boot_id"))
-    machine_id = identity / "machine-id"
-    machine_id.write_text(f"{uuid.uuid4().hex}\n")
-    installed = Path("/etc/machine-id").resolve()
-    if installed.is_file():
-        namespaces.bind(machine_id, installed)
+def _furnish(names: str) -> None:
+    """Every boot of a host has an id of its own, every machine too, and no name server."""
+    files = {
+        "/proc/sys/kernel/random/boot_id": f"{uuid.uuid4()}\n",
+        "/etc/machine-id": f"{uuid.uuid4().hex}\n",
+        "/etc/hosts": names,
+        # It refuses at once: a name that is not in /etc/hosts must not cost seconds.
+        "/etc/resolv.conf": "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n",
+    }
+    own = Path("/run/host")
+    own.mkdir()
+    for name, content in files.items():
+        file = own / Path(name).name
+        file.write_text(content)
+        # Some systems keep links to /run here, which is empty by now.
+        installed = Path(name).resolve()
+        if installed.is_relative_to("/run"):
+            installed.parent.mkdir(parents=True, exist_ok=True)
+            installed.touch()
+        if installed.is_file():
+            namespaces.bind(file, installed)
 
 
 def connect_hosts(pids: Mapping[HostPlan, int]) -> None:
@@ -136,6 +152,8 @@ def _connect(pids: Mapping[HostPlan, int], report: int) -> NoReturn:
     from pyroute2 import IPRoute, NetlinkError  # noqa: PLC0415 - see above
 
     try:
+        # A router that knows nowhere to go says so, instead of letting its hosts wait.
+        Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
         with IPRoute() as links:
             _make_switch(links, pids)
         for plan, pid in pids.items():

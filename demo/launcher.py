@@ -6,6 +6,7 @@ inherited: they listen on this machine's loopback, all else is out of reach.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import select
@@ -13,7 +14,7 @@ import signal
 import socket
 import stat
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
@@ -227,9 +228,8 @@ def _keep(plan: ClusterPlan, pid_write: int, log: Path, launcher: int) -> NoRetu
 
 
 def _execute(plan: ClusterPlan) -> NoReturn:
-    for descriptor in (plan.marathon, plan.control, plan.report, plan.lock, plan.lifeline):
-        if descriptor is not None:
-            os.set_inheritable(descriptor, True)
+    kept = (plan.marathon, plan.control, plan.report, plan.lock, plan.lifeline)
+    _close_all_but({descriptor for descriptor in kept if descriptor is not None})
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
     os.chdir(PROJECT)
@@ -237,6 +237,17 @@ def _execute(plan: ClusterPlan) -> NoReturn:
         sys.executable,
         (sys.executable, "-m", "demo.supervisor", msgspec.json.encode(plan).decode()),
     )
+
+
+def _close_all_but(kept: Set[int]) -> None:
+    """Whoever waits for a pipe of the launcher's to close must not wait for the cluster."""
+    for name in os.listdir("/proc/self/fd"):
+        descriptor = int(name)
+        if descriptor in kept:
+            os.set_inheritable(descriptor, True)
+        elif descriptor > 2:
+            with contextlib.suppress(OSError):
+                os.close(descriptor)
 
 
 def _redirect(log: Path) -> None:

@@ -261,7 +261,7 @@ def main() -> None:
 def _build(plan: ClusterPlan) -> Supervisor:
     LOGS.mkdir()
     hosts = plan_hosts(plan.hosts)
-    pid_by_host = {host: start_host(host) for host in hosts}
+    pid_by_host = {host: start_host(host, hosts) for host in hosts}
     connect_hosts(pid_by_host)
     specs = plan_processes(hosts, find_etcd(), plan.marathon, plan.arguments)
     names = {spec.name for spec in specs}
