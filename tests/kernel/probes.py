@@ -8,12 +8,19 @@ import socket
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 from netaddr import IPAddress
 
-from tests.kernel.namespaces import Namespace
-
 WAIT = 0.3
+
+
+class Place(Protocol):
+    """Where sockets can be made."""
+
+    def socket(self, family: int, kind: int, protocol: int = 0) -> socket.socket:
+        """A socket that lives there."""
+        ...
 
 
 def family_of(address: IPAddress) -> int:
@@ -22,7 +29,7 @@ def family_of(address: IPAddress) -> int:
 
 
 @contextmanager
-def listening(namespace: Namespace, address: IPAddress, port: int) -> Iterator[socket.socket]:
+def listening(namespace: Place, address: IPAddress, port: int) -> Iterator[socket.socket]:
     """A TCP listener in a namespace."""
     with namespace.socket(family_of(address), socket.SOCK_STREAM) as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -31,7 +38,7 @@ def listening(namespace: Namespace, address: IPAddress, port: int) -> Iterator[s
         yield sock
 
 
-def connects(source: Namespace, address: IPAddress, port: int) -> bool:
+def connects(source: Place, address: IPAddress, port: int) -> bool:
     """Whether a TCP connection comes about."""
     with source.socket(family_of(address), socket.SOCK_STREAM) as sock:
         sock.settimeout(WAIT)
@@ -42,7 +49,7 @@ def connects(source: Namespace, address: IPAddress, port: int) -> bool:
         return True
 
 
-def delivers(source: Namespace, target: Namespace, address: IPAddress, port: int) -> bool:
+def delivers(source: Place, target: Place, address: IPAddress, port: int) -> bool:
     """Whether a UDP datagram arrives."""
     with (
         target.socket(family_of(address), socket.SOCK_DGRAM) as receiver,
@@ -66,7 +73,7 @@ def checksum(packet: bytes) -> int:
     return ~total & 0xFFFF
 
 
-def echoes(source: Namespace, address: IPAddress) -> bool:
+def echoes(source: Place, address: IPAddress) -> bool:
     """Whether an ICMP echo is answered."""
     v4 = address.version == 4
     protocol = socket.IPPROTO_ICMP if v4 else socket.IPPROTO_ICMPV6
@@ -95,7 +102,7 @@ def ipv4_packet(source: IPAddress, target: IPAddress, protocol: int, payload: by
     )
 
 
-def send_raw(namespace: Namespace, target: IPAddress, packet: bytes) -> None:
+def send_raw(namespace: Place, target: IPAddress, packet: bytes) -> None:
     """Send a whole IPv4 packet, whatever its source address says."""
     with namespace.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW) as sock:
         sock.sendto(packet, (str(target), 0))

@@ -30,6 +30,9 @@ A1, A2, B1 = (IPAddress(f"10.9.0.{n}") for n in (1, 2, 3))
 A1_6, A2_6, B1_6 = (IPAddress(f"fd00:9::{n}") for n in (1, 2, 3))
 PORT, OTHER_PORT = 9000, 9001
 PROTECTED_PORT = 31500
+NODAD = 0x02
+#: On the underlay, but no registered host.
+STRANGER = IPAddress("10.77.0.3")
 
 SPECS = {
     "a1": spec("a1", "red", "app-red", addresses=[str(A1), str(A1_6)]),
@@ -108,10 +111,12 @@ def _connect_underlay(outside: Namespace) -> None:
         )
         (index,) = host.link_lookup(ifname="eth0")
         host.addr("add", index=index, address=str(HERE_ADDRESS), prefixlen=24)
+        host.addr("add", index=index, address="fd00:77::1", prefixlen=64, flags=NODAD)
         host.link("set", index=index, state="up")
     with outside.entered(), IPRoute() as there:
         (index,) = there.link_lookup(ifname="eth0")
-        there.addr("add", index=index, address=str(THERE_ADDRESS), prefixlen=24)
+        for address in (THERE_ADDRESS, STRANGER):
+            there.addr("add", index=index, address=str(address), prefixlen=24)
         there.link("set", index=index, state="up")
         there.route("add", dst=str(POOL.cidr), gateway=str(HERE_ADDRESS))
 

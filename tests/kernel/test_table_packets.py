@@ -1,0 +1,281 @@
+"""The rendered table lets through exactly what the groups allow."""
+
+import socket
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from netaddr import IPAddress
+
+from calico.dataplane.changes import CommitTable
+from calico.dataplane.nft_expr import RETURN, rule
+from calico.dataplane.render import render_host
+from calico.dataplane.state import Chain
+from calico.model import Action, Match, Profile, ProfileId, Rule, Tag
+from tests.dataplane_worlds import HERE_ADDRESS, THERE_ADDRESS, commit, commit_of, snapshot
+from tests.kernel.namespaces import Namespace
+from tests.kernel.probes import (
+    WAIT,
+    connects,
+    delivers,
+    echoes,
+    ipv4_packet,
+    listening,
+    send_raw,
+    tcp_payload,
+    udp_payload,
+)
+from tests.kernel.tables import (
+    A1,
+    A2,
+    A2_6,
+    B1,
+    B1_6,
+    OTHER_PORT,
+    PORT,
+    PROFILES,
+    PROTECTED_PORT,
+    SPECS,
+    STRANGER,
+    TABLE_CONFIG,
+    Here,
+    World,
+    make_world,
+)
+
+ACK, SYN = 0x10, 0x02
+Make = Callable[[], Namespace]
+
+
+@pytest.fixture
+def world(namespace: Make) -> World:
+    return make_world(namespace)
+
+
+@pytest.mark.parametrize("address", [pytest.param(A2, id="v4"), pytest.param(A2_6, id="v6")])
+def test_a_task_reaches_its_group_on_declared_ports_only(world: World, address: IPAddress) -> None:
+    with listening(world["a2"], address, PORT), listening(world["a2"], address, OTHER_PORT):
+        assert connects(world["a1"], address, PORT)
+        assert not connects(world["a1"], address, OTHER_PORT)
+    assert delivers(world["a1"], world["a2"], address, PORT)
+    assert not delivers(world["a1"], world["a2"], address, OTHER_PORT)
+    assert echoes(world["a1"], address)
+
+
+@pytest.mark.parametrize("address", [pytest.param(B1, id="v4"), pytest.param(B1_6, id="v6")])
+def test_a_task_reaches_no_other_group(world: World, address: IPAddress) -> None:
+    with listening(world["b1"], address, PORT):
+        assert not connects(world["a1"], address, PORT)
+        assert not connects(world.outside, address, PORT)
+        assert connects(Here(), address, PORT)
+    assert not delivers(world["a1"], world["b1"], address, PORT)
+    assert not echoes(world["a1"], address)
+
+
+def raw_arrives(
+    world: World, sender: Namespace, claimed: IPAddress, source_port: int = 5000
+) -> bool:
+    """Whether a datagram with a claimed source reaches a2's open port."""
+    receiver = world["a2"].socket(socket.AF_INET, socket.SOCK_DGRAM)
+    receiver.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    receiver.bind((str(A2), PORT))
+    receiver.settimeout(WAIT)
+    packet = ipv4_packet(claimed, A2, socket.IPPROTO_UDP, udp_payload(source_port, PORT, b"raw"))
+    with receiver:
+        send_raw(sender, A2, packet)
+        try:
+            return receiver.recv(100) == b"raw"
+        except TimeoutError:
+            return False
+
+
+def without_source_check(world: World) -> None:
+    """Open what the tests of spoofing rest on, to see that they can fail."""
+    chain = world.rendered.state.chains["check-source"]
+    world.table.commit(commit([Chain(chain.name, (rule(RETURN),))]))
+
+
+def test_a_spoofed_source_is_dropped(world: World) -> None:
+    assert raw_arrives(world, world["a1"], A1)
+    assert not raw_arrives(world, world["b1"], A1, source_port=5001)
+    without_source_check(world)
+    for path in ("all", SPECS["b1"].interface):
+        with open(f"/proc/sys/net/ipv4/conf/{path}/rp_filter", "w") as setting:
+            setting.write("0")
+    assert raw_arrives(world, world["b1"], A1, source_port=5002)
+
+
+def test_a_spoofed_mac_is_dropped(world: World) -> None:
+    state = world.rendered.state
+    assert raw_arrives(world, world["a1"], A1)
+    source = state.sets["source4"]
+    other = frozenset(
+        ("concat", element[1], "02:00:00:00:00:99", element[3])
+        for element in source.elements
+        if isinstance(element, tuple)
+    )
+    changed = replace(source, elements=other)
+    world.table.commit(CommitTable(sets=(changed,), previous_sets=(source,)))
+    assert not raw_arrives(world, world["a1"], A1, source_port=5001)
+
+
+def test_a_spoofed_source_enters_no_established_flow(world: World) -> None:
+    one = world["a1"].socket(socket.AF_INET, socket.SOCK_DGRAM)
+    two = world["a2"].socket(socket.AF_INET, socket.SOCK_DGRAM)
+    one.bind((str(A1), 5000))
+    two.bind((str(A2), PORT))
+    for sock in (one, two):
+        sock.settimeout(WAIT)
+    one.sendto(b"there", (str(A2), PORT))
+    assert two.recv(100) == b"there"
+    two.sendto(b"back", (str(A1), 5000))
+    assert one.recv(100) == b"back"
+    two.close()
+    assert not raw_arrives(world, world["b1"], A1, source_port=5000)
+
+
+def test_a_tasks_address_from_another_interface_is_dropped(world: World) -> None:
+    assert not raw_arrives(world, world.outside, A1)
+
+
+@pytest.mark.parametrize(
+    ("flags", "arrives"),
+    [
+        pytest.param(SYN, True, id="SYN"),
+        pytest.param(ACK, False, id="ACK without a SYN"),
+        pytest.param(SYN | ACK, False, id="SYN and ACK"),
+    ],
+)
+def test_a_tcp_flow_begins_with_a_pure_syn(world: World, flags: int, arrives: bool) -> None:
+    sniffer = world["a2"].socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_TCP)
+    sniffer.settimeout(WAIT)
+    segment = tcp_payload(A1, A2, 5000, PORT, flags)
+    send_raw(world["a1"], A2, ipv4_packet(A1, A2, socket.IPPROTO_TCP, segment))
+    if arrives:
+        assert sniffer.recv(100)[20:24] == segment[:4]
+    else:
+        with pytest.raises(TimeoutError):
+            sniffer.recv(100)
+
+
+@pytest.mark.parametrize(
+    ("protocol", "payload"),
+    [
+        pytest.param(4, ipv4_packet(A1, B1, 17, udp_payload(1, 2, b"in")), id="IP in IP"),
+        pytest.param(41, b"\x60" + bytes(39), id="IPv6 in IP"),
+        pytest.param(47, bytes(8), id="GRE"),
+        pytest.param(17, udp_payload(4789, 4789, bytes(50)), id="VXLAN"),
+        pytest.param(17, udp_payload(67, 68, bytes(50)), id="DHCP server"),
+    ],
+)
+def test_encapsulation_and_dhcp_answers_do_not_leave_a_task(
+    namespace: Make, protocol: int, payload: bytes
+) -> None:
+    open_to_red = Profile(
+        ProfileId("app-red"),
+        inbound=(Rule(Action.ALLOW, Match(src_tag=Tag("red"))),),
+        outbound=(Rule(Action.ALLOW),),
+    )
+    world = make_world(namespace, snapshot(SPECS.values(), [*PROFILES, open_to_red]))
+    sniffer = world["a2"].socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(0x0800))
+    sniffer.settimeout(WAIT)
+    packet = ipv4_packet(A1, A2, protocol, payload)
+    send_raw(world["a1"], A2, packet)
+    with pytest.raises(TimeoutError):
+        sniffer.recv(200)
+    without_source_check(world)
+    send_raw(world["a1"], A2, packet)
+    assert sniffer.recv(200)[9] == protocol
+
+
+def test_a_task_reaches_the_hosts_open_ports_only(world: World) -> None:
+    here = Here()
+    with (
+        listening(here, HERE_ADDRESS, 31000),
+        listening(here, HERE_ADDRESS, 22000),
+        listening(here, HERE_ADDRESS, PROTECTED_PORT),
+    ):
+        assert connects(world["a1"], HERE_ADDRESS, 31000)
+        assert not connects(world["a1"], HERE_ADDRESS, 22000)
+        assert not connects(world["a1"], HERE_ADDRESS, PROTECTED_PORT)
+        assert connects(world.outside, HERE_ADDRESS, 22000)
+        assert connects(world.outside, HERE_ADDRESS, PROTECTED_PORT)
+    assert not echoes(world["a1"], HERE_ADDRESS)
+
+
+def test_the_host_reaches_every_task_on_every_port(world: World) -> None:
+    for name, address in (("a1", A1), ("b1", B1)):
+        with listening(world[name], address, OTHER_PORT):
+            assert connects(Here(), address, OTHER_PORT)
+
+
+@pytest.mark.parametrize(
+    ("target", "source"),
+    [
+        pytest.param(STRANGER, HERE_ADDRESS, id="masqueraded towards strangers"),
+        pytest.param(THERE_ADDRESS, A1, id="as itself towards a host of ours"),
+    ],
+)
+def test_a_task_leaves_the_pools(world: World, target: IPAddress, source: IPAddress) -> None:
+    with listening(world.outside, target, 80) as server:
+        assert connects(world["a1"], target, 80)
+        connection, (seen, _) = server.accept()
+        connection.close()
+    assert IPAddress(seen) == source
+
+
+def test_a_task_whose_profile_is_missing_is_closed(namespace: Make) -> None:
+    specs = [replace(SPECS["a1"], profiles=(ProfileId("no-such"),)), SPECS["a2"]]
+    world = make_world(namespace, snapshot(specs, PROFILES))
+    assert not delivers(world["a1"], world["a2"], A2, PORT)
+    assert not delivers(world["a2"], world["a1"], A1, PORT)
+
+
+def test_without_our_table_only_the_host_reaches_a_task(world: World) -> None:
+    world.table._run('{"nftables":[{"flush":{"ruleset":null}}]}')
+    with listening(world["a2"], A2, PORT):
+        assert not connects(world["a1"], A2, PORT)
+        assert not connects(world.outside, A2, PORT)
+        assert connects(Here(), A2, PORT)
+        world.table.commit(commit_of(world.rendered.state))
+        assert connects(world["a1"], A2, PORT)
+
+
+def test_no_packet_slips_through_while_rules_are_replaced(world: World) -> None:
+    """Measured: replacing a base chain in one transaction leaks, flushing it does not."""
+    state = world.rendered.state
+    widened = render_host(
+        snapshot(SPECS.values(), PROFILES), replace(TABLE_CONFIG, host_ports=())
+    ).state
+    forbidden = world["a1"].socket(socket.AF_INET, socket.SOCK_DGRAM)
+    forbidden.bind((str(A1), PORT))
+    forbidden.setblocking(False)
+    allowed = world["a2"].socket(socket.AF_INET, socket.SOCK_DGRAM)
+    allowed.bind((str(A2), PORT))
+    allowed.settimeout(WAIT)
+    flood = world["b1"].socket(socket.AF_INET, socket.SOCK_DGRAM)
+    friend = world["a1"].socket(socket.AF_INET, socket.SOCK_DGRAM)
+    stop = threading.Event()
+    sent = 0
+
+    def pour() -> None:
+        nonlocal sent
+        while not stop.is_set():
+            flood.sendto(b"flood", (str(A1), PORT))
+            sent += 1
+
+    pouring = threading.Thread(target=pour)
+    pouring.start()
+    try:
+        for number in range(60):
+            chains = (widened if number % 2 else state).chains.values()
+            world.table.commit(CommitTable(chains=tuple(chains)))
+            friend.sendto(str(number).encode(), (str(A2), PORT))
+            assert allowed.recv(100) == str(number).encode()
+    finally:
+        stop.set()
+        pouring.join()
+    assert sent > 1000
+    with pytest.raises(BlockingIOError):
+        forbidden.recv(100)
