@@ -28,17 +28,18 @@ class EtcdUrl(click.ParamType):  # type: ignore[type-arg]  # not generic in clic
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Reject what is no URL of a host here, where the flag can be named."""
-        text = str(value).strip().rstrip("/")
+        text = str(value).strip()
         shown = text.rpartition("@")[2]
-        url = text if "://" in text else f"http://{text}"
         try:
-            parts = urlsplit(url)
+            parts = urlsplit(text if "://" in text else f"http://{text}")
             port = parts.port
         except ValueError as error:
             self.fail(f"{shown!r} is not a URL: {error}", param, ctx)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.path:
+        known = parts.scheme in ("http", "https") and parts.hostname
+        if not known or parts.path not in ("", "/") or parts.query or parts.fragment:
             self.fail(f"{shown!r} is not a URL such as {DEFAULT_ETCD}", param, ctx)
-        return url if port is not None else f"{url}:2379"
+        netloc = parts.netloc if port is not None else f"{parts.netloc.rstrip(':')}:2379"
+        return f"{parts.scheme}://{netloc}"
 
     def split_envvar_value(self, rv: str) -> Sequence[str]:
         """Calico separates by commas, click by spaces; both are understood."""

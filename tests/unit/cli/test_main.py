@@ -1,0 +1,72 @@
+"""The group of commands: what it imports, and how it fails."""
+
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+from reconciler.cli.main import COMMANDS, main
+
+READING = ("status", "get", "describe", "diff", "why")
+
+
+def run_python(program: str) -> subprocess.CompletedProcess[str]:
+    """A fresh interpreter, so that only what the program imports is imported."""
+    return subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
+    )
+
+
+def test_help_imports_no_command_and_no_table_library() -> None:
+    program = (
+        "import sys\n"
+        "from reconciler.cli.main import main\n"
+        "main(['--help'], standalone_mode=False)\n"
+        "heavy = {'rich', 'yaml', 'etcd', 'pyroute2', 'requests', 'netaddr', 'msgspec'}\n"
+        "print(sorted(heavy & set(sys.modules)), file=sys.stderr)\n"
+    )
+    done = run_python(program)
+    assert done.stderr.strip() == "[]"
+    for name in COMMANDS:
+        assert f"\n  {name} " in done.stdout
+
+
+def test_the_shared_options_import_no_table_library() -> None:
+    program = (
+        "import sys\n"
+        "import reconciler.cli.main, reconciler.cli.options\n"
+        "print(sorted({'rich', 'yaml', 'etcd'} & set(sys.modules)))\n"
+    )
+    assert run_python(program).stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("command", READING)
+def test_every_reading_command_says_what_it_does(command: str) -> None:
+    result = CliRunner().invoke(main, [command, "--help"])
+    assert result.exit_code == 0
+    assert "Fields of -o json" in result.output
+    assert "--etcd URL" in result.output
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        pytest.param(["nonsense"], id="no such command"),
+        pytest.param(["get", "nonsense"], id="no such kind"),
+        pytest.param(["status", "-o", "xml"], id="no such form"),
+        pytest.param(["why", "one"], id="an argument is missing"),
+        pytest.param(["status", "--etcd", "ftp://x"], id="no URL"),
+        pytest.param([], id="no command"),
+    ],
+)
+def test_wrong_usage_is_exit_2_without_a_traceback(arguments: list[str]) -> None:
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 2
+    assert "Traceback" not in result.output
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    result = CliRunner().invoke(main, ["--version"])
+    assert result.exit_code == 0
+    assert result.output.startswith("marathon-calico ")
