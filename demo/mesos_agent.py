@@ -39,7 +39,7 @@ def main(name: str, listen: str, state_dir: Path, masters: tuple[str, ...]) -> N
         stopped = threading.Event()
         for stop_signal in (signal.SIGTERM, signal.SIGINT):
             signal.signal(stop_signal, lambda _number, _frame: stopped.set())
-        threading.Thread(target=server.serve_forever, name="http", daemon=True).start()
+        server.begin()
         click.echo(f"agent {name} on {agent.endpoint}")
         stopped.wait()
         server.shutdown()

@@ -18,6 +18,8 @@ import uuid
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import assert_never
 
 from demo.mesos.fork_server import Exited, ForkServer, Launched, LauncherGone
 from demo.mesos.processes import members, send_signal, start_time
@@ -117,6 +119,11 @@ class Agent:
             )
             return self._report
 
+    @property
+    def launcher_pid(self) -> int | None:
+        """The process that forks the tasks."""
+        return None if self._launcher is None else self._launcher.pid
+
     def containers(self) -> tuple[Container, ...]:
         """Every task that has not ended."""
         with self._published:
@@ -167,14 +174,7 @@ class Agent:
         try:
             sandbox = self._store.sandbox(container_id)
             self._store.save(Checkpoint(order, container_id))
-            launcher = self._launcher or self._start_launcher()
-            launcher.send(
-                task_id,
-                order.argv,
-                self._environment(order, str(sandbox)),
-                sandbox,
-                order.isolation is Isolation.NAMESPACE,
-            )
+            self._send(order, sandbox)
         except (OSError, LauncherGone) as error:
             self._store.forget(task_id)
             started.set_exception(LaunchRefused(str(error)))
@@ -182,6 +182,16 @@ class Agent:
         record = TaskRecord(task_id, order.framework_id, TaskState.STAGING)
         self._containers[task_id] = Container(order, container_id, record)
         self._starting[task_id] = started
+
+    def _send(self, order: LaunchOrder, sandbox: Path) -> None:
+        env = self._environment(order, str(sandbox))
+        isolate = order.isolation is Isolation.NAMESPACE
+        launcher = self._launcher or self._start_launcher()
+        try:
+            launcher.send(order.task_id, order.argv, env, sandbox, isolate)
+        except LauncherGone as error:
+            self._lose_launcher(launcher, error)
+            self._start_launcher().send(order.task_id, order.argv, env, sandbox, isolate)
 
     def _environment(self, order: LaunchOrder, sandbox: str) -> dict[str, str]:
         return {
@@ -211,10 +221,15 @@ class Agent:
         except LauncherGone as error:
             self._lose_launcher(launcher, error)
             return
-        if isinstance(message, Launched):
-            self._launched(message)
-        else:
-            self._exited(message)
+        match message:
+            case Launched():
+                self._launched(message)
+            case Exited():
+                self._exited(message)
+            case None:
+                return
+            case _:
+                assert_never(message)
 
     def _launched(self, message: Launched) -> None:
         task_id = TaskId(message.launched)

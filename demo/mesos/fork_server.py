@@ -80,10 +80,13 @@ class ForkServer:
         except OSError as error:
             raise LauncherGone(str(error)) from error
 
-    def receive(self) -> Launched | Exited:
-        """The next message; blocks until there is one."""
+    def receive(self) -> Launched | Exited | None:
+        """The next message, if there is one."""
         try:
-            packet = self._channel.recv(PACKET_LIMIT)
+            packet = self._channel.recv(PACKET_LIMIT, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            # A wake-up that was meant for a launcher before this one.
+            return None
         except OSError as error:
             raise LauncherGone(str(error)) from error
         if not packet:

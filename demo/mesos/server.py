@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import socket
+import threading
 import time
 import urllib.parse
 from collections.abc import Collection
@@ -33,6 +34,7 @@ class AgentServer(ThreadingHTTPServer):
     """Serves one agent; `masters` limits who may start and end tasks, empty is everyone."""
 
     daemon_threads = True
+    block_on_close = False
     request_queue_size = 128
 
     def __init__(
@@ -43,6 +45,10 @@ class AgentServer(ThreadingHTTPServer):
         if ":" in listen[0]:
             self.address_family = socket.AF_INET6
         super().__init__(listen, _Handler)
+
+    def begin(self) -> None:
+        """Answer requests from now on."""
+        threading.Thread(target=self.serve_forever, args=(0.05,), name="http", daemon=True).start()
 
 
 class _Handler(BaseHTTPRequestHandler):
