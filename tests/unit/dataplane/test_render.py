@@ -1,0 +1,375 @@
+"""What a host should hold: links, routes, sets, and what stays closed."""
+
+from dataclasses import replace
+from random import Random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from netaddr import IPAddress, IPNetwork
+
+from calico.dataplane.render import Rendered, render_host
+from calico.dataplane.render_policy import Direction, chain_name, tag_set_name
+from calico.dataplane.state import (
+    MAIN_TABLE,
+    MarkRule,
+    Protected,
+    Route,
+    RouteKind,
+)
+from calico.model import (
+    Action,
+    EndpointSpec,
+    HostName,
+    InterfaceName,
+    Match,
+    Pool,
+    Profile,
+    ProfileId,
+    Rule,
+    Snapshot,
+    Tag,
+)
+from tests.dataplane_worlds import (
+    CONFIG,
+    HERE,
+    HERE_ADDRESS,
+    POOL,
+    POOL6,
+    THERE,
+    THERE_ADDRESS,
+    group,
+    openings,
+    snapshot,
+    spec,
+)
+
+PROFILES = (group("red"), group("blue"), openings("app", "red", 9000))
+TASK = spec("task", "red", "app", addresses=["10.9.0.1", "fd00:9::1"])
+
+
+def route_of(rendered: Rendered, destination: str) -> Route:
+    (found,) = (
+        route
+        for route in rendered.state.routes
+        if str(route.destination) == destination and route.table != MAIN_TABLE
+    )
+    return found
+
+
+def test_a_local_endpoint_gets_link_route_source_check_and_chains() -> None:
+    rendered = render_host(snapshot([TASK], PROFILES), CONFIG)
+    state = rendered.state
+    link = state.links[TASK.interface]
+    assert link.wiring is not None
+    assert (link.wiring.mac, link.wiring.addresses) == (TASK.mac, TASK.addresses)
+    assert link.alias == link.wiring.alias
+    assert route_of(rendered, "10.9.0.1/32") == Route(
+        IPNetwork("10.9.0.1/32"), RouteKind.TASK, interface=TASK.interface, source=HERE_ADDRESS
+    )
+    assert route_of(rendered, "fd00:9::1/128").source is None
+    inbound = chain_name(TASK.profiles, Direction.INBOUND)
+    outbound = chain_name(TASK.profiles, Direction.OUTBOUND)
+    assert state.sets["in4"].elements == {("10.9.0.1", ("goto", inbound))}
+    assert state.sets["in6"].elements == {("fd00:9::1", ("goto", inbound))}
+    assert state.sets["out"].elements == {(TASK.interface, ("goto", outbound))}
+    assert state.sets["local4"].elements == {"10.9.0.1"}
+    mac = ":".join(f"{word:02x}" for word in link.wiring.mac.words)
+    assert state.sets["source4"].elements == {("concat", TASK.interface, mac, "10.9.0.1")}
+    assert {inbound, outbound} <= state.chains.keys()
+    assert rendered.endpoint_problems == {}
+
+
+def test_tasks_with_the_same_profiles_share_their_chains() -> None:
+    others = [spec(f"t{n}", "red", "app", addresses=[f"10.9.0.{n}"]) for n in range(2, 9)]
+    one = render_host(snapshot([TASK], PROFILES), CONFIG).state
+    many = render_host(snapshot([TASK, *others], PROFILES), CONFIG).state
+    assert many.chains == one.chains
+
+
+def test_only_a_host_endpoint_that_is_active_is_wired() -> None:
+    remote = spec("remote", "red", addresses=["10.9.0.2"], host=THERE)
+    inactive = replace(TASK, active=False)
+    rendered = render_host(snapshot([remote, inactive], PROFILES), CONFIG)
+    assert rendered.state.links == {}
+    assert rendered.state.sets["out"].elements == frozenset()
+    assert rendered.endpoint_problems == {}
+
+
+def test_base_chains_are_those_of_an_empty_host() -> None:
+    empty = render_host(snapshot([]), CONFIG).state.chains
+    full = render_host(snapshot([TASK], PROFILES), CONFIG).state.chains
+    assert {name: chain.base for name, chain in empty.items()} == {
+        name: chain.base for name, chain in full.items() if name in empty
+    }
+    hooks = {c.base.hook: (c.base.priority, c.base.policy) for c in empty.values() if c.base}
+    assert hooks == {
+        "prerouting": (-300, "accept"),
+        "forward": (0, "drop"),
+        "input": (0, "accept"),
+        "postrouting": (100, "accept"),
+    }
+
+
+ROUTES = (("10.9.0.0/26", HERE), ("10.9.0.64/26", THERE), ("10.9.0.128/26", None))
+
+
+@pytest.mark.parametrize(
+    ("destination", "expected"),
+    [
+        pytest.param("10.9.0.0/26", (RouteKind.BLACKHOLE, None), id="own block"),
+        pytest.param("10.9.0.64/26", (RouteKind.HOST, THERE_ADDRESS), id="another host's block"),
+        pytest.param("10.9.0.5/32", (RouteKind.HOST, THERE_ADDRESS), id="borrowed from us"),
+        pytest.param("10.9.0.130/32", (RouteKind.HOST, THERE_ADDRESS), id="in a block of none"),
+        pytest.param("10.9.1.1/32", (RouteKind.HOST, THERE_ADDRESS), id="in no block"),
+        pytest.param("10.9.0.70/32", None, id="in its host's block"),
+        pytest.param("10.9.0.7/32", None, id="inactive"),
+    ],
+)
+def test_routes_to_blocks_and_borrowed_addresses(
+    destination: str, expected: tuple[RouteKind, IPAddress | None] | None
+) -> None:
+    addresses = ("10.9.0.5", "10.9.0.130", "10.9.1.1", "10.9.0.70")
+    specs = [spec(f"r{a}", addresses=[a], host=THERE) for a in addresses]
+    specs.append(replace(spec("off", addresses=["10.9.0.7"], host=THERE), active=False))
+    rendered = render_host(snapshot(specs, block_hosts=ROUTES), CONFIG)
+    found = {str(r.destination): r for r in rendered.state.routes if r.table != MAIN_TABLE}
+    route = found.get(destination)
+    assert (route and (route.kind, route.gateway)) == expected
+
+
+def test_without_routing_only_own_addresses_and_blackholes_are_routed() -> None:
+    remote = spec("r", addresses=["10.9.0.5"], host=THERE)
+    world = snapshot([TASK, remote], PROFILES, block_hosts=ROUTES)
+    rendered = render_host(world, replace(CONFIG, route_to_hosts=False))
+    kinds = {route.kind for route in rendered.state.routes}
+    assert kinds == {RouteKind.TASK, RouteKind.BLACKHOLE}
+
+
+def test_an_address_that_two_hosts_claim_is_routed_to_neither() -> None:
+    elsewhere = spec("b", addresses=["10.9.1.1"], host=THERE)
+    third = replace(elsewhere, id=replace(elsewhere.id, host=HostName("third")))
+    world = snapshot([elsewhere, third])
+    world.hosts[HostName("third")] = replace(world.hosts[THERE], address=IPAddress("10.77.0.3"))  # type: ignore[index]
+    destinations = {str(r.destination) for r in render_host(world, CONFIG).state.routes}
+    assert "10.9.1.1/32" not in destinations
+
+
+def test_a_local_address_is_never_routed_to_another_host() -> None:
+    other = spec("other", addresses=["10.9.0.1"], host=THERE)
+    rendered = render_host(snapshot([TASK, other], PROFILES), CONFIG)
+    assert route_of(rendered, "10.9.0.1/32").kind is RouteKind.TASK
+
+
+def test_the_main_table_blackholes_every_pool() -> None:
+    routes = render_host(snapshot([TASK], PROFILES), CONFIG).state.routes
+    main = {route for route in routes if route.table == MAIN_TABLE}
+    assert main == {
+        Route(pool.cidr, RouteKind.BLACKHOLE, table=MAIN_TABLE) for pool in (POOL, POOL6)
+    }
+
+
+@pytest.mark.parametrize(
+    ("pools", "versions"),
+    [pytest.param((POOL,), (4,), id="v4"), pytest.param((POOL, POOL6), (4, 6), id="v4 and v6")],
+)
+def test_rules_and_settings_follow_the_families_of_the_pools(
+    pools: tuple[Pool, ...], versions: tuple[int, ...]
+) -> None:
+    state = render_host(snapshot([], pools=pools), CONFIG).state
+    assert state.mark_rules == {
+        rule
+        for version in versions
+        for rule in (MarkRule(version, 100, CONFIG.mark), MarkRule(version, 101, None))
+    }
+    assert state.sysctls.get("net/ipv4/ip_forward") == "1"
+    assert state.sysctls.get("net/ipv4/conf/eth0/src_valid_mark") == "1"
+    assert ("net/ipv6/conf/all/forwarding" in state.sysctls) == (6 in versions)
+
+
+@pytest.mark.parametrize(
+    ("specs", "reason"),
+    [
+        pytest.param([replace(TASK, addresses=())], "no address", id="no address"),
+        pytest.param([replace(TASK, mac=None)], "no MAC", id="no MAC"),
+        pytest.param(
+            [replace(TASK, interface=InterfaceName("cali*"))],
+            "no name that an interface",
+            id="a wildcard for a name",
+        ),
+        pytest.param(
+            [replace(TASK, interface=InterfaceName("eth0"))],
+            "no name that an interface",
+            id="not our prefix",
+        ),
+        pytest.param(
+            [TASK, spec("other", addresses=["10.9.0.1"])],
+            "10.9.0.1 is another endpoint's too",
+            id="one address twice",
+        ),
+        pytest.param(
+            [TASK, replace(spec("other", addresses=["10.9.0.2"]), interface=TASK.interface)],
+            f"{TASK.interface} is another endpoint's too",
+            id="one interface name twice",
+        ),
+        pytest.param(
+            [spec("t", addresses=["10.77.0.9"])], "this host's own network", id="a neighbour's"
+        ),
+        pytest.param(
+            [spec("t", addresses=["127.0.0.1"])], "none that a task can have", id="loopback"
+        ),
+        pytest.param(
+            [spec("t", addresses=["ff02::1"])], "none that a task can have", id="multicast"
+        ),
+    ],
+)
+def test_an_impossible_endpoint_is_closed_with_a_reason(
+    specs: list[EndpointSpec], reason: str
+) -> None:
+    config = replace(CONFIG, networks=(IPNetwork("10.77.0.0/24"),))
+    rendered = render_host(snapshot(specs, PROFILES), config)
+    assert set(rendered.endpoint_problems) == {each.id for each in specs}
+    assert all(reason in text for text in rendered.endpoint_problems.values())
+    assert rendered.state.links == {}
+    for name in ("out", "in4", "in6", "local4", "source4"):
+        assert rendered.state.sets[name].elements == frozenset()
+
+
+def test_a_pool_that_overlaps_the_hosts_network_is_refused_with_a_remedy() -> None:
+    config = replace(CONFIG, networks=(IPNetwork("10.9.128.0/24"),))
+    inside = spec("inside", "red", addresses=["10.9.0.9"], host=THERE)
+    world = snapshot([TASK, inside], PROFILES, block_hosts=[("10.9.0.0/26", THERE)])
+    rendered = render_host(world, config)
+    (sentence,) = rendered.host_problems
+    assert "10.9.0.0/16" in sentence
+    assert "10.9.128.0/24" in sentence
+    assert "another range" in sentence
+    assert rendered.endpoint_problems == {TASK.id: sentence}
+    assert rendered.state.links == {}
+    assert {str(route.destination) for route in rendered.state.routes} == {"fd00:9::/64"}
+    assert rendered.state.sets["tasks4"].elements == frozenset()
+
+
+def test_a_profile_problem_is_told_of_every_endpoint_that_names_it() -> None:
+    broken = replace(group("red"), problem="unknown key 'foo'")
+    rendered = render_host(snapshot([TASK], [broken, *PROFILES[1:]]), CONFIG)
+    assert rendered.endpoint_problems == {TASK.id: "profile red: unknown key 'foo'"}
+    assert TASK.interface in rendered.state.links
+
+
+def test_a_protected_range_drops_before_anything_opens() -> None:
+    protected = (Protected(IPNetwork("10.77.0.2/32"), 2379), Protected(IPNetwork("10.77.0.3")))
+    state = render_host(snapshot([]), replace(CONFIG, protected=protected)).state
+    plain = render_host(snapshot([]), CONFIG).state
+    for name in ("from-task", "to-host"):
+        added = [r for r in state.chains[name].rules if r not in plain.chains[name].rules]
+        assert ["10.77.0.3" in r.expression for r in added] == [True, False]
+        assert all('"drop"' in rule.expression for rule in added)
+
+
+# Laws, over small worlds.
+
+ADDRESSES = st.integers(1, 12).map(lambda n: f"10.9.0.{n}")
+PROFILE_NAMES = st.sampled_from(["red", "blue", "app", "missing"])
+
+
+@st.composite
+def worlds(draw: st.DrawFn) -> Snapshot:
+    specs = [
+        replace(
+            spec(
+                f"t{number}",
+                *draw(st.lists(PROFILE_NAMES, max_size=3, unique=True)),
+                addresses=draw(st.lists(ADDRESSES, max_size=2)),
+                host=draw(st.sampled_from([HERE, THERE])),
+            ),
+            active=draw(st.booleans()),
+        )
+        for number in range(draw(st.integers(0, 8)))
+    ]
+    tagged = st.frozensets(st.sampled_from(["red", "blue"]).map(Tag)).map(tuple)
+    asked = st.builds(
+        lambda tag: Rule(Action.ALLOW, Match(src_tag=tag)),
+        st.sampled_from(["red", "blue"]).map(Tag),
+    )
+    profiles = [
+        Profile(ProfileId(name), draw(tagged), tuple(draw(st.lists(asked, max_size=2))))
+        for name in ("red", "blue", "app")
+    ]
+    return snapshot(specs, profiles, block_hosts=ROUTES)
+
+
+@settings(max_examples=60, deadline=None)
+@given(world=worlds(), seed=st.integers())
+def test_rendering_does_not_depend_on_the_order_of_what_it_reads(
+    world: Snapshot, seed: int
+) -> None:
+    specs, profiles = list(world.specs.items()), list(world.profiles.items())
+    blocks = list(world.block_hosts.items())
+    for each in (specs, profiles, blocks):
+        Random(seed).shuffle(each)
+    shuffled = replace(
+        world,
+        specs=dict(specs),
+        profiles=dict(profiles),
+        block_hosts=dict(blocks),
+        pools=tuple(reversed(world.pools)),
+    )
+    assert render_host(shuffled, CONFIG) == render_host(world, CONFIG)
+
+
+@settings(max_examples=60, deadline=None)
+@given(world=worlds())
+def test_every_local_endpoint_is_wired_and_mapped_or_has_a_problem(world: Snapshot) -> None:
+    rendered = render_host(world, CONFIG)
+    inbound = {element[0] for element in rendered.state.sets["in4"].elements}  # type: ignore[index]
+    outbound = {element[0] for element in rendered.state.sets["out"].elements}  # type: ignore[index]
+    for each in world.specs.values():
+        wired = each.interface in rendered.state.links
+        if each.id.host != HERE or not each.active:
+            assert not wired
+            assert each.id not in rendered.endpoint_problems
+        elif wired:
+            assert each.interface in outbound
+            assert set(map(str, each.addresses)) <= inbound
+        else:
+            assert rendered.endpoint_problems[each.id]
+    assert outbound == set(rendered.state.links)
+
+
+@settings(max_examples=60, deadline=None)
+@given(world=worlds())
+def test_a_tag_set_has_exactly_the_addresses_that_carry_the_tag(world: Snapshot) -> None:
+    sets = render_host(world, CONFIG).state.sets
+    for tag in (Tag("red"), Tag("blue")):
+        found = sets.get(tag_set_name(tag, 4))
+        if found is not None:
+            assert found.elements == {
+                str(address)
+                for each in world.specs.values()
+                for address in each.addresses
+                if any(
+                    tag in world.profiles[name].tags
+                    for name in each.profiles
+                    if name in world.profiles
+                )
+            }
+
+
+@settings(max_examples=60, deadline=None)
+@given(world=worlds())
+def test_every_name_that_a_rule_or_verdict_uses_exists(world: Snapshot) -> None:
+    state = render_host(world, CONFIG).state
+    text = "".join(rule.expression for chain in state.chains.values() for rule in chain.rules)
+    used = {part.split('"')[0] for part in text.split('"@')[1:]}
+    assert used <= state.sets.keys()
+    targets = {part.split('"')[0] for part in text.split('"target":"')[1:]}
+    targets |= {
+        element[1][1]  # type: ignore[index]
+        for each in state.sets.values()
+        if each.verdicts
+        for element in each.elements
+    }
+    assert targets <= state.chains.keys()
+    unused = {name for name in state.sets if name.startswith("tag")} - used
+    assert unused == set()
