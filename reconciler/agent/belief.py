@@ -9,10 +9,9 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from calico.mirror import Mirror
-
 from calico.datastore.api import Key, Listing, Put, Removed, Revision, Stored, WatchEvent
 from calico.keys import BLOCKS, CALICO, HOSTS, READY
+from calico.mirror import Mirror
 from calico.model import Snapshot
 from reconciler.runtime.watchfeed import Changed, FeedMessage, Loaded, Unreachable
 
@@ -43,7 +42,7 @@ class View:
     revision: Revision = UNSEEN
     doubt: str = ""
     unreachable: str = ""
-    problems: tuple[str, ...] = ()
+    problems: Mapping[Key, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -148,7 +147,7 @@ class Belief:
                 Source.DATASTORE,
                 self._raw[CALICO].revision,
                 unreachable=unreachable,
-                problems=tuple(self._mirror.problems()),
+                problems=self._mirror.problems(),
             )
         before = self._view
         if before.source is Source.NOTHING and self._saved is not None and (doubt or unreachable):

@@ -18,6 +18,7 @@ from calico.dataplane.changes import (
 from calico.dataplane.render import Rendered, render_host
 from calico.dataplane.state import HostConfig, HostState, Protected, RouteKind
 from calico.errors import DataplaneError
+from calico.keys import ENDPOINTS, POOLS
 from calico.model import (
     BootId,
     EndpointId,
@@ -227,7 +228,7 @@ class HostReconciler:
         """Rendering is the dearest step on a large cluster, so it is done once."""
         if self._rendered is not None:
             of_snapshot, with_config, rendered = self._rendered
-            if of_snapshot is snapshot and with_config == config:
+            if _same_parts(of_snapshot, snapshot) and with_config == config:
                 return rendered
         rendered = render_host(snapshot, config)
         self._rendered = (snapshot, config, rendered)
@@ -365,7 +366,7 @@ class HostReconciler:
             *((view.doubt,) if view.doubt else ()),
             *problems,
             *(rendered.host_problems if rendered is not None else ()),
-            *view.problems,
+            *self._problems_here(view),
         )
         return Pass(
             view=view,
@@ -377,3 +378,23 @@ class HostReconciler:
             settled=self._kernel.programmed is not None and rendered is not None,
             looked=looked,
         )
+
+    def _problems_here(self, view: View) -> tuple[str, ...]:
+        """What could not be read of this host's endpoints, and of the pools.
+
+        A profile that cannot be read is told by each endpoint that names it.
+        """
+        own = f"{ENDPOINTS}/{self._settings.host}/"
+        return tuple(
+            f"{key}: {why}"
+            for key, why in sorted(view.problems.items())
+            if key.startswith((own, f"{POOLS}/"))
+        )
+
+
+def _same_parts(one: Snapshot, other: Snapshot) -> bool:
+    """Whether nothing that is rendered changed; the mirror keeps what did not."""
+    return all(
+        getattr(one, part) is getattr(other, part)
+        for part in ("specs", "profiles", "pools", "block_hosts", "hosts")
+    )
