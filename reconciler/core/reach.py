@@ -126,18 +126,33 @@ class Reach:
     shortcut: Shortcut | None = None
 
 
-def reach(snapshot: Snapshot, source: Party, destination: Party, packet: Packet) -> Reach:
-    """Judge one packet between two parties."""
+@dataclass(frozen=True, slots=True)
+class TagsOfEnds:
+    """The tags of a packet's two addresses; looking them up reads every endpoint."""
+
+    source: frozenset[Tag]
+    destination: frozenset[Tag]
+
+
+def reach(
+    snapshot: Snapshot,
+    source: Party,
+    destination: Party,
+    packet: Packet,
+    tags: TagsOfEnds | None = None,
+) -> Reach:
+    """Judge one packet between two parties; `tags` may be known from another packet."""
+    tags = tags or tags_of_ends(snapshot, packet.source, packet.destination)
     if not isinstance(source, EndpointParty):
-        return _from_elsewhere(snapshot, source, destination, packet)
+        return _from_elsewhere(snapshot, source, destination, packet, tags)
     if source == destination:
         return Reach(True, shortcut=Shortcut.SAME_TASK)
-    outbound = evaluate(snapshot, source.spec, Direction.OUTBOUND, packet)
+    outbound = evaluate(snapshot, source.spec, Direction.OUTBOUND, packet, tags)
     if not outbound.allowed:
         return Reach(False, outbound)
     match destination:
         case EndpointParty(spec):
-            inbound = evaluate(snapshot, spec, Direction.INBOUND, packet)
+            inbound = evaluate(snapshot, spec, Direction.INBOUND, packet, tags)
             return Reach(inbound.allowed, inbound)
         case HostParty():
             # Which of a host's ports tasks may reach is a flag of its agent.
@@ -147,24 +162,30 @@ def reach(snapshot: Snapshot, source: Party, destination: Party, packet: Packet)
 
 
 def _from_elsewhere(
-    snapshot: Snapshot, source: HostParty | OutsideParty, destination: Party, packet: Packet
+    snapshot: Snapshot,
+    source: HostParty | OutsideParty,
+    destination: Party,
+    packet: Packet,
+    tags: TagsOfEnds,
 ) -> Reach:
     if not isinstance(destination, EndpointParty):
         return Reach(None, shortcut=Shortcut.NOT_OURS)
     if isinstance(source, HostParty) and source.host == destination.spec.id.host:
         return Reach(True, shortcut=Shortcut.OWN_HOST)
-    inbound = evaluate(snapshot, destination.spec, Direction.INBOUND, packet)
+    inbound = evaluate(snapshot, destination.spec, Direction.INBOUND, packet, tags)
     return Reach(inbound.allowed, inbound)
 
 
 def evaluate(
-    snapshot: Snapshot, spec: EndpointSpec, direction: Direction, packet: Packet
+    snapshot: Snapshot,
+    spec: EndpointSpec,
+    direction: Direction,
+    packet: Packet,
+    tags: TagsOfEnds,
 ) -> Decision:
     """Walk an endpoint's profiles until one decides; deny at the end."""
     if not spec.active:
         return Decision(False, direction, Cause.INACTIVE)
-    source_tags = tags_of(snapshot, packet.source)
-    destination_tags = tags_of(snapshot, packet.destination)
     for name in spec.profiles:
         profile = snapshot.profiles.get(name)
         if profile is None:
@@ -175,7 +196,7 @@ def evaluate(
         for number, rule in enumerate(rules, start=1):
             if rule.action is Action.LOG:
                 continue
-            if matches(rule, packet, source_tags, destination_tags):
+            if matches(rule, packet, tags):
                 allowed = rule.action is Action.ALLOW
                 return Decision(allowed, direction, Cause.RULE, name, number, rule)
     return Decision(False, direction, Cause.NO_RULE)
@@ -191,7 +212,12 @@ def _unenforceable(rule: Rule) -> bool:
     return rule.action is Action.NEXT_TIER or any(one is not None for one in selectors)
 
 
-def tags_of(snapshot: Snapshot, address: IPAddress) -> frozenset[Tag]:
+def tags_of_ends(snapshot: Snapshot, source: IPAddress, destination: IPAddress) -> TagsOfEnds:
+    """The tags of a packet's two addresses."""
+    return TagsOfEnds(_tags_of(snapshot, source), _tags_of(snapshot, destination))
+
+
+def _tags_of(snapshot: Snapshot, address: IPAddress) -> frozenset[Tag]:
     """The tags whose members include an address, over all hosts."""
     return frozenset(
         tag
@@ -203,12 +229,7 @@ def tags_of(snapshot: Snapshot, address: IPAddress) -> frozenset[Tag]:
     )
 
 
-def matches(
-    rule: Rule,
-    packet: Packet,
-    source_tags: frozenset[Tag],
-    destination_tags: frozenset[Tag],
-) -> bool:
+def matches(rule: Rule, packet: Packet, tags: TagsOfEnds) -> bool:
     """Whether every condition of a rule holds for a packet.
 
     A rule with a network of the other family is not a rule of this family: the
@@ -219,8 +240,8 @@ def matches(
         return False
     if any(net.version != version for net in _nets(rule)):
         return False
-    wanted = _outcomes(rule.match, packet, source_tags, destination_tags)
-    unwanted = _outcomes(rule.unless, packet, source_tags, destination_tags)
+    wanted = _outcomes(rule.match, packet, tags)
+    unwanted = _outcomes(rule.unless, packet, tags)
     return all(wanted) and not any(unwanted)
 
 
@@ -231,19 +252,14 @@ def _nets(rule: Rule) -> Iterator[IPNetwork]:
                 yield net
 
 
-def _outcomes(
-    match: Match,
-    packet: Packet,
-    source_tags: frozenset[Tag],
-    destination_tags: frozenset[Tag],
-) -> Iterator[bool]:
+def _outcomes(match: Match, packet: Packet, tags: TagsOfEnds) -> Iterator[bool]:
     """One outcome per condition that is asked for; type and code are one."""
     if match.protocol is not None:
         yield packet.protocol == match.protocol
     if match.src_tag is not None:
-        yield match.src_tag in source_tags
+        yield match.src_tag in tags.source
     if match.dst_tag is not None:
-        yield match.dst_tag in destination_tags
+        yield match.dst_tag in tags.destination
     if match.src_net is not None:
         yield packet.source in match.src_net
     if match.dst_net is not None:
@@ -276,11 +292,12 @@ def open_ports(
     for match in _matches_between(snapshot, source, destination):
         for one in match.dst_ports:
             starts |= {one.first, one.last + 1}
+    tags = tags_of_ends(snapshot, *addresses)
     edges = sorted(port for port in starts if 1 <= port <= LAST_PORT)
     found: list[PortRange] = []
     for first, following in zip(edges, [*edges[1:], LAST_PORT + 1], strict=True):
         packet = first_packet(*addresses, protocol, first)
-        if not reach(snapshot, source, destination, packet).allowed:
+        if not reach(snapshot, source, destination, packet, tags).allowed:
             continue
         if found and found[-1].last == first - 1:
             found[-1] = PortRange(found[-1].first, following - 1)

@@ -39,6 +39,7 @@ from reconciler.core.reach import (
     OutsideParty,
     Packet,
     Shortcut,
+    TagsOfEnds,
     evaluate,
     first_packet,
     matches,
@@ -51,6 +52,8 @@ A6, B6 = IPAddress("fd80::1"), IPAddress("fd80::2")
 WEB = Packet(A, B, TCP, 49152, 80)
 PING = first_packet(A, B, ICMP)
 HOST = HostName("host-a")
+NONE = TagsOfEnds(frozenset(), frozenset())
+RED = TagsOfEnds(frozenset({Tag("red")}), frozenset())
 
 
 def ports(*numbers: int) -> tuple[PortRange, ...]:
@@ -95,28 +98,28 @@ def snapshot_of(*parts: EndpointSpec | Profile) -> Snapshot:
 def test_a_condition_holds_and_its_negation_does_not(
     match: Match, packet: Packet, holds: bool
 ) -> None:
-    tags = frozenset({Tag("red")}), frozenset({Tag("blue")})
-    assert matches(Rule(Action.ALLOW, match), packet, *tags) is holds
+    tags = TagsOfEnds(frozenset({Tag("red")}), frozenset({Tag("blue")}))
+    assert matches(Rule(Action.ALLOW, match), packet, tags) is holds
     alone = Match(protocol=match.protocol)
     if match == alone:
         negated = Rule(Action.ALLOW, unless=match)
-        assert matches(negated, packet, *tags) is (match == Match() or not holds)
+        assert matches(negated, packet, tags) is (match == Match() or not holds)
     else:
         # Ports and ICMP types may only be negated beside a protocol.
         negated = Rule(Action.ALLOW, alone, unless=replace(match, protocol=None))
-        assert matches(negated, packet, *tags) is not holds
+        assert matches(negated, packet, tags) is not holds
 
 
 def test_all_conditions_must_hold() -> None:
     match = Match(protocol=TCP, src_tag=Tag("red"), dst_ports=ports(80))
-    assert matches(Rule(Action.ALLOW, match), WEB, frozenset({Tag("red")}), frozenset())
-    assert not matches(Rule(Action.ALLOW, match), WEB, frozenset(), frozenset())
+    assert matches(Rule(Action.ALLOW, match), WEB, RED)
+    assert not matches(Rule(Action.ALLOW, match), WEB, NONE)
 
 
 def test_each_negated_condition_must_fail_for_itself() -> None:
     unless = Match(src_tag=Tag("red"), dst_tag=Tag("green"))
     rule = Rule(Action.ALLOW, unless=unless)
-    assert not matches(rule, WEB, frozenset({Tag("red")}), frozenset())
+    assert not matches(rule, WEB, RED)
 
 
 @pytest.mark.parametrize(
@@ -131,8 +134,8 @@ def test_each_negated_condition_must_fail_for_itself() -> None:
     ],
 )
 def test_a_rule_of_ipv4_opens_nothing_for_ipv6(rule: Rule) -> None:
-    assert not matches(rule, first_packet(A6, B6, TCP, 80), frozenset(), frozenset())
-    assert not matches(rule, first_packet(A6, B6, ICMPV6), frozenset(), frozenset())
+    assert not matches(rule, first_packet(A6, B6, TCP, 80), NONE)
+    assert not matches(rule, first_packet(A6, B6, ICMPV6), NONE)
 
 
 ALLOW, DENY, LOG = Rule(Action.ALLOW), Rule(Action.DENY), Rule(Action.LOG)
@@ -182,7 +185,7 @@ def test_the_first_profile_that_decides_decides(
             stored.append(Profile(ProfileId(f"p{number}"), inbound=tuple(content)))
     spec = spec_of("b", B, *(f"p{number}" for number in range(len(profiles))))
     # when
-    decision = evaluate(snapshot_of(spec, *stored), spec, Direction.INBOUND, WEB)
+    decision = evaluate(snapshot_of(spec, *stored), spec, Direction.INBOUND, WEB, NONE)
     # then
     assert decision.cause is cause
     assert (decision.allowed, decision.profile, decision.number) == decided
