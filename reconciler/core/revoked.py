@@ -30,7 +30,7 @@ def revoked_addresses(
     Errs on the side of closing: whoever lost one of two groups loses all of
     its connections.
     """
-    if previous is current:
+    if previous.specs is current.specs and previous.profiles is current.profiles:
         return frozenset()
     changed = {
         name
@@ -42,11 +42,7 @@ def revoked_addresses(
         for name in changed
         if not _only_widened(previous.profiles.get(name), current.profiles.get(name))
     }
-    shunned = (
-        frozenset(_shunned_tags(current.profiles.values()))
-        if _differ(previous, current)
-        else frozenset()
-    )
+    shunned = frozenset(_shunned_tags(current.profiles.values()))
     revoked: set[IPAddress] = set()
     for endpoint, before in previous.specs.items():
         after = current.specs.get(endpoint)
@@ -54,10 +50,6 @@ def revoked_addresses(
             continue
         revoked.update(_revoked_of(before, after, previous, current, narrowed, shunned, host))
     return frozenset(revoked)
-
-
-def _differ(previous: Snapshot, current: Snapshot) -> bool:
-    return previous.profiles is not current.profiles or previous.specs is not current.specs
 
 
 def _revoked_of(
