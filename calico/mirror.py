@@ -16,7 +16,6 @@ from calico.errors import InvalidValue
 from calico.keys import (
     CALICO,
     READY,
-    ProfileLeaf,
     parse_block_key,
     parse_endpoint_key,
     parse_host_key,
@@ -57,7 +56,7 @@ class Mirror:
         self._stored: dict[Key, Stored] = {}
         self._specs: dict[EndpointId, EndpointSpec] = {}
         self._spec_revisions: dict[EndpointId, int] = {}
-        self._leaves: dict[ProfileId, dict[ProfileLeaf, str]] = {}
+        self._leaves: dict[ProfileId, dict[str, str]] = {}
         self._profiles: dict[ProfileId, Profile] = {}
         self._pools: dict[IPNetwork, Pool] = {}
         self._block_hosts: dict[IPNetwork, HostName | None] = {}
