@@ -27,27 +27,36 @@ def flush(addresses: Iterable[IPAddress]) -> None:
         wanted = frozenset(str(address) for address in given if address.version == version)
         if wanted:
             with NFCTSocket(nfgen_family=family) as table:
-                try:
-                    _flush_family(table, family, wanted)
-                except NetlinkError as error:
-                    raise DataplaneError(f"flush tracked connections: {error}") from error
+                _flush_family(table, family, wanted)
 
 
 def _flush_family(table: NFCTSocket, family: int, wanted: frozenset[str]) -> None:
-    # Read to the end before the first deletion: both use the one socket.
-    entries = list(_entries(table, family, wanted))
+    try:
+        # Read to the end before the first deletion: both use the one socket.
+        entries = list(_entries(table, family, wanted))
+    except NetlinkError as error:
+        raise DataplaneError(f"read the tracked connections: {error}") from error
+    refusals: list[NetlinkError] = []
     for entry in entries:
-        sides = [
-            NFCTAttrTuple.from_netlink(family, entry.get_attr(direction))
-            for direction in DIRECTIONS
-        ]
-        if not any({side.saddr, side.daddr} & wanted for side in sides):
-            continue
-        try:
-            table.entry("del", tuple_orig=sides[0])
-        except NetlinkError as error:
-            if error.code != ENOENT:
-                raise
+        begun, answered = (_side(family, entry.get_attr(each)) for each in DIRECTIONS)
+        if {begun.saddr, begun.daddr, answered.saddr, answered.daddr} & wanted:
+            try:
+                table.entry("del", tuple_orig=begun)
+            except NetlinkError as error:
+                if error.code != ENOENT:
+                    refusals.append(error)
+    if refusals:
+        raise DataplaneError(f"forget {len(refusals)} tracked connections: {refusals[0]}")
+
+
+def _side(family: int, seen: Any) -> NFCTAttrTuple:
+    """One direction of a connection, with all that the kernel finds it by."""
+    side = NFCTAttrTuple.from_netlink(family, seen)
+    # pyroute2 reads the ports of TCP and UDP only; SCTP and others have some too.
+    protocol = seen.get_attr("CTA_TUPLE_PROTO")
+    side.sport = protocol.get_attr("CTA_PROTO_SRC_PORT")
+    side.dport = protocol.get_attr("CTA_PROTO_DST_PORT")
+    return side
 
 
 def _entries(table: NFCTSocket, family: int, wanted: frozenset[str]) -> Iterator[Any]:

@@ -121,11 +121,13 @@ class MemoryDataplane:
             case CommitTable():
                 self._commit(change)
             case SetSysctl(path, value):
+                _expect_ours(path.startswith("net/") and ".." not in path.split("/"), path)
                 held.sysctls[path] = value
             case AddMarkRule(rule):
                 _expect_ours(rule.preference in RULE_PREFERENCES, f"ip rule {rule.preference}")
                 held.mark_rules.add(rule)
             case RemoveMarkRule(rule):
+                _expect_ours(rule.preference in RULE_PREFERENCES, f"ip rule {rule.preference}")
                 held.mark_rules.discard(rule)
             case AttachTask(link, namespace):
                 self._attach(link, namespace)
@@ -135,6 +137,9 @@ class MemoryDataplane:
             case AddRoute(route):
                 self._add_route(route)
             case RemoveRoute(route):
+                _expect_ours(
+                    route.table in (ROUTE_TABLE, MAIN_TABLE), f"routing table {route.table}"
+                )
                 held.routes.discard(route)
             case _:
                 assert_never(change)

@@ -88,7 +88,7 @@ def entered(descriptor: int, home: int) -> Iterator[None]:
     """Run the body with the calling thread in a namespace, then bring it home.
 
     A thread that cannot come home would change a task's namespace in place of
-    the host's from then on, so that is no ordinary error.
+    the host's from then on, so the process ends at once, as if it were killed.
     """
     _enter(descriptor)
     try:
@@ -97,7 +97,8 @@ def entered(descriptor: int, home: int) -> Iterator[None]:
         try:
             _enter(home)
         except DataplaneError as error:
-            raise SystemExit(f"the dataplane's thread is lost: {error}") from error
+            os.write(2, f"cannot come back to the host: {error}\n".encode())
+            os._exit(os.EX_OSERR)
 
 
 def _enter(descriptor: int) -> None:

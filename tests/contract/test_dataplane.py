@@ -253,7 +253,11 @@ def test_what_is_not_ours_is_refused(world: World) -> None:
         AttachTask(replace(wired(1), wiring=None), world.start()),
         RemoveLink(InterfaceName("other0")),
         AddRoute(blackhole("10.9.0.0/26", table=7)),
+        RemoveRoute(blackhole("10.9.0.0/26", table=7)),
         AddMarkRule(MarkRule(4, 32766, None)),
+        RemoveMarkRule(MarkRule(4, 32766, None)),
+        SetSysctl("kernel/hostname", "gone"),
+        SetSysctl("net/../kernel/hostname", "gone"),
     )
     assert set(refused(world.dataplane, *changes)) == set(changes)
     assert world.dataplane.observe() == HostState()

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import struct
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -247,6 +248,31 @@ def test_ipv6_connections_of_an_address_are_forgotten_and_no_others(
     assert (tracked("fd00:9::1"), tracked("fd00:9::2")) == (1, 1)
     dataplane.flush_connections([IPAddress("fd00:9::1")])
     assert (tracked("fd00:9::1"), tracked("fd00:9::2")) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("protocol", "packet"),
+    [
+        pytest.param(
+            132,
+            struct.pack("!HHII", 4000, 9, 0, 0) + struct.pack("!BBHIIHHI", 1, 0, 20, 7, 9, 1, 1, 1),
+            id="sctp, which has ports",
+        ),
+        pytest.param(253, b"probe", id="one that nobody knows"),
+    ],
+)
+def test_connections_of_rarer_protocols_are_forgotten_too(
+    dataplane: KernelDataplane, namespace: Make, protocol: int, packet: bytes
+) -> None:
+    one, two = namespace(), namespace()
+    done(dataplane, *connected((wired(1), one), (wired(2), two)))
+    # The packets are written by hand, without SCTP's checksum.
+    done(dataplane, SetSysctl("net/netfilter/nf_conntrack_checksum", "0"))
+    with one.socket(socket.AF_INET, socket.SOCK_RAW, protocol) as sock:
+        sock.sendto(packet, ("10.9.0.2", 0))
+    assert tracked("10.9.0.1") == 1
+    dataplane.flush_connections([IPAddress("10.9.0.1")])
+    assert tracked("10.9.0.1") == 0
 
 
 def test_a_setting_outside_the_network_is_refused(dataplane: KernelDataplane) -> None:
