@@ -19,7 +19,8 @@ from calico.dataplane import sysctl
 from calico.dataplane.changes import AttachTask, Change, RemoveLink
 from calico.dataplane.namespaces import entered, opened
 from calico.dataplane.netlink import NetlinkSocket, Refusal, Step, go_on
-from calico.dataplane.netlink_messages import Request, SeenLink
+from calico.dataplane.netlink_messages import SeenLink
+from calico.dataplane.netlink_wire import Request
 from calico.dataplane.state import GATEWAY4, GATEWAY6, HOST_MAC, Wiring
 from calico.errors import DataplaneError
 from calico.model import INTERFACE_PREFIX, InterfaceName

@@ -6,12 +6,22 @@ pyroute2. Names and numbers are those of the kernel's headers.
 """
 
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from netaddr import EUI, IPAddress, IPNetwork
 
+from calico.dataplane.netlink_wire import (
+    Request,
+    attribute,
+    attributes,
+    integer,
+    number,
+    signed,
+    string,
+    text,
+)
 from calico.dataplane.state import (
     DEVICE_GROUP,
     HOST_MAC,
@@ -23,12 +33,9 @@ from calico.dataplane.state import (
 )
 from calico.model import InterfaceName
 
-NLM_F_REQUEST, NLM_F_ACK = 0x1, 0x4
+NLM_F_ACK = 0x4
 NLM_F_REPLACE, NLM_F_EXCL, NLM_F_CREATE = 0x100, 0x200, 0x400
 NLM_F_DUMP = 0x300
-NLM_F_ACK_TLVS = 0x200
-NLMSG_ERROR, NLMSG_DONE = 2, 3
-NLMSGERR_ATTR_MSG = 1
 
 RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK, RTM_SETLINK = 16, 17, 18, 19
 RTM_NEWADDR, RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE = 20, 24, 25, 26
@@ -55,42 +62,12 @@ NDA_DST, NDA_LLADDR = 1, 2
 RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PREFSRC, RTA_TABLE = 1, 4, 5, 7, 15
 NETNSA_NSID, NETNSA_FD = 1, 3
 
-NLA_TYPE_MASK = 0x3FFF
-
 Version = Literal[4, 6]
 
-_HEADER = struct.Struct("=IHHII")
-_ATTRIBUTE = struct.Struct("=HH")
 _LINK = struct.Struct("=BxHiII")
 _ADDRESS = struct.Struct("=BBBBI")
 _ROUTE = struct.Struct("=BBBBBBBBI")
 _NEIGHBOUR = struct.Struct("=BxxxiHBB")
-_ERROR = struct.Struct("=i")
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """One message to the kernel; `what` names it for people."""
-
-    what: str
-    kind: int
-    flags: int
-    body: bytes
-
-    def packed(self, sequence: int) -> bytes:
-        """The message as it is sent."""
-        size = _HEADER.size + len(self.body)
-        return _HEADER.pack(size, self.kind, self.flags | NLM_F_REQUEST, sequence, 0) + self.body
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """One message from the kernel."""
-
-    kind: int
-    flags: int
-    sequence: int
-    body: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,31 +82,6 @@ class SeenLink:
     namespace_id: int | None
 
 
-def split_replies(data: bytes) -> Iterator[Reply]:
-    """The messages in one datagram from the kernel."""
-    offset = 0
-    while offset + _HEADER.size <= len(data):
-        size, kind, flags, sequence, _ = _HEADER.unpack_from(data, offset)
-        if size < _HEADER.size:
-            return
-        yield Reply(kind, flags, sequence, data[offset + _HEADER.size : offset + size])
-        offset += (size + 3) & ~3
-
-
-def error_code(body: bytes) -> int:
-    """The errno in an NLMSG_ERROR or NLMSG_DONE, 0 for none."""
-    return -int(_ERROR.unpack_from(body)[0]) if len(body) >= _ERROR.size else 0
-
-
-def explanation(reply: Reply) -> str:
-    """The kernel's own words on a refusal, empty when it has none."""
-    if not reply.flags & NLM_F_ACK_TLVS:
-        return ""
-    # A refused request's own header is repeated after the errno.
-    offset = _ERROR.size + (_HEADER.size if reply.kind == NLMSG_ERROR else 0)
-    return _string(_attributes(reply.body, offset).get(NLMSGERR_ATTR_MSG, b""))
-
-
 # Links
 
 
@@ -137,21 +89,21 @@ def create_veth(name: InterfaceName, peer: str, namespace: int, mac: EUI, mtu: i
     """A veth that is down on both sides, its peer born in a namespace's descriptor."""
     far = (
         _LINK.pack(0, 0, 0, 0, 0)
-        + _text(IFLA_IFNAME, peer)
-        + _number(IFLA_NET_NS_FD, namespace)
-        + _attribute(IFLA_ADDRESS, mac.packed)
-        + _number(IFLA_MTU, mtu)
+        + text(IFLA_IFNAME, peer)
+        + number(IFLA_NET_NS_FD, namespace)
+        + attribute(IFLA_ADDRESS, mac.packed)
+        + number(IFLA_MTU, mtu)
     )
     body = (
         _LINK.pack(0, 0, 0, 0, 0)
-        + _text(IFLA_IFNAME, name)
-        + _attribute(IFLA_ADDRESS, HOST_MAC.packed)
-        + _number(IFLA_MTU, mtu)
-        + _number(IFLA_GROUP, DEVICE_GROUP)
-        + _attribute(
+        + text(IFLA_IFNAME, name)
+        + attribute(IFLA_ADDRESS, HOST_MAC.packed)
+        + number(IFLA_MTU, mtu)
+        + number(IFLA_GROUP, DEVICE_GROUP)
+        + attribute(
             IFLA_LINKINFO,
-            _attribute(IFLA_INFO_KIND, b"veth")
-            + _attribute(IFLA_INFO_DATA, _attribute(VETH_INFO_PEER, far)),
+            attribute(IFLA_INFO_KIND, b"veth")
+            + attribute(IFLA_INFO_DATA, attribute(VETH_INFO_PEER, far)),
         )
     )
     return Request(f"create {name}", RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL | NLM_F_ACK, body)
@@ -159,18 +111,18 @@ def create_veth(name: InterfaceName, peer: str, namespace: int, mac: EUI, mtu: i
 
 def set_ipv4(index: int, settings: Mapping[int, int]) -> Request:
     """Per-device IPv4 settings by their IPV4_DEVCONF number: sysctls in one message."""
-    values = b"".join(_number(number, value) for number, value in settings.items())
-    return _set_families(index, _attribute(AF_INET, _attribute(IFLA_INET_CONF, values)))
+    values = b"".join(number(setting, value) for setting, value in settings.items())
+    return _set_families(index, attribute(AF_INET, attribute(IFLA_INET_CONF, values)))
 
 
 def set_no_link_local(index: int) -> Request:
     """Let the device make no IPv6 address of its own when it comes up."""
-    mode = _attribute(IFLA_INET6_ADDR_GEN_MODE, bytes((IN6_ADDR_GEN_MODE_NONE,)))
-    return _set_families(index, _attribute(AF_INET6, mode))
+    mode = attribute(IFLA_INET6_ADDR_GEN_MODE, bytes((IN6_ADDR_GEN_MODE_NONE,)))
+    return _set_families(index, attribute(AF_INET6, mode))
 
 
 def _set_families(index: int, families: bytes) -> Request:
-    body = _LINK.pack(0, 0, index, 0, 0) + _attribute(IFLA_AF_SPEC, families)
+    body = _LINK.pack(0, 0, index, 0, 0) + attribute(IFLA_AF_SPEC, families)
     return Request(f"configure device {index}", RTM_SETLINK, NLM_F_ACK, body)
 
 
@@ -178,19 +130,19 @@ def raise_link(index: int, alias: str | None = None) -> Request:
     """Bring a device up, and name it in the same message: the kernel does the name first."""
     body = _LINK.pack(0, 0, index, IFF_UP, IFF_UP)
     if alias is not None:
-        body += _attribute(IFLA_IFALIAS, alias.encode())
+        body += attribute(IFLA_IFALIAS, alias.encode())
     return Request(f"raise device {index}", RTM_SETLINK, NLM_F_ACK, body)
 
 
 def put_in_group(index: int, group: int) -> Request:
     """Move a device into a device group."""
-    body = _LINK.pack(0, 0, index, 0, 0) + _number(IFLA_GROUP, group)
+    body = _LINK.pack(0, 0, index, 0, 0) + number(IFLA_GROUP, group)
     return Request(f"group device {index}", RTM_SETLINK, NLM_F_ACK, body)
 
 
 def delete_group(group: int) -> Request:
     """Delete all devices of a group at the price of one."""
-    body = _LINK.pack(0, 0, 0, 0, 0) + _number(IFLA_GROUP, group)
+    body = _LINK.pack(0, 0, 0, 0, 0) + number(IFLA_GROUP, group)
     return Request(f"delete group {group}", RTM_DELLINK, NLM_F_ACK, body)
 
 
@@ -202,42 +154,42 @@ def settle_link(index: int, namespace_id: int) -> Request:
     """
     body = (
         _LINK.pack(0, 0, index, 0, 0)
-        + _number(IFLA_TARGET_NETNSID, namespace_id)
-        + _number(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS)
+        + number(IFLA_TARGET_NETNSID, namespace_id)
+        + number(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS)
     )
     return Request(f"settle device {index}", RTM_GETLINK, 0, body)
 
 
 def dump_links() -> Request:
     """Ask for all devices, without their counters."""
-    body = _LINK.pack(0, 0, 0, 0, 0) + _number(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS)
+    body = _LINK.pack(0, 0, 0, 0, 0) + number(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS)
     return Request("list devices", RTM_GETLINK, NLM_F_DUMP, body)
 
 
 def parse_link(body: bytes) -> SeenLink:
     """One device of a dump."""
     _, _, index, flags, _ = _LINK.unpack_from(body)
-    found = _attributes(body, _LINK.size)
+    found = attributes(body, _LINK.size)
     peer = found.get(IFLA_LINK_NETNSID)
     return SeenLink(
         index,
-        InterfaceName(_string(found[IFLA_IFNAME])),
-        _string(found.get(IFLA_IFALIAS, b"")),
+        InterfaceName(string(found[IFLA_IFNAME])),
+        string(found.get(IFLA_IFALIAS, b"")),
         bool(flags & IFF_UP),
-        _integer(found.get(IFLA_GROUP)),
-        None if peer is None else _integer(peer),
+        integer(found.get(IFLA_GROUP)),
+        None if peer is None else integer(peer),
     )
 
 
 def ask_namespace_id(descriptor: int) -> Request:
     """Ask by what number our namespace knows another one."""
-    body = struct.pack("=Bxxx", 0) + _number(NETNSA_FD, descriptor)
+    body = struct.pack("=Bxxx", 0) + number(NETNSA_FD, descriptor)
     return Request("number of a namespace", RTM_GETNSID, 0, body)
 
 
 def parse_namespace_id(body: bytes) -> int:
     """The number, or -1 for none."""
-    return _signed(_attributes(body, 4).get(NETNSA_NSID))
+    return signed(attributes(body, 4).get(NETNSA_NSID))
 
 
 # Addresses and neighbours
@@ -250,8 +202,8 @@ def add_address(index: int, address: IPAddress) -> Request:
     value = address.packed
     body = (
         _ADDRESS.pack(family, len(value) * 8, flags, RT_SCOPE_UNIVERSE, index)
-        + _attribute(IFA_LOCAL, value)
-        + _attribute(IFA_ADDRESS, value)
+        + attribute(IFA_LOCAL, value)
+        + attribute(IFA_ADDRESS, value)
     )
     return Request(
         f"add address {address}", RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE | NLM_F_ACK, body
@@ -262,8 +214,8 @@ def add_neighbour(index: int, address: IPAddress, mac: EUI) -> Request:
     """A neighbour that is never asked for."""
     body = (
         _NEIGHBOUR.pack(_family(address), index, NUD_PERMANENT, 0, 0)
-        + _attribute(NDA_DST, address.packed)
-        + _attribute(NDA_LLADDR, mac.packed)
+        + attribute(NDA_DST, address.packed)
+        + attribute(NDA_LLADDR, mac.packed)
     )
     flags = NLM_F_CREATE | NLM_F_REPLACE | NLM_F_ACK
     return Request(f"add neighbour {address}", RTM_NEWNEIGH, flags, body)
@@ -280,10 +232,10 @@ def add_gateway(index: int, gateway: IPAddress) -> tuple[Request, ...]:
     def header(length: int, scope: int) -> bytes:
         return _ROUTE.pack(
             family, length, 0, 0, MAIN_TABLE, RTPROT_BOOT, scope, RTN_UNICAST, 0
-        ) + _number(RTA_OIF, index)
+        ) + number(RTA_OIF, index)
 
-    near = header(size * 8, RT_SCOPE_LINK) + _attribute(RTA_DST, gateway.packed)
-    far = header(0, RT_SCOPE_UNIVERSE) + _attribute(RTA_GATEWAY, gateway.packed)
+    near = header(size * 8, RT_SCOPE_LINK) + attribute(RTA_DST, gateway.packed)
+    far = header(0, RT_SCOPE_UNIVERSE) + attribute(RTA_GATEWAY, gateway.packed)
     return (
         Request(f"add route to {gateway}", RTM_NEWROUTE, flags, near),
         Request(f"add default route by {gateway}", RTM_NEWROUTE, flags, far),
@@ -296,7 +248,7 @@ def add_route(route: Route, index: int | None, *, replace: bool = False) -> Requ
     flags = NLM_F_CREATE | NLM_F_ACK | (NLM_F_REPLACE if replace else NLM_F_EXCL)
     body = _route(route, index, scope)
     if route.source is not None:
-        body += _attribute(RTA_PREFSRC, route.source.packed)
+        body += attribute(RTA_PREFSRC, route.source.packed)
     return Request(f"add route to {route.destination}", RTM_NEWROUTE, flags, body)
 
 
@@ -316,13 +268,13 @@ def _route(route: Route, index: int | None, scope: int) -> bytes:
     family, length = _family(network), destination.prefixlen
     body = (
         _ROUTE.pack(family, length, 0, 0, route.table, ROUTE_PROTOCOL, scope, kind, 0)
-        + _attribute(RTA_DST, network.packed)
-        + _number(RTA_TABLE, route.table)
+        + attribute(RTA_DST, network.packed)
+        + number(RTA_TABLE, route.table)
     )
     if index is not None:
-        body += _number(RTA_OIF, index)
+        body += number(RTA_OIF, index)
     if route.gateway is not None:
-        body += _attribute(RTA_GATEWAY, route.gateway.packed)
+        body += attribute(RTA_GATEWAY, route.gateway.packed)
     return body
 
 
@@ -335,8 +287,8 @@ def dump_routes(family: int) -> Request:
 def parse_route(body: bytes, name_by_index: Mapping[int, InterfaceName]) -> Route | None:
     """One route of a dump, None when it is none of ours."""
     family, length, _, _, table, protocol, _, kind, _ = _ROUTE.unpack_from(body)
-    found = _attributes(body, _ROUTE.size)
-    table = _integer(found.get(RTA_TABLE)) or table
+    found = attributes(body, _ROUTE.size)
+    table = integer(found.get(RTA_TABLE)) or table
     if protocol != ROUTE_PROTOCOL or table not in (ROUTE_TABLE, MAIN_TABLE):
         return None
     version: Version = 4 if family == AF_INET else 6
@@ -348,48 +300,8 @@ def parse_route(body: bytes, name_by_index: Mapping[int, InterfaceName]) -> Rout
     gateway = _address(found.get(RTA_GATEWAY), version)
     if gateway is not None:
         return Route(destination, RouteKind.HOST, table, gateway=gateway, source=source)
-    interface = name_by_index.get(_integer(found.get(RTA_OIF)))
+    interface = name_by_index.get(integer(found.get(RTA_OIF)))
     return Route(destination, RouteKind.TASK, table, interface=interface, source=source)
-
-
-# Attributes
-
-
-def _attribute(kind: int, value: bytes) -> bytes:
-    size = _ATTRIBUTE.size + len(value)
-    return _ATTRIBUTE.pack(size, kind) + value + bytes(-size & 3)
-
-
-def _number(kind: int, value: int) -> bytes:
-    return _attribute(kind, struct.pack("=I", value))
-
-
-def _text(kind: int, value: str) -> bytes:
-    return _attribute(kind, value.encode() + b"\0")
-
-
-def _attributes(body: bytes, offset: int) -> dict[int, bytes]:
-    found: dict[int, bytes] = {}
-    end = len(body)
-    while offset + 4 <= end:
-        size, kind = _ATTRIBUTE.unpack_from(body, offset)
-        if size < 4:
-            break
-        found[kind & NLA_TYPE_MASK] = body[offset + 4 : offset + size]
-        offset += (size + 3) & ~3
-    return found
-
-
-def _string(value: bytes) -> str:
-    return value.rstrip(b"\0").decode("utf-8", "replace")
-
-
-def _integer(value: bytes | None) -> int:
-    return 0 if value is None else int(struct.unpack("=I", value)[0])
-
-
-def _signed(value: bytes | None) -> int:
-    return -1 if value is None else int(struct.unpack("=i", value)[0])
 
 
 def _address(value: bytes | None, version: Version) -> IPAddress | None:

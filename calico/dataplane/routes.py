@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from calico.dataplane import netlink_messages as messages
 from calico.dataplane.changes import AddRoute, Change, RemoveRoute
 from calico.dataplane.netlink import NetlinkSocket
-from calico.dataplane.netlink_messages import Request
+from calico.dataplane.netlink_wire import Request
 from calico.dataplane.state import MAIN_TABLE, ROUTE_TABLE, Route, RouteKind
 from calico.errors import DataplaneError
 from calico.model import INTERFACE_PREFIX, InterfaceName

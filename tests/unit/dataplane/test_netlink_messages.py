@@ -10,7 +10,14 @@ from pyroute2.netlink.rtnl.ndmsg import ndmsg
 from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
 from calico.dataplane import netlink_messages as messages
-from calico.dataplane.netlink_messages import Reply, Request
+from calico.dataplane.netlink_wire import (
+    NLMSG_ERROR,
+    Reply,
+    Request,
+    error_code,
+    explanation,
+    split_replies,
+)
 from calico.dataplane.state import Route, RouteKind
 from calico.model import InterfaceName
 
@@ -115,16 +122,16 @@ def test_a_route_of_another_protocol_or_table_is_not_ours() -> None:
 def test_a_datagram_is_split_into_its_messages() -> None:
     first, second = messages.put_in_group(1, 80), messages.delete_group(80)
     data = first.packed(1) + second.packed(2)
-    assert [(each.kind, each.sequence) for each in messages.split_replies(data)] == [
+    assert [(each.kind, each.sequence) for each in split_replies(data)] == [
         (first.kind, 1),
         (second.kind, 2),
     ]
-    assert [each.body for each in messages.split_replies(data)] == [first.body, second.body]
+    assert [each.body for each in split_replies(data)] == [first.body, second.body]
 
 
 @pytest.mark.parametrize("cut", [1, 15, 16, 20])
 def test_a_cut_datagram_never_raises(cut: int) -> None:
-    assert len(list(messages.split_replies(messages.delete_group(80).packed(1)[:cut]))) <= 1
+    assert len(list(split_replies(messages.delete_group(80).packed(1)[:cut]))) <= 1
 
 
 @pytest.mark.parametrize(
@@ -136,8 +143,8 @@ def test_a_cut_datagram_never_raises(cut: int) -> None:
     ],
 )
 def test_an_answer_has_an_error_number(body: bytes, code: int) -> None:
-    assert messages.error_code(body) == code
+    assert error_code(body) == code
 
 
 def test_a_refusal_without_words_has_none() -> None:
-    assert messages.explanation(Reply(messages.NLMSG_ERROR, 0, 1, bytes(20))) == ""
+    assert explanation(Reply(NLMSG_ERROR, 0, 1, bytes(20))) == ""
