@@ -17,10 +17,11 @@ import time
 import uuid
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import assert_never
 
+from demo.mesos.container import Container, judge_exit
 from demo.mesos.fork_server import Exited, ForkServer, Launched, LauncherGone
 from demo.mesos.processes import members, send_signal, start_time
 from demo.mesos.records import (
@@ -44,19 +45,6 @@ SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 class LaunchRefused(Exception):
     """This order can never be started as it is."""
-
-
-@dataclass(frozen=True, slots=True)
-class Container:
-    """One task and the process it runs as."""
-
-    order: LaunchOrder
-    container_id: str
-    record: TaskRecord
-    started: int = 0
-    killing: bool = False
-    kill_at: float | None = None
-    changed_at: float = 0.0
 
 
 class Agent:
@@ -364,19 +352,6 @@ class Agent:
             self._report = TaskReport(self.agent_id, self._report.revision + 1, records)
             self._snapshot = running
             self._published.notify_all()
-
-
-def judge_exit(status: int | None, killing: bool) -> tuple[TaskState, str]:
-    """The final state of a task and the words Mesos has for it."""
-    if killing:
-        return TaskState.KILLED, "Command terminated with signal Terminated"
-    if status is None:
-        return TaskState.FAILED, "Command ended; its exit status is not known"
-    if status == 0:
-        return TaskState.FINISHED, "Command exited with status 0"
-    if status < 0:
-        return TaskState.FAILED, f"Command terminated with signal {signal.strsignal(-status)}"
-    return TaskState.FAILED, f"Command exited with status {status}"
 
 
 def _end_members(task_id: TaskId) -> None:

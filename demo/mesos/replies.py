@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Sequence
 
-from demo.mesos.agent import Container
+from demo.mesos.container import Container
 from demo.mesos.records import HostName, Json
 
 
