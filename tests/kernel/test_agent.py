@@ -1,0 +1,238 @@
+"""The real agent: a process of its own, real etcd, real namespaces, real packets."""
+
+import json
+import signal
+import socket
+import subprocess
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from netaddr import IPAddress
+
+from calico.codec import (
+    decode_applied,
+    decode_host,
+    decode_status,
+    encode_endpoint,
+    encode_pool,
+    encode_rules,
+    encode_tags,
+)
+from calico.datastore.api import Key
+from calico.datastore.etcd import EtcdDatastore
+from calico.keys import (
+    READY,
+    applied_key,
+    endpoint_key,
+    felix_status_key,
+    host_key,
+    pool_key,
+    profile_key,
+    status_key,
+)
+from calico.model import EndpointSpec, EndpointState, HostName, Profile
+from reconciler.agent.belief import CLUSTER_ID
+from tests.dataplane_worlds import POOL, group, openings, spec
+from tests.kernel.namespaces import Namespace
+from tests.kernel.probes import connects, listening
+from tests.minimal.machine import ADDRESS, COMMAND, HOST, Machine, running_machine
+
+ANY = IPAddress("0.0.0.0")
+PORT, CLOSED_PORT = 9000, 9999
+Start = Callable[[EndpointSpec], Namespace]
+
+
+def wanted(task: str, number: int, name: str) -> EndpointSpec:
+    """A task of one group, on this machine."""
+    return spec(task, name, f"app-{name}", addresses=[f"10.9.0.{number}"], host=HostName(HOST))
+
+
+A, B, C = wanted("a.1", 1, "red"), wanted("b.1", 2, "red"), wanted("c.1", 3, "blue")
+
+
+@pytest.fixture
+def machine(host_network: None, tmp_path: Path) -> Iterator[Machine]:
+    with running_machine(tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+def store(machine: Machine) -> EtcdDatastore:
+    """etcd as the controller's first start leaves it, with two groups."""
+    store = EtcdDatastore([machine.etcd])
+    store.put(CLUSTER_ID, "one")
+    store.put(pool_key(POOL), encode_pool(POOL))
+    for name in ("red", "blue"):
+        put_profile(store, group(name))
+        put_profile(store, openings(f"app-{name}", name, PORT))
+    store.put(READY, "true")
+    return store
+
+
+@pytest.fixture
+def start(machine: Machine, namespace: Callable[[], Namespace]) -> Start:
+    """Starts a task that its Mesos agent knows of."""
+
+    def started(wanted: EndpointSpec) -> Namespace:
+        made = namespace()
+        machine.mesos.pids[wanted.id.workload] = made.pid
+        return made
+
+    return started
+
+
+def put_profile(store: EtcdDatastore, profile: Profile) -> None:
+    store.put(profile_key(profile.id, "tags"), encode_tags(profile))
+    store.put(profile_key(profile.id, "rules"), encode_rules(profile))
+
+
+def put_spec(store: EtcdDatastore, wanted: EndpointSpec) -> None:
+    store.put(endpoint_key(wanted.id), encode_endpoint(wanted))
+
+
+def told(store: EtcdDatastore, key: Key) -> str:
+    stored = store.get(key)
+    return "" if stored is None else stored.value
+
+
+def restart(machine: Machine) -> None:
+    """Start the agent anew and wait until it runs."""
+    log = machine.directory / "agent.log"
+    before = log.read_text().count("agent started")
+    machine.start("agent")
+    machine.wait_for("a start", lambda: log.read_text().count("agent started") > before)
+
+
+def interfaces() -> set[str]:
+    return {name for _, name in socket.if_nameindex()}
+
+
+def test_tasks_of_one_group_reach_each_other_and_no_other(
+    machine: Machine, store: EtcdDatastore, start: Start
+) -> None:
+    tasks = [start(each) for each in (A, B, C)]
+    for each in (A, B, C):
+        put_spec(store, each)
+
+    machine.start("agent")
+
+    machine.wait_up("a.1", "b.1", "c.1")
+    a, b, c = tasks
+    with ExitStack() as stack:
+        for task in tasks:
+            for port in (PORT, CLOSED_PORT):
+                stack.enter_context(listening(task, ANY, port))
+        assert connects(a, B.addresses[0], PORT)
+        assert connects(b, A.addresses[0], PORT)
+        assert not connects(a, B.addresses[0], CLOSED_PORT)
+        assert not connects(c, A.addresses[0], PORT)
+        assert not connects(a, C.addresses[0], PORT)
+
+
+def test_a_task_comes_waits_for_its_namespace_and_goes(
+    machine: Machine, store: EtcdDatastore, start: Start
+) -> None:
+    machine.start("agent")
+    machine.wait_for("a sign of life", lambda: told(store, felix_status_key(HostName(HOST))) != "")
+    put_spec(store, A)
+    machine.wait_for("a status", lambda: told(store, status_key(A.id)) != "")
+    status = decode_status(told(store, status_key(A.id)))
+    assert status.state is EndpointState.DOWN
+    assert status.reason.startswith("waiting for network namespace")
+
+    start(A)
+    machine.wait_up("a.1")
+    assert A.interface in interfaces()
+
+    store.delete(endpoint_key(A.id))
+    machine.wait_for("its link to go", lambda: A.interface not in interfaces())
+    machine.wait_for("its status to go", lambda: told(store, status_key(A.id)) == "")
+
+
+def test_an_ended_task_is_proven_gone(machine: Machine, store: EtcdDatastore, start: Start) -> None:
+    put_spec(store, A)
+    task = start(A)
+    machine.start("agent")
+    machine.wait_up("a.1")
+
+    task.keeper.kill()
+    task.keeper.wait()
+
+    key = applied_key(HostName(HOST))
+    machine.wait_for(
+        "the proof", lambda: decode_applied(HostName(HOST), told(store, key)).gone == ("a.1",)
+    )
+
+
+def test_a_host_is_registered_with_its_address(machine: Machine, store: EtcdDatastore) -> None:
+    machine.start("agent")
+    machine.wait_for("a registration", lambda: told(store, host_key(HostName(HOST))) != "")
+
+    record = decode_host(HostName(HOST), told(store, host_key(HostName(HOST))))
+
+    assert record.address == IPAddress(ADDRESS)
+    assert record.boot_id == Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+def test_kill_9_and_sigterm_leave_the_kernel_as_it_is(
+    machine: Machine, store: EtcdDatastore, start: Start
+) -> None:
+    a, b = start(A), start(B)
+    for each in (A, B):
+        put_spec(store, each)
+    machine.start("agent")
+    machine.wait_up("a.1", "b.1")
+
+    with listening(b, ANY, PORT), listening(b, ANY, CLOSED_PORT):
+        for number in (signal.SIGKILL, signal.SIGTERM):
+            process = machine.processes.pop("agent")
+            process.send_signal(number)
+            code = process.wait(10)
+            assert code == (0 if number is signal.SIGTERM else -number)
+            assert connects(a, B.addresses[0], PORT)
+            assert not connects(a, B.addresses[0], CLOSED_PORT)
+            restart(machine)
+
+
+def test_a_second_agent_is_refused_in_one_line(machine: Machine, store: EtcdDatastore) -> None:
+    machine.start("agent")
+    machine.wait_for("a registration", lambda: told(store, host_key(HostName(HOST))) != "")
+
+    second = subprocess.run(
+        [COMMAND, "agent", "--etcd", machine.etcd, "--listen", "127.0.0.1:0", "--log-level",
+         "error", "--host", "other", "--state-dir", str(machine.directory / "other")],
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )  # fmt: skip
+
+    assert (second.returncode, second.stdout) == (2, "")
+    assert second.stderr.count("\n") == 1
+    assert "another marathon-calico agent" in second.stderr
+
+
+def test_its_pages_say_that_it_is_ready_and_what_it_did(
+    machine: Machine, store: EtcdDatastore, start: Start
+) -> None:
+    put_spec(store, A)
+    start(A)
+    machine.start("agent")
+    machine.wait_up("a.1")
+    log = (machine.directory / "agent.log").read_text()
+    line = next(line for line in log.splitlines() if line.startswith("{"))
+    url = f"http://{json.loads(line)['listen']}"
+
+    def page(path: str) -> str:
+        with urllib.request.urlopen(url + path, timeout=5) as answer:
+            text: str = answer.read().decode()
+            return text
+
+    assert json.loads(page("/healthz"))["ok"] is True
+    assert json.loads(page("/readyz"))["source"] == "datastore"
+    metrics = page("/metrics")
+    assert 'marathon_calico_agent_endpoints{status="up"} 1.0' in metrics
+    assert 'marathon_calico_agent_changes_total{kind="AttachTask"} 1.0' in metrics
