@@ -4,6 +4,7 @@ import socket
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from netaddr import IPAddress
@@ -96,13 +97,17 @@ def without_source_check(world: World) -> None:
     world.table.commit(commit([Chain(chain.name, (rule(RETURN),))]))
 
 
+def without_reverse_path_filter(interface: str) -> None:
+    """Leave the table alone with spoofed sources."""
+    for name in ("all", interface):
+        Path("/proc/sys/net/ipv4/conf", name, "rp_filter").write_text("0")
+
+
 def test_a_spoofed_source_is_dropped(world: World) -> None:
     assert raw_arrives(world, world["a1"], A1)
     assert not raw_arrives(world, world["b1"], A1, source_port=5001)
     without_source_check(world)
-    for path in ("all", SPECS["b1"].interface):
-        with open(f"/proc/sys/net/ipv4/conf/{path}/rp_filter", "w") as setting:
-            setting.write("0")
+    without_reverse_path_filter(SPECS["b1"].interface)
     assert raw_arrives(world, world["b1"], A1, source_port=5002)
 
 
@@ -136,7 +141,12 @@ def test_a_spoofed_source_enters_no_established_flow(world: World) -> None:
 
 
 def test_a_tasks_address_from_another_interface_is_dropped(world: World) -> None:
+    without_reverse_path_filter("eth0")
     assert not raw_arrives(world, world.outside, A1)
+    prerouting = world.rendered.state.chains["prerouting"]
+    checks = [each for each in prerouting.rules if "@local" not in each.expression]
+    world.table.commit(commit([replace(prerouting, rules=tuple(checks))]))
+    assert raw_arrives(world, world.outside, A1, source_port=5001)
 
 
 @pytest.mark.parametrize(

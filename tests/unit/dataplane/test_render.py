@@ -1,5 +1,6 @@
 """What a host should hold: links, routes, sets, and what stays closed."""
 
+import json
 from dataclasses import replace
 from random import Random
 
@@ -109,6 +110,13 @@ def test_base_chains_are_those_of_an_empty_host() -> None:
         "input": (0, "accept"),
         "postrouting": (100, "accept"),
     }
+
+
+def test_the_mark_is_one_bit_added_to_those_of_others() -> None:
+    last = render_host(snapshot([]), CONFIG).state.chains["prerouting"].rules[-1]
+    mark = {"meta": {"key": "mark"}}
+    (statement,) = json.loads(last.expression)
+    assert statement == {"mangle": {"key": mark, "value": {"|": [mark, CONFIG.mark]}}}
 
 
 ROUTES = (("10.9.0.0/26", HERE), ("10.9.0.64/26", THERE), ("10.9.0.128/26", None))
