@@ -72,7 +72,8 @@ class KernelDataplane:
     def facts(self, address: IPAddress | None) -> HostFacts:
         """What the host has of its own; raises DataplaneUnsupported with the remedy."""
         try:
-            return observe_facts(self._open().kernel, address)
+            session = self._open()
+            return observe_facts(session.kernel, session.routes, address)
         except NetlinkError as error:
             raise DataplaneError(f"read the host's networks: {error}") from error
 

@@ -82,6 +82,19 @@ class SeenLink:
     namespace_id: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class SeenRoute:
+    """What we look at in a route; `index` is that of the device it leaves by."""
+
+    destination: IPNetwork
+    kind: int
+    table: int
+    protocol: int
+    index: int | None
+    gateway: IPAddress | None
+    source: IPAddress | None
+
+
 # Links
 
 
@@ -278,30 +291,43 @@ def _route(route: Route, index: int | None, scope: int) -> bytes:
     return body
 
 
-def dump_routes(family: int) -> Request:
-    """Ask for the routes of our protocol, in all tables."""
-    body = _ROUTE.pack(family, 0, 0, 0, 0, ROUTE_PROTOCOL, 0, 0, 0)
+def dump_routes(family: int, *, protocol: int = 0, table: int = 0) -> Request:
+    """Ask for the routes of a protocol, a table, or both; 0 is any."""
+    body = _ROUTE.pack(family, 0, 0, 0, table, protocol, 0, 0, 0)
     return Request("list routes", RTM_GETROUTE, NLM_F_DUMP, body)
 
 
-def parse_route(body: bytes, name_by_index: Mapping[int, InterfaceName]) -> Route | None:
-    """One route of a dump, None when it is none of ours."""
+def parse_route(body: bytes) -> SeenRoute:
+    """One route of a dump."""
     family, length, _, _, table, protocol, _, kind, _ = _ROUTE.unpack_from(body)
     found = attributes(body, _ROUTE.size)
-    table = integer(found.get(RTA_TABLE)) or table
-    if protocol != ROUTE_PROTOCOL or table not in (ROUTE_TABLE, MAIN_TABLE):
-        return None
     version: Version = 4 if family == AF_INET else 6
     target = found.get(RTA_DST, bytes(4 if version == 4 else 16))
-    destination = IPNetwork((int.from_bytes(target, "big"), length), version=version)
-    if kind == RTN_BLACKHOLE:
-        return Route(destination, RouteKind.BLACKHOLE, table)
-    source = _address(found.get(RTA_PREFSRC), version)
-    gateway = _address(found.get(RTA_GATEWAY), version)
-    if gateway is not None:
-        return Route(destination, RouteKind.HOST, table, gateway=gateway, source=source)
-    interface = name_by_index.get(integer(found.get(RTA_OIF)))
-    return Route(destination, RouteKind.TASK, table, interface=interface, source=source)
+    return SeenRoute(
+        IPNetwork((int.from_bytes(target, "big"), length), version=version),
+        kind,
+        integer(found.get(RTA_TABLE)) or table,
+        protocol,
+        integer(found.get(RTA_OIF)) or None,
+        _address(found.get(RTA_GATEWAY), version),
+        _address(found.get(RTA_PREFSRC), version),
+    )
+
+
+def own_route(seen: SeenRoute, name_by_index: Mapping[int, InterfaceName]) -> Route | None:
+    """A route as one of ours, None when it is another program's."""
+    if seen.protocol != ROUTE_PROTOCOL or seen.table not in (ROUTE_TABLE, MAIN_TABLE):
+        return None
+    if seen.kind == RTN_BLACKHOLE:
+        return Route(seen.destination, RouteKind.BLACKHOLE, seen.table)
+    if seen.gateway is not None:
+        return Route(
+            seen.destination, RouteKind.HOST, seen.table, gateway=seen.gateway, source=seen.source
+        )
+    interface = None if seen.index is None else name_by_index.get(seen.index)
+    return Route(
+        seen.destination, RouteKind.TASK, seen.table, interface=interface, source=seen.source
+    )
 
 
 def _address(value: bytes | None, version: Version) -> IPAddress | None:

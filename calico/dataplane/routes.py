@@ -1,13 +1,14 @@
 """The routes that we own: protocol 80, in our table or in the main one."""
 
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from calico.dataplane import netlink_messages as messages
 from calico.dataplane.changes import AddRoute, Change, RemoveRoute
 from calico.dataplane.netlink import NetlinkSocket
+from calico.dataplane.netlink_messages import SeenRoute
 from calico.dataplane.netlink_wire import Request
-from calico.dataplane.state import MAIN_TABLE, ROUTE_TABLE, Route, RouteKind
+from calico.dataplane.state import MAIN_TABLE, ROUTE_PROTOCOL, ROUTE_TABLE, Route, RouteKind
 from calico.errors import DataplaneError
 from calico.model import INTERFACE_PREFIX, InterfaceName
 
@@ -23,12 +24,20 @@ class Routes:
     def observe(self, name_by_index: Mapping[int, InterfaceName]) -> frozenset[Route]:
         """Our routes of both families."""
         found = (
-            messages.parse_route(reply.body, name_by_index)
-            for family in (messages.AF_INET, messages.AF_INET6)
-            for reply in self._host.dump(messages.dump_routes(family))
-            if reply.kind == messages.RTM_NEWROUTE
+            messages.own_route(seen, name_by_index) for seen in self._list(protocol=ROUTE_PROTOCOL)
         )
         return frozenset(route for route in found if route is not None)
+
+    def foreign(self) -> list[SeenRoute]:
+        """What others put into the main table, IPv4 first, best first."""
+        return [seen for seen in self._list(table=MAIN_TABLE) if seen.protocol != ROUTE_PROTOCOL]
+
+    def _list(self, *, protocol: int = 0, table: int = 0) -> Iterator[SeenRoute]:
+        for family in (messages.AF_INET, messages.AF_INET6):
+            request = messages.dump_routes(family, protocol=protocol, table=table)
+            for reply in self._host.dump(request):
+                if reply.kind == messages.RTM_NEWROUTE:
+                    yield messages.parse_route(reply.body)
 
     def add(self, changes: Sequence[AddRoute]) -> dict[Change, str]:
         """Add or replace routes; those that failed, with their reasons."""

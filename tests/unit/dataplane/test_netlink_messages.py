@@ -106,7 +106,7 @@ ROUTES = [
 def test_a_route_is_read_as_it_was_written(route: Route) -> None:
     index = 9 if route.interface is not None else None
     request = messages.add_route(route, index)
-    assert messages.parse_route(request.body, {9: NAME}) == route
+    assert messages.own_route(messages.parse_route(request.body), {9: NAME}) == route
     assert read(rtmsg, request)["proto"] == 80
 
 
@@ -114,9 +114,9 @@ def test_a_route_of_another_protocol_or_table_is_not_ours() -> None:
     ours = messages.add_route(Route(IPNetwork("10.9.0.0/16"), RouteKind.BLACKHOLE, 80), None).body
     foreign = ours[:5] + bytes([4]) + ours[6:]
     elsewhere = messages.add_route(Route(IPNetwork("10.9.0.0/16"), RouteKind.BLACKHOLE, 7), None)
-    assert messages.parse_route(ours, {}) is not None
-    assert messages.parse_route(foreign, {}) is None
-    assert messages.parse_route(elsewhere.body, {}) is None
+    assert messages.own_route(messages.parse_route(ours), {}) is not None
+    assert messages.own_route(messages.parse_route(foreign), {}) is None
+    assert messages.own_route(messages.parse_route(elsewhere.body), {}) is None
 
 
 def test_a_datagram_is_split_into_its_messages() -> None:
