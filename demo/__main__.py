@@ -6,6 +6,8 @@ import shlex
 import signal
 import subprocess
 import sys
+import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +21,14 @@ from demo.control import ClusterGoneError, RefusedRequestError
 from demo.hosts import GATEWAY, MASTER
 from demo.launcher import AlreadyRunningError, LaunchError, NotRunningError, Options
 from demo.namespaces import NamespacesRefusedError
+from demo.narrator import Narrator
 from demo.remedy import explain, read_machine
+from demo.rest import MarathonApi, MarathonRefusedError
+from demo.scene import MeasureError
+from demo.story import Story, StoryFailedError, read_group
+from demo.view import make_console
+
+LOG_LINES = 15
 
 DIRECTORY = click.option(
     "--directory",
@@ -75,6 +84,29 @@ def up(
             click.echo("\nThe cluster is gone.")
         finally:
             running.end()
+
+
+@main.command()
+@click.option("--hosts", default=2, show_default=True, help="Hosts that run tasks.")
+def run(hosts: int) -> None:
+    """Start a cluster, tell the story of group isolation on it, and end it."""
+    narrator = Narrator(make_console())
+    with _failures(), tempfile.TemporaryDirectory(prefix="marathon-calico-") as name:
+        begin = time.monotonic()
+        narrator.heading(f"A Mesos cluster in namespaces of its own: a master and {hosts} hosts")
+        with narrator.step("namespaces, network, etcd, Marathon, controller and agents started"):
+            running = launcher.launch_foreground(Path(name), Options(hosts))
+        try:
+            _end_on_signals()
+            cluster = Cluster(Path(name), running.record)
+            with MarathonApi(cluster.marathon_url) as marathon:
+                _tell(Story(cluster, marathon, narrator), cluster)
+        except KeyboardInterrupt:
+            _fail("\nInterrupted; the cluster is gone.", 130)
+        finally:
+            running.end()
+        seconds = time.monotonic() - begin
+        narrator.heading(f"All as the groups call for. The cluster is gone after {seconds:.0f} s.")
 
 
 @main.command()
@@ -172,6 +204,18 @@ def kill(directory: Path, process: str, name: str) -> None:
         except KeyError as error:
             raise click.UsageError(f"no signal {name}") from error
         Cluster.attach(directory).control.kill(process, number)
+
+
+def _tell(story: Story, cluster: Cluster) -> None:
+    """Tell the story; if it goes wrong, say why and what the processes last wrote."""
+    try:
+        story.tell(read_group())
+    except (StoryFailedError, MarathonRefusedError, MeasureError) as error:
+        click.echo(f"\nFAILED: {error}", err=True)
+        for process in cluster.control.status().processes:
+            tail = cluster.control.log(process.name).splitlines()[-LOG_LINES:]
+            click.echo("\n".join((f"\n--- {process.name}", *tail)), err=True)
+        sys.exit(1)
 
 
 def _announce(cluster: Cluster, ending: str) -> None:

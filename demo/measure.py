@@ -1,7 +1,8 @@
 """`python -m demo.measure`: tries connections from inside of namespaces.
 
-`reach` reads probes from its input and answers with outcomes; `observe` watches
-a host's Mesos agent and reports how long each task took to become reachable.
+`reach` reads probes from its input and answers with outcomes, `look` tells which
+tasks there are, and `observe` watches a host's Mesos agent and reports how long
+each task took to become reachable.
 Only the standard library: it starts within milliseconds.
 """
 
@@ -91,15 +92,23 @@ def connect_all(targets: Sequence[tuple[str, int]], patience: float) -> list[str
     return outcomes
 
 
-def addresses(pids: Sequence[int]) -> list[str | None]:
-    """The address of `eth0` in the namespace of each process, None if there is none."""
-    found: list[str | None] = []
-    for pid in pids:
+def look(agents: Sequence[Sequence[Any]]) -> dict[str, Row]:
+    """Every task that the Mesos agents at HOST, PORT know: its process and its address."""
+    found: dict[str, Row] = {}
+    for host, port in agents:
+        channel = http.client.HTTPConnection(host, port, timeout=5.0)
         try:
-            with namespaces.network_of(pid):
-                found.append(_address())
-        except OSError:
-            found.append(None)
+            channel.request("GET", "/containers")
+            rows = json.load(channel.getresponse())
+        except (OSError, http.client.HTTPException, ValueError):
+            # It may be down: its tasks are not seen until it is back.
+            continue
+        finally:
+            channel.close()
+        for row in rows:
+            pid = row["status"].get("executor_pid")
+            if pid:
+                found[row["source"]] = {"pid": pid, "address": _address_of(pid)}
     return found
 
 
@@ -162,6 +171,14 @@ def _outcome(code: int) -> str:
     return "silent" if code == errno.ETIMEDOUT else "unreachable"
 
 
+def _address_of(pid: int) -> str | None:
+    try:
+        with namespaces.network_of(pid):
+            return _address()
+    except OSError:
+        return None
+
+
 def _address() -> str | None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
         try:
@@ -187,12 +204,12 @@ def main(arguments: Sequence[str]) -> None:
     match list(arguments):
         case ["reach"]:
             json.dump(reach(given), sys.stdout)
-        case ["addresses"]:
-            json.dump(addresses(given), sys.stdout)
+        case ["look"]:
+            json.dump(look(given), sys.stdout)
         case ["observe", host, port]:
             observe((host, int(port)), given)
         case _:
-            sys.exit("reach, addresses or observe HOST PORT")
+            sys.exit("reach, look or observe HOST PORT")
 
 
 if __name__ == "__main__":

@@ -157,8 +157,6 @@ def _agent(plan: HostPlan, master: str) -> ProcessSpec:
         "mesos",
         "--state-dir",
         "/run/marathon-calico/state",
-        "--socket",
-        "/run/marathon-calico/agent.sock",
         "--listen",
         f"{plan.address}:{AGENT_PORT}",
     )
