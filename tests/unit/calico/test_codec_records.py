@@ -1,0 +1,83 @@
+"""Our own records: read back whole, tolerant of other versions of ourselves."""
+
+import json
+from collections.abc import Callable
+
+import pytest
+from netaddr import IPAddress
+
+from calico import codec
+from calico.errors import InvalidValue
+from calico.model import (
+    AppliedRecord,
+    BootId,
+    HostName,
+    HostRecord,
+    PortOpening,
+    TaskId,
+    TaskRecord,
+    TaskVerdict,
+)
+
+TASK = TaskRecord(
+    task=TaskId("web.1"),
+    app="/shop/web",
+    app_version="2016-08-05T12:00:01.250Z",
+    host=HostName("h"),
+    groups=("web", "public"),
+    ports=(PortOpening("tcp", 80, "http"), PortOpening("udp", 53)),
+    ports_declared=False,
+    verdict=TaskVerdict.PENDING,
+    reason="no agent registered as h",
+    since="2016-08-05T12:00:02Z",
+)
+HOST = HostRecord(HostName("h"), IPAddress("192.0.2.1"), BootId("b"), "m", "0.1.0")
+APPLIED = AppliedRecord(HostName("h"), BootId("b"), 42, (TaskId("web.1"),), ("a pool overlaps",))
+
+
+def test_records_are_read_back() -> None:
+    assert codec.decode_task(TASK.task, codec.encode_task(TASK)) == TASK
+    assert codec.decode_host(HOST.name, codec.encode_host(HOST)) == HOST
+    assert codec.decode_applied(APPLIED.host, codec.encode_applied(APPLIED)) == APPLIED
+
+
+def test_fields_of_a_newer_version_are_passed_over() -> None:
+    text = json.dumps(json.loads(codec.encode_host(HOST)) | {"rack": 7})
+    assert codec.decode_host(HOST.name, text) == HOST
+
+
+def test_fields_that_an_older_version_did_not_write_have_defaults() -> None:
+    text = '{"app": "/a", "app_version": "v", "host": "h"}'
+    assert codec.decode_task(TaskId("a.1"), text) == TaskRecord(
+        TaskId("a.1"), "/a", "v", HostName("h")
+    )
+    assert codec.decode_applied(HostName("h"), '{"boot_id": "b", "revision": 1}') == AppliedRecord(
+        HostName("h"), BootId("b"), 1
+    )
+
+
+@pytest.mark.parametrize(
+    ("decode", "text"),
+    [
+        pytest.param(codec.decode_task, "{}", id="task without app"),
+        pytest.param(
+            codec.decode_task,
+            '{"app": "/a", "app_version": "v", "host": "h", "verdict": "maybe"}',
+            id="unknown verdict",
+        ),
+        pytest.param(
+            codec.decode_task,
+            '{"app":"/a","app_version":"v","host":"h","ports":[{"protocol":"tcp","number":0}]}',
+            id="port 0",
+        ),
+        pytest.param(codec.decode_host, '{"boot_id": "b"}', id="host without address"),
+        pytest.param(codec.decode_host, '{"address": "x", "boot_id": "b"}', id="host's address"),
+        pytest.param(codec.decode_applied, '{"boot_id": "b"}', id="applied without revision"),
+        pytest.param(
+            codec.decode_applied, '{"boot_id": "b", "revision": 1.5}', id="half a revision"
+        ),
+    ],
+)
+def test_an_invalid_record_is_refused(decode: Callable[[str, str], object], text: str) -> None:
+    with pytest.raises(InvalidValue):
+        decode("x", text)
