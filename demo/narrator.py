@@ -32,6 +32,7 @@ class Narrator:
         finally:
             if self._status is not None:
                 self._status.stop()
+        # Reached only if nothing went wrong.
         self._console.print(f"  {time.monotonic() - begin:5.1f} s  {doing}")
 
     def progress(self, detail: str) -> None:
@@ -55,4 +56,11 @@ class Narrator:
 
     def show(self, table: RenderableType) -> None:
         """A table, with room around it."""
-        self._console.print(Padding(table, (1, 0, 1, 2)))
+        with self._console.capture() as captured:
+            self._console.print(Padding(table, (0, 0, 0, 2)))
+        lines = [line.rstrip() for line in captured.get().splitlines()]
+        self._console.print()
+        for line in lines:
+            # Rendered already: colours and all.
+            self._console.out(line, highlight=False)
+        self._console.print()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -16,6 +18,7 @@ from demo.matrix import Host, Outcome, Pair, Sender, Task, pairs
 from demo.processes import MESOS_AGENT_PORT
 from demo.rest import Json, MarathonApi
 
+REPORT_LIMIT = 1 << 20
 MEASURE = (sys.executable, "-m", "demo.measure")
 
 
@@ -88,14 +91,14 @@ class Watcher:
         """From now on, new tasks of the app have these groups and ports."""
         self._app_by_id[app_id] = app
 
-    def look(self) -> Scene:
-        """Read Marathon, the product and the kernel once each."""
+    def look(self, verdicts: bool = True) -> Scene:
+        """Read Marathon, the kernel and, for the verdicts, the product, once each."""
         tasks = self._marathon.tasks()
         status = self._cluster.control.status()
         address_by_host = {host.name: host.address for host in status.hosts}
         workers = [name for name in address_by_host if name != MASTER]
         kernel = self._measure("look", [(address_by_host[n], MESOS_AGENT_PORT) for n in workers])
-        rows = {row["task"]: row for row in self._get_tasks()}
+        rows = {row["task"]: row for row in (self._get_tasks() if verdicts else ())}
         names = _names([(task.task_id, task.app_id) for task in tasks])
         actors = []
         for task in tasks:
@@ -131,6 +134,15 @@ class Watcher:
         """Try one address from everywhere."""
         wanted = {Pair(s.name, address, port): (address, port) for s in scene.senders}
         return self._try(scene, wanted)
+
+    def hosts_ready(self) -> int:
+        """How many hosts' agents have registered."""
+        result = self._cluster.product("get", "hosts", "-o", "json")
+        try:
+            return len(json.loads(result.stdout))
+        except ValueError:
+            # Nothing to read yet: etcd is starting.
+            return 0
 
     def knows(self, task_id: str) -> bool:
         """Whether the product still lists a task."""
@@ -172,6 +184,7 @@ class Observers:
         self._stack = ExitStack()
 
     def __enter__(self) -> Observers:
+        self._reports = self._stack.enter_context(tempfile.TemporaryFile(mode="w+b"))
         given = json.dumps(self._ports).encode()
         for host in self._cluster.control.status().hosts:
             if host.name == MASTER:
@@ -180,13 +193,13 @@ class Observers:
                 host.name,
                 (*MEASURE, "observe", host.address, str(MESOS_AGENT_PORT)),
                 stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
+                stdout=self._reports,
             )
             self._stack.enter_context(process)
+            self._processes.append(process)
             assert process.stdin is not None
             process.stdin.write(given)
             process.stdin.close()
-            self._processes.append(process)
         return self
 
     def __exit__(self, *_error: object) -> None:
@@ -194,16 +207,14 @@ class Observers:
             process.kill()
         self._stack.close()
 
-    def finish(self) -> dict[str, float]:
-        """End the observers; seconds from a task's start until its host reached it."""
-        reachable: dict[str, float] = {}
-        for process in self._processes:
-            process.kill()
-            assert process.stdout is not None
-            for line in process.stdout:
-                report = json.loads(line)
-                reachable[report["task"]] = report["reachable"]
-        return reachable
+    def reachable(self) -> dict[str, float]:
+        """Seconds from a task's start until its host reached it, for each task so far."""
+        # Read by offset: the observers go on to write at the end of the same file.
+        content = os.pread(self._reports.fileno(), REPORT_LIMIT, 0)
+        reports = [
+            json.loads(line) for line in content.splitlines(keepends=True) if line[-1:] == b"\n"
+        ]
+        return {report["task"]: report["reachable"] for report in reports}
 
 
 def policy(app: Json) -> tuple[frozenset[str], tuple[int, ...]]:

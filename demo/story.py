@@ -42,23 +42,31 @@ class Story:
 
     def tell(self, group: Json) -> None:
         """All chapters; raises StoryFailedError at the first thing that is wrong."""
-        self._deploy(group)
-        self._regroup(f"{group['id']}/probe-b", "star-2", group)
-        self._delete(f"{group['id']}/probe-d")
-
-    def _deploy(self, group: Json) -> None:
         apps = {f"{group['id']}/{app['id']}": app for app in group["apps"]}
-        for app_id, app in apps.items():
-            self._watcher.expect(app_id, app)
+        self._wait_for_cluster()
+        with Observers(self._cluster, _port_by_task_prefix(apps)) as observers:
+            self._deploy(group, apps, observers)
+            self._regroup(f"{group['id']}/probe-b", "star-2", apps, observers)
+            self._delete(f"{group['id']}/probe-d")
+
+    def _wait_for_cluster(self) -> None:
         with self._narrator.step("Marathon answers"):
             self._marathon.wait(START_SECONDS)
-        with Observers(self._cluster, _port_by_task_prefix(apps)) as observers:
-            with self._narrator.step(f"{group['id']} deployed: {len(apps)} apps"):
-                self._marathon.put_group(group)
-                scene, cells = self._settle(lambda scene: len(scene.actors) == len(apps))
-            reachable = observers.finish()
+        hosts = len(self._cluster.control.status().hosts) - 1
+        with self._narrator.step("agents have registered"):
+            self._wait(
+                lambda: self._watcher.hosts_ready() == hosts,
+                f"not all of the {hosts} agents have registered",
+            )
+
+    def _deploy(self, group: Json, apps: Mapping[str, Json], observers: Observers) -> None:
+        for app_id, app in apps.items():
+            self._watcher.expect(app_id, app)
+        with self._narrator.step(f"{group['id']} deployed: {len(apps)} apps in sync"):
+            self._marathon.put_group(group)
+            scene, cells = self._settle(lambda scene: len(scene.actors) == len(apps))
         self._narrator.heading("Tasks")
-        self._narrator.show(render_tasks(scene.actors, reachable))
+        self._narrator.show(render_tasks(scene.actors, observers.reachable()))
         self._narrator.heading("Who reaches whom, on the port that each app declares")
         self._show(scene, cells)
         self._check_undeclared(scene)
@@ -68,8 +76,10 @@ class Story:
         if status.returncode != 0:
             raise StoryFailedError(f"marathon-calico status ended with {status.returncode}")
 
-    def _regroup(self, app_id: str, group_name: str, group: Json) -> None:
-        (app,) = (app for app in group["apps"] if app_id.endswith(f"/{app['id']}"))
+    def _regroup(
+        self, app_id: str, group_name: str, apps: Mapping[str, Json], observers: Observers
+    ) -> None:
+        app = apps[app_id]
         before = self._watcher.look().actors_of(app_id)
         old_group = " ".join(app["ipAddress"]["groups"])
         self._narrator.heading(f"Regroup {app_id}: {old_group} -> {group_name}")
@@ -86,9 +96,12 @@ class Story:
         if overlaps == 0:
             raise StoryFailedError("the old task was never seen beside the new one")
         addresses = " ".join(str(actor.address) for actor in before)
-        self._narrator.say(f"address {addresses} -> {new.address}")
+        milliseconds = observers.reachable().get(new.task_id, float("nan")) * 1000
         self._narrator.say(
-            f"measured {overlaps} times while both lived: the old task kept its old groups"
+            f"address {addresses} -> {new.address}, reachable {milliseconds:.0f} ms after its start"
+        )
+        self._narrator.say(
+            f"measured {overlaps} times while both lived: the old task kept its groups to the end"
         )
         self._show(scene, cells)
 
@@ -131,14 +144,14 @@ class Story:
         overlaps = 0
         deadline = time.monotonic() + SETTLE_SECONDS
         while True:
-            scene = self._watcher.look()
+            scene = self._watcher.look(verdicts=False)
             present = {actor.task_id for actor in scene.actors_of(app_id) if actor.pid}
             if not present & old:
                 return overlaps
             if time.monotonic() > deadline:
                 raise StoryFailedError(f"the old task of {app_id} does not end")
             cells = self._measure(scene)
-            after = self._watcher.look()
+            after = self._watcher.look(verdicts=False)
             alive = {
                 actor.task.name
                 for actor in scene.actors

@@ -14,7 +14,7 @@ from demo.matrix import Cell, Pair, Sender, Task, is_open
 from demo.scene import Actor
 
 #: Where nobody watches, lines are as long as the matrices need.
-FILE_WIDTH = 120
+FILE_WIDTH = 140
 STYLE_BY_CELL = {
     Cell.OPEN: "green",
     Cell.CLOSED: "dim",
