@@ -1,0 +1,86 @@
+"""From Marathon's event to a programmed kernel, and what the agent then weighs.
+
+A real etcd, controller and agent on one host, and the smallest Marathon. The
+clock starts when the event is handed to the stream and stops when the kernel
+tells of the task's route, which is the last thing that the agent adds.
+"""
+
+import socket
+import struct
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from calico.dataplane.state import ROUTE_TABLE
+from tests.bench.report import Figure, median, quantile
+from tests.kernel.namespaces import Namespace, fresh_network
+from tests.minimal.machine import HOST, Machine, running_machine
+
+RTMGRP_IPV4_ROUTE = 0x40
+RTM_NEWROUTE = 24
+RTN_UNICAST = 1
+GAP = 0.02
+
+
+def measure(tasks: int = 100) -> Iterator[Figure]:
+    """Deploy tasks one after the other on an idle cluster."""
+    with ExitStack() as stack:
+        directory = Path(stack.enter_context(TemporaryDirectory()))
+        stack.enter_context(fresh_network())
+        machine = stack.enter_context(running_machine(directory))
+        machine.start("controller")
+        machine.start("agent")
+        machine.wait_for("a stream", lambda: machine.marathon.streams > 0)
+        monitor = stack.enter_context(_route_monitor())
+        machine.marathon.put("/idle", [], ["g"])
+        machine.wait_for("an agent", lambda: machine.cli("get", "hosts", HOST).returncode == 0)
+        seconds = []
+        for number in range(tasks):
+            task = Namespace.start()
+            stack.callback(task.end)
+            seconds.append(_deploy(machine, monitor, f"t{number}", task))
+            time.sleep(GAP)
+        milliseconds = [1000 * each for each in seconds]
+        yield Figure("event to programmed kernel, median", median(milliseconds), "ms", 20)
+        yield Figure("event to programmed kernel, p99", quantile(milliseconds, 0.99), "ms", 100)
+        for name in ("agent", "controller"):
+            limit = 70 if name == "agent" else None
+            yield Figure(
+                f"resident memory of the {name} at {tasks} tasks", _rss(machine, name), "MB", limit
+            )
+
+
+def _deploy(machine: Machine, monitor: socket.socket, name: str, task: Namespace) -> float:
+    machine.mesos.pids[name] = task.pid
+    machine.marathon.put(f"/{name}", [(name, HOST)], ["g"])
+    started = time.perf_counter()
+    machine.marathon.tell(f"/{name}", name, HOST, "TASK_RUNNING")
+    _await_task_route(monitor)
+    return time.perf_counter() - started
+
+
+def _route_monitor() -> socket.socket:
+    monitor = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
+    monitor.bind((0, RTMGRP_IPV4_ROUTE))
+    monitor.settimeout(20)
+    return monitor
+
+
+def _await_task_route(monitor: socket.socket) -> None:
+    while True:
+        packet = monitor.recv(65536)
+        offset = 0
+        while offset < len(packet):
+            length, kind = struct.unpack_from("=IH", packet, offset)
+            _, prefix, _, _, table, _, _, route = struct.unpack_from("=8B", packet, offset + 16)
+            if (kind, prefix, table, route) == (RTM_NEWROUTE, 32, ROUTE_TABLE, RTN_UNICAST):
+                return
+            offset += (length + 3) & ~3
+
+
+def _rss(machine: Machine, name: str) -> float:
+    status = Path(f"/proc/{machine.processes[name].pid}/status").read_text()
+    (line,) = (each for each in status.splitlines() if each.startswith("VmRSS"))
+    return int(line.split()[1]) / 1024
