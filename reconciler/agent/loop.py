@@ -98,15 +98,19 @@ class AgentLoop:
             self._note(message)
             if not isinstance(message, Stop):
                 self._reconciler.handle(message)
+        self._search()
         if messages or self._reconciler.look_is_due():
             started = self._clock.monotonic()
             reached = self._reconciler.reconcile()
             self._publish(reached, self._clock.monotonic() - started)
+            self._search()
+        self._turned = now = self._clock.monotonic()
+        return min(LONGEST_WAIT, max(0.0, self._reconciler.next_due() - now))
+
+    def _search(self) -> None:
         tasks = self._reconciler.search()
         if tasks:
             self._outlets.search(tasks)
-        self._turned = now = self._clock.monotonic()
-        return min(LONGEST_WAIT, max(0.0, self._reconciler.next_due() - now))
 
     def health(self) -> Page:
         """Whether the loop still turns."""

@@ -41,7 +41,7 @@ from reconciler.core.endpoint_status import (
     failures_by_interface,
     failures_of_host,
 )
-from reconciler.core.plan import only_mending, plan_host
+from reconciler.core.plan import only_mending, plan_host, reached_state
 from reconciler.core.revoked import revoked_addresses
 from reconciler.runtime.clock import Clock
 from reconciler.runtime.watchfeed import FeedMessage
@@ -101,6 +101,8 @@ class _Kernel:
 
     #: What it was brought to, if that succeeded whole.
     programmed: HostState | None = None
+    #: What it held then: less, by the tasks that wait.
+    state: HostState | None = None
     reached: Reached = field(default_factory=Reached)
     linked: frozenset[TaskId] = frozenset()
     problems: tuple[str, ...] = ()
@@ -170,6 +172,7 @@ class HostReconciler:
         now = self._clock.monotonic()
         if self._searching:
             return frozenset()
+        self._want(now)
         tasks = self._searches.due(now)
         unknown = self._kernel.linked - self._evidence.attached.keys()
         if unknown and now >= self._learn_due:
@@ -194,12 +197,14 @@ class HostReconciler:
     def reconcile(self) -> Pass:
         """Make the kernel agree with what is believed, as far as it can be now."""
         view = self._belief.judge()
+        assumed = self._kernel.state is not None and not self.look_is_due()
         try:
             return self._reconcile(view)
         except DataplaneError as error:
-            # Nothing is known of the kernel any more: look at it again soon.
-            self._kernel = replace(self._kernel, programmed=None)
-            self._look_due = self._clock.monotonic() + VERIFY_AFTER
+            # Nothing is known of the kernel any more. If something was only
+            # assumed, another program may have been at it: look at once.
+            self._kernel = replace(self._kernel, programmed=None, state=None)
+            self._look_due = self._clock.monotonic() + (0.0 if assumed else VERIFY_AFTER)
             return self._pass(view, None, (f"dataplane: {error}",), looked=True)
 
     def _reconcile(self, view: View) -> Pass:
@@ -207,6 +212,7 @@ class HostReconciler:
         look = self.look_is_due()
         if look:
             self._look_due = now + FULL_EVERY
+            self._kernel.state = None
         if look or self._config is None:
             self._config = self._read_config()
         if view.snapshot is None:
@@ -218,7 +224,6 @@ class HostReconciler:
             changes = self._program(view, rendered)
         else:
             self._close(view, rendered, HostState(), changes)
-        self._searches.want(self._kernel.reached.waiting, now)
         if not self._kernel.problems and view.source is Source.DATASTORE:
             self._revision = view.revision
         reached = self._pass(view, rendered, self._kernel.problems)
@@ -235,19 +240,28 @@ class HostReconciler:
         return rendered
 
     def _program(self, view: View, rendered: Rendered) -> Plan:
-        """Look at the kernel, change what differs and keep what came of it."""
+        """Change what differs in the kernel and keep what came of it.
+
+        Right after a pass that succeeded the kernel is what it was brought to,
+        and looking at it would take longer than the change itself. Whether that
+        was right is seen at the next look, a second later.
+        """
         desired = rendered.state
-        observed = self._dataplane.observe()
+        assumed = self._kernel.state
+        observed = self._dataplane.observe() if assumed is None else assumed
         found, self._found = self._found, {}
         plan = plan_host(observed, desired, found).plan
         if view.source is not Source.DATASTORE:
             plan = only_mending(plan, observed)
         failures = self._dataplane.apply(plan).failures if plan else {}
         self._learn(observed, desired, plan, failures)
+        if view.source is not Source.DATASTORE:
+            self._kernel.state = None
         self._close(view, rendered, observed, plan)
         if plan:
             log.info("kernel changed", extra={"changes": len(plan), "failures": len(failures)})
-            self._look_due = min(self._look_due, self._clock.monotonic() + VERIFY_AFTER)
+            delay = 0.0 if failures and assumed is not None else VERIFY_AFTER
+            self._look_due = min(self._look_due, self._clock.monotonic() + delay)
         return plan
 
     def _close(self, view: View, rendered: Rendered, observed: HostState, plan: Plan) -> None:
@@ -305,12 +319,32 @@ class HostReconciler:
             if name not in complete
         }
         self._why_not = {task: why for task, why in waiting.items() if why}
+        half_built = not present <= complete
         self._kernel = _Kernel(
             programmed=None if failures else desired,
+            state=None if failures or half_built else reached_state(desired, complete),
             reached=Reached(complete, failed, waiting, self._evidence.gone),
             linked=frozenset(tasks[name] for name in complete if name in tasks),
             problems=failures_of_host(failures),
         )
+
+    def _want(self, now: float) -> None:
+        """Search for all whose link is not complete.
+
+        Asked before a pass, a search goes on while policy is brought in.
+        """
+        view = self._belief.judge()
+        if view.source is Source.DATASTORE and view.snapshot is not None and self._config:
+            links = self._render(view.snapshot, self._config).state.links
+            complete = self._kernel.reached.complete
+            self._searches.want(
+                (
+                    link.wiring.task
+                    for name, link in links.items()
+                    if name not in complete and link.wiring is not None
+                ),
+                now,
+            )
 
     def _take_in(self, search: Search) -> None:
         self._searching = False

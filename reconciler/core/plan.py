@@ -6,8 +6,8 @@ whatever it admits is policed before its link and route come.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import assert_never
 
 from netaddr import IPNetwork
@@ -68,6 +68,18 @@ def plan_host(
     )
     # Sorting is stable, so only the stage decides; each part is in order already.
     return HostPlan(tuple(sorted(changes, key=stage_of)), waiting)
+
+
+def reached_state(desired: HostState, complete: Collection[InterfaceName]) -> HostState:
+    """What a plan that succeeded leaves behind, given the links that are complete.
+
+    It holds when no half-built link was left standing.
+    """
+    return replace(
+        desired,
+        links={name: desired.links[name] for name in complete},
+        routes=frozenset(route for route in desired.routes if _has_way(route, complete)),
+    )
 
 
 def only_mending(plan: Plan, observed: HostState) -> Plan:
@@ -201,7 +213,7 @@ def _routes(
     yield from map(AddRoute, added)
 
 
-def _has_way(route: Route, usable: set[InterfaceName]) -> bool:
+def _has_way(route: Route, usable: Collection[InterfaceName]) -> bool:
     return route.kind is not RouteKind.TASK or route.interface in usable
 
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from calico.dataplane.changes import AddRoute, AttachTask, CommitTable, RemoveLink, RemoveRoute
 from calico.dataplane.state import HostState, RouteKind
 from calico.model import TaskId
-from reconciler.core.plan import only_mending, plan_host, stage_of
+from reconciler.core.plan import only_mending, plan_host, reached_state, stage_of
 from tests.convergence.host_states import NAMESPACES, TASKS, desired_states, observed_states
 from tests.convergence.kernel_model import after
 
@@ -116,3 +116,17 @@ def test_mending_from_an_old_state_takes_nothing_away(
         assert (mended.chains, mended.sets) == (observed.chains, observed.sets)
     else:
         assert (mended.chains, mended.sets) == (desired.chains, desired.sets)
+
+
+@given(desired_states(), desired_states(), st.sets(st.sampled_from(TASKS)))
+def test_what_a_plan_is_said_to_reach_is_what_it_reaches(
+    observed: HostState, desired: HostState, known: set[TaskId]
+) -> None:
+    # Half-built links are excluded: a state that was desired once has none, and
+    # one that differs by its MTU only stays until its namespace is known.
+    namespaces = {task: NAMESPACES[task] for task in known}
+    reached = after(observed, plan_host(observed, desired, namespaces).plan)
+    complete = {name for name, link in desired.links.items() if reached.links.get(name) == link}
+
+    if reached.links.keys() <= complete:
+        assert reached_state(desired, complete) == reached
