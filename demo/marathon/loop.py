@@ -97,7 +97,7 @@ class Loop:
     def start(self) -> None:
         """Finish what the last run began, then serve."""
         self._cluster.resume(self._now())
-        self._file.save(self._cluster.state)
+        self._think([])
         self._thread.start()
         for host, agent in self._agents.items():
             for target, name in ((self._watch, "watch"), (self._carry_out, "orders")):

@@ -125,8 +125,11 @@ class Agent:
 
     def _run(self) -> None:
         while not self._stopping:
-            for descriptor, _ in self._poller.poll(self._poll_milliseconds()):
-                self._look_at(descriptor)
+            ready = [descriptor for descriptor, _ in self._poller.poll(self._poll_milliseconds())]
+            if ready:
+                # One at a time: what is done about it may close another of them, and
+                # its number may belong to something else by then. Calls come last.
+                self._look_at(next((fd for fd in ready if fd != self._wake), self._wake))
             self._end_overdue()
         if self._launcher is not None:
             self._launcher.close()
@@ -141,7 +144,7 @@ class Agent:
         if descriptor == self._wake:
             os.eventfd_read(self._wake)
             while not self._calls.empty():
-                self._calls.get()()
+                self._calls.get_nowait()()
         elif self._launcher is not None and descriptor == self._launcher.fileno():
             self._hear_launcher(self._launcher)
         elif (task_id := self._watched.get(descriptor)) is not None:

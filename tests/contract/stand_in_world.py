@@ -2,6 +2,7 @@
 
 import json
 import socket
+import sys
 import urllib.parse
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -126,7 +127,7 @@ def real_host(directory: Path, name: str = "host-1") -> Iterator[RealHost]:
 
 def python_task(code: str) -> tuple[str, ...]:
     """A program that runs this Python code."""
-    return ("python3", "-S", "-c", code)
+    return (sys.executable, "-S", "-c", code)
 
 
 def by_task(records: tuple[TaskRecord, ...]) -> Mapping[TaskId, TaskRecord]:

@@ -212,7 +212,7 @@ def test_the_loss_of_the_launcher_costs_no_task(host: RealHost) -> None:
 
 
 def test_marathon_starts_and_ends_real_processes(host: RealHost, tmp_path: Path) -> None:
-    app = ip_app("/web", cmd="python3 -S -c 'import time; time.sleep(1000)'", ipAddress=None)
+    app = ip_app("/web", cmd="sleep 1000", ipAddress=None)
     with (
         StandIn({"host-1": host.client}, rule=any_program) as marathon,
         RawStream(marathon.url) as stream,
