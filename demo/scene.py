@@ -79,7 +79,10 @@ class Scene:
 
 
 class Watcher:
-    """Looks at a cluster; remembers under which definition of its app a task was first seen."""
+    """Looks at the tasks of the apps that it was told to expect.
+
+    It remembers under which definition of its app a task was first seen.
+    """
 
     def __init__(self, cluster: Cluster, marathon: MarathonApi) -> None:
         self._cluster = cluster
@@ -93,7 +96,7 @@ class Watcher:
 
     def look(self, verdicts: bool = True) -> Scene:
         """Read Marathon, the kernel and, for the verdicts, the product, once each."""
-        tasks = self._marathon.tasks()
+        tasks = [task for task in self._marathon.tasks() if task.app_id in self._app_by_id]
         status = self._cluster.control.status()
         address_by_host = {host.name: host.address for host in status.hosts}
         workers = [name for name in address_by_host if name != MASTER]

@@ -1,0 +1,59 @@
+"""What is planned to run where, and how soon it is started again."""
+
+import pytest
+
+from demo.hosts import plan_hosts, render_names
+from demo.processes import ProcessSpec, plan_processes, restart_delay
+
+
+def planned(arguments: dict[str, tuple[str, ...]] | None = None) -> dict[str, ProcessSpec]:
+    specs = plan_processes(plan_hosts(2), "/usr/bin/etcd", 4, arguments or {})
+    return {spec.name: spec for spec in specs}
+
+
+def test_each_host_gets_its_two_agents_and_the_master_the_rest() -> None:
+    hosts = {name: spec.host for name, spec in planned().items()}
+
+    assert hosts == {
+        "etcd": "master",
+        "marathon": "master",
+        "controller": "master",
+        "mesos-host-1": "host-1",
+        "agent-host-1": "host-1",
+        "mesos-host-2": "host-2",
+        "agent-host-2": "host-2",
+    }
+
+
+def test_only_marathon_inherits_the_loopback_socket() -> None:
+    inherited = {name: spec.descriptors for name, spec in planned().items() if spec.descriptors}
+
+    assert inherited == {"marathon": (4,)}
+
+
+def test_arguments_are_added_to_one_command_line() -> None:
+    specs = planned({"controller": ("--resync", "5")})
+
+    assert specs["controller"].argv[-2:] == ("--resync", "5")
+    assert "--resync" not in specs["agent-host-1"].argv
+
+
+def test_restarts_slow_down_to_a_limit() -> None:
+    delays = [restart_delay(failures) for failures in range(40)]
+
+    assert delays == sorted(delays)
+    assert delays[0] <= 0.2
+    assert delays[-1] == 5.0
+
+
+def test_hosts_have_addresses_of_their_own() -> None:
+    plans = plan_hosts(100)
+
+    assert len({plan.address for plan in plans}) == 101
+    assert "172.31.80.110 host-100\n" in render_names(plans)
+
+
+@pytest.mark.parametrize("count", [pytest.param(0, id="none"), pytest.param(101, id="too many")])
+def test_an_impossible_number_of_hosts_is_refused(count: int) -> None:
+    with pytest.raises(ValueError, match="between 1 and 100"):
+        plan_hosts(count)
