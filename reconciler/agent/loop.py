@@ -13,13 +13,8 @@ from calico.model import AppliedRecord, EndpointId, EndpointStatus, HostRecord, 
 from reconciler.agent.belief import Source
 from reconciler.agent.locators.api import Locator, Search, locate
 from reconciler.agent.metrics import AgentMetrics
-from reconciler.agent.reconcile import (
-    VERIFY_AFTER,
-    AgentMessage,
-    HostReconciler,
-    HostSettings,
-    Pass,
-)
+from reconciler.agent.passes import AgentMessage, HostSettings, Pass
+from reconciler.agent.reconcile import VERIFY_AFTER, HostReconciler
 from reconciler.agent.registration import host_record
 from reconciler.agent.reporter import Report
 from reconciler.agent.state_file import SavedState

@@ -19,13 +19,14 @@ from reconciler.agent.locators.mesos import MesosLocator
 from reconciler.agent.locators.proc import ProcLocator
 from reconciler.agent.loop import AgentLoop, LoopMessage, Outlets, Searcher, Stop
 from reconciler.agent.metrics import AgentMetrics
+from reconciler.agent.passes import HostSettings
 from reconciler.agent.preflight import (
     NotFit,
     expect_capabilities,
     expect_state_directory,
     only_agent,
 )
-from reconciler.agent.reconcile import HostReconciler, HostSettings
+from reconciler.agent.reconcile import HostReconciler
 from reconciler.agent.registration import read_boot_id
 from reconciler.agent.reporter import Reporter
 from reconciler.agent.settings import AgentSettings

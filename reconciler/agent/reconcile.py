@@ -4,8 +4,6 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from netaddr import IPAddress
-
 from calico.dataplane.api import Dataplane
 from calico.dataplane.changes import (
     AttachTask,
@@ -16,22 +14,18 @@ from calico.dataplane.changes import (
     RemoveRoute,
 )
 from calico.dataplane.render import Rendered, render_host
-from calico.dataplane.state import HostConfig, HostState, Protected, RouteKind
+from calico.dataplane.state import HostConfig, HostState, RouteKind
 from calico.errors import DataplaneError
 from calico.keys import ENDPOINTS, POOLS
 from calico.model import (
-    BootId,
-    EndpointId,
-    EndpointStatus,
-    HostName,
     InterfaceName,
-    PortRange,
     Snapshot,
     TaskId,
 )
 from reconciler.agent.belief import Belief, Source, View
 from reconciler.agent.evidence import Evidence, Holders
 from reconciler.agent.locators.api import Search
+from reconciler.agent.passes import AgentMessage, HostSettings, KernelChanged, Pass
 from reconciler.agent.searches import Searches
 from reconciler.agent.state_file import SavedState
 from reconciler.core.endpoint_status import (
@@ -44,7 +38,6 @@ from reconciler.core.endpoint_status import (
 from reconciler.core.plan import only_mending, plan_host, reached_state
 from reconciler.core.revoked import revoked_addresses
 from reconciler.runtime.clock import Clock
-from reconciler.runtime.watchfeed import FeedMessage
 
 log = logging.getLogger(__name__)
 
@@ -53,46 +46,6 @@ FULL_EVERY = 10.0
 #: Seconds after a change until it is looked at again, and between retries.
 VERIFY_AFTER = 1.0
 MOST_PROBLEMS = 20
-
-
-@dataclass(frozen=True, slots=True)
-class KernelChanged:
-    """Somebody changed something of ours in the kernel."""
-
-
-AgentMessage = FeedMessage | Search | KernelChanged
-
-
-@dataclass(frozen=True, slots=True)
-class HostSettings:
-    """What an agent's flags say about its host."""
-
-    host: HostName
-    boot_id: BootId
-    address: IPAddress | None = None
-    mark: int = 0x10000
-    host_ports: tuple[PortRange, ...] = ()
-    protected: tuple[Protected, ...] = ()
-    route_to_hosts: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Pass:
-    """What one pass came to; `statuses` None means that nothing can be said yet.
-
-    `settled` is whether the kernel was left as the datastore asks, but for
-    tasks that have no namespace yet.
-    """
-
-    view: View
-    address: IPAddress | None = None
-    statuses: Mapping[EndpointId, EndpointStatus] | None = None
-    revision: int = 0
-    gone: tuple[TaskId, ...] = ()
-    problems: tuple[str, ...] = ()
-    changes: Plan = ()
-    settled: bool = False
-    looked: bool = False
 
 
 @dataclass
@@ -125,9 +78,6 @@ class HostReconciler:
         self._belief = belief or Belief()
         self._evidence = Evidence(holders)
         self._searches = Searches()
-        self._searching = False
-        self._found: dict[TaskId, NamespaceRef] = {}
-        self._why_not: dict[TaskId, str] = {}
         self._kernel = _Kernel()
         self._config: HostConfig | None = None
         #: The last snapshot whose revocations were carried through.
@@ -135,7 +85,7 @@ class HostReconciler:
         self._revision = 0
         self._rendered: tuple[Snapshot, HostConfig, Rendered] | None = None
         self._saved: tuple[View, Mapping[TaskId, NamespaceRef]] | None = None
-        self._look_due = self._learn_due = clock.monotonic()
+        self._look_due = clock.monotonic()
 
     def restore(self, saved: SavedState) -> None:
         """Take over an earlier run's last good state."""
@@ -148,7 +98,12 @@ class HostReconciler:
         """Take one message in; nothing is done yet."""
         match message:
             case Search():
-                self._take_in(message)
+                self._searches.take_in(
+                    message, self._evidence, self._kernel.linked, self._clock.monotonic()
+                )
+                reached = self._kernel.reached
+                waiting = {task: self._searches.why_not(task) for task in reached.waiting}
+                self._kernel.reached = replace(reached, waiting=waiting)
             case KernelChanged():
                 self._look_due = self._clock.monotonic()
             case _:
@@ -156,8 +111,8 @@ class HostReconciler:
 
     def next_due(self) -> float:
         """When there is something to do although no message comes, monotonic."""
-        searches = None if self._searching else self._searches.next_due()
-        return self._look_due if searches is None else min(self._look_due, searches)
+        search = self._searches.next_due()
+        return self._look_due if search is None else min(self._look_due, search)
 
     def look_is_due(self) -> bool:
         """Whether a pass must be made even if no message came."""
@@ -166,20 +121,23 @@ class HostReconciler:
     def search(self) -> frozenset[TaskId]:
         """Tasks to search for now; empty while a search goes on.
 
-        Those that were wired before this agent started are asked for too, now
-        and then, since their namespaces are evidence for when they end.
+        Asked before a pass, a search goes on while policy is brought in.
         """
         now = self._clock.monotonic()
-        if self._searching:
-            return frozenset()
-        self._want(now)
-        tasks = self._searches.due(now)
+        view = self._belief.judge()
+        if view.source is Source.DATASTORE and view.snapshot is not None and self._config:
+            links = self._render(view.snapshot, self._config).state.links
+            complete = self._kernel.reached.complete
+            self._searches.want(
+                (
+                    link.wiring.task
+                    for name, link in links.items()
+                    if name not in complete and link.wiring is not None
+                ),
+                now,
+            )
         unknown = self._kernel.linked - self._evidence.attached.keys()
-        if unknown and now >= self._learn_due:
-            self._learn_due = now + FULL_EVERY
-            tasks |= unknown
-        self._searching = bool(tasks)
-        return tasks
+        return self._searches.begin(now, unknown)
 
     def saved(self) -> SavedState | None:
         """What to keep on disk, if it changed: only what the kernel was brought to."""
@@ -218,7 +176,7 @@ class HostReconciler:
         if view.snapshot is None:
             return self._pass(view, None, ())
         rendered = self._render(view.snapshot, self._config)
-        look = look or bool(self._found) or rendered.state != self._kernel.programmed
+        look = look or self._searches.has_found or rendered.state != self._kernel.programmed
         changes: Plan = ()
         if look:
             changes = self._program(view, rendered)
@@ -249,8 +207,7 @@ class HostReconciler:
         desired = rendered.state
         assumed = self._kernel.state
         observed = self._dataplane.observe() if assumed is None else assumed
-        found, self._found = self._found, {}
-        plan = plan_host(observed, desired, found).plan
+        plan = plan_host(observed, desired, self._searches.take_found()).plan
         if view.source is not Source.DATASTORE:
             plan = only_mending(plan, observed)
         failures = self._dataplane.apply(plan).failures if plan else {}
@@ -298,7 +255,7 @@ class HostReconciler:
                     attached.add(link.name)
                     if link.wiring is not None:
                         self._evidence.wired(link.wiring.task, namespace)
-                case RemoveLink(name):
+                case RemoveLink(name) if change not in failures:
                     removed.add(name)
                 case _:
                     pass
@@ -314,11 +271,10 @@ class HostReconciler:
         )
         failed = failures_by_interface(failures)
         waiting = {
-            task: self._why_not.get(task, "")
+            task: self._searches.why_not(task)
             for name, task in tasks.items()
             if name not in complete
         }
-        self._why_not = {task: why for task, why in waiting.items() if why}
         half_built = not present <= complete
         self._kernel = _Kernel(
             programmed=None if failures else desired,
@@ -326,45 +282,6 @@ class HostReconciler:
             reached=Reached(complete, failed, waiting, self._evidence.gone),
             linked=frozenset(tasks[name] for name in complete if name in tasks),
             problems=failures_of_host(failures),
-        )
-
-    def _want(self, now: float) -> None:
-        """Search for all whose link is not complete.
-
-        Asked before a pass, a search goes on while policy is brought in.
-        """
-        view = self._belief.judge()
-        if view.source is Source.DATASTORE and view.snapshot is not None and self._config:
-            links = self._render(view.snapshot, self._config).state.links
-            complete = self._kernel.reached.complete
-            self._searches.want(
-                (
-                    link.wiring.task
-                    for name, link in links.items()
-                    if name not in complete and link.wiring is not None
-                ),
-                now,
-            )
-
-    def _take_in(self, search: Search) -> None:
-        self._searching = False
-        unavailable = "; ".join(search.unavailable)
-        for task in search.tasks:
-            ref = search.located.namespaces.get(task)
-            owner = None if ref is None else self._evidence.owner(ref.inode)
-            if ref is None:
-                self._why_not[task] = search.located.refused.get(task, unavailable)
-            elif owner not in (None, task) and owner in self._kernel.linked:
-                self._why_not[task] = f"its network namespace is that of task {owner}"
-            elif task in self._kernel.linked:
-                self._evidence.wired(task, ref)
-            else:
-                self._found[task] = ref
-                self._why_not.pop(task, None)
-        self._searches.missed(search.tasks, self._clock.monotonic())
-        reached = self._kernel.reached
-        self._kernel.reached = replace(
-            reached, waiting={task: self._why_not.get(task, "") for task in reached.waiting}
         )
 
     def _read_config(self) -> HostConfig:

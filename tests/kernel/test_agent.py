@@ -236,3 +236,37 @@ def test_its_pages_say_that_it_is_ready_and_what_it_did(
     metrics = page("/metrics")
     assert 'marathon_calico_agent_endpoints{status="up"} 1.0' in metrics
     assert 'marathon_calico_agent_changes_total{kind="AttachTask"} 1.0' in metrics
+
+
+def test_an_agent_restarted_without_etcd_keeps_what_was_allowed(
+    machine: Machine, store: EtcdDatastore, start: Start
+) -> None:
+    a, b = start(A), start(B)
+    for each in (A, B):
+        put_spec(store, each)
+    machine.start("agent")
+    machine.wait_up("a.1", "b.1")
+    saved = machine.directory / "state" / "state"
+    machine.wait_for("the state file", lambda: saved.exists() and b"b.1" in saved.read_bytes())
+    machine.kill("agent")
+
+    etcd, machine.etcd = machine.etcd, "http://127.0.0.1:9"
+    restart(machine)
+
+    log = machine.directory / "agent.log"
+    machine.wait_for("the loss", lambda: "datastore lost" in log.read_text())
+    with listening(b, ANY, PORT), listening(b, ANY, CLOSED_PORT):
+        assert connects(a, B.addresses[0], PORT)
+        assert not connects(a, B.addresses[0], CLOSED_PORT)
+    machine.etcd = etcd
+
+
+def test_etcd_that_does_not_serve_is_one_line_and_never_a_traceback(machine: Machine) -> None:
+    machine.etcd = "http://127.0.0.1:9"
+    restart(machine)
+    log = machine.directory / "agent.log"
+    machine.wait_for("the loss", lambda: log.read_text().count("datastore lost") >= 3)
+
+    lines = [line for line in log.read_text().splitlines() if "127.0.0.1:9" in line]
+    assert len(lines) <= 4
+    assert "Traceback" not in log.read_text()

@@ -1,17 +1,38 @@
-"""When tasks without a namespace are looked for."""
+"""When tasks without a namespace are looked for, and what becomes of the answers."""
 
+from calico.dataplane.changes import NamespaceRef
 from calico.model import TaskId
-from reconciler.agent.searches import LONGEST_DELAY, Searches
+from reconciler.agent.evidence import Evidence
+from reconciler.agent.locators.api import Located, Search
+from reconciler.agent.searches import LEARN_EVERY, LONGEST_DELAY, Searches
 
 WEB, DB = TaskId("web.1"), TaskId("db.1")
+REF = NamespaceRef(100, 1, 4026)
+
+
+def nobody(inodes: object) -> set[int]:
+    return set()
+
+
+def miss(searches: Searches, now: float) -> None:
+    searches.take_in(Search(frozenset({WEB})), Evidence(nobody), (), now)
 
 
 def test_a_new_task_is_searched_at_once() -> None:
     searches = Searches()
     searches.want([WEB], now=5.0)
 
-    assert searches.due(5.0) == {WEB}
     assert searches.next_due() == 5.0
+    assert searches.begin(5.0) == {WEB}
+
+
+def test_only_one_search_goes_on_at_a_time() -> None:
+    searches = Searches()
+    searches.want([WEB], now=0.0)
+    searches.begin(0.0)
+
+    assert searches.begin(60.0) == frozenset()
+    assert searches.next_due() is None
 
 
 def test_a_task_that_is_missed_again_and_again_is_searched_less_often() -> None:
@@ -19,7 +40,7 @@ def test_a_task_that_is_missed_again_and_again_is_searched_less_often() -> None:
     searches.want([WEB], now=0.0)
     now, gaps = 0.0, []
     for _ in range(7):
-        searches.missed([WEB], now)
+        miss(searches, now)
         due = searches.next_due()
         assert due is not None
         gaps.append(round(due - now, 3))
@@ -31,10 +52,10 @@ def test_a_task_that_is_missed_again_and_again_is_searched_less_often() -> None:
 def test_wanting_a_task_again_keeps_its_backoff() -> None:
     searches = Searches()
     searches.want([WEB], now=0.0)
-    searches.missed([WEB], now=0.0)
+    miss(searches, now=0.0)
     searches.want([WEB, DB], now=0.01)
 
-    assert searches.due(0.01) == {DB}
+    assert searches.begin(0.01) == {DB}
 
 
 def test_a_task_that_is_no_longer_wanted_is_forgotten() -> None:
@@ -43,3 +64,46 @@ def test_a_task_that_is_no_longer_wanted_is_forgotten() -> None:
     searches.want([], now=0.0)
 
     assert searches.next_due() is None
+
+
+def test_what_was_found_is_taken_out_once() -> None:
+    searches = Searches()
+    searches.want([WEB], now=0.0)
+    searches.take_in(Search(frozenset({WEB}), Located({WEB: REF})), Evidence(nobody), (), 0.0)
+
+    assert searches.take_found() == {WEB: REF}
+    assert searches.take_found() == {}
+
+
+def test_tasks_wired_before_are_asked_for_at_times_and_remembered() -> None:
+    searches, evidence = Searches(), Evidence(nobody)
+
+    assert searches.begin(0.0, unknown=[WEB]) == {WEB}
+    searches.take_in(Search(frozenset({WEB})), evidence, [WEB], 0.0)
+    assert searches.begin(LEARN_EVERY - 1, unknown=[WEB]) == frozenset()
+    assert searches.begin(LEARN_EVERY, unknown=[WEB]) == {WEB}
+    searches.take_in(Search(frozenset({WEB}), Located({WEB: REF})), evidence, [WEB], 0.0)
+
+    assert evidence.attached == {WEB: REF}
+    assert not searches.has_found
+
+
+def test_the_namespace_of_another_task_is_not_taken() -> None:
+    searches, evidence = Searches(), Evidence(nobody)
+    evidence.wired(DB, REF)
+
+    searches.take_in(Search(frozenset({WEB}), Located({WEB: REF})), evidence, [DB], 0.0)
+
+    assert not searches.has_found
+    assert searches.why_not(WEB) == "its network namespace is that of task db.1"
+
+
+def test_a_reason_is_that_of_the_task_before_that_of_the_locator() -> None:
+    searches = Searches()
+    refused = Located(refused={WEB: "two namespaces"})
+
+    searches.take_in(
+        Search(frozenset({WEB, DB}), refused, ("no answer",)), Evidence(nobody), (), 0.0
+    )
+
+    assert (searches.why_not(WEB), searches.why_not(DB)) == ("two namespaces", "no answer")

@@ -1,0 +1,53 @@
+"""What goes into a pass and what comes out of it, as values."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from netaddr import IPAddress
+
+from calico.dataplane.changes import Plan
+from calico.dataplane.state import Protected
+from calico.model import BootId, EndpointId, EndpointStatus, HostName, PortRange, TaskId
+from reconciler.agent.belief import View
+from reconciler.agent.locators.api import Search
+from reconciler.runtime.watchfeed import FeedMessage
+
+
+@dataclass(frozen=True, slots=True)
+class KernelChanged:
+    """Somebody changed something of ours in the kernel."""
+
+
+AgentMessage = FeedMessage | Search | KernelChanged
+
+
+@dataclass(frozen=True, slots=True)
+class HostSettings:
+    """What an agent's flags say about its host."""
+
+    host: HostName
+    boot_id: BootId
+    address: IPAddress | None = None
+    mark: int = 0x10000
+    host_ports: tuple[PortRange, ...] = ()
+    protected: tuple[Protected, ...] = ()
+    route_to_hosts: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """What one pass came to; `statuses` None means that nothing can be said yet.
+
+    `settled` is whether the kernel was left as the datastore asks, but for
+    tasks that have no namespace yet.
+    """
+
+    view: View
+    address: IPAddress | None = None
+    statuses: Mapping[EndpointId, EndpointStatus] | None = None
+    revision: int = 0
+    gone: tuple[TaskId, ...] = ()
+    problems: tuple[str, ...] = ()
+    changes: Plan = ()
+    settled: bool = False
+    looked: bool = False
