@@ -69,6 +69,7 @@ class AgentLoop:
         self._last: Pass | None = None
         self._followed = clock.monotonic()
         self._told: tuple[str, ...] = ()
+        self._lost: dict[Key, str] = {}
         self._record: HostRecord | None = None
         metrics.age.set_function(self._age)
 
@@ -160,8 +161,12 @@ class AgentLoop:
                     "datastore read", extra={"prefix": prefix, "entries": len(listing.entries)}
                 )
                 self._metrics.lists.labels(prefix).inc()
+                self._lost.pop(prefix, None)
             case Unreachable(prefix, reason):
-                log.warning("datastore lost", extra={"prefix": prefix, "why": reason})
+                # Every feed says so; once is enough.
+                if reason not in self._lost.values():
+                    log.warning("datastore lost", extra={"why": reason})
+                self._lost[prefix] = reason
                 self._metrics.lost.labels(prefix).inc()
             case _:
                 pass

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from calico.dataplane.api import Dataplane
+from calico.dataplane.chain_memory import ChainMemory
 from calico.dataplane.changes import (
     AttachTask,
     Change,
@@ -84,6 +85,7 @@ class HostReconciler:
         self._closed: Snapshot | None = None
         self._revision = 0
         self._rendered: tuple[Snapshot, HostConfig, Rendered] | None = None
+        self._chains = ChainMemory()
         self._saved: tuple[View, Mapping[TaskId, NamespaceRef]] | None = None
         self._look_due = clock.monotonic()
 
@@ -193,7 +195,7 @@ class HostReconciler:
             of_snapshot, with_config, rendered = self._rendered
             if _same_parts(of_snapshot, snapshot) and with_config == config:
                 return rendered
-        rendered = render_host(snapshot, config)
+        rendered = render_host(snapshot, config, self._chains)
         self._rendered = (snapshot, config, rendered)
         return rendered
 
