@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from calico.dataplane.chain_memory import ChainMemory
 from calico.dataplane.render_addresses import AddressPlan, plan_addresses
 from calico.dataplane.render_endpoints import judge_endpoints
 from calico.dataplane.render_routes import render_routes
@@ -24,15 +25,18 @@ class Rendered:
     host_problems: tuple[str, ...]
 
 
-def render_host(snapshot: Snapshot, config: HostConfig) -> Rendered:
+def render_host(
+    snapshot: Snapshot, config: HostConfig, memory: ChainMemory | None = None
+) -> Rendered:
     """All that this host should hold; what is in doubt is left closed.
 
+    A `memory` that is kept from call to call makes it faster, not different.
     Settings of single links are not in `sysctls`: whoever makes a link sets
     them, since they vanish with it.
     """
     plan = plan_addresses(snapshot.pools, config)
     opened, closed = judge_endpoints(snapshot, config, plan)
-    table = render_table(snapshot, config, plan, opened)
+    table = render_table(snapshot, config, plan, opened, memory or ChainMemory())
     state = HostState(
         links={endpoint.interface: endpoint.link(config.mtu) for endpoint in opened},
         routes=render_routes(snapshot, config, plan, opened),

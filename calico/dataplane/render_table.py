@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from netaddr import EUI, IPAddress, IPNetwork
 
+from calico.dataplane.chain_memory import ChainMemory
 from calico.dataplane.nft_expr import (
     ACCEPT,
     MASQUERADE,
@@ -43,8 +44,6 @@ from calico.dataplane.render_policy import (
     TO_TASK,
     Direction,
     ProfileChain,
-    chain_name,
-    render_chain,
     tag_set_name,
 )
 from calico.dataplane.state import BaseHook, Chain, HostConfig, NftRule, NftSet
@@ -80,17 +79,18 @@ def render_table(
     config: HostConfig,
     plan: AddressPlan,
     opened: Sequence[OpenEndpoint],
+    memory: ChainMemory,
 ) -> Table:
     """Everything in the table of one host."""
     lists = sorted({endpoint.profiles for endpoint in opened})
-    policies = {
-        (listed, direction): render_chain(listed, snapshot.profiles, direction)
-        for listed in lists
-        for direction in Direction
-    }
+    policies = memory.render(lists, snapshot.profiles)
     chains = [*_fixed_chains(config, plan), *(policy.chain for policy in policies.values())]
     tags = frozenset[Tag]().union(*(policy.tags for policy in policies.values()))
-    sets = [*_host_sets(snapshot, plan), *_endpoint_sets(opened), *_tag_sets(snapshot, plan, tags)]
+    sets = [
+        *_host_sets(snapshot, plan),
+        *_endpoint_sets(opened, policies),
+        *_tag_sets(snapshot, plan, tags),
+    ]
     return Table(
         {chain.name: chain for chain in chains},
         {each.name: each for each in sets},
@@ -259,9 +259,13 @@ def _host_sets(snapshot: Snapshot, plan: AddressPlan) -> Iterator[NftSet]:
         yield NftSet(f"hosts{version}", kind, _texts(hosts, version))
 
 
-def _endpoint_sets(opened: Sequence[OpenEndpoint]) -> Iterator[NftSet]:
+def _endpoint_sets(
+    opened: Sequence[OpenEndpoint],
+    policies: Mapping[tuple[tuple[ProfileId, ...], Direction], ProfileChain],
+) -> Iterator[NftSet]:
+    verdicts = {key: ("goto", policy.chain.name) for key, policy in policies.items()}
     out = frozenset(
-        (str(endpoint.interface), ("goto", chain_name(endpoint.profiles, Direction.OUTBOUND)))
+        (str(endpoint.interface), verdicts[endpoint.profiles, Direction.OUTBOUND])
         for endpoint in opened
     )
     yield NftSet("out", ("ifname",), out, verdicts=True)
@@ -280,8 +284,7 @@ def _endpoint_sets(opened: Sequence[OpenEndpoint]) -> Iterator[NftSet]:
         )
         yield NftSet(f"source{version}", ("ifname", "ether_addr", *kind), source)
         inbound = frozenset(
-            (text, ("goto", chain_name(endpoint.profiles, Direction.INBOUND)))
-            for endpoint, text in held
+            (text, verdicts[endpoint.profiles, Direction.INBOUND]) for endpoint, text in held
         )
         yield NftSet(f"in{version}", kind, inbound, verdicts=True)
 
