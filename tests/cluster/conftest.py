@@ -1,0 +1,23 @@
+"""One cluster for all tests of a module, driven over REST."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.cluster.harness import Drive, launched
+
+
+@pytest.fixture(scope="module")
+def drive() -> Iterator[Drive]:
+    """A running cluster with every process."""
+    with launched() as running, Drive.of(running.cluster) as drive:
+        yield drive
+
+
+@pytest.fixture(autouse=True)
+def logs_of_failures(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Show what the cluster's processes wrote when a test of a shared cluster failed."""
+    failed = request.session.testsfailed
+    yield
+    if request.session.testsfailed > failed and "drive" in request.fixturenames:
+        request.getfixturevalue("drive").print_logs()

@@ -1,0 +1,114 @@
+"""The cluster vanishes whole, however it ends."""
+
+import os
+import signal
+import stat
+from pathlib import Path
+
+import pytest
+
+from demo.cluster import Cluster
+from demo.control import SOCKET_NAME
+from tests.cluster.harness import (
+    demo,
+    directory,
+    launched,
+    namespaces_of,
+    processes_in,
+    wait_until,
+)
+
+
+def mounts() -> str:
+    return Path("/proc/self/mountinfo").read_text()
+
+
+def test_a_second_cluster_in_the_same_place_is_refused_with_a_clear_line() -> None:
+    with launched() as running:
+        second = demo(running.path, "up", "--background")
+
+        assert second.returncode == 1
+        assert second.stderr == f"a cluster runs already in {running.path}\n"
+        assert demo(running.path, "status").returncode in (0, 1)
+
+
+def test_only_its_owner_may_ask_the_supervisor() -> None:
+    with launched() as running:
+        assert stat.S_IMODE(running.path.stat().st_mode) == 0o700
+        assert stat.S_IMODE((running.path / SOCKET_NAME).stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize(
+    "number",
+    [
+        pytest.param(signal.SIGINT, id="Ctrl-C"),
+        pytest.param(signal.SIGTERM, id="SIGTERM"),
+        pytest.param(signal.SIGKILL, id="kill -9"),
+    ],
+)
+def test_ending_the_launcher_leaves_neither_process_nor_namespace_nor_mount(
+    number: signal.Signals,
+) -> None:
+    before = mounts()
+    with launched() as running:
+        inodes = namespaces_of(running.cluster)
+        assert len(processes_in(inodes)) > 5
+
+        running.process.send_signal(number)
+
+        wait_until(lambda: not processes_in(inodes), "processes are left", 10)
+        code = running.process.wait(timeout=10)
+        assert code == (-signal.SIGKILL if number is signal.SIGKILL else 0)
+        assert mounts() == before
+        assert demo(running.path, "status").returncode == 3
+
+
+def test_a_crash_of_the_first_process_ends_all_and_is_told() -> None:
+    with launched() as running:
+        cluster = running.cluster
+        inodes = namespaces_of(cluster)
+
+        os.kill(cluster.record.pid, signal.SIGKILL)
+
+        _, errors = running.process.communicate(timeout=20)
+        assert running.process.returncode == 1
+        assert "the cluster ended" in errors
+        assert not processes_in(inodes)
+
+
+def test_a_place_is_free_again_after_a_crash() -> None:
+    with launched() as running:
+        running.process.kill()
+        running.process.wait(timeout=10)
+        wait_until(
+            lambda: demo(running.path, "up", "--background").returncode == 0, "place is taken", 10
+        )
+
+        assert demo(running.path, "down").returncode == 0
+
+
+def test_a_background_cluster_runs_until_down() -> None:
+    with directory() as path:
+        started = demo(path, "up", "--background")
+        assert started.returncode == 0, started.stderr
+        try:
+            inodes = namespaces_of(Cluster.attach(path))
+            assert "http://127.0.0.1:" in demo(path, "env").stdout
+            hostname = demo(path, "exec", "host-1", "--", "cat", "/proc/sys/kernel/hostname")
+            assert hostname.stdout == "host-1\n"
+            assert demo(path, "exec", "host-1", "--", "false").returncode == 1
+        finally:
+            ended = demo(path, "down")
+
+        assert ended.returncode == 0
+        # The first process itself waits for this machine's init to reap it.
+        wait_until(lambda: not processes_in(inodes), "processes are left", 10)
+        assert demo(path, "down").returncode == 3
+
+
+def test_an_unknown_process_is_refused_by_name() -> None:
+    with directory() as path:
+        refused = demo(path, "up", "--without", "etdc")
+
+        assert refused.returncode == 1
+        assert "no process etdc" in refused.stderr
