@@ -1,11 +1,14 @@
 """Any number of allocators, any writes lost or late: no address has two holders.
 
-Every write of one allocator may be lost before or after it was done, and
-others may act between any two of its steps.
+Every write of one allocator may be lost before or after it was done, or land
+only after it was given up, and others may act between any two of its steps.
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,7 +18,7 @@ from calico import codec, keys
 from calico.addresses import Addresses
 from calico.datastore.api import Key, Listing, Revision, Stored, WatchEvent
 from calico.datastore.memory import MemoryDatastore
-from calico.errors import AddressError, DatastoreUnavailable
+from calico.errors import AddressError, Conflict, DatastoreUnavailable
 from calico.model import HandleId, HostName, Pool
 
 HOSTS = [HostName(f"host-{name}") for name in "abc"]
@@ -24,8 +27,12 @@ HANDLES = [HandleId(f"task.{number}") for number in range(6)]
 POOL = Pool(IPNetwork("10.1.0.0/25"))
 FIXED = [IPAddress("10.1.0.1"), IPAddress("10.1.0.64"), IPAddress("10.1.0.127")]
 
+T = TypeVar("T")
 Fault = str
-FAULTS: list[Fault] = ["fine", "fine", "fine", "lost", "done but unanswered", "interrupted"]
+FAULTS: list[Fault] = [
+    *["fine"] * 3,
+    *("lost", "done but unanswered", "done late", "interrupted"),
+]
 
 
 class UnreliableDatastore:
@@ -37,6 +44,7 @@ class UnreliableDatastore:
         self._store = store
         self._faults: Iterator[Fault] = iter(faults)
         self._interrupt = interrupt
+        self._late: Callable[[], object] = bool
 
     def get(self, key: Key) -> Stored | None:
         """Reliable, as a quorum read that is repeated would be."""
@@ -59,28 +67,32 @@ class UnreliableDatastore:
         ttl: int | None = None,
     ) -> Revision:
         """Perhaps done, perhaps answered."""
-        fault = self._before()
-        revision = self._store.put(key, value, expect=expect, ttl=ttl)
-        self._after(fault)
-        return revision
+        return self._write(partial(self._store.put, key, value, expect=expect, ttl=ttl))
 
     def delete(self, key: Key, *, expect: Revision | None = None) -> None:
         """Perhaps done, perhaps answered."""
-        fault = self._before()
-        self._store.delete(key, expect=expect)
-        self._after(fault)
+        self._write(partial(self._store.delete, key, expect=expect))
 
-    def _before(self) -> Fault:
+    def settle(self) -> None:
+        """Let what is still on its way arrive."""
+        late, self._late = self._late, bool
+        with suppress(Conflict):
+            late()
+
+    def _write(self, write: Callable[[], T]) -> T:
+        self.settle()
         fault = next(self._faults, "fine")
         if fault == "interrupted":
             self._interrupt()
         if fault == "lost":
             raise DatastoreUnavailable("lost on the way there")
-        return fault
-
-    def _after(self, fault: Fault) -> None:
+        if fault == "done late":
+            self._late = write
+            raise DatastoreUnavailable("still on the way there")
+        done = write()
         if fault == "done but unanswered":
             raise DatastoreUnavailable("lost on the way back")
+        return done
 
 
 @dataclass(frozen=True)
@@ -117,7 +129,8 @@ def carry_out(store: MemoryDatastore, operation: Operation, others: Iterator[Ope
         if other is not None:
             carry_out(store, other, others)
 
-    addresses = Addresses(UnreliableDatastore(store, list(operation.faults), interrupt))
+    datastore = UnreliableDatastore(store, list(operation.faults), interrupt)
+    addresses = Addresses(datastore)
     try:
         match operation.verb:
             case "assign":
@@ -130,6 +143,8 @@ def carry_out(store: MemoryDatastore, operation: Operation, others: Iterator[Ope
     except (AddressError, DatastoreUnavailable):
         # Given up: the caller would try again, here nobody does.
         pass
+    check(store)
+    datastore.settle()
     check(store)
 
 
