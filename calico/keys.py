@@ -144,6 +144,15 @@ def parse_status_key(key: Key) -> EndpointId | None:
     return _parse_endpoint_path(FELIX, key)
 
 
+def own_directories(key: Key) -> tuple[Key, Key]:
+    """What an endpoint or status leaves behind when it is deleted, innermost first.
+
+    Nobody else's keys belong below them, and a store deletes only empty ones.
+    """
+    inner = key.rpartition("/")[0]
+    return Key(inner), Key(inner.rpartition("/")[0])
+
+
 def felix_status_key(host: HostName) -> Key:
     """Where an agent says that it is alive."""
     return Key(f"{FELIX}/{check_host(host)}/status")

@@ -105,6 +105,11 @@ def test_a_key_names_what_it_was_built_from() -> None:
     assert keys.parse_applied_key(keys.applied_key(HOST)) == HOST
 
 
+def test_an_endpoint_s_own_directories_end_at_its_workload() -> None:
+    workload = "/calico/v1/host/host-1.example.org/workload/mesos/shop_web.1$a"
+    assert keys.own_directories(keys.endpoint_key(ENDPOINT)) == (f"{workload}/endpoint", workload)
+
+
 def test_calico_s_own_cases_are_read_alike() -> None:
     seen = set()
     for case in sample("v1-key-parse-cases")["cases"]:
