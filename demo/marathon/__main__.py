@@ -33,6 +33,11 @@ from demo.mesos.logs import log_to_stderr
 @click.option("--leader", help="HOST:PORT to name as the leader; else the first listener.")
 @click.option("--name", "names", multiple=True, help="A host name by which it may be called.")
 @click.option("--heartbeat", default=HEARTBEAT_SECONDS, show_default=True, type=float)
+@click.option(
+    "--event-buffer",
+    type=int,
+    help="Events that wait for one slow client, then are dropped; else as its version has it.",
+)
 @click.option("--faults", is_flag=True, help="Let POST /stand-in/faults break things.")
 @click.option("--allow-any-command", is_flag=True, help="Start any program, still without a shell.")
 def main(
@@ -44,6 +49,7 @@ def main(
     leader: str | None,
     names: tuple[str, ...],
     heartbeat: float,
+    event_buffer: int | None,
     faults: bool,
     allow_any_command: bool,
 ) -> None:
@@ -63,14 +69,15 @@ def main(
         raise click.UsageError(str(error)) from error
     marathon = StandIn(
         hosts,
-        listeners,
-        state_file,
-        version,
-        heartbeat,
-        any_program if allow_any_command else own_programs,
-        leader,
-        names,
-        faults,
+        listeners=listeners,
+        state_file=state_file,
+        era=version,
+        heartbeat=heartbeat,
+        rule=any_program if allow_any_command else own_programs,
+        leader=leader,
+        names=names,
+        faults_allowed=faults,
+        event_buffer=event_buffer,
     )
     stopped = threading.Event()
     for stop_signal in (signal.SIGTERM, signal.SIGINT):

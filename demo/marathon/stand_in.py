@@ -37,6 +37,7 @@ class StandIn:
         leader: str | None = None,
         names: Collection[str] = (),
         faults_allowed: bool = True,
+        event_buffer: int | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
         self.faults = Faults()
@@ -50,7 +51,7 @@ class StandIn:
         self._names = frozenset(names)
         self._faults_allowed = faults_allowed
         self._now = now
-        self._hub = Hub(era, self.faults, lambda: timestamp(now()))
+        self._hub = Hub(era, self.faults, lambda: timestamp(now()), event_buffer)
         self._loop: Loop | None = None
         self._servers: list[ApiServer] = []
         self.address = ""

@@ -122,8 +122,11 @@ def render_frame(name: str, body: object) -> bytes:
 class Hub:
     """All clients of the stream."""
 
-    def __init__(self, era: Era, faults: Faults, now: Callable[[], str]) -> None:
+    def __init__(
+        self, era: Era, faults: Faults, now: Callable[[], str], outstanding: int | None = None
+    ) -> None:
         self._era = era
+        self._outstanding = outstanding or era.outstanding_events
         self._faults = faults
         self._now = now
         self._lock = threading.Lock()
@@ -142,7 +145,7 @@ class Hub:
         filters = request if self._era.filters_events else None
         subscriber = Subscriber(
             filters or StreamRequest(request.remote_address, light=request.light),
-            self._era.outstanding_events,
+            self._outstanding,
             self._era.closes_slow_streams,
         )
         with self._lock:

@@ -15,7 +15,7 @@ import signal
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +23,7 @@ from typing import assert_never
 
 from demo.mesos.container import Container, judge_exit
 from demo.mesos.fork_server import Exited, ForkServer, Launched, LauncherGone
-from demo.mesos.processes import members, send_signal, start_time
+from demo.mesos.processes import end_group, members, send_signal, start_time
 from demo.mesos.records import (
     HostName,
     Isolation,
@@ -149,7 +149,7 @@ class Agent:
             self._hear_launcher(self._launcher)
         elif (task_id := self._watched.get(descriptor)) is not None:
             self._unwatch(descriptor)
-            self._finish(task_id, None)
+            self._finish({task_id: None})
 
     def _stop(self) -> None:
         self._stopping = True
@@ -207,20 +207,23 @@ class Agent:
         return self._launcher
 
     def _hear_launcher(self, launcher: ForkServer) -> None:
+        ended: dict[TaskId, int | None] = {}
         try:
-            message = launcher.receive()
+            while (message := launcher.receive()) is not None:
+                match message:
+                    case Launched():
+                        self._launched(message)
+                    case Exited(pid, status):
+                        task_ids = (t for t, c in self._containers.items() if c.record.pid == pid)
+                        ended |= dict.fromkeys(task_ids, status)
+                    case _:
+                        assert_never(message)
         except LauncherGone as error:
+            self._finish(ended)
             self._lose_launcher(launcher, error)
-            return
-        match message:
-            case Launched():
-                self._launched(message)
-            case Exited():
-                self._exited(message)
-            case None:
-                return
-            case _:
-                assert_never(message)
+        else:
+            # All at once: looking for what they left behind is the costly part.
+            self._finish(ended)
 
     def _launched(self, message: Launched) -> None:
         task_id = TaskId(message.launched)
@@ -252,12 +255,6 @@ class Agent:
         if container.killing:
             self._kill(task_id)
 
-    def _exited(self, message: Exited) -> None:
-        for task_id, container in self._containers.items():
-            if container.record.pid == message.exited:
-                self._finish(task_id, message.status)
-                return
-
     def _lose_launcher(self, launcher: ForkServer, error: LauncherGone) -> None:
         log.warning("launcher lost", extra={"pid": launcher.pid, "reason": str(error)})
         self._poller.unregister(launcher.fileno())
@@ -284,10 +281,7 @@ class Agent:
         self._containers[task_id] = replace(
             container, killing=True, kill_at=time.monotonic() + self._grace
         )
-        send_signal(container.record.pid, container.started, signal.SIGTERM)
-        for pid, started in members(task_id):
-            if pid != container.record.pid:
-                send_signal(pid, started, signal.SIGTERM)
+        end_group(container.record.pid, container.started, signal.SIGTERM)
 
     def _end_overdue(self) -> None:
         now = time.monotonic()
@@ -296,16 +290,19 @@ class Agent:
                 _end_members(task_id)
                 self._containers[task_id] = replace(container, kill_at=now + self._grace)
 
-    def _finish(self, task_id: TaskId, status: int | None) -> None:
-        container = self._containers.pop(task_id)
-        _end_members(task_id)
-        state, message = judge_exit(status, container.killing)
-        log.info("task ended", extra={"task": task_id, "state": state, "reason": message})
-        record = TaskRecord(task_id, container.order.framework_id, state, message)
-        self._ended[task_id] = replace(container, record=record, changed_at=time.time())
+    def _finish(self, statuses: Mapping[TaskId, int | None]) -> None:
+        if not statuses:
+            return
+        _end_members(*statuses)
+        for task_id, status in statuses.items():
+            container = self._containers.pop(task_id)
+            state, message = judge_exit(status, container.killing)
+            log.info("task ended", extra={"task": task_id, "state": state, "reason": message})
+            record = TaskRecord(task_id, container.order.framework_id, state, message)
+            self._ended[task_id] = replace(container, record=record, changed_at=time.time())
+            self._store.forget(task_id)
         while len(self._ended) > ENDED_KEPT:
             del self._ended[next(iter(self._ended))]
-        self._store.forget(task_id)
         self._publish()
 
     def _adopt_all(self) -> None:
@@ -338,7 +335,7 @@ class Agent:
             os.close(descriptor)
             descriptor = None
         if descriptor is None:
-            self._finish(task_id, None)
+            self._finish({task_id: None})
             return
         self._watched[descriptor] = task_id
         self._poller.register(descriptor, select.POLLIN)
@@ -357,6 +354,6 @@ class Agent:
             self._published.notify_all()
 
 
-def _end_members(task_id: TaskId) -> None:
-    for pid, started in members(task_id):
+def _end_members(*task_ids: TaskId) -> None:
+    for pid, started in members(*task_ids):
         send_signal(pid, started, signal.SIGKILL)

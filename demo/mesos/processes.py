@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 PROC = Path("/proc")
+# The most that Linux lets arguments and environment take together is of this order.
+ENVIRONMENT_LIMIT = 1 << 21
 
 
 def start_time(pid: int) -> int | None:
@@ -49,20 +51,34 @@ def send_signal(pid: int, started: int, number: signal.Signals) -> bool:
         return True
 
 
-def members(task_id: str) -> list[tuple[int, int]]:
-    """Pid and start time of every live process that was started within the task."""
-    needle = b"MESOS_TASK_ID=" + task_id.encode()
-    found = []
-    for entry in PROC.iterdir():
-        if not entry.name.isdigit():
-            continue
-        pid = int(entry.name)
-        started = start_time(pid)
+def end_group(pid: int, started: int, number: signal.Signals) -> None:
+    """Signal the group that this process leads, unless the process has ended."""
+    with process_handle(pid, started) as handle:
+        if handle is None:
+            return
         try:
-            environment = (entry / "environ").read_bytes()
+            # The leader lives, or waits to be reaped: its number is still its own.
+            os.killpg(pid, number)
+        except ProcessLookupError:
+            return
+
+
+def members(*task_ids: str) -> list[tuple[int, int]]:
+    """Pid and start time of every live process that was started within these tasks."""
+    needles = {b"MESOS_TASK_ID=" + task_id.encode() for task_id in task_ids}
+    found = []
+    for name in os.listdir(PROC):
+        if not name.isdigit():
+            continue
+        try:
+            with open(f"{PROC}/{name}/environ", "rb", buffering=0) as file:
+                environment = file.read(ENVIRONMENT_LIMIT)
         except OSError:
             # It ended meanwhile, or it is not ours to look at: not a member then.
             continue
-        if started is not None and needle in environment.split(b"\0"):
-            found.append((pid, started))
+        if needles.isdisjoint(environment.split(b"\0")):
+            continue
+        started = start_time(int(name))
+        if started is not None:
+            found.append((int(name), started))
     return found

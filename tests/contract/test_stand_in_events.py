@@ -161,6 +161,34 @@ def test_a_stream_can_be_cut_in_the_middle_of_an_event(marathon: StandIn) -> Non
     assert not rest.endswith(b"\n")
 
 
+def test_what_does_not_fit_into_a_clients_buffer_is_dropped() -> None:
+    with (
+        StandIn(agents={"host-1": MemoryAgent()}, event_buffer=1) as marathon,
+        RawStream(marathon.url) as stream,
+    ):
+        stream.event("event_stream_attached")
+        # One burst from the server's one thread: nobody reads as fast as it writes.
+        body = {"apps": [ip_app(f"web-{number}") for number in range(100)]}
+        requests.put(f"{marathon.url}/v2/groups/shop", json=body, timeout=SOON)
+        tasks = requests.get(f"{marathon.url}/v2/tasks", timeout=SOON).json()["tasks"]
+        assert len(tasks) == 100
+        marathon.cut_streams()
+        stream.rest()
+        assert stream.names().count("status_update_event") < 100
+
+
+def test_from_1_8_on_a_client_that_falls_behind_is_cut_off() -> None:
+    with (
+        StandIn(agents={"host-1": MemoryAgent()}, era=Era(1, 8), event_buffer=1) as marathon,
+        RawStream(marathon.url) as stream,
+    ):
+        stream.event("event_stream_attached")
+        app = {"cmd": "sleep 1000", "networks": [{"mode": "host"}]}
+        body = {"apps": [{"id": f"web-{number}", **app} for number in range(100)]}
+        requests.put(f"{marathon.url}/v2/groups/shop", json=body, timeout=SOON)
+        stream.rest()
+
+
 def test_a_silent_stream_still_carries_events() -> None:
     with StandIn(agents={"host-1": MemoryAgent()}, heartbeat=0.001) as marathon:
         marathon.faults.set(FaultTable(stream=StreamFaults(heartbeat=False)))

@@ -17,6 +17,7 @@ from demo.marathon import StandIn, any_program
 from demo.marathon.agents import LaunchRefused
 from demo.mesos.processes import members, start_time
 from demo.mesos.records import Isolation, Json, LaunchOrder, TaskId
+from demo.mesos.store import Checkpoint, Store
 from tests.contract.stand_in_world import RawStream, RealHost, python_task, real_host
 from tests.unit.demo.apps import ip_app
 
@@ -198,6 +199,15 @@ def test_a_task_that_ended_while_its_agent_was_away_has_failed(tmp_path: Path) -
         os.close(handle)
     with real_host(tmp_path) as second:
         assert "not known" in second.state_of("a.1", "TASK_FAILED").message
+
+
+def test_a_start_that_a_crash_cut_short_is_a_failed_task(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.agent_id()
+    store.save(Checkpoint(order("a.1"), "container-1"))
+    with real_host(tmp_path) as host:
+        host.state_of("a.1", "TASK_FAILED")
+    assert store.load() == []
 
 
 def test_the_loss_of_the_launcher_costs_no_task(host: RealHost) -> None:
