@@ -85,17 +85,16 @@ def reached_state(desired: HostState, complete: Collection[InterfaceName]) -> Ho
 def only_mending(plan: Plan, observed: HostState) -> Plan:
     """What of a plan may be done on the strength of a state that may be old.
 
-    The kernel may hold newer policy than a state file that was read back, so a
-    table that stands is left alone, nothing is taken away and no task is wired;
-    a table that another program flushed is put back, or all stays cut off.
+    The kernel may be newer than a state file that was read back. So while our
+    table stands only what every state has in common is mended. A table that
+    another program flushed is put back, with its routes, or all stays cut off;
+    nothing is taken away and no task is wired.
     """
     standing = any(chain.base is not None for chain in observed.chains.values())
-    return tuple(
-        change
-        for change in plan
-        if isinstance(change, SetSysctl | AddMarkRule | AddRoute)
-        or (isinstance(change, CommitTable) and not standing)
+    mending = (
+        (SetSysctl, AddMarkRule) if standing else (SetSysctl, AddMarkRule, CommitTable, AddRoute)
     )
+    return tuple(change for change in plan if isinstance(change, mending))
 
 
 def stage_of(change: Change) -> Stage:

@@ -114,6 +114,7 @@ def test_mending_from_an_old_state_takes_nothing_away(
     assert mended.mark_rules >= observed.mark_rules
     if observed.chains:
         assert (mended.chains, mended.sets) == (observed.chains, observed.sets)
+        assert mended.routes == observed.routes
     else:
         assert (mended.chains, mended.sets) == (desired.chains, desired.sets)
 

@@ -149,6 +149,8 @@ def test_the_state_file_is_acted_on_only_when_the_store_fails() -> None:
     belief = Belief()
     belief.restore(first.listings())
 
+    calico, *_ = loaded(store)
+    belief.handle(calico)
     assert belief.judge().snapshot is None
 
     belief.handle(Unreachable(CALICO, "no answer"))

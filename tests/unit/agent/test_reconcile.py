@@ -351,6 +351,27 @@ def test_an_agent_restarted_without_etcd_keeps_what_is_there_and_attaches_nothin
     assert reached.view.unreachable == "no answer"
 
 
+def test_a_kernel_that_is_newer_than_the_state_file_is_left_as_it_is(
+    machine: Machine, store: MemoryDatastore, start: Callable[..., Agent]
+) -> None:
+    machine.start(WEB)
+    agent = start()
+    agent.settle()
+    saved = agent.reconciler.saved()
+    machine.start(DB)
+    put_spec(store, DB)
+    remove_spec(store, REMOTE.id)
+    agent.settle()
+    before = machine.kernel
+
+    restarted = Agent(machine, store, saved)
+    restarted.reconciler.handle(Unreachable(CALICO, "no answer"))
+    restarted.settle_without_store()
+
+    assert set(before.links) == {WEB.interface, DB.interface}
+    assert machine.kernel == before
+
+
 def test_a_flushed_table_is_put_back_from_the_state_file(
     machine: Machine, store: MemoryDatastore, start: Callable[..., Agent]
 ) -> None:

@@ -195,3 +195,18 @@ def test_what_another_hand_removed_is_written_again(
     reporter.step()
 
     assert value(store, WEB) == "up"
+
+
+def test_what_went_during_an_outage_is_written_again_at_once(
+    reporter: Reporter, store: Flaky, clock: ManualClock
+) -> None:
+    tell(reporter, Report(RECORD, APPLIED, {WEB: "up"}))
+    store.delete(WEB)
+    store.reachable = False
+    tell(reporter, Report(RECORD, APPLIED, {WEB: "up", DB: "up"}))
+
+    store.reachable = True
+    clock.advance(5)
+    reporter.step()
+
+    assert value(store, WEB) == "up"
