@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable
 from typing import assert_never
 
-from calico.errors import Conflict, DatastoreError, InvalidName
+from calico.errors import CalicoError, Conflict
 from calico.keys import APPLIED, HOSTS
 from calico.model import TaskId
 from marathon_client.errors import MarathonError
@@ -153,7 +153,7 @@ class ControllerLoop:
             self._work(key)
         except LeaseLost:
             raise
-        except (DatastoreError, MarathonError, InvalidName) as error:
+        except (CalicoError, MarathonError) as error:
             if isinstance(error, Conflict):
                 # What is cached is older than the store: read all of it anew.
                 self._queue.add(Chore.RELOAD, self._clock.monotonic())

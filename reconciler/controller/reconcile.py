@@ -13,7 +13,7 @@ from typing import Protocol
 
 from calico.addresses import Addresses
 from calico.datastore.api import ABSENT, Datastore
-from calico.errors import CalicoError, DatastoreError
+from calico.errors import CalicoError, InvalidValue
 from calico.keys import HOLD, READY
 from calico.model import TaskId, TaskVerdict
 from marathon_client.errors import MarathonError
@@ -90,7 +90,7 @@ class Reconciler:
     def reconcile_app(self, app_id: AppId) -> Look:
         """Bring one app up to date from a fresh read.
 
-        Raises MarathonError or DatastoreError; nothing is removed then.
+        Raises MarathonError or CalicoError; nothing is removed then.
         """
         with self._metrics.duration.time():
             app = self._marathon.app(app_id)
@@ -111,19 +111,19 @@ class Reconciler:
 
         Tells whether an absence waits for a second list. One app that fails
         does not stop the others. Raises MarathonError if there is no list, and
-        DatastoreError once every app was tried.
+        CalicoError once every app was tried.
         """
         listed = self._marathon.apps()
         # What others wrote, or removed, since the last look is seen here.
         self._stored.load(self._datastore)
-        failure: DatastoreError | None = None
+        failure: CalicoError | None = None
         for problem in listed.problems:
             log.warning("app not understood", extra={"app": problem.app_id, "why": problem.reason})
         for app in listed.apps:
             try:
                 self._bring(app)
-            except (DatastoreError, MarathonError) as error:
-                if isinstance(error, DatastoreError):
+            except (CalicoError, MarathonError) as error:
+                if isinstance(error, CalicoError):
                     failure = error
                 log.warning("app not brought up to date", extra={"app": app.id, "why": str(error)})
         self._judge_absences(listed)
@@ -170,9 +170,14 @@ class Reconciler:
         for held in releasable(
             self._resting, self._stored.hosts, self._stored.applied, self._clock.monotonic()
         ):
-            if self._addresses.release(held.handle, held.address):
+            try:
+                released = self._addresses.release(held.handle, held.address)
+            except InvalidValue as error:
+                log.warning("address kept", extra={"address": held.address, "why": str(error)})
+                continue
+            if released:
                 self._metrics.releases.inc()
-                log.info("address released", extra={"address": str(held.address)})
+                log.info("address released", extra={"address": held.address})
             del self._resting[held]
         return bool(self._resting)
 
@@ -187,7 +192,7 @@ class Reconciler:
         for desired in wanted:
             try:
                 self._writer.bring(desired)
-            except DatastoreError as error:
+            except CalicoError as error:
                 failure = error
         if failure is not None:
             raise failure

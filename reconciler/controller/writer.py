@@ -7,16 +7,16 @@ Down: endpoint, then record; the address rests and is swept later.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from calico.addresses import Addresses
 from netaddr import IPAddress
 
+from calico.addresses import Addresses
 from calico.codec import NO_LABELS, encode_endpoint, encode_rules, encode_tags, encode_task
-from calico.datastore.api import ABSENT, Datastore
-from calico.errors import AddressOutsidePools, AddressTaken, Conflict, PoolExhausted
-from calico.keys import ProfileLeaf, endpoint_key, profile_key, task_key
+from calico.datastore.api import ABSENT, Datastore, Key
+from calico.errors import AddressOutsidePools, AddressTaken, Conflict, InvalidValue, PoolExhausted
+from calico.keys import ProfileLeaf, endpoint_key, own_directories, profile_key, task_key
 from calico.model import (
     EndpointSpec,
     HandleId,
@@ -74,6 +74,10 @@ class TaskWriter:
             except AddressOutsidePools as error:
                 self._write_record(_judged(record, TaskVerdict.REFUSED, str(error)))
                 return
+            except InvalidValue as error:
+                reason = f"what the datastore holds of its address cannot be read: {error}"
+                self._write_record(_judged(record, TaskVerdict.PENDING, reason))
+                return
         for profile in desired.profiles:
             self._ensure_profile(profile)
         self._write_record(record)
@@ -101,9 +105,19 @@ class TaskWriter:
                 endpoint_key(endpoint), expect=self._stored.specs[endpoint].revision
             )
             del self._stored.specs[endpoint]
+            self._remove_empty(own_directories(endpoint_key(endpoint)))
         self._datastore.delete(task_key(task), expect=kept.revision)
         del self._stored.records[task]
         log.info("task withdrawn", extra={"task": task, "app": kept.value.app})
+
+    def _remove_empty(self, directories: Iterable[Key]) -> None:
+        """Take away what etcd leaves of a key; calicoctl would count it as a workload."""
+        for directory in directories:
+            try:
+                self._datastore.delete(directory)
+            except Conflict:
+                # Something else lives in it.
+                return
 
     def _assign(
         self, record: TaskRecord, wish: AnyAddress | FixedAddresses

@@ -8,7 +8,7 @@ from netaddr import IPAddress, IPNetwork
 
 from calico.addresses import Addresses
 from calico.datastore.api import Key
-from calico.keys import HOLD, READY, endpoint_key, profile_key
+from calico.keys import HOLD, READY, endpoint_key, handle_key, profile_key
 from calico.model import HandleId, HostName, Pool, ProfileId, TaskVerdict
 from marathon_client.errors import MarathonUnavailable
 from marathon_client.models import AppId, Problem, Task, TaskState
@@ -360,3 +360,11 @@ def test_a_marathon_that_comes_late_is_waited_for() -> None:
     cluster.marathon.put(app(task("t")))
     cluster.after(60)
     assert set(cluster.specs()) == {"t"}
+
+
+def test_an_unreadable_handle_stops_only_its_own_task(cluster: Cluster) -> None:
+    cluster.store.put(handle_key(HandleId("t")), "junk")
+    cluster.run(app(task("t"), task("u")))
+    assert set(cluster.specs()) == {"u"}
+    assert cluster.records()["t"].verdict is TaskVerdict.PENDING
+    assert "cannot be read" in cluster.records()["t"].reason
