@@ -157,6 +157,10 @@ def end_background(directory: Path) -> None:
 def _launch(
     directory: Path, options: Options, lifeline: tuple[int, int] | None
 ) -> tuple[ClusterRecord, int]:
+    if hidden := [path for path in (PROJECT, sys.prefix) if Path(path).is_relative_to("/run")]:
+        raise LaunchError(
+            f"{hidden[0]} is below /run, which each host of the cluster has of its own"
+        )
     lock = _take(directory)
     try:
         with _listen(options.marathon_port) as marathon, control.listen(directory) as listener:
@@ -296,6 +300,13 @@ def _listen(port: int) -> socket.socket:
             f"port {port} of this machine is taken ({error.strerror}); choose another, or 0 for any"
         ) from error
     listener.listen(128)
+    try:
+        socket.create_connection(listener.getsockname(), timeout=1.0).close()
+    except OSError as error:
+        listener.close()
+        raise LaunchError(
+            f"this machine does not reach itself on 127.0.0.1 ({error}); ip link set lo up"
+        ) from error
     return listener
 
 

@@ -7,6 +7,11 @@ import pytest
 from tests.cluster.harness import Drive, launched
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """What is marked slow may be left out where only a smoke test is wanted."""
+    config.addinivalue_line("markers", "slow: takes tens of seconds")
+
+
 @pytest.fixture(scope="module")
 def drive() -> Iterator[Drive]:
     """A running cluster with every process."""

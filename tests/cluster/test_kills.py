@@ -6,6 +6,8 @@ import pytest
 
 from tests.cluster.harness import Drive, probe, wait_until
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(
     "name",

@@ -1,15 +1,19 @@
 """The cluster vanishes whole, however it ends."""
 
 import os
+import shlex
 import signal
 import stat
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from demo.cluster import Cluster
 from demo.control import SOCKET_NAME
+from demo.processes import PROJECT
 from tests.cluster.harness import (
+    COMMAND,
     demo,
     directory,
     launched,
@@ -112,3 +116,22 @@ def test_an_unknown_process_is_refused_by_name() -> None:
 
         assert refused.returncode == 1
         assert "no process etdc" in refused.stderr
+
+
+def test_refused_namespaces_are_told_with_the_remedy() -> None:
+    with directory() as path:
+        forbid = "echo 0 > /proc/sys/user/max_user_namespaces; exec setpriv --bounding-set=-all "
+        command = shlex.join((*COMMAND, "up", "--directory", str(path)))
+
+        refused = subprocess.run(
+            ("unshare", "--user", "--map-root-user", "sh", "-c", forbid + command),
+            cwd=PROJECT,
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+
+        assert refused.returncode == 2
+        assert "sysctl user.max_user_namespaces" in refused.stderr
+        assert "Traceback" not in refused.stderr

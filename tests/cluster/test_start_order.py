@@ -4,6 +4,8 @@ import pytest
 
 from tests.cluster.harness import Drive, launched, probe
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(
     "late",
