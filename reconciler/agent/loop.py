@@ -202,14 +202,17 @@ class Searcher:
         self._inbox.post(tasks)
 
     def run(self, stop: Event) -> None:
-        """Search until stopped; every request is answered, whatever happens."""
+        """Search until stopped."""
         while not stop.is_set():
             waiting = self._inbox.drain(timeout=1.0)
             if waiting:
-                tasks = frozenset[TaskId]().union(*waiting)
-                try:
-                    found = locate(self._locators, tasks)
-                except Exception:
-                    log.exception("defect in a locator")
-                    found = Search(tasks, unavailable=("a locator failed",))
-                self._post(found)
+                self.answer(frozenset[TaskId]().union(*waiting))
+
+    def answer(self, tasks: frozenset[TaskId]) -> None:
+        """Make one search and post what it found, whatever happens."""
+        try:
+            found = locate(self._locators, tasks)
+        except Exception:
+            log.exception("defect in a locator")
+            found = Search(tasks, unavailable=("a locator failed",))
+        self._post(found)

@@ -1,0 +1,150 @@
+"""The loop around a reconciler: what it hands over and what its pages say."""
+
+from dataclasses import dataclass, field
+
+import pytest
+from netaddr import IPNetwork
+
+from calico.dataplane.memory import MemoryDataplane
+from calico.dataplane.state import HostFacts
+from calico.datastore.memory import MemoryDatastore
+from calico.keys import CALICO, status_key
+from calico.model import BootId, TaskId
+from reconciler.agent.locators.api import Located, LocatorUnavailable, Search
+from reconciler.agent.loop import STUCK_AFTER, AgentLoop, LoopMessage, Outlets, Searcher, Stop
+from reconciler.agent.metrics import AgentMetrics
+from reconciler.agent.passes import HostSettings
+from reconciler.agent.reconcile import FULL_EVERY, HostReconciler
+from reconciler.agent.reporter import Report
+from reconciler.agent.state_file import SavedState
+from reconciler.runtime.clock import ManualClock
+from reconciler.runtime.inbox import Inbox
+from reconciler.runtime.watchfeed import Unreachable
+from tests.unit.agent.world import HOST, UNDERLAY, filled_store, loaded, put_spec, spec
+
+WEB = spec(TaskId("web.1"), "192.168.0.1", "a")
+FACTS = HostFacts("eth0", UNDERLAY, 1500, (IPNetwork("10.0.0.0/24"),))
+
+
+@dataclass
+class Bench:
+    """A loop with nobody at its outlets."""
+
+    clock: ManualClock = field(default_factory=ManualClock)
+    inbox: Inbox[LoopMessage] = field(default_factory=Inbox)
+    metrics: AgentMetrics = field(default_factory=AgentMetrics)
+    reports: list[Report] = field(default_factory=list)
+    saved: list[SavedState] = field(default_factory=list)
+    searches: list[frozenset[TaskId]] = field(default_factory=list)
+
+    def loop(self) -> AgentLoop:
+        settings = HostSettings(HOST, BootId("boot"))
+        reconciler = HostReconciler(settings, MemoryDataplane(FACTS), self.clock, set)
+        outlets = Outlets(self.reports.append, self.saved.append, self.searches.append)
+        return AgentLoop(reconciler, settings, self.inbox, outlets, self.metrics, self.clock)
+
+    def count(self, name: str, **labels: str) -> float | None:
+        return self.metrics.registry.get_sample_value(f"marathon_calico_agent_{name}", labels)
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench()
+
+
+@pytest.fixture
+def store() -> MemoryDatastore:
+    store = filled_store()
+    put_spec(store, WEB)
+    return store
+
+
+def test_an_agent_registers_before_it_knows_what_to_do(bench: Bench) -> None:
+    bench.loop().turn(())
+
+    (report,) = bench.reports
+    assert report.host is not None
+    assert report.host.address == UNDERLAY
+    assert report.statuses is None
+    assert bench.saved == []
+
+
+def test_a_list_is_programmed_reported_saved_and_searched_for(
+    bench: Bench, store: MemoryDatastore
+) -> None:
+    wait = bench.loop().turn(loaded(store))
+
+    assert list(bench.reports[-1].statuses or ()) == [status_key(WEB.id)]
+    assert bench.searches == [{"web.1"}]
+    assert len(bench.saved) == 1
+    assert 0 < wait <= FULL_EVERY
+    assert bench.count("endpoints", status="down") == 1
+    assert bench.count("changes_total", kind="CommitTable") == 1
+
+
+def test_without_messages_nothing_is_done_until_something_is_due(
+    bench: Bench, store: MemoryDatastore
+) -> None:
+    loop = bench.loop()
+    loop.turn(loaded(store))
+    before = len(bench.reports)
+
+    loop.turn(())
+
+    assert len(bench.reports) == before
+
+
+def test_readiness_follows_the_datastore(bench: Bench, store: MemoryDatastore) -> None:
+    loop = bench.loop()
+    assert loop.readiness().ok is False
+
+    loop.turn(loaded(store))
+    assert loop.readiness().ok is True
+
+    loop.turn((Unreachable(CALICO, "http://x does not answer"),))
+    bench.clock.advance(7)
+    assert loop.readiness().fields["reason"] == "http://x does not answer"
+    assert bench.count("datastore_age_seconds") == 7
+
+    loop.turn(loaded(store))
+    assert loop.readiness().ok is True
+    assert bench.count("datastore_age_seconds") == 0
+
+
+def test_a_loop_that_hangs_is_not_healthy(bench: Bench) -> None:
+    loop = bench.loop()
+    loop.turn(())
+    assert loop.health().ok is True
+
+    bench.clock.advance(STUCK_AFTER)
+    assert loop.health().ok is False
+
+
+def test_a_loop_ends_when_told_to(bench: Bench) -> None:
+    bench.inbox.post(Stop())
+
+    bench.loop().run()
+
+    assert bench.reports == []
+
+
+def test_every_search_is_answered_whatever_the_locator_does() -> None:
+    class Failing:
+        name = "failing"
+
+        def find(self, tasks: object) -> Located:  # noqa: ARG002 - it never looks
+            raise ZeroDivisionError
+
+    class Away:
+        name = "away"
+
+        def find(self, tasks: object) -> Located:  # noqa: ARG002 - it never looks
+            raise LocatorUnavailable("it is away")
+
+    answers: list[Search] = []
+    tasks = frozenset({TaskId("web.1")})
+    for locator in (Failing(), Away()):
+        Searcher((locator,), answers.append).answer(tasks)
+
+    assert [answer.tasks for answer in answers] == [tasks, tasks]
+    assert answers[1].unavailable == ("it is away",)
