@@ -58,7 +58,7 @@ class Cluster:
                 stderr=stderr,
                 env=environment,
                 # It forks, so that the command is part of the pid namespace too.
-                preexec_fn=lambda: _enter(descriptors),  # noqa: PLW1509 - no threads here
+                preexec_fn=lambda: _enter(descriptors),  # noqa: PLW1509 - it takes no lock
             )
 
     def run(
