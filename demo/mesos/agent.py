@@ -23,7 +23,7 @@ from typing import assert_never
 
 from demo.mesos.container import Container, judge_exit
 from demo.mesos.fork_server import Exited, ForkServer, Launched, LauncherGone
-from demo.mesos.processes import end_group, members, send_signal, start_time
+from demo.mesos.processes import end_group, end_members, start_time
 from demo.mesos.records import (
     HostName,
     Isolation,
@@ -125,14 +125,21 @@ class Agent:
 
     def _run(self) -> None:
         while not self._stopping:
-            ready = [descriptor for descriptor, _ in self._poller.poll(self._poll_milliseconds())]
-            if ready:
-                # One at a time: what is done about it may close another of them, and
-                # its number may belong to something else by then. Calls come last.
-                self._look_at(next((fd for fd in ready if fd != self._wake), self._wake))
-            self._end_overdue()
+            try:
+                self._turn()
+            except Exception:
+                # A bug, or a full disk: the other tasks are still to be looked after.
+                log.exception("loop failed")
         if self._launcher is not None:
             self._launcher.close()
+
+    def _turn(self) -> None:
+        ready = [descriptor for descriptor, _ in self._poller.poll(self._poll_milliseconds())]
+        if ready:
+            # One at a time: what is done about it may close another of them, and
+            # its number may belong to something else by then. Calls come last.
+            self._look_at(next((fd for fd in ready if fd != self._wake), self._wake))
+        self._end_overdue()
 
     def _poll_milliseconds(self) -> int | None:
         deadlines = [c.kill_at for c in self._containers.values() if c.kill_at is not None]
@@ -262,7 +269,7 @@ class Agent:
         self._launcher = None
         for task_id, started in self._starting.items():
             # It may run or not: whatever carries the task's name is ended.
-            _end_members(task_id)
+            end_members(task_id)
             del self._containers[task_id]
             self._store.forget(task_id)
             started.set_exception(LaunchRefused("the launcher ended"))
@@ -287,13 +294,13 @@ class Agent:
         now = time.monotonic()
         for task_id, container in list(self._containers.items()):
             if container.kill_at is not None and container.kill_at <= now:
-                _end_members(task_id)
+                end_members(task_id)
                 self._containers[task_id] = replace(container, kill_at=now + self._grace)
 
     def _finish(self, statuses: Mapping[TaskId, int | None]) -> None:
         if not statuses:
             return
-        _end_members(*statuses)
+        end_members(*statuses)
         for task_id, status in statuses.items():
             container = self._containers.pop(task_id)
             state, message = judge_exit(status, container.killing)
@@ -352,8 +359,3 @@ class Agent:
             self._report = TaskReport(self.agent_id, self._report.revision + 1, records)
             self._snapshot = running
             self._published.notify_all()
-
-
-def _end_members(*task_ids: TaskId) -> None:
-    for pid, started in members(*task_ids):
-        send_signal(pid, started, signal.SIGKILL)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from pathlib import Path
 PROC = Path("/proc")
 # The most that Linux lets arguments and environment take together is of this order.
 ENVIRONMENT_LIMIT = 1 << 21
+DEATH_MILLISECONDS = 500
 
 
 def start_time(pid: int) -> int | None:
@@ -37,18 +39,6 @@ def process_handle(pid: int, started: int) -> Iterator[int | None]:
         yield descriptor if start_time(pid) == started else None
     finally:
         os.close(descriptor)
-
-
-def send_signal(pid: int, started: int, number: signal.Signals) -> bool:
-    """Signal exactly that process; False when it has ended."""
-    with process_handle(pid, started) as handle:
-        if handle is None:
-            return False
-        try:
-            signal.pidfd_send_signal(handle, number)
-        except ProcessLookupError:
-            return False
-        return True
 
 
 def end_group(pid: int, started: int, number: signal.Signals) -> None:
@@ -82,3 +72,18 @@ def members(*task_ids: str) -> list[tuple[int, int]]:
         if started is not None:
             found.append((int(name), started))
     return found
+
+
+def end_members(*task_ids: str) -> None:
+    """End whatever is left of these tasks; on return it is gone, or stuck in the kernel."""
+    for pid, started in members(*task_ids):
+        with process_handle(pid, started) as handle:
+            if handle is None:
+                continue
+            try:
+                signal.pidfd_send_signal(handle, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+            poller = select.poll()
+            poller.register(handle, select.POLLIN)
+            poller.poll(DEATH_MILLISECONDS)

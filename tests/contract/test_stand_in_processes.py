@@ -159,16 +159,17 @@ def test_a_task_that_ignores_sigterm_is_ended_all_the_same(host: RealHost) -> No
     assert start_time(pid) is None
 
 
-def test_whatever_a_task_started_ends_with_it(host: RealHost) -> None:
+@pytest.mark.parametrize("session", [False, True], ids=["in its group", "in a session of its own"])
+def test_whatever_a_task_started_ends_with_it(host: RealHost, session: bool) -> None:
     code = (
-        "import subprocess, time; "
-        "subprocess.Popen(['sleep', '1000']); "
-        "subprocess.Popen(['sleep', '1000'], start_new_session=True); "
-        "open('ready', 'w'); time.sleep(1000)"
+        "import subprocess; "
+        f"subprocess.Popen(['sleep', '1000'], start_new_session={session}); "
+        "print('started')"
     )
     host.client.launch(order("a.1", python_task(code)))
-    host.client.kill(TaskId("a.1"))
-    host.state_of("a.1", "TASK_KILLED")
+    host.state_of("a.1", "TASK_FINISHED")
+    (said,) = host.directory.glob("sandboxes/*/stdout")
+    assert said.read_text() == "started\n"
     assert members("a.1") == []
 
 
