@@ -7,7 +7,6 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable
 from dataclasses import replace
 
 from calico.errors import CalicoError, DatastoreError
@@ -26,6 +25,7 @@ from reconciler.runtime.clock import Clock, SystemClock
 from reconciler.runtime.inbox import Inbox
 from reconciler.runtime.lease import RENEW_EVERY, FencedDatastore, Lease, LeaseLost
 from reconciler.runtime.listener import Listener, Page
+from reconciler.runtime.threads import start_thread
 from reconciler.runtime.watchfeed import WatchFeed, full_jitter
 
 log = logging.getLogger(__name__)
@@ -111,8 +111,8 @@ class Controller:
         )
         for prefix in (HOSTS, APPLIED):
             WatchFeed(prefix, settings.open_datastore, self._inbox.post, self._stop).start()
-        self._start("lease", self._keep_lease)
-        self._start("events", self._follow_events)
+        start_thread("lease", self._keep_lease)
+        start_thread("events", self._follow_events)
         try:
             self._work(loop)
         except LeaseLost:
@@ -152,9 +152,6 @@ class Controller:
             self._lease.release()
         except CalicoError as error:
             log.warning("lease not given back; it runs out", extra={"why": str(error)})
-
-    def _start(self, name: str, target: Callable[[], None]) -> None:
-        threading.Thread(target=target, name=name, daemon=True).start()
 
     def _health(self) -> Page:
         idle = self._clock.monotonic() - self._last_step

@@ -9,6 +9,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_ran
 
 from calico.datastore.api import Datastore, Key, Listing, Put, Removed, WatchEvent
 from calico.errors import DatastoreError, HistoryLost
+from reconciler.runtime.threads import start_thread
 
 #: Seconds that one watch waits for an event before it is asked anew, with the
 #: same revision: a half-open connection must not hold it for ever.
@@ -64,9 +65,7 @@ class WatchFeed:
 
     def start(self) -> threading.Thread:
         """Start following in a daemon thread."""
-        thread = threading.Thread(target=self.run, name=f"watch {self._prefix}", daemon=True)
-        thread.start()
-        return thread
+        return start_thread(f"watch {self._prefix}", self.run)
 
     def run(self) -> None:
         """Follow until stopped."""
