@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
@@ -34,6 +35,7 @@ from reconciler.agent.state_file import StateFileError, StateSaver, read_state
 from reconciler.runtime.clock import SystemClock
 from reconciler.runtime.inbox import Inbox
 from reconciler.runtime.listener import Listener
+from reconciler.runtime.threads import start_thread
 from reconciler.runtime.watchfeed import WatchFeed, full_jitter
 
 log = logging.getLogger(__name__)
@@ -101,9 +103,9 @@ def _run(settings: AgentSettings, dataplane: Dataplane) -> None:
         log.info("agent started", extra={"host": settings.host, "listen": str(listener.address)})
         for prefix in PREFIXES:
             WatchFeed(prefix, settings.open_datastore, inbox.post, stop).start()
-        _start("reporter", reporter.run, stop)
-        _start("saver", saver.run, stop)
-        _start("searcher", searcher.run, stop)
+        start_thread("reporter", partial(reporter.run, stop))
+        start_thread("saver", partial(saver.run, stop))
+        start_thread("searcher", partial(searcher.run, stop))
         loop.run()
         log.info("agent stopped", extra={"host": settings.host})
 
@@ -136,10 +138,6 @@ def _locators(settings: AgentSettings) -> tuple[Locator, ...]:
         "proc": lambda: ProcLocator(identify, own),
     }
     return tuple(makers[name]() for name in dict.fromkeys(settings.locators))
-
-
-def _start(name: str, run: Callable[[threading.Event], None], stop: threading.Event) -> None:
-    threading.Thread(target=run, args=(stop,), name=name, daemon=True).start()
 
 
 @contextmanager

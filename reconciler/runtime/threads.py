@@ -22,9 +22,10 @@ def start_thread(name: str, run: Callable[[], None]) -> threading.Thread:
         try:
             run()
         except Exception:
-            log.exception("defect in a thread", extra={"thread": name})
-            logging.shutdown()
-            os._exit(DEFECT)
+            try:
+                log.exception("defect in a thread", extra={"which": name})
+            finally:
+                os._exit(DEFECT)
 
     thread = threading.Thread(target=guarded, name=name, daemon=True)
     thread.start()

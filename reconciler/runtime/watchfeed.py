@@ -73,7 +73,7 @@ class WatchFeed:
             retry=retry_if_exception_type(DatastoreError),
             wait=wait_random_exponential(multiplier=0.2, max=LONGEST_BACKOFF),
             sleep=self._sleep,
-            before_sleep=self._tell,
+            before_sleep=self._tell_failure,
         )
         while not self._stop.is_set():
             # One Retrying per listing: its backoff starts small again after success.
@@ -100,12 +100,18 @@ class WatchFeed:
                         return
         except HistoryLost:
             return
+        except DatastoreError as error:
+            # A good watch is behind us: the next listing starts with a small backoff.
+            self._tell(error)
 
     def _sleep(self, seconds: float) -> None:
         self._stop.wait(seconds)
 
-    def _tell(self, state: RetryCallState) -> None:
+    def _tell_failure(self, state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
+        self._tell(error)
+
+    def _tell(self, error: BaseException | None) -> None:
         reason = str(error)
         if reason != self._told:
             self._told = reason
