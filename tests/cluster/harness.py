@@ -217,12 +217,22 @@ def namespaces_of(cluster: Cluster) -> set[int]:
 
 
 def processes_in(inodes: set[int]) -> set[str]:
-    """The processes of this machine that are in any of the namespaces."""
+    """The processes of this machine that are in any of the namespaces.
+
+    A zombie has ended: that this machine's init has yet to reap it is not ours.
+    """
     return {
         entry.name
         for entry in Path("/proc").iterdir()
-        if entry.name.isdigit() and _inodes(entry) & inodes
+        if entry.name.isdigit() and _inodes(entry) & inodes and not _is_zombie(entry)
     }
+
+
+def _is_zombie(process: Path) -> bool:
+    try:
+        return (process / "stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
 
 
 def _inodes(process: Path) -> set[int]:
