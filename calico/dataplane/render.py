@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from calico.dataplane.chain_memory import ChainMemory
 from calico.dataplane.render_addresses import AddressPlan, plan_addresses
-from calico.dataplane.render_endpoints import judge_endpoints
+from calico.dataplane.render_endpoints import Candidate, judge_endpoints
+from calico.dataplane.render_memory import ChainMemory, PartMemory
 from calico.dataplane.render_routes import render_routes
-from calico.dataplane.render_table import render_table
+from calico.dataplane.render_table import Member, render_table
 from calico.dataplane.state import RULE_PREFERENCES, HostConfig, HostState, MarkRule
 from calico.model import EndpointId, Snapshot
 
@@ -25,8 +25,17 @@ class Rendered:
     host_problems: tuple[str, ...]
 
 
+class RenderMemory:
+    """What `render_host` may keep from one call to the next, for one host."""
+
+    def __init__(self) -> None:
+        self.candidates: PartMemory[Candidate] = PartMemory()
+        self.members: PartMemory[Member] = PartMemory()
+        self.chains = ChainMemory()
+
+
 def render_host(
-    snapshot: Snapshot, config: HostConfig, memory: ChainMemory | None = None
+    snapshot: Snapshot, config: HostConfig, memory: RenderMemory | None = None
 ) -> Rendered:
     """All that this host should hold; what is in doubt is left closed.
 
@@ -34,11 +43,12 @@ def render_host(
     Settings of single links are not in `sysctls`: whoever makes a link sets
     them, since they vanish with it.
     """
+    memory = memory or RenderMemory()
     plan = plan_addresses(snapshot.pools, config)
-    opened, closed = judge_endpoints(snapshot, config, plan)
-    table = render_table(snapshot, config, plan, opened, memory or ChainMemory())
+    opened, closed = judge_endpoints(snapshot, config, plan, memory.candidates)
+    table = render_table(snapshot, config, plan, opened, memory.chains, memory.members)
     state = HostState(
-        links={endpoint.interface: endpoint.link(config.mtu) for endpoint in opened},
+        links={endpoint.interface: endpoint.link for endpoint in opened},
         routes=render_routes(snapshot, config, plan, opened),
         mark_rules=frozenset(_mark_rules(config, plan)),
         chains=table.chains,

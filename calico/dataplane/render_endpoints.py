@@ -2,13 +2,14 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from netaddr import EUI, IPAddress
+from netaddr import EUI, IPNetwork
 
 from calico.dataplane.render_addresses import AddressPlan
-from calico.dataplane.state import HostConfig, Link, Wiring
+from calico.dataplane.render_memory import PartMemory
+from calico.dataplane.state import HostConfig, Link, Route, RouteKind, Wiring
 from calico.model import EndpointId, EndpointSpec, InterfaceName, ProfileId, Snapshot, TaskId
 
 #: The kernel's 15 characters, and none that nftables takes for a wildcard.
@@ -17,59 +18,82 @@ _INTERFACE = re.compile(r"cali[a-zA-Z0-9_-]{1,11}")
 
 @dataclass(frozen=True, slots=True)
 class OpenEndpoint:
-    """A local endpoint that has all it needs to be wired."""
+    """A local endpoint that has all it needs to be wired, and what that takes.
+
+    `addresses` are pairs of family and text; `mac` is text as nftables has it.
+    """
 
     id: EndpointId
     interface: InterfaceName
-    mac: EUI
-    addresses: tuple[IPAddress, ...]
+    mac: str
+    addresses: tuple[tuple[int, str], ...]
     profiles: tuple[ProfileId, ...]
+    link: Link
+    routes: tuple[Route, ...]
 
-    def link(self, mtu: int) -> Link:
-        """The host side of its veth."""
-        wiring = Wiring(TaskId(self.id.workload), self.mac, self.addresses, mtu)
-        return Link(self.interface, wiring.alias, wiring=wiring)
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A local endpoint judged for itself; `opened` is None if `reasons` say why."""
+
+    keys: tuple[tuple[int, int], ...]
+    reasons: tuple[str, ...]
+    opened: OpenEndpoint | None
 
 
 def judge_endpoints(
-    snapshot: Snapshot, config: HostConfig, plan: AddressPlan
+    snapshot: Snapshot, config: HostConfig, plan: AddressPlan, memory: PartMemory[Candidate]
 ) -> tuple[tuple[OpenEndpoint, ...], Mapping[EndpointId, str]]:
     """The local endpoints to wire, in order, and what keeps each other one shut."""
     local = sorted(
         (spec for spec in snapshot.specs.values() if spec.id.host == config.host and spec.active),
-        key=lambda spec: spec.id,
+        key=lambda spec: spec.id.workload + spec.id.endpoint,
     )
+    judged = memory.of(local, (config, plan), lambda spec: _judge(spec, config, plan))
     interfaces = Counter(spec.interface for spec in local)
-    addresses = Counter(address for spec in local for address in set(spec.addresses))
+    holders = Counter(key for _, candidate in judged for key in candidate.keys)
     opened: list[OpenEndpoint] = []
     problems: dict[EndpointId, str] = {}
-    for spec in local:
-        reasons = _reasons(spec, interfaces, addresses, plan)
-        if reasons or spec.mac is None:
-            problems[spec.id] = "; ".join(reasons)
+    for spec, candidate in judged:
+        shared = tuple(_shared(spec, candidate, interfaces, holders))
+        if candidate.opened is None or shared:
+            problems[spec.id] = "; ".join((*candidate.reasons, *shared))
         else:
-            opened.append(
-                OpenEndpoint(spec.id, spec.interface, spec.mac, spec.addresses, spec.profiles)
-            )
+            opened.append(candidate.opened)
     return tuple(opened), problems
 
 
-def _reasons(
-    spec: EndpointSpec,
-    interfaces: Mapping[InterfaceName, int],
-    addresses: Mapping[IPAddress, int],
-    plan: AddressPlan,
-) -> list[str]:
-    reasons = list(_shape_reasons(spec))
-    if interfaces[spec.interface] > 1:
-        reasons.append(f"interface {spec.interface} is another endpoint's too")
+def mac_text(mac: EUI) -> str:
+    """A MAC address as nftables writes it."""
+    return ":".join(f"{word:02x}" for word in mac.words)
+
+
+def _judge(spec: EndpointSpec, config: HostConfig, plan: AddressPlan) -> Candidate:
+    reasons = (*_shape_reasons(spec), *filter(None, map(plan.objection, spec.addresses)))
+    keys = tuple({(address.version, int(address)) for address in spec.addresses})
+    if reasons or spec.mac is None:
+        return Candidate(keys, reasons, None)
+    wiring = Wiring(TaskId(spec.id.workload), spec.mac, spec.addresses, config.mtu)
+    opened = OpenEndpoint(
+        spec.id,
+        spec.interface,
+        mac_text(spec.mac),
+        tuple((address.version, str(address)) for address in spec.addresses),
+        spec.profiles,
+        Link(spec.interface, wiring.alias, wiring=wiring),
+        tuple(_routes(spec, config)),
+    )
+    return Candidate(keys, (), opened)
+
+
+def _routes(spec: EndpointSpec, config: HostConfig) -> Iterator[Route]:
     for address in spec.addresses:
-        objection = plan.objection(address)
-        if objection:
-            reasons.append(objection)
-        if addresses[address] > 1:
-            reasons.append(f"address {address} is another endpoint's too")
-    return reasons
+        yield Route(
+            IPNetwork(address),
+            RouteKind.TASK,
+            interface=spec.interface,
+            source=config.address if address.version == config.address.version else None,
+        )
 
 
 def _shape_reasons(spec: EndpointSpec) -> Iterable[str]:
@@ -81,3 +105,17 @@ def _shape_reasons(spec: EndpointSpec) -> Iterable[str]:
         yield f"{spec.mac} is a group MAC address"
     if not spec.addresses:
         yield "the endpoint has no address"
+
+
+def _shared(
+    spec: EndpointSpec,
+    candidate: Candidate,
+    interfaces: Mapping[InterfaceName, int],
+    holders: Mapping[tuple[int, int], int],
+) -> Iterator[str]:
+    if interfaces[spec.interface] > 1:
+        yield f"interface {spec.interface} is another endpoint's too"
+    if any(holders[key] > 1 for key in candidate.keys):
+        for address in spec.addresses:
+            if holders[address.version, int(address)] > 1:
+                yield f"address {address} is another endpoint's too"

@@ -22,7 +22,7 @@ def render_routes(
     flushed away nothing is marked, and nothing finds a task.
     """
     routes = {Route(pool.cidr.cidr, RouteKind.BLACKHOLE, table=MAIN_TABLE) for pool in plan.pools}
-    local = frozenset(_task_routes(config, opened))
+    local = frozenset(route for endpoint in opened for route in endpoint.routes)
     routes |= local
     taken = {route.destination for route in local}
     routes |= set(_block_routes(snapshot, config, plan))
@@ -38,17 +38,6 @@ def render_routes(
 def host_network(address: IPAddress) -> IPNetwork:
     """The /32 or /128 of one address."""
     return IPNetwork(address)
-
-
-def _task_routes(config: HostConfig, opened: Iterable[OpenEndpoint]) -> Iterator[Route]:
-    for endpoint in opened:
-        for address in endpoint.addresses:
-            yield Route(
-                host_network(address),
-                RouteKind.TASK,
-                interface=endpoint.interface,
-                source=config.address if address.version == config.address.version else None,
-            )
 
 
 def _block_routes(snapshot: Snapshot, config: HostConfig, plan: AddressPlan) -> Iterator[Route]:

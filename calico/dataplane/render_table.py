@@ -8,9 +8,8 @@ does not grow with tasks or groups.
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from netaddr import EUI, IPAddress, IPNetwork
+from netaddr import IPAddress, IPNetwork
 
-from calico.dataplane.chain_memory import ChainMemory
 from calico.dataplane.nft_expr import (
     ACCEPT,
     MASQUERADE,
@@ -34,12 +33,14 @@ from calico.dataplane.nft_expr import (
 )
 from calico.dataplane.render_addresses import (
     AddressPlan,
+    Span,
     interval_elements,
     merged,
     span_of,
     span_of_address,
 )
 from calico.dataplane.render_endpoints import OpenEndpoint
+from calico.dataplane.render_memory import ChainMemory, PartMemory
 from calico.dataplane.render_policy import (
     TO_TASK,
     Direction,
@@ -47,7 +48,7 @@ from calico.dataplane.render_policy import (
     tag_set_name,
 )
 from calico.dataplane.state import BaseHook, Chain, HostConfig, NftRule, NftSet
-from calico.model import EndpointId, ProfileId, Snapshot, Tag
+from calico.model import EndpointId, EndpointSpec, ProfileId, Snapshot, Tag
 
 VERSIONS = (4, 6)
 PREROUTING = BaseHook("filter", "prerouting", -300, "accept")
@@ -66,6 +67,18 @@ ROUTER_ADVERTISEMENT, REDIRECT = 134, 137
 
 
 @dataclass(frozen=True, slots=True)
+class Member:
+    """One endpoint of the cluster as an element of sets.
+
+    Addresses that this host takes for its own network are left out: it could
+    not tell a task there from a neighbour. `elsewhere` are in no pool.
+    """
+
+    addresses: tuple[tuple[int, str], ...]
+    elsewhere: tuple[Span, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Table:
     """The rendered table, and what in the profiles could not be enforced."""
 
@@ -79,17 +92,21 @@ def render_table(
     config: HostConfig,
     plan: AddressPlan,
     opened: Sequence[OpenEndpoint],
-    memory: ChainMemory,
+    chain_memory: ChainMemory,
+    member_memory: PartMemory[Member],
 ) -> Table:
     """Everything in the table of one host."""
     lists = sorted({endpoint.profiles for endpoint in opened})
-    policies = memory.render(lists, snapshot.profiles)
+    policies = chain_memory.of(lists, snapshot.profiles)
     chains = [*_fixed_chains(config, plan), *(policy.chain for policy in policies.values())]
     tags = frozenset[Tag]().union(*(policy.tags for policy in policies.values()))
+    members = member_memory.of(
+        snapshot.specs.values(), plan, lambda spec: _member(spec.addresses, plan)
+    )
     sets = [
-        *_host_sets(snapshot, plan),
+        *_host_sets(snapshot, plan, members),
         *_endpoint_sets(opened, policies),
-        *_tag_sets(snapshot, plan, tags),
+        *_tag_sets(snapshot, members, tags),
     ]
     return Table(
         {chain.name: chain for chain in chains},
@@ -240,15 +257,25 @@ def _postrouting(plan: AddressPlan) -> Iterator[NftRule]:
             )
 
 
-def _host_sets(snapshot: Snapshot, plan: AddressPlan) -> Iterator[NftSet]:
+def _member(addresses: Iterable[IPAddress], plan: AddressPlan) -> Member:
+    pools = [span_of(pool.cidr) for pool in plan.pools]
+    usable = [
+        (address, span)
+        for address in addresses
+        if not plan.forbids(span := span_of_address(address))
+    ]
+    return Member(
+        tuple((address.version, str(address)) for address, _ in usable),
+        tuple(span for _, span in usable if not any(pool.overlaps(span) for pool in pools)),
+    )
+
+
+def _host_sets(
+    snapshot: Snapshot, plan: AddressPlan, members: Iterable[tuple[EndpointSpec, Member]]
+) -> Iterator[NftSet]:
     pools = merged(span_of(pool.cidr) for pool in plan.pools)
     masqueraded = [span_of(pool.cidr) for pool in plan.pools if pool.masquerade]
-    elsewhere = [
-        span
-        for spec in snapshot.specs.values()
-        for span in map(span_of_address, spec.addresses)
-        if not any(pool.overlaps(span) for pool in pools) and not plan.forbids(span)
-    ]
+    elsewhere = [span for _, member in members for span in member.elsewhere]
     hosts = {record.address for record in snapshot.hosts.values()}
     for version in VERSIONS:
         kind = address_kind(version)
@@ -256,7 +283,8 @@ def _host_sets(snapshot: Snapshot, plan: AddressPlan) -> Iterator[NftSet]:
         yield NftSet(f"tasks{version}", kind, tasks, interval=True)
         masquerade = interval_elements(masqueraded, version)
         yield NftSet(f"masquerade{version}", kind, masquerade, interval=True)
-        yield NftSet(f"hosts{version}", kind, _texts(hosts, version))
+        hosts_here = frozenset(str(each) for each in hosts if each.version == version)
+        yield NftSet(f"hosts{version}", kind, hosts_here)
 
 
 def _endpoint_sets(
@@ -272,15 +300,14 @@ def _endpoint_sets(
     for version in VERSIONS:
         kind = address_kind(version)
         held = [
-            (endpoint, str(each))
+            (endpoint, text)
             for endpoint in opened
-            for each in endpoint.addresses
-            if each.version == version
+            for family, text in endpoint.addresses
+            if family == version
         ]
         yield NftSet(f"local{version}", kind, frozenset(text for _, text in held))
         source = frozenset(
-            ("concat", str(endpoint.interface), mac_text(endpoint.mac), text)
-            for endpoint, text in held
+            ("concat", str(endpoint.interface), endpoint.mac, text) for endpoint, text in held
         )
         yield NftSet(f"source{version}", ("ifname", "ether_addr", *kind), source)
         inbound = frozenset(
@@ -289,35 +316,29 @@ def _endpoint_sets(
         yield NftSet(f"in{version}", kind, inbound, verdicts=True)
 
 
-def _tag_sets(snapshot: Snapshot, plan: AddressPlan, tags: frozenset[Tag]) -> Iterator[NftSet]:
-    """Who carries a tag: endpoints of every host, orchestrator and state.
-
-    Addresses that this host takes for its own network are left out: it could
-    not tell a task there from a neighbour.
-    """
-    members: dict[Tag, set[IPAddress]] = {tag: set() for tag in tags}
-    carried = {name: tags.intersection(profile.tags) for name, profile in snapshot.profiles.items()}
-    for spec in snapshot.specs.values():
-        wanted = {tag for name in spec.profiles for tag in carried.get(name, ())}
-        if wanted:
-            addresses = [a for a in spec.addresses if not plan.forbids(span_of_address(a))]
-            for tag in wanted:
-                members[tag].update(addresses)
-    for tag, carriers in members.items():
+def _tag_sets(
+    snapshot: Snapshot, members: Iterable[tuple[EndpointSpec, Member]], tags: frozenset[Tag]
+) -> Iterator[NftSet]:
+    """Who carries a tag: endpoints of every host, orchestrator and state."""
+    carriers: dict[Tag, dict[int, set[str]]] = {
+        tag: {version: set() for version in VERSIONS} for tag in tags
+    }
+    carried = {
+        name: found
+        for name, profile in snapshot.profiles.items()
+        if (found := tags.intersection(profile.tags))
+    }
+    for spec, member in members:
+        for name in spec.profiles:
+            for tag in carried.get(name, ()):
+                for version, text in member.addresses:
+                    carriers[tag][version].add(text)
+    for tag, by_version in carriers.items():
         for version in VERSIONS:
-            name = tag_set_name(tag, version)
-            yield NftSet(name, address_kind(version), _texts(carriers, version))
-
-
-def _texts(addresses: Iterable[IPAddress], version: int) -> frozenset[object]:
-    return frozenset(str(each) for each in addresses if each.version == version)
+            members_here = frozenset(by_version[version])
+            yield NftSet(tag_set_name(tag, version), address_kind(version), members_here)
 
 
 def address_kind(version: int) -> tuple[str, ...]:
     """nftables' name for the addresses of one family."""
     return (f"ipv{version}_addr",)
-
-
-def mac_text(mac: EUI) -> str:
-    """A MAC address as nftables writes it."""
-    return ":".join(f"{word:02x}" for word in mac.words)

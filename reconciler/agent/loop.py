@@ -71,6 +71,7 @@ class AgentLoop:
         self._told: tuple[str, ...] = ()
         self._lost: dict[Key, str] = {}
         self._record: HostRecord | None = None
+        self._texts = _StatusTexts()
         metrics.age.set_function(self._age)
 
     def run(self) -> None:
@@ -148,7 +149,7 @@ class AgentLoop:
         statuses = None
         # An old state file knows nothing of endpoints that came since.
         if reached.statuses is not None and reached.view.source is Source.DATASTORE:
-            statuses = _render_statuses(reached.statuses)
+            statuses = self._texts.of(reached.statuses)
         self._outlets.report(Report(record, applied, statuses))
         saved = self._reconciler.saved()
         if saved is not None:
@@ -179,14 +180,26 @@ class AgentLoop:
         return now - self._followed
 
 
-def _render_statuses(statuses: Mapping[EndpointId, EndpointStatus]) -> dict[Key, str]:
-    rendered: dict[Key, str] = {}
-    for endpoint, status in statuses.items():
-        try:
-            rendered[status_key(endpoint)] = encode_status(status)
-        except InvalidName as error:
-            log.warning("status not reported", extra={"why": str(error)})
-    return rendered
+class _StatusTexts:
+    """Statuses as they are stored; what did not change is not encoded again."""
+
+    def __init__(self) -> None:
+        self._last: dict[EndpointId, tuple[EndpointStatus, Key, str]] = {}
+
+    def of(self, statuses: Mapping[EndpointId, EndpointStatus]) -> dict[Key, str]:
+        """The text of each status by its key."""
+        fresh = {}
+        for endpoint, status in statuses.items():
+            known = self._last.get(endpoint)
+            if known is None or known[0] != status:
+                try:
+                    known = (status, status_key(endpoint), encode_status(status))
+                except InvalidName as error:
+                    log.warning("status not reported", extra={"why": str(error)})
+                    continue
+            fresh[endpoint] = known
+        self._last = fresh
+        return {key: text for _, key, text in fresh.values()}
 
 
 class Searcher:

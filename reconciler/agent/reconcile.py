@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from calico.dataplane.api import Dataplane
-from calico.dataplane.chain_memory import ChainMemory
 from calico.dataplane.changes import (
     AttachTask,
     Change,
@@ -14,7 +13,7 @@ from calico.dataplane.changes import (
     RemoveLink,
     RemoveRoute,
 )
-from calico.dataplane.render import Rendered, render_host
+from calico.dataplane.render import Rendered, RenderMemory, render_host
 from calico.dataplane.state import HostConfig, HostState, RouteKind
 from calico.errors import DataplaneError
 from calico.keys import ENDPOINTS, POOLS
@@ -85,7 +84,7 @@ class HostReconciler:
         self._closed: Snapshot | None = None
         self._revision = 0
         self._rendered: tuple[Snapshot, HostConfig, Rendered] | None = None
-        self._chains = ChainMemory()
+        self._memory = RenderMemory()
         self._saved: tuple[View, Mapping[TaskId, NamespaceRef]] | None = None
         self._look_due = clock.monotonic()
 
@@ -195,7 +194,7 @@ class HostReconciler:
             of_snapshot, with_config, rendered = self._rendered
             if _same_parts(of_snapshot, snapshot) and with_config == config:
                 return rendered
-        rendered = render_host(snapshot, config, self._chains)
+        rendered = render_host(snapshot, config, self._memory)
         self._rendered = (snapshot, config, rendered)
         return rendered
 

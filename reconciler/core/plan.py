@@ -6,7 +6,7 @@ whatever it admits is policed before its link and route come.
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import assert_never
 
@@ -26,7 +26,7 @@ from calico.dataplane.changes import (
     SetSysctl,
     Stage,
 )
-from calico.dataplane.state import HostState, MarkRule, Route, RouteKind
+from calico.dataplane.state import HostState, Link, MarkRule, Route, RouteKind
 from calico.model import INTERFACE_PREFIX, InterfaceName, TaskId
 
 
@@ -49,7 +49,8 @@ def plan_host(
     A prefix of it may be all that is carried out: planning again from there
     leads to the same end.
     """
-    attached = tuple(_attachments(observed, desired, namespaces))
+    unlike = _unlike_links(observed, desired)
+    attached = tuple(_attachments(unlike, namespaces))
     detached = tuple(_detachments(observed, desired, attached))
     changes: list[Change] = [
         *_table(observed, desired),
@@ -57,14 +58,12 @@ def plan_host(
         *_mark_rules(observed, desired),
         *attached,
         *detached,
-        *_routes(observed, desired, attached, detached),
+        *_routes(observed, desired, unlike, attached, detached),
     ]
     waiting = tuple(
         link.wiring.task
-        for name, link in sorted(desired.links.items())
-        if link.wiring is not None
-        and observed.links.get(name) != link
-        and link.wiring.task not in namespaces
+        for link in unlike
+        if link.wiring is not None and link.wiring.task not in namespaces
     )
     # Sorting is stable, so only the stage decides; each part is in order already.
     return HostPlan(tuple(sorted(changes, key=stage_of)), waiting)
@@ -159,11 +158,17 @@ def _mark_rules(observed: HostState, desired: HostState) -> Iterator[AddMarkRule
         yield RemoveMarkRule(rule)
 
 
+def _unlike_links(observed: HostState, desired: HostState) -> tuple[Link, ...]:
+    """Desired links that are absent or otherwise, by name."""
+    unlike = [link for name, link in desired.links.items() if observed.links.get(name) != link]
+    return tuple(sorted(unlike, key=lambda link: link.name))
+
+
 def _attachments(
-    observed: HostState, desired: HostState, namespaces: Mapping[TaskId, NamespaceRef]
+    unlike: Iterable[Link], namespaces: Mapping[TaskId, NamespaceRef]
 ) -> Iterator[AttachTask]:
-    for name, link in sorted(desired.links.items()):
-        if link.wiring is None or observed.links.get(name) == link:
+    for link in unlike:
+        if link.wiring is None:
             continue
         namespace = namespaces.get(link.wiring.task)
         if namespace is not None:
@@ -188,28 +193,30 @@ def _detachments(
 def _routes(
     observed: HostState,
     desired: HostState,
+    unlike: tuple[Link, ...],
     attached: tuple[AttachTask, ...],
     detached: tuple[RemoveLink, ...],
 ) -> Iterator[RemoveRoute | AddRoute]:
     renewed = {change.link.name for change in attached}
     going = {change.name for change in detached}
-    complete = {name for name, link in desired.links.items() if observed.links.get(name) == link}
+    complete = desired.links.keys() - {link.name for link in unlike}
     # A link that goes takes its routes with it, so those of a link that is
     # attached anew are put back even when they were there.
-    added = tuple(
-        route
-        for route in sorted(desired.routes, key=_route_order)
-        if (route not in observed.routes or route.interface in renewed)
-        and _has_way(route, complete | renewed)
-    )
+    missing = desired.routes - observed.routes
+    if renewed:
+        missing |= {route for route in desired.routes if route.interface in renewed}
+    usable = complete | renewed
+    added = [route for route in missing if _has_way(route, usable)]
+    unwanted = observed.routes - desired.routes
     # Where one route gives way to one other, adding replaces without a gap.
-    places = Counter(map(_place, observed.routes))
-    replaced = {_place(route) for route in added if places[_place(route)] == 1}
-    for route in sorted(observed.routes, key=_route_order):
-        unwanted = route not in desired.routes and _place(route) not in replaced
-        if unwanted or route.interface in going:
-            yield RemoveRoute(route)
-    yield from map(AddRoute, added)
+    if unwanted and added:
+        places = Counter(map(_place, observed.routes))
+        replaced = {_place(route) for route in added if places[_place(route)] == 1}
+        unwanted = frozenset(route for route in unwanted if _place(route) not in replaced)
+    if going:
+        unwanted |= {route for route in observed.routes if route.interface in going}
+    yield from map(RemoveRoute, sorted(unwanted, key=_route_order))
+    yield from map(AddRoute, sorted(added, key=_route_order))
 
 
 def _has_way(route: Route, usable: Collection[InterfaceName]) -> bool:
