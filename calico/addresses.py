@@ -3,10 +3,11 @@
 A block is the one truth about its 64 addresses. Handles and affinity keys are
 written before it, so that after a crash they claim too much, never too little.
 A write without an answer may have been done: the block is read again, by
-quorum, and what it says decides. Nothing is remembered between calls.
+quorum, and what it says decides. All that is remembered between calls is in
+which block a host last found room, as a place to look first.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from netaddr import IPAddress, IPNetwork
 
@@ -47,6 +48,7 @@ class Addresses:
 
     def __init__(self, datastore: Datastore) -> None:
         self._datastore = datastore
+        self._roomy: dict[tuple[HostName, int], IPNetwork] = {}
 
     def assign(
         self, host: HostName, handle: HandleId, *, version: int = 4, secondary: Secondary = ()
@@ -57,9 +59,11 @@ class Addresses:
         Raises PoolExhausted; InvalidValue if what it may hold is unreadable.
         """
         check_host(host)
-        for held_address in self.held_by(handle):
+        counts = self._counts(handle)
+        for held_address in self._held_in(handle, counts or ()):
             if held_address.version == version:
                 return held_address
+        is_new = counts is None
         pools = self._usable_pools(version)
 
         def step(block: Block) -> tuple[Block, IPAddress] | None:
@@ -70,7 +74,7 @@ class Addresses:
                 return None
             return ipam.allocate(block, handle, secondary)
 
-        address = self._assign_affine(host, handle, version, step)
+        address = self._assign_affine(host, handle, version, step, is_new)
         if address is None:
             address = self._assign_new(host, handle, pools, step)
         if address is None:
@@ -133,11 +137,18 @@ class Addresses:
 
     def held_by(self, handle: HandleId) -> tuple[IPAddress, ...]:
         """What a handle holds, in order."""
+        return self._held_in(handle, self._counts(handle) or ())
+
+    def _counts(self, handle: HandleId) -> Mapping[IPNetwork, int] | None:
+        """The blocks in which a handle may hold something; None if it is unknown.
+
+        It is written before any block, so without it there is nothing.
+        """
         stored = self._datastore.get(handle_key(handle))
-        if stored is None:
-            # It is written before any block, so there is nothing.
-            return ()
-        found = (self._block(cidr) for cidr in codec.decode_handle(handle, stored.value))
+        return None if stored is None else codec.decode_handle(handle, stored.value)
+
+    def _held_in(self, handle: HandleId, cidrs: Iterable[IPNetwork]) -> tuple[IPAddress, ...]:
+        found = map(self._block, cidrs)
         return tuple(
             sorted(
                 address
@@ -168,23 +179,31 @@ class Addresses:
         return tuple(found)
 
     def _assign_affine(
-        self, host: HostName, handle: HandleId, version: int, step: _Step
+        self, host: HostName, handle: HandleId, version: int, step: _Step, is_new: bool
     ) -> IPAddress | None:
         def step_if_affine(block: Block) -> tuple[Block, IPAddress] | None:
             # The key below the host is only a hint.
             return step(block) if block.affinity == host else None
 
-        for stored in self._datastore.list(affinity_dir(host, version)).entries:
-            parsed = parse_affinity_key(stored.key)
-            if parsed is None:
-                continue
+        for cidr in self._affine(host, version):
             try:
-                address = self._assign_in(parsed[1], handle, step_if_affine)
+                address = self._assign_in(cidr, handle, step_if_affine, is_new)
             except InvalidValue:
                 continue
             if address is not None:
+                self._roomy[host, version] = cidr
                 return address
         return None
+
+    def _affine(self, host: HostName, version: int) -> Iterator[IPNetwork]:
+        """Blocks that may be the host's, the one that had room last time first."""
+        roomy = self._roomy.get((host, version))
+        if roomy is not None:
+            yield roomy
+        for stored in self._datastore.list(affinity_dir(host, version)).entries:
+            parsed = parse_affinity_key(stored.key)
+            if parsed is not None and parsed[1] != roomy:
+                yield parsed[1]
 
     def _assign_new(
         self, host: HostName, handle: HandleId, pools: tuple[Pool, ...], step: _Step
@@ -241,11 +260,14 @@ class Addresses:
             return False
         raise Conflict(f"block {cidr} comes and goes")
 
-    def _assign_in(self, cidr: IPNetwork, handle: HandleId, step: _Step) -> IPAddress | None:
+    def _assign_in(
+        self, cidr: IPNetwork, handle: HandleId, step: _Step, is_new: bool = False
+    ) -> IPAddress | None:
         """One step on a block that exists; None if it is absent or the step says no.
 
-        The handle is counted first and stays counted while the outcome is
-        unknown, also when an error ends the attempt.
+        `is_new` is whether the handle was unknown just now. The handle is
+        counted first and stays counted while the outcome is unknown, also when
+        an error ends the attempt.
         """
         counted = False
         for _ in range(ATTEMPTS):
@@ -263,7 +285,7 @@ class Addresses:
             if changed == block:
                 return address
             if not counted:
-                self._count(handle, cidr)
+                self._count(handle, cidr, is_new)
                 counted = True
             try:
                 self._datastore.put(block_key(cidr), codec.encode_block(changed), expect=revision)
@@ -295,8 +317,16 @@ class Addresses:
         else:
             self._datastore.put(key, codec.encode_block(block), expect=revision)
 
-    def _count(self, handle: HandleId, cidr: IPNetwork) -> None:
+    def _count(self, handle: HandleId, cidr: IPNetwork, is_new: bool) -> None:
         """Count one address more; if the answer is lost, the caller's end is here."""
+        if is_new:
+            text = codec.encode_handle(handle, {cidr: 1})
+            try:
+                self._datastore.put(handle_key(handle), text, expect=ABSENT)
+            except Conflict:
+                pass
+            else:
+                return
         for _ in range(ATTEMPTS):
             try:
                 self._recount(handle, cidr, 1)

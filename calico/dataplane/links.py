@@ -88,7 +88,9 @@ class Links:
     def attach(self, changes: Sequence[AttachTask]) -> dict[Change, str]:
         """Make links; those that failed, with their reasons."""
         failures: dict[Change, str] = {}
-        seen = {link.name: link for link in self.observe()}
+        # As a rule all are new; then the list of all devices is not needed.
+        known = any(_exists(change.link.name) for change in changes)
+        seen = {link.name: link for link in self.observe()} if known else {}
         for first in range(0, len(changes), TOGETHER):
             with ExitStack() as held:
                 works = []
@@ -250,6 +252,13 @@ def _start(change: AttachTask, held: ExitStack) -> _Work:
     if link.wiring is None:
         raise DataplaneError(f"{link.name} has no wiring")
     return _Work(change, link.wiring, held.enter_context(opened(change.namespace)))
+
+
+def _exists(name: str) -> bool:
+    try:
+        return socket.if_nametoindex(name) > 0
+    except OSError:
+        return False
 
 
 def _index_of(name: str) -> int:

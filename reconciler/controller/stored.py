@@ -21,6 +21,7 @@ from calico.keys import (
     POOLS,
     PROFILES,
     TASKS,
+    ProfileLeaf,
     parse_applied_key,
     parse_endpoint_key,
     parse_host_key,
@@ -64,6 +65,7 @@ class StoredState:
         self.records: dict[TaskId, Kept[TaskRecord]] = {}
         self.specs: dict[EndpointId, Kept[EndpointSpec]] = {}
         self.profiles: dict[ProfileId, Profile] = {}
+        self.leaves: dict[ProfileId, set[ProfileLeaf]] = {}
         self.pools: tuple[Pool, ...] = ()
         self.hosts: dict[HostName, HostRecord] = {}
         self.applied: dict[HostName, AppliedRecord] = {}
@@ -89,7 +91,11 @@ class StoredState:
             except InvalidValue:
                 continue
         self.records, self.specs = records, specs
-        self.profiles = _profiles(datastore.list(PROFILES).entries)
+        texts = _leaves(datastore.list(PROFILES).entries)
+        self.profiles = {
+            profile: decode_profile(profile, found) for profile, found in texts.items()
+        }
+        self.leaves = {profile: set(found) for profile, found in texts.items()}
         self.pools = tuple(_pools(datastore.list(POOLS).entries))
 
     def load_hosts(self, listing: Listing) -> None:
@@ -154,13 +160,13 @@ class StoredState:
             self.applied.pop(HostName(host or ""), None)
 
 
-def _profiles(entries: Iterable[Stored]) -> dict[ProfileId, Profile]:
-    leaves: dict[ProfileId, dict[str, str]] = {}
+def _leaves(entries: Iterable[Stored]) -> dict[ProfileId, dict[ProfileLeaf, str]]:
+    leaves: dict[ProfileId, dict[ProfileLeaf, str]] = {}
     for stored in entries:
         parsed = parse_profile_key(stored.key)
         if parsed is not None:
             leaves.setdefault(parsed[0], {})[parsed[1]] = stored.value
-    return {profile: decode_profile(profile, found) for profile, found in leaves.items()}
+    return leaves
 
 
 def _pools(entries: Iterable[Stored]) -> Iterable[Pool]:

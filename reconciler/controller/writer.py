@@ -1,13 +1,14 @@
 """Brings tasks into the datastore and takes them out, one write at a time.
 
-The order is what makes a crash between any two writes harmless: an address
-first (its handle is the task id, so that the next attempt finds it), then the
-profiles, then the record that marks the endpoint as ours, then the endpoint.
-Down: endpoint, then record; the address rests and is swept later.
+The order is what makes a crash between any two writes harmless: the profiles
+first, which nothing refers to yet; an address, whose handle is the task id, so
+that the next attempt finds it; the record that marks the endpoint as ours; the
+endpoint. Down: endpoint, then record; the address rests and is swept later.
 """
 
 import logging
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import replace
 
 from netaddr import IPAddress
@@ -58,28 +59,13 @@ class TaskWriter:
         if desired.wish is None:
             self._write_record(record)
             return
+        self._write_profiles(desired.profiles, enforced=True)
         endpoint = endpoint_of_task(record.host, record.task)
         known = self._stored.specs.get(endpoint)
-        if known is not None:
-            addresses = known.value.addresses
-        else:
-            try:
-                addresses = self._assign(record, desired.wish)
-            except PoolExhausted as error:
-                self._write_record(_judged(record, TaskVerdict.PENDING, str(error)))
-                return
-            except AddressTaken as error:
-                self._write_record(self._judge_taken(record, desired.wish, error))
-                return
-            except AddressOutsidePools as error:
-                self._write_record(_judged(record, TaskVerdict.REFUSED, str(error)))
-                return
-            except InvalidValue as error:
-                reason = f"what the datastore holds of its address cannot be read: {error}"
-                self._write_record(_judged(record, TaskVerdict.PENDING, reason))
-                return
-        for profile in desired.profiles:
-            self._ensure_profile(profile)
+        addresses = known.value.addresses if known else self._assign(record, desired.wish)
+        if isinstance(addresses, TaskRecord):
+            self._write_record(addresses)
+            return
         self._write_record(record)
         self._write_endpoint(
             EndpointSpec(
@@ -93,6 +79,7 @@ class TaskWriter:
                 labels=(),
             )
         )
+        self._write_profiles(desired.profiles, enforced=False)
 
     def withdraw(self, task: TaskId) -> None:
         """Take one task's endpoint and record out; raises DatastoreError."""
@@ -121,7 +108,21 @@ class TaskWriter:
 
     def _assign(
         self, record: TaskRecord, wish: AnyAddress | FixedAddresses
-    ) -> tuple[IPAddress, ...]:
+    ) -> tuple[IPAddress, ...] | TaskRecord:
+        """The task's addresses, or the record that says why there are none."""
+        try:
+            return self._take(record, wish)
+        except PoolExhausted as error:
+            return _judged(record, TaskVerdict.PENDING, str(error))
+        except AddressTaken as error:
+            return self._judge_taken(record, wish, error)
+        except AddressOutsidePools as error:
+            return _judged(record, TaskVerdict.REFUSED, str(error))
+        except InvalidValue as error:
+            reason = f"what the datastore holds of its address cannot be read: {error}"
+            return _judged(record, TaskVerdict.PENDING, reason)
+
+    def _take(self, record: TaskRecord, wish: AnyAddress | FixedAddresses) -> tuple[IPAddress, ...]:
         handle = HandleId(record.task)
         match wish:
             case FixedAddresses(addresses):
@@ -152,24 +153,38 @@ class TaskWriter:
                 return _judged(record, TaskVerdict.REFUSED, str(error))
         return _judged(record, TaskVerdict.PENDING, f"{error}; waits for its release")
 
-    def _ensure_profile(self, profile: Profile) -> None:
+    def _write_profiles(self, profiles: Iterable[Profile], *, enforced: bool) -> None:
+        """Write what of the profiles agents enforce, or else the rest.
+
+        The rest is for Calico's tools alone and follows once the endpoint
+        stands, since every key costs a round trip and wakes every agent.
+        """
+        for profile in profiles:
+            leaves: dict[ProfileLeaf, str] = {
+                "rules": encode_rules(profile),
+                "tags": encode_tags(profile),
+                "labels": NO_LABELS,
+            }
+            acted_on = {"rules", "tags"} if profile.tags else {"rules"}
+            for leaf, text in leaves.items():
+                if (leaf in acted_on) is enforced:
+                    self._write_leaf(profile, leaf, text)
+            if enforced and (_is_ours(profile) or profile.id not in self._stored.profiles):
+                self._stored.profiles[profile.id] = profile
+
+    def _write_leaf(self, profile: Profile, leaf: ProfileLeaf, text: str) -> None:
         known = self._stored.profiles.get(profile.id)
-        if known == profile or (known is not None and not _is_ours(profile)):
-            return
         # An operator's rules on a group stay as they are; of our own profiles
         # the content is ours to keep.
-        expect = None if _is_ours(profile) else ABSENT
-        leaves: tuple[tuple[ProfileLeaf, str], ...] = (
-            ("tags", encode_tags(profile)),
-            ("labels", NO_LABELS),
-            ("rules", encode_rules(profile)),
-        )
-        for leaf, text in leaves:
-            try:
-                self._datastore.put(profile_key(profile.id, leaf), text, expect=expect)
-            except Conflict:
-                continue
-        self._stored.profiles[profile.id] = profile
+        settled = known is not None and (known == profile or not _is_ours(profile))
+        leaves = self._stored.leaves.setdefault(profile.id, set())
+        if settled and leaf in leaves:
+            return
+        key = profile_key(profile.id, leaf)
+        # If it came into being meanwhile, whoever made it had a reason.
+        with suppress(Conflict):
+            self._datastore.put(key, text, expect=None if _is_ours(profile) else ABSENT)
+        leaves.add(leaf)
 
     def _write_record(self, record: TaskRecord) -> None:
         known = self._stored.records.get(record.task)

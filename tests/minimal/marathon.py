@@ -110,6 +110,7 @@ class MinimalMarathon(LoopbackServer):
             handler.send_error(405)
             return
         mine: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        handler.close_connection = True
         handler.send_response(200)
         handler.send_header("Content-Type", "text/event-stream;charset=utf-8")
         handler.send_header("Connection", "close")

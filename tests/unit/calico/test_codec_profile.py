@@ -228,4 +228,4 @@ def test_no_stored_value_makes_reading_fail(leaves: dict[str, Any]) -> None:
 def test_no_stored_text_makes_reading_fail(text: str) -> None:
     codec.decode_profile(ID, {"rules": text, "tags": text})
     with pytest.raises(InvalidValue):
-        codec.decode_rules("{" + text)
+        codec.decode_rules("[" + text)
