@@ -21,7 +21,6 @@ from calico.keys import (
     POOLS,
     PROFILES,
     TASKS,
-    ProfileLeaf,
     parse_applied_key,
     parse_endpoint_key,
     parse_host_key,
@@ -65,7 +64,7 @@ class StoredState:
         self.records: dict[TaskId, Kept[TaskRecord]] = {}
         self.specs: dict[EndpointId, Kept[EndpointSpec]] = {}
         self.profiles: dict[ProfileId, Profile] = {}
-        self.leaves: dict[ProfileId, set[ProfileLeaf]] = {}
+        self.leaves: dict[ProfileId, set[str]] = {}
         self.pools: tuple[Pool, ...] = ()
         self.hosts: dict[HostName, HostRecord] = {}
         self.applied: dict[HostName, AppliedRecord] = {}
@@ -160,8 +159,8 @@ class StoredState:
             self.applied.pop(HostName(host or ""), None)
 
 
-def _leaves(entries: Iterable[Stored]) -> dict[ProfileId, dict[ProfileLeaf, str]]:
-    leaves: dict[ProfileId, dict[ProfileLeaf, str]] = {}
+def _leaves(entries: Iterable[Stored]) -> dict[ProfileId, dict[str, str]]:
+    leaves: dict[ProfileId, dict[str, str]] = {}
     for stored in entries:
         parsed = parse_profile_key(stored.key)
         if parsed is not None:
