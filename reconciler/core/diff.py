@@ -1,10 +1,10 @@
 """The difference between what is wanted and what is there."""
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-K = TypeVar("K", bound=Hashable)
+K = TypeVar("K", bound=str)
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,9 +16,9 @@ class Delta(Generic[K]):
     deleted: frozenset[K]
 
     @property
-    def is_empty(self) -> bool:
-        """Whether desired and observed are the same."""
-        return not (self.created or self.updated or self.deleted)
+    def written(self) -> tuple[K, ...]:
+        """Keys that must be created or updated, in order."""
+        return tuple(sorted(self.created | self.updated))
 
 
 def diff(desired: Mapping[K, object], observed: Mapping[K, object]) -> Delta[K]:

@@ -28,6 +28,7 @@ from calico.dataplane.changes import (
 )
 from calico.dataplane.state import HostState, Link, MarkRule, Route, RouteKind
 from calico.model import INTERFACE_PREFIX, InterfaceName, TaskId
+from reconciler.core.diff import Delta, diff
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +50,10 @@ def plan_host(
     A prefix of it may be all that is carried out: planning again from there
     leads to the same end.
     """
-    unlike = _unlike_links(observed, desired)
+    links = diff(desired.links, observed.links)
+    unlike = tuple(desired.links[name] for name in links.written)
     attached = tuple(_attachments(unlike, namespaces))
-    detached = tuple(_detachments(observed, desired, attached))
+    detached = tuple(_detachments(links, attached))
     changes: list[Change] = [
         *_table(observed, desired),
         *_sysctls(observed, desired),
@@ -119,27 +121,20 @@ def stage_of(change: Change) -> Stage:
 
 
 def _table(observed: HostState, desired: HostState) -> Iterator[CommitTable]:
-    chains = tuple(
-        chain
-        for name, chain in sorted(desired.chains.items())
-        if observed.chains.get(name) != chain
-    )
-    sets = tuple(
-        nft_set
-        for name, nft_set in sorted(desired.sets.items())
-        if observed.sets.get(name) != nft_set
-    )
+    chains = diff(desired.chains, observed.chains)
+    sets = diff(desired.sets, observed.sets)
     # A base chain stays even when nobody wants it: taking one away, in whatever
     # transaction, lets packets through.
-    removed_chains = tuple(
-        name
-        for name, chain in sorted(observed.chains.items())
-        if name not in desired.chains and chain.base is None
+    removed = tuple(name for name in sorted(chains.deleted) if observed.chains[name].base is None)
+    commit = CommitTable(
+        chains=tuple(desired.chains[name] for name in chains.written),
+        sets=tuple(desired.sets[name] for name in sets.written),
+        previous_sets=tuple(observed.sets[name] for name in sorted(sets.updated)),
+        removed_chains=removed,
+        removed_sets=tuple(sorted(sets.deleted)),
     )
-    removed_sets = tuple(sorted(observed.sets.keys() - desired.sets.keys()))
-    if chains or sets or removed_chains or removed_sets:
-        previous = tuple(observed.sets[each.name] for each in sets if each.name in observed.sets)
-        yield CommitTable(chains, sets, previous, removed_chains, removed_sets)
+    if commit != CommitTable():
+        yield commit
 
 
 def _sysctls(observed: HostState, desired: HostState) -> Iterator[SetSysctl]:
@@ -158,12 +153,6 @@ def _mark_rules(observed: HostState, desired: HostState) -> Iterator[AddMarkRule
         yield RemoveMarkRule(rule)
 
 
-def _unlike_links(observed: HostState, desired: HostState) -> tuple[Link, ...]:
-    """Desired links that are absent or otherwise, by name."""
-    unlike = [link for name, link in desired.links.items() if observed.links.get(name) != link]
-    return tuple(sorted(unlike, key=lambda link: link.name))
-
-
 def _attachments(
     unlike: Iterable[Link], namespaces: Mapping[TaskId, NamespaceRef]
 ) -> Iterator[AttachTask]:
@@ -176,17 +165,16 @@ def _attachments(
 
 
 def _detachments(
-    observed: HostState, desired: HostState, attached: tuple[AttachTask, ...]
+    links: Delta[InterfaceName], attached: tuple[AttachTask, ...]
 ) -> Iterator[RemoveLink]:
     """Orphans, and what stands in the place of a link that is attached anew.
 
     A half-built link of a task whose namespace is unknown stays: no route is
     added to it, and cutting a task off because its MTU changed helps nobody.
     """
-    replaced = {change.link.name for change in attached}
-    for name in sorted(observed.links):
-        orphaned = name not in desired.links
-        if name.startswith(INTERFACE_PREFIX) and (orphaned or name in replaced):
+    replaced = {change.link.name for change in attached} & links.updated
+    for name in sorted(links.deleted | replaced):
+        if name.startswith(INTERFACE_PREFIX):
             yield RemoveLink(name)
 
 
