@@ -51,7 +51,9 @@ from calico.dataplane.state import BaseHook, Chain, HostConfig, NftRule, NftSet
 from calico.model import EndpointId, EndpointSpec, ProfileId, Snapshot, Tag
 
 VERSIONS = (4, 6)
-PREROUTING = BaseHook("filter", "prerouting", -300, "accept")
+#: Before fragments are put together (-400): one of another sender would else
+#: become part of a datagram whose source is checked by its other fragments.
+PREROUTING = BaseHook("filter", "prerouting", -450, "accept")
 FORWARD = BaseHook("filter", "forward", 0, "drop")
 INPUT = BaseHook("filter", "input", 0, "accept")
 POSTROUTING = BaseHook("nat", "postrouting", 100, "accept")

@@ -105,7 +105,7 @@ def test_base_chains_are_those_of_an_empty_host() -> None:
     }
     hooks = {c.base.hook: (c.base.priority, c.base.policy) for c in empty.values() if c.base}
     assert hooks == {
-        "prerouting": (-300, "accept"),
+        "prerouting": (-450, "accept"),
         "forward": (0, "drop"),
         "input": (0, "accept"),
         "postrouting": (100, "accept"),
