@@ -28,6 +28,10 @@ log = logging.getLogger(__name__)
 #: Seconds without a turn of the loop after which the agent is not healthy.
 STUCK_AFTER = 60.0
 LONGEST_WAIT = 5.0
+#: Seconds without a message after which what was reached is told, and the most
+#: that it waits for such a moment.
+QUIET = 0.01
+TELL_WITHIN = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +71,8 @@ class AgentLoop:
         self._clock = clock
         self._turned = clock.monotonic()
         self._last: Pass | None = None
+        self._untold: Pass | None = None
+        self._tell_by = clock.monotonic()
         self._followed = clock.monotonic()
         self._told: tuple[str, ...] = ()
         self._lost: dict[Key, str] = {}
@@ -75,14 +81,21 @@ class AgentLoop:
         metrics.age.set_function(self._age)
 
     def run(self) -> None:
-        """Turn until told to stop."""
+        """Turn until told to stop.
+
+        What was reached is told in a quiet moment: who follows a task's start
+        closely then reads of its end, not of each step, and the kernel's next
+        change does not wait for the telling.
+        """
         wait = 0.0
         while True:
-            messages = self._inbox.drain(wait)
+            messages = self._inbox.drain(min(wait, QUIET) if self._untold else wait)
             if any(isinstance(message, Stop) for message in messages):
                 return
             try:
-                wait = self.turn(messages)
+                if not messages or self._clock.monotonic() >= self._tell_by:
+                    self.tell()
+                wait = self.advance(messages)
             except Exception:
                 # A defect: the kernel stays as it is, and the next turn looks anew.
                 log.exception("defect in a pass")
@@ -90,22 +103,36 @@ class AgentLoop:
                 wait = VERIFY_AFTER
 
     def turn(self, messages: Sequence[LoopMessage]) -> float:
+        """Advance, and tell at once what was reached."""
+        wait = self.advance(messages)
+        self.tell()
+        return wait
+
+    def advance(self, messages: Sequence[LoopMessage]) -> float:
         """Take messages in and do what is due; tells how long nothing else is."""
         for message in messages:
             self._note(message)
             if not isinstance(message, Stop):
                 self._reconciler.handle(message)
-        self._search()
+        self._begin(self._reconciler.search_arrived())
         if messages or self._reconciler.look_is_due():
             started = self._clock.monotonic()
             reached = self._reconciler.reconcile()
-            self._publish(reached, self._clock.monotonic() - started)
-            self._search()
+            if self._untold is None:
+                self._tell_by = self._clock.monotonic() + TELL_WITHIN
+            self._untold = self._last = reached
+            self._metrics.note(reached, self._clock.monotonic() - started)
+        self._begin(self._reconciler.search())
         self._turned = now = self._clock.monotonic()
         return min(LONGEST_WAIT, max(0.0, self._reconciler.next_due() - now))
 
-    def _search(self) -> None:
-        tasks = self._reconciler.search()
+    def tell(self) -> None:
+        """Report and save what the last pass came to, unless that was done."""
+        untold, self._untold = self._untold, None
+        if untold is not None:
+            self._publish(untold)
+
+    def _begin(self, tasks: frozenset[TaskId]) -> None:
         if tasks:
             self._outlets.search(tasks)
 
@@ -134,9 +161,7 @@ class AgentLoop:
         }
         return Page(not reason, fields)
 
-    def _publish(self, reached: Pass, seconds: float) -> None:
-        self._last = reached
-        self._metrics.note(reached, seconds)
+    def _publish(self, reached: Pass) -> None:
         if reached.problems != self._told:
             self._told = reached.problems
             for problem in reached.problems:

@@ -15,8 +15,9 @@ from calico.dataplane.changes import (
 )
 from calico.dataplane.render import Rendered, RenderMemory, render_host
 from calico.dataplane.state import HostConfig, HostState, RouteKind
+from calico.datastore.api import Put
 from calico.errors import DataplaneError
-from calico.keys import ENDPOINTS, POOLS
+from calico.keys import ENDPOINTS, POOLS, parse_endpoint_key
 from calico.model import (
     InterfaceName,
     Snapshot,
@@ -38,6 +39,7 @@ from reconciler.core.endpoint_status import (
 from reconciler.core.plan import only_mending, plan_host, reached_state
 from reconciler.core.revoked import revoked_addresses
 from reconciler.runtime.clock import Clock
+from reconciler.runtime.watchfeed import Changed
 
 log = logging.getLogger(__name__)
 
@@ -78,6 +80,7 @@ class HostReconciler:
         self._belief = belief or Belief()
         self._evidence = Evidence(holders)
         self._searches = Searches()
+        self._arrived: set[TaskId] = set()
         self._kernel = _Kernel()
         self._config: HostConfig | None = None
         #: The last snapshot whose revocations were carried through.
@@ -107,6 +110,11 @@ class HostReconciler:
                 self._kernel.reached = replace(reached, waiting=waiting)
             case KernelChanged():
                 self._look_due = self._clock.monotonic()
+            case Changed(_, Put(stored)):
+                endpoint = parse_endpoint_key(stored.key)
+                if endpoint is not None and endpoint.host == self._settings.host:
+                    self._arrived.add(TaskId(endpoint.workload))
+                self._belief.handle(message)
             case _:
                 self._belief.handle(message)
 
@@ -119,11 +127,21 @@ class HostReconciler:
         """Whether a pass must be made even if no message came."""
         return self._clock.monotonic() >= self._look_due
 
-    def search(self) -> frozenset[TaskId]:
-        """Tasks to search for now; empty while a search goes on.
+    def search_arrived(self) -> frozenset[TaskId]:
+        """Tasks that an event just told of, to be searched for before anything else.
 
-        Asked before a pass, a search goes on while policy is brought in.
+        The search then goes on while policy is rendered and brought in. It is
+        only a guess: whether a task is wired is decided by the pass.
         """
+        arrived, self._arrived = self._arrived - self._kernel.linked, set()
+        if self._belief.judge().source is not Source.DATASTORE:
+            return frozenset()
+        now = self._clock.monotonic()
+        self._searches.expect(arrived, now)
+        return self._searches.begin(now)
+
+    def search(self) -> frozenset[TaskId]:
+        """Tasks to search for now; empty while a search goes on."""
         now = self._clock.monotonic()
         view = self._belief.judge()
         if view.source is Source.DATASTORE and view.snapshot is not None and self._config:

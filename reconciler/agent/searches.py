@@ -39,6 +39,11 @@ class Searches:
         self._waits = {task: self._waits.get(task, _Wait(now, FIRST_DELAY)) for task in tasks}
         self._reasons = {task: why for task, why in self._reasons.items() if task in self._waits}
 
+    def expect(self, tasks: Iterable[TaskId], now: float) -> None:
+        """Search for these too, at once if they are new."""
+        for task in tasks:
+            self._waits.setdefault(task, _Wait(now, FIRST_DELAY))
+
     def begin(self, now: float, unknown: Collection[TaskId] = ()) -> frozenset[TaskId]:
         """Tasks to search for now; none while a search goes on.
 

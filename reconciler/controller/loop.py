@@ -36,6 +36,8 @@ SWEEP_EVERY = 5.0
 #: Seconds that a complete list waits for more events that ask for one: a group
 #: change names everything, and the events of its apps follow it closely.
 DEBOUNCE = 0.5
+#: Seconds after which what only Calico's tools read follows.
+FINISH_AFTER = 1.0
 #: Share of the resync interval by which it varies.
 JITTER = 0.2
 
@@ -46,6 +48,7 @@ class Chore(enum.Enum):
     RELOAD = "reload"
     HOSTS = "hosts"
     RESYNC = "resync"
+    FINISH = "finish"
     SWEEP = "sweep"
 
 
@@ -190,11 +193,15 @@ class ControllerLoop:
                 if waits:
                     self._queue.add(Chore.RESYNC, self.last_resync + CONFIRM_AFTER)
                 self._queue.add(Chore.SWEEP, self.last_resync)
+                self._queue.add(Chore.FINISH, self.last_resync)
+            case Chore.FINISH:
+                self._reconciler.finish()
             case Chore.SWEEP:
                 if self._reconciler.sweep():
                     self._queue.add(Chore.SWEEP, self._clock.monotonic() + SWEEP_EVERY)
             case app_id:
                 look = self._reconciler.reconcile_app(AppId(app_id))
+                self._queue.add(Chore.FINISH, self._clock.monotonic() + FINISH_AFTER)
                 if look.again:
                     self._queue.failed(app_id, self._clock.monotonic())
                     return

@@ -150,6 +150,10 @@ class Reconciler:
             if kept.value.verdict is TaskVerdict.PENDING or task in gone
         )
 
+    def finish(self) -> None:
+        """Write what of the last tasks' profiles could wait; raises DatastoreError."""
+        self._writer.finish()
+
     def sweep(self) -> bool:
         """Give rested addresses back; tells whether some still rest.
 

@@ -22,6 +22,7 @@ from calico.model import (
     EndpointSpec,
     HandleId,
     Profile,
+    ProfileId,
     TaskId,
     TaskRecord,
     TaskVerdict,
@@ -48,6 +49,7 @@ class TaskWriter:
         self._stored = stored
         self._addresses = Addresses(datastore)
         self._timestamp = timestamp
+        self._unfinished: dict[ProfileId, Profile] = {}
 
     def bring(self, desired: DesiredTask) -> None:
         """Make the datastore say what one task should have.
@@ -59,7 +61,8 @@ class TaskWriter:
         if desired.wish is None:
             self._write_record(record)
             return
-        self._write_profiles(desired.profiles, enforced=True)
+        for profile in desired.profiles:
+            self._write_leaves(profile, enforced=True)
         endpoint = endpoint_of_task(record.host, record.task)
         known = self._stored.specs.get(endpoint)
         addresses = known.value.addresses if known else self._assign(record, desired.wish)
@@ -79,7 +82,19 @@ class TaskWriter:
                 labels=(),
             )
         )
-        self._write_profiles(desired.profiles, enforced=False)
+        self._unfinished.update({profile.id: profile for profile in desired.profiles})
+
+    def finish(self) -> None:
+        """Write the leaves of profiles that only Calico's tools read.
+
+        They can wait: every key costs a round trip and wakes every agent, just
+        when these have a task to wire. Raises DatastoreError; what is left then
+        is written by the next call.
+        """
+        while self._unfinished:
+            name, profile = next(iter(self._unfinished.items()))
+            self._write_leaves(profile, enforced=False)
+            del self._unfinished[name]
 
     def withdraw(self, task: TaskId) -> None:
         """Take one task's endpoint and record out; raises DatastoreError."""
@@ -153,24 +168,19 @@ class TaskWriter:
                 return _judged(record, TaskVerdict.REFUSED, str(error))
         return _judged(record, TaskVerdict.PENDING, f"{error}; waits for its release")
 
-    def _write_profiles(self, profiles: Iterable[Profile], *, enforced: bool) -> None:
-        """Write what of the profiles agents enforce, or else the rest.
-
-        The rest is for Calico's tools alone and follows once the endpoint
-        stands, since every key costs a round trip and wakes every agent.
-        """
-        for profile in profiles:
-            leaves: dict[ProfileLeaf, str] = {
-                "rules": encode_rules(profile),
-                "tags": encode_tags(profile),
-                "labels": NO_LABELS,
-            }
-            acted_on = {"rules", "tags"} if profile.tags else {"rules"}
-            for leaf, text in leaves.items():
-                if (leaf in acted_on) is enforced:
-                    self._write_leaf(profile, leaf, text)
-            if enforced and (_is_ours(profile) or profile.id not in self._stored.profiles):
-                self._stored.profiles[profile.id] = profile
+    def _write_leaves(self, profile: Profile, *, enforced: bool) -> None:
+        """Write the leaves that agents act on, or else the others."""
+        leaves: dict[ProfileLeaf, str] = {
+            "rules": encode_rules(profile),
+            "tags": encode_tags(profile),
+            "labels": NO_LABELS,
+        }
+        acted_on = {"rules", "tags"} if profile.tags else {"rules"}
+        for leaf, text in leaves.items():
+            if (leaf in acted_on) is enforced:
+                self._write_leaf(profile, leaf, text)
+        if enforced and (_is_ours(profile) or profile.id not in self._stored.profiles):
+            self._stored.profiles[profile.id] = profile
 
     def _write_leaf(self, profile: Profile, leaf: ProfileLeaf, text: str) -> None:
         known = self._stored.profiles.get(profile.id)

@@ -21,7 +21,7 @@ from tests.minimal.machine import HOST, Machine, running_machine
 RTMGRP_IPV4_ROUTE = 0x40
 RTM_NEWROUTE = 24
 RTN_UNICAST = 1
-GAP = 0.02
+GAP = 0.1
 
 
 def measure(tasks: int = 100) -> Iterator[Figure]:

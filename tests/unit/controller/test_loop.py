@@ -59,6 +59,7 @@ def test_a_task_is_found_without_any_event(cluster: Cluster) -> None:
 
 def test_a_second_pass_writes_nothing(cluster: Cluster) -> None:
     cluster.run(app(*tasks_of(3)))
+    cluster.after(3)
     before = cluster.store.list(Key("/calico")).revision
     cluster.connect()
     cluster.after(200)
