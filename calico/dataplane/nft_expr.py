@@ -115,14 +115,22 @@ def not_opening() -> Statement:
     return matches(flags, _SYN, negated=True)
 
 
-def by_connection() -> Statement:
-    """Accept what belongs to a tracked connection, drop what cannot."""
+def by_connection(related: str) -> Statement:
+    """Accept what belongs to a tracked connection, drop what cannot.
+
+    What is only related to one is judged by the chain `related`.
+    """
     verdicts = [
         ["established", ACCEPT],
-        ["related", ACCEPT],
+        ["related", goto(related)],
         ["invalid", DROP],
     ]
     return {"vmap": {"key": {"ct": {"key": "state"}}, "data": {"set": verdicts}}}
+
+
+def connection(key: str, direction: str) -> Statement:
+    """A property of the tracked connection, as its "original" or its "reply" packets show it."""
+    return {"ct": {"key": key, "dir": direction}}
 
 
 def set_mark(bit: int) -> Statement:

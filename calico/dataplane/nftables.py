@@ -44,7 +44,7 @@ _FEATURES = CommitTable(
         Chain(
             "probe-filter",
             (
-                rule(by_connection()),
+                rule(by_connection("probe-end")),
                 rule(set_mark(1)),
                 rule(verdict_of(address(4, "daddr"), "probe-map")),
                 dropping(

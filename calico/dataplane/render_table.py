@@ -18,6 +18,7 @@ from calico.dataplane.nft_expr import (
     address,
     by_connection,
     concat,
+    connection,
     dropping,
     goto,
     jump,
@@ -59,6 +60,8 @@ INPUT = BaseHook("filter", "input", 0, "accept")
 POSTROUTING = BaseHook("nat", "postrouting", 100, "accept")
 
 CHECK_SOURCE, FROM_TASK, TO_HOST = "check-source", "from-task", "to-host"
+RELATED = "related"
+ICMP_ERRORS = (1, 58)
 TCP, UDP = 6, 17
 #: IPv4 in IP, IPv6 in IP, GRE: a host that has such a tunnel would unwrap them.
 ENCAPSULATIONS = (4, 41, 47)
@@ -137,6 +140,7 @@ def _problems(
 def _fixed_chains(config: HostConfig, plan: AddressPlan) -> Iterator[Chain]:
     yield Chain("prerouting", tuple(_prerouting(config)), PREROUTING)
     yield Chain(CHECK_SOURCE, tuple(_check_source()))
+    yield Chain(RELATED, tuple(_related()))
     yield Chain("forward", tuple(_forward()), FORWARD)
     yield Chain(FROM_TASK, tuple(_from_task(config)))
     yield Chain(TO_TASK, tuple(_to_task()))
@@ -173,6 +177,23 @@ def _any_of(values: Iterable[int]) -> Mapping[str, object]:
     return {"set": list(values)}
 
 
+def _related() -> Iterator[NftRule]:
+    """Errors about a connection, from a task only about its own.
+
+    Nothing else is related that no policy admitted: what a connection tracking
+    helper expects is not.
+    """
+    yield dropping(matches(meta("l4proto"), _any_of(ICMP_ERRORS), negated=True))
+    yield rule(ours("iifname", negated=True), ACCEPT)
+    for version in VERSIONS:
+        # The source of either direction is one end of the connection.
+        for direction in ("original", "reply"):
+            end = connection("ip saddr" if version == 4 else "ip6 saddr", direction)
+            held = concat(meta("iifname"), payload("ether", "saddr"), end)
+            yield rule(matches(held, f"@source{version}"), ACCEPT)
+    yield dropping()
+
+
 def _forward() -> Iterator[NftRule]:
     for version in VERSIONS:
         yield rule(
@@ -182,7 +203,7 @@ def _forward() -> Iterator[NftRule]:
             matches(address(version, "daddr"), f"@tasks{version}", negated=True),
             ACCEPT,
         )
-    yield rule(by_connection())
+    yield rule(by_connection(RELATED))
     # A segment of a flow whose tracking was flushed must not revive it.
     yield dropping(not_opening())
     yield rule(ours("iifname"), goto(FROM_TASK))
@@ -209,7 +230,7 @@ def _input() -> Iterator[NftRule]:
 
 
 def _to_host(config: HostConfig) -> Iterator[NftRule]:
-    yield rule(by_connection())
+    yield rule(by_connection(RELATED))
     yield dropping(not_opening())
     yield from _protected(config)
     if config.host_ports:
