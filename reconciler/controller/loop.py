@@ -195,7 +195,9 @@ class ControllerLoop:
                 self._queue.add(Chore.SWEEP, self.last_resync)
                 self._queue.add(Chore.FINISH, self.last_resync)
             case Chore.FINISH:
-                self._reconciler.finish()
+                # One at a time, so that an app which is due goes between.
+                if self._reconciler.finish_one():
+                    self._queue.add(Chore.FINISH, self._clock.monotonic())
             case Chore.SWEEP:
                 if self._reconciler.sweep():
                     self._queue.add(Chore.SWEEP, self._clock.monotonic() + SWEEP_EVERY)

@@ -150,9 +150,9 @@ class Reconciler:
             if kept.value.verdict is TaskVerdict.PENDING or task in gone
         )
 
-    def finish(self) -> None:
-        """Write what of the last tasks' profiles could wait; raises DatastoreError."""
-        self._writer.finish()
+    def finish_one(self) -> bool:
+        """Write what of one profile could wait; tells whether another is left."""
+        return self._writer.finish_one()
 
     def sweep(self) -> bool:
         """Give rested addresses back; tells whether some still rest.

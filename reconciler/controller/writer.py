@@ -84,17 +84,18 @@ class TaskWriter:
         )
         self._unfinished.update({profile.id: profile for profile in desired.profiles})
 
-    def finish(self) -> None:
-        """Write the leaves of profiles that only Calico's tools read.
+    def finish_one(self) -> bool:
+        """Write the leaves of one profile that only Calico's tools read.
 
         They can wait: every key costs a round trip and wakes every agent, just
-        when these have a task to wire. Raises DatastoreError; what is left then
-        is written by the next call.
+        when these have a task to wire. Tells whether any profile is left;
+        raises DatastoreError, and then it is.
         """
-        while self._unfinished:
+        if self._unfinished:
             name, profile = next(iter(self._unfinished.items()))
             self._write_leaves(profile, enforced=False)
             del self._unfinished[name]
+        return bool(self._unfinished)
 
     def withdraw(self, task: TaskId) -> None:
         """Take one task's endpoint and record out; raises DatastoreError."""
