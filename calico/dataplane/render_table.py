@@ -243,19 +243,27 @@ def _to_host(config: HostConfig) -> Iterator[NftRule]:
 
 
 def _protected(config: HostConfig) -> Iterator[NftRule]:
-    """One rule per family and port; the networks are in one anonymous set."""
+    """Two rules per family and port; the networks are in one anonymous set.
+
+    A destination is looked at as the task wrote it too: a service that docker
+    publishes has another address by the time that it is forwarded.
+    """
     networks: dict[tuple[int, int], list[IPNetwork]] = {}
     for each in config.protected:
         networks.setdefault((each.network.version, each.port or 0), []).append(each.network)
     for (version, port), listed in sorted(networks.items(), key=lambda item: item[0]):
         elements = interval_elements(map(span_of, listed), version)
-        statements: list[Statement] = [
-            matches(address(version, "daddr"), {"set": sorted(map(_literal, elements), key=str)})
-        ]
-        if port:
-            statements.append(matches(meta("l4proto"), _any_of((TCP, UDP))))
-            statements.append(matches(payload("th", "dport"), port))
-        yield dropping(*statements)
+        closed = {"set": sorted(map(_literal, elements), key=str)}
+        family = "ip" if version == 4 else "ip6"
+        for target, number in (
+            (address(version, "daddr"), payload("th", "dport")),
+            (connection(f"{family} daddr", "original"), connection("proto-dst", "original")),
+        ):
+            statements: list[Statement] = [matches(target, closed)]
+            if port:
+                statements.append(matches(meta("l4proto"), _any_of((TCP, UDP))))
+                statements.append(matches(number, port))
+            yield dropping(*statements)
 
 
 def _literal(element: object) -> object:
