@@ -31,6 +31,7 @@ from calico.dataplane.nft_expr import (
     rule,
     set_mark,
     verdict_of,
+    within,
 )
 from calico.dataplane.render_addresses import (
     AddressPlan,
@@ -68,6 +69,9 @@ ENCAPSULATIONS = (4, 41, 47)
 #: VXLAN, its older port on Linux, Geneve.
 TUNNEL_PORTS = (4789, 6081, 8472)
 DHCP_SERVER_PORTS = (67, 547)
+#: A router passes nothing on to them (RFC 3927), least of all to the place
+#: where a cloud hands out the host's own credentials. Some have DNS there.
+LINK_LOCAL, DNS_PORT = IPNetwork("169.254.0.0/16"), 53
 ROUTER_ADVERTISEMENT, REDIRECT = 134, 137
 
 
@@ -211,6 +215,10 @@ def _forward() -> Iterator[NftRule]:
 
 
 def _from_task(config: HostConfig) -> Iterator[NftRule]:
+    yield dropping(
+        matches(address(4, "daddr"), within(LINK_LOCAL)),
+        matches(payload("th", "dport"), DNS_PORT, negated=True),
+    )
     yield from _protected(config)
     yield rule(verdict_of(meta("iifname"), "out"))
     yield dropping()
