@@ -48,7 +48,7 @@ def parse_apps(body: bytes) -> tuple[tuple[App, ...], tuple[Problem, ...]]:
         raws = _lenient(body)
     for raw in raws:
         try:
-            apps.append(parse_app(raw))
+            apps.append(parse_app(raw, with_tasks=True))
         except InvalidApp as error:
             problems.append(Problem(_id_of(raw), str(error)))
     return tuple(apps), tuple(problems)
@@ -75,14 +75,20 @@ def parse_app_reply(body: bytes) -> App:
     return parse_app(wrapped if bytes(wrapped) else body)
 
 
-def parse_app(raw: bytes | msgspec.Raw) -> App:
-    """One app with its tasks; raises InvalidApp with the reason."""
+def parse_app(raw: bytes | msgspec.Raw, *, with_tasks: bool = False) -> App:
+    """One app with its tasks; raises InvalidApp with the reason.
+
+    In a list that was asked for `with_tasks`, an app without that field is not
+    one without tasks: nothing is known of them.
+    """
     try:
         found = _APP.decode(raw)
     except DECODE_ERRORS as error:
         raise InvalidApp(f"Marathon's description is malformed: {one_line(str(error))}") from error
     if not found.id:
         raise InvalidApp("the app has no id")
+    if with_tasks and found.tasks is None:
+        raise InvalidApp("Marathon's list says nothing of the app's tasks")
     app_id = AppId(found.id)
     version = found.version or ""
     changed = found.version_info.last_config_change_at if found.version_info else None

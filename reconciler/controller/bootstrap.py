@@ -12,7 +12,7 @@ from netaddr import IPNetwork
 from calico.codec import encode_ipam_config, encode_pool
 from calico.datastore.api import ABSENT, Datastore, Key
 from calico.errors import Conflict
-from calico.keys import CLUSTER, POOLS, READY, ipam_config_key, pool_key
+from calico.keys import CLUSTER, POOLS, READY, check_host, ipam_config_key, pool_key
 from calico.model import HostRecord, IpamConfig, Pool
 
 DEFAULT_POOL = Pool(IPNetwork("192.168.0.0/16"), masquerade=True)
@@ -48,15 +48,23 @@ def bootstrap(datastore: Datastore, pools: Sequence[Pool]) -> None:
 
 
 def bootstrap_host(datastore: Datastore, host: HostRecord) -> None:
-    """Write what a calico-node start on this host would."""
-    create(datastore, Key(f"/calico/v1/host/{host.name}/bird_ip"), str(host.address))
+    """Write what a calico-node start on this host would; an address may change."""
+    name = check_host(host.name)
+    keep(datastore, Key(f"/calico/v1/host/{name}/bird_ip"), str(host.address))
     # A Mesos executor must reach its agent on the host: Felix's own default drops it.
-    config = f"/calico/v1/host/{host.name}/config"
+    config = f"/calico/v1/host/{name}/config"
     create(datastore, Key(f"{config}/DefaultEndpointToHostAction"), "RETURN")
     create(datastore, Key(f"{config}/marker"), "created")
-    bgp = f"/calico/bgp/v1/host/{host.name}"
-    create(datastore, Key(f"{bgp}/ip_addr_v4"), str(host.address))
+    bgp = f"/calico/bgp/v1/host/{name}"
+    keep(datastore, Key(f"{bgp}/ip_addr_v4"), str(host.address))
     create(datastore, Key(f"{bgp}/ip_addr_v6"), "")
+
+
+def keep(datastore: Datastore, key: Key, value: str) -> None:
+    """Make a key say this."""
+    stored = datastore.get(key)
+    if stored is None or stored.value != value:
+        datastore.put(key, value, expect=ABSENT if stored is None else stored.revision)
 
 
 def create(datastore: Datastore, key: Key, value: str) -> None:

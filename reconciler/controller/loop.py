@@ -2,12 +2,14 @@
 
 import enum
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import assert_never
+
+from netaddr import IPNetwork
 
 from calico.errors import CalicoError, Conflict
 from calico.keys import APPLIED, HOSTS
-from calico.model import TaskId
 from marathon_client.errors import MarathonError
 from marathon_client.events import (
     AppChanged,
@@ -20,6 +22,7 @@ from marathon_client.events import (
 )
 from marathon_client.models import AppId, TaskState
 from marathon_client.stream import Connected, Disconnected, StreamItem
+from reconciler.controller.allow_from import AllowFrom
 from reconciler.controller.metrics import ControllerMetrics
 from reconciler.controller.reconcile import Reconciler
 from reconciler.controller.stored import StoredState
@@ -38,6 +41,8 @@ SWEEP_EVERY = 5.0
 DEBOUNCE = 0.5
 #: Seconds after which what only Calico's tools read follows.
 FINISH_AFTER = 1.0
+#: Seconds between two complete reads of the datastore that conflicts ask for.
+RELOAD_AFTER = 2.0
 #: Share of the resync interval by which it varies.
 JITTER = 0.2
 
@@ -52,8 +57,26 @@ class Chore(enum.Enum):
     SWEEP = "sweep"
 
 
+class Stopped(Exception):
+    """The loop is to end in the middle of what it does."""
+
+
 Key = AppId | Chore
 Message = StreamItem | FeedMessage
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What the loop asks of the process around it.
+
+    `prepare` writes what a first start needs; `listen` gives the messages that
+    came meanwhile and raises Stopped; `reconnect` opens the event stream anew.
+    """
+
+    prepare: Callable[[], None]
+    allow_from: AllowFrom
+    listen: Callable[[], Sequence[Message]] = tuple
+    reconnect: Callable[[], None] = lambda: None
 
 
 class ControllerLoop:
@@ -63,7 +86,7 @@ class ControllerLoop:
         self,
         reconciler: Reconciler,
         stored: StoredState,
-        prepare: Callable[[], None],
+        outlook: Outlook,
         clock: Clock,
         jitter: Callable[[], float],
         resync: float,
@@ -71,15 +94,19 @@ class ControllerLoop:
     ) -> None:
         self._reconciler = reconciler
         self._stored = stored
-        self._prepare = prepare
+        self._outlook = outlook
         self._clock = clock
         self._jitter = jitter
         self._resync = resync
         self._metrics = metrics
         self._queue: WorkQueue[Key] = WorkQueue(jitter)
         self._loaded: set[object] = set()
+        self._prepared = False
         self._told: dict[Key, str] = {}
         self._stream_lost = ""
+        self._stream_leader: str | None = None
+        #: Whether the next complete list was asked for by more than the timer.
+        self._asked = True
         self.last_resync: float | None = None
         self._queue.add(Chore.RELOAD, clock.monotonic())
 
@@ -91,13 +118,57 @@ class ControllerLoop:
             case _:
                 self._hear_marathon(message)
 
+    def step(self) -> bool:
+        """Do what is due longest; tells whether anything was.
+
+        Raises LeaseLost and Stopped, after which this loop must end. Any other
+        failure is told once and tried again with backoff.
+        """
+        if not self._loaded >= {HOSTS, APPLIED}:
+            return False
+        key = self._queue.pop(self._clock.monotonic())
+        if key is None:
+            return False
+        if key is not Chore.RELOAD and not self._prepared:
+            # Nothing may be written before it is known how.
+            self._queue.add(key, self._clock.monotonic() + 1.0)
+            return True
+        again = False
+        try:
+            again = self._work(key)
+        except (LeaseLost, Stopped):
+            raise
+        except (CalicoError, MarathonError) as error:
+            if isinstance(error, Conflict):
+                # What is cached is older than the store: read all of it anew.
+                self._queue.add(Chore.RELOAD, self._clock.monotonic() + RELOAD_AFTER)
+            self._failed(key, str(error))
+        except Exception:
+            log.exception("defect", extra={"key": _word(key)})
+            self._failed(key, "defect")
+        else:
+            self._told.pop(key, None)
+            if again:
+                self._queue.failed(key, self._clock.monotonic())
+            else:
+                self._queue.succeeded(key)
+        return True
+
+    def wait(self) -> float:
+        """Seconds until something is due; 1 at most."""
+        due = self._queue.next_due()
+        if due is None or not self._loaded >= {HOSTS, APPLIED}:
+            return 1.0
+        return min(1.0, max(0.0, due - self._clock.monotonic()))
+
     def _hear_marathon(self, item: StreamItem) -> None:
         now = self._clock.monotonic()
         match item:
             case Connected(url, leader):
                 self._stream_lost = ""
+                self._stream_leader = leader
                 log.info("event stream connected", extra={"url": url, "leader": leader})
-                self._queue.add(Chore.RESYNC, now)
+                self._ask_for_list(now)
             case Disconnected(reason):
                 # Told for every attempt; a Marathon that stays away is one line.
                 if reason != self._stream_lost:
@@ -105,16 +176,17 @@ class ControllerLoop:
                 self._stream_lost = reason
             case TaskStatus(app_id, task_id, state, _):
                 if state.is_terminal:
-                    self._reconciler.note_terminal(TaskId(task_id))
+                    self._reconciler.note_ended(task_id)
+                elif state is TaskState.RUNNING:
+                    self._reconciler.note_running(task_id)
                 if state is not TaskState.STAGING:
                     self._queue.add(app_id, now)
             case AppChanged(app_ids):
-                for app_id in app_ids:
-                    self._queue.add(app_id, now)
+                self._enqueue(app_ids, now)
             case AppTerminated(app_id):
                 self._queue.add(app_id, now)
             case EverythingChanged() | Unreadable():
-                self._queue.add(Chore.RESYNC, now + DEBOUNCE)
+                self._ask_for_list(now + DEBOUNCE)
             case Attached() | Ignored():
                 pass
             case _:
@@ -122,6 +194,7 @@ class ControllerLoop:
 
     def _hear_datastore(self, message: FeedMessage) -> None:
         now = self._clock.monotonic()
+        hosts = dict(self._stored.hosts)
         match message:
             case Loaded(prefix, listing):
                 if prefix == HOSTS:
@@ -137,78 +210,87 @@ class ControllerLoop:
             case _:
                 assert_never(message)
         if prefix == HOSTS:
-            self._queue.add(Chore.HOSTS, now)
-        for app_id in self._reconciler.apps_waiting():
-            self._queue.add(app_id, now)
-
-    def step(self) -> bool:
-        """Do what is due longest; tells whether anything was.
-
-        Raises LeaseLost, after which this controller must end. Any other
-        failure is told once and tried again with backoff.
-        """
-        if not self._loaded >= {HOSTS, APPLIED}:
-            return False
-        key = self._queue.pop(self._clock.monotonic())
-        if key is None:
-            return False
-        try:
-            self._work(key)
-        except LeaseLost:
-            raise
-        except (CalicoError, MarathonError) as error:
-            if isinstance(error, Conflict):
-                # What is cached is older than the store: read all of it anew.
-                self._queue.add(Chore.RELOAD, self._clock.monotonic())
-            self._failed(key, str(error))
-        except Exception:
-            log.exception("defect", extra={"key": _word(key)})
-            self._failed(key, "defect")
+            if self._stored.hosts != hosts:
+                self._queue.add(Chore.HOSTS, now)
+                self._enqueue(self._reconciler.apps_pending(), now)
         else:
-            self._queue.succeeded(key)
-            self._told.pop(key, None)
-        return True
+            self._enqueue(self._reconciler.apps_gone(), now)
+            if self._reconciler.rests:
+                self._queue.add(Chore.SWEEP, now)
 
-    def wait(self) -> float:
-        """Seconds until something is due; 1 at most."""
-        due = self._queue.next_due()
-        if due is None or not self._loaded >= {HOSTS, APPLIED}:
-            return 1.0
-        return min(1.0, max(0.0, due - self._clock.monotonic()))
-
-    def _work(self, key: Key) -> None:
+    def _work(self, key: Key) -> bool:
+        """Do one piece of work; tells whether to look at the same again soon."""
         now = self._clock.monotonic()
         match key:
             case Chore.RELOAD:
-                self._prepare()
-                self._queue.add(Chore.RESYNC, now)
+                if not self._prepared:
+                    self._outlook.prepare()
+                    self._allow(self._outlook.allow_from.load())
+                self._reconciler.load()
+                self._prepared = True
+                self._ask_for_list(now)
             case Chore.HOSTS:
                 self._reconciler.register_hosts()
             case Chore.RESYNC:
-                # The next one first: it stands whatever becomes of this one.
-                spread = self._resync * (1 + JITTER * (2 * self._jitter() - 1))
-                self._queue.add(Chore.RESYNC, now + spread)
-                waits = self._reconciler.resync()
-                self.last_resync = self._clock.monotonic()
-                if waits:
-                    self._queue.add(Chore.RESYNC, self.last_resync + CONFIRM_AFTER)
-                self._queue.add(Chore.SWEEP, self.last_resync)
-                self._queue.add(Chore.FINISH, self.last_resync)
+                self._work_resync(now)
             case Chore.FINISH:
                 # One at a time, so that an app which is due goes between.
                 if self._reconciler.finish_one():
-                    self._queue.add(Chore.FINISH, self._clock.monotonic())
+                    self._queue.add(Chore.FINISH, now)
             case Chore.SWEEP:
                 if self._reconciler.sweep():
-                    self._queue.add(Chore.SWEEP, self._clock.monotonic() + SWEEP_EVERY)
+                    self._enqueue(self._reconciler.apps_pending(), now)
+                if self._reconciler.rests:
+                    self._queue.add(Chore.SWEEP, now + SWEEP_EVERY)
             case app_id:
+                self._queue.add(Chore.FINISH, now + FINISH_AFTER)
                 look = self._reconciler.reconcile_app(AppId(app_id))
-                self._queue.add(Chore.FINISH, self._clock.monotonic() + FINISH_AFTER)
-                if look.again:
-                    self._queue.failed(app_id, self._clock.monotonic())
-                    return
                 if look.withdrew:
-                    self._queue.add(Chore.SWEEP, self._clock.monotonic())
+                    self._queue.add(Chore.SWEEP, now)
+                return look.again
+        return False
+
+    def _work_resync(self, now: float) -> None:
+        # The next one first: it stands whatever becomes of this one.
+        spread = self._resync * (1 + JITTER * (2 * self._jitter() - 1))
+        self._queue.add(Chore.RESYNC, now + spread)
+        timed, self._asked = not self._asked, False
+        done = self._reconciler.resync(self._between)
+        self.last_resync = now = self._clock.monotonic()
+        if timed and done.writes:
+            self._metrics.drift.inc(done.writes)
+            log.warning("drift found by a timed list", extra={"writes": done.writes})
+        if done.leader is not None:
+            self._allow(self._outlook.allow_from.learn(done.leader))
+            if self._stream_leader not in (None, done.leader):
+                # Heartbeats may go on after a leader's end, and events not.
+                log.warning("event stream is not the leader's", extra={"leader": done.leader})
+                self._stream_leader = None
+                self._outlook.reconnect()
+        if done.waits:
+            self._queue.add(Chore.RESYNC, now + CONFIRM_AFTER)
+        self._queue.add(Chore.SWEEP, now)
+        self._queue.add(Chore.FINISH, now)
+        if done.failure is not None:
+            raise done.failure
+
+    def _allow(self, sources: tuple[IPNetwork, ...]) -> None:
+        policy = self._reconciler.policy
+        if sources != policy.allow_from:
+            self._reconciler.policy = replace(policy, allow_from=sources)
+            self._ask_for_list(self._clock.monotonic())
+
+    def _ask_for_list(self, due: float) -> None:
+        self._asked = True
+        self._queue.add(Chore.RESYNC, due)
+
+    def _between(self) -> None:
+        for message in self._outlook.listen():
+            self.handle(message)
+
+    def _enqueue(self, app_ids: Iterable[AppId], due: float) -> None:
+        for app_id in app_ids:
+            self._queue.add(app_id, due)
 
     def _failed(self, key: Key, reason: str) -> None:
         delay = self._queue.failed(key, self._clock.monotonic())

@@ -7,18 +7,20 @@ import signal
 import socket
 import sys
 import threading
-from dataclasses import replace
+from collections.abc import Sequence
+from contextlib import ExitStack
+from functools import partial
 
 from calico.errors import CalicoError, DatastoreError
 from calico.keys import APPLIED, HOSTS, LEADER
 from marathon_client.client import MarathonClient
 from marathon_client.stream import EventStream
+from reconciler.controller.allow_from import AllowFrom
 from reconciler.controller.bootstrap import bootstrap
-from reconciler.controller.cluster import pinned_sources
-from reconciler.controller.loop import ControllerLoop, Message
+from reconciler.controller.loop import ControllerLoop, Message, Outlook, Stopped
 from reconciler.controller.metrics import ControllerMetrics
 from reconciler.controller.reconcile import Reconciler
-from reconciler.controller.settings import ControllerSettings, addresses_of
+from reconciler.controller.settings import ControllerSettings
 from reconciler.controller.stored import StoredState
 from reconciler.core.desired import NetworkPolicy
 from reconciler.runtime.clock import Clock, SystemClock
@@ -32,6 +34,8 @@ log = logging.getLogger(__name__)
 
 #: Seconds that one step may take before the controller no longer counts as alive.
 STALLED_AFTER = 120.0
+#: Seconds that the end waits for a renewal which is under way.
+LEASE_PATIENCE = 2.0
 
 
 class Controller:
@@ -53,15 +57,20 @@ class Controller:
     def run(self) -> int:
         """Serve pages, win the lease, work; the exit code when it ends."""
         pages = {"/healthz": self._health, "/readyz": self._ready, "/leader": self._leader}
-        with Listener(self._settings.listen, pages, self._metrics.registry) as listener:
+        with ExitStack() as stack:
+            listener = Listener(self._settings.listen, pages, self._metrics.registry)
+            try:
+                stack.enter_context(listener)
+            except OSError as error:
+                message = f"cannot listen on {self._settings.listen}: {error.strerror}"
+                print(f"marathon-calico controller: {message}", file=sys.stderr)
+                return 2
             print(listener.announcement("controller"), flush=True)
             if not self._stand_by():
                 return 0
             log.info("lease won", extra={"token": self._lease.token, "holder": self._holder})
             self._metrics.leader.set(1)
-            code = self._lead()
-            self._metrics.leader.set(0)
-            return code
+            return self._lead()
 
     def _stand_by(self) -> bool:
         """Wait for the lease; False if told to stop before."""
@@ -82,28 +91,18 @@ class Controller:
         datastore = FencedDatastore(settings.open_datastore(), self._lease)
         stored = StoredState()
         policy = NetworkPolicy(settings.networks, settings.ports_declared)
-        reconciler = Reconciler(
-            MarathonClient(settings.marathon, settings.credentials),
-            datastore,
-            stored,
-            policy,
-            self._clock,
-            self._metrics,
+        client = MarathonClient(settings.marathon, settings.credentials)
+        reconciler = Reconciler(client, datastore, stored, policy, self._clock, self._metrics)
+        outlook = Outlook(
+            prepare=partial(bootstrap, datastore, settings.pools),
+            allow_from=AllowFrom(datastore, settings.allow_from, settings.marathon),
+            listen=self._listen,
+            reconnect=self._stream.reconnect,
         )
-
-        def prepare() -> None:
-            bootstrap(datastore, settings.pools)
-            sources = pinned_sources(
-                datastore, settings.allow_from, addresses_of(settings.marathon)
-            )
-            stored.load(datastore)
-            ipv6 = any(pool.cidr.version == 6 for pool in stored.pools)
-            reconciler.policy = replace(policy, allow_from=sources, ipv6=ipv6)
-
         loop = ControllerLoop(
             reconciler,
             stored,
-            prepare,
+            outlook,
             self._clock,
             full_jitter,
             settings.resync,
@@ -111,14 +110,17 @@ class Controller:
         )
         for prefix in (HOSTS, APPLIED):
             WatchFeed(prefix, settings.open_datastore, self._inbox.post, self._stop).start()
-        start_thread("lease", self._keep_lease)
+        lease = start_thread("lease", self._keep_lease)
         start_thread("events", self._follow_events)
+        start_thread("stop", partial(self._cut_on_stop, client))
         try:
             self._work(loop)
-        except LeaseLost:
+        except (LeaseLost, Stopped):
             pass
         finally:
             self._stream.stop()
+        if self._stop.is_set():
+            lease.join(LEASE_PATIENCE)
         if self._stop.is_set() and self._lease.held:
             self._give_back()
             return 0
@@ -133,6 +135,18 @@ class Controller:
             loop.step()
             self._last_step = self._clock.monotonic()
             self._last_resync = loop.last_resync
+
+    def _listen(self) -> Sequence[Message]:
+        """What came while a long piece of work goes on; raises Stopped."""
+        if self._stop.is_set():
+            raise Stopped
+        self._last_step = self._clock.monotonic()
+        return self._inbox.drain(0.0)
+
+    def _cut_on_stop(self, client: MarathonClient) -> None:
+        """A Marathon that hangs must not hold up the end."""
+        self._stop.wait()
+        client.close()
 
     def _follow_events(self) -> None:
         for item in self._stream:
@@ -176,8 +190,4 @@ def run_controller(settings: ControllerSettings) -> int:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    try:
-        return Controller(settings, SystemClock(), stop).run()
-    except OSError as error:
-        print(f"cannot listen on {settings.listen}: {error.strerror}", file=sys.stderr)
-        return 2
+    return Controller(settings, SystemClock(), stop).run()

@@ -1,11 +1,9 @@
 """What the controller is told by its flags."""
 
-import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
 
-from netaddr import AddrFormatError, IPAddress, IPNetwork
+from netaddr import AddrFormatError, IPNetwork
 
 from calico.datastore.api import Datastore
 from calico.model import Pool
@@ -46,23 +44,3 @@ def parse_pool(text: str) -> Pool:
     if network.prefixlen > smallest:
         raise ValueError(f"{text} is smaller than one block, a /{smallest}")
     return Pool(network.cidr, masquerade=network.version == 4)
-
-
-def addresses_of(urls: Iterable[str]) -> tuple[IPNetwork, ...]:
-    """Where Marathon's health checks come from: the hosts of its URLs.
-
-    A loopback address says nothing about the underlay and is left out, as is a
-    name that does not resolve now.
-    """
-    found: dict[IPNetwork, None] = {}
-    for url in urls:
-        parts = urlsplit(url if "://" in url else f"http://{url}")
-        try:
-            answers = socket.getaddrinfo(parts.hostname, None, type=socket.SOCK_STREAM)
-        except (OSError, UnicodeError):
-            continue
-        for *_, sockaddr in answers:
-            address = IPAddress(str(sockaddr[0]).partition("%")[0])
-            if not address.is_loopback():
-                found[IPNetwork(address)] = None
-    return tuple(found)

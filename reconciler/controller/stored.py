@@ -12,8 +12,18 @@ from calico.codec import (
     decode_profile,
     decode_task,
 )
-from calico.datastore.api import Datastore, Key, Listing, Put, Removed, Revision, Stored, WatchEvent
-from calico.errors import InvalidName, InvalidValue
+from calico.datastore.api import (
+    ABSENT,
+    Datastore,
+    Key,
+    Listing,
+    Put,
+    Removed,
+    Revision,
+    Stored,
+    WatchEvent,
+)
+from calico.errors import InvalidValue
 from calico.keys import (
     APPLIED,
     ENDPOINTS,
@@ -41,6 +51,7 @@ from calico.model import (
     TaskId,
     TaskRecord,
 )
+from calico.names import endpoint_of_task
 
 T = TypeVar("T")
 
@@ -67,20 +78,25 @@ class StoredState:
         self.leaves: dict[ProfileId, set[str]] = {}
         self.pools: tuple[Pool, ...] = ()
         self.hosts: dict[HostName, HostRecord] = {}
+        #: Hosts that are registered by something that cannot be read.
+        self.unclear_hosts: set[HostName] = set()
         self.applied: dict[HostName, AppliedRecord] = {}
+        self._unreadable: dict[Key, Revision] = {}
+        self._tasks_by_app: dict[str, set[TaskId]] = {}
 
     def load(self, datastore: Datastore) -> None:
         """Read everything that the controller writes or refers to."""
-        records = {}
+        unreadable: dict[Key, Revision] = {}
+        records: dict[TaskId, Kept[TaskRecord]] = {}
         for stored in datastore.list(TASKS).entries:
             task = parse_task_key(stored.key)
-            try:
-                if task is not None:
-                    records[task] = Kept(decode_task(task, stored.value), stored.revision)
-            except InvalidValue:
-                # Not ours to judge: the endpoint behind it is then not ours either.
+            if task is None:
                 continue
-        specs = {}
+            try:
+                records[task] = Kept(decode_task(task, stored.value), stored.revision)
+            except InvalidValue:
+                unreadable[stored.key] = stored.revision
+        specs: dict[EndpointId, Kept[EndpointSpec]] = {}
         for stored in datastore.list(ENDPOINTS).entries:
             endpoint = parse_endpoint_key(stored.key)
             if endpoint is None or endpoint.orchestrator != ORCHESTRATOR:
@@ -88,18 +104,70 @@ class StoredState:
             try:
                 specs[endpoint] = Kept(decode_endpoint(endpoint, stored.value), stored.revision)
             except InvalidValue:
-                continue
-        self.records, self.specs = records, specs
+                unreadable[stored.key] = stored.revision
         texts = _leaves(datastore.list(PROFILES).entries)
+        self.pools = tuple(_pools(datastore.list(POOLS).entries))
         self.profiles = {
             profile: decode_profile(profile, found) for profile, found in texts.items()
         }
         self.leaves = {profile: set(found) for profile, found in texts.items()}
-        self.pools = tuple(_pools(datastore.list(POOLS).entries))
+        self.specs, self._unreadable = specs, unreadable
+        self.records, self._tasks_by_app = {}, {}
+        for kept in records.values():
+            self.keep_record(kept.value, kept.revision)
+
+    def expected(self, key: Key, kept: Kept[T] | None) -> Revision:
+        """What a write of one of our keys must expect; what cannot be read is replaced."""
+        if kept is not None:
+            return kept.revision
+        return self._unreadable.get(key, ABSENT)
+
+    def keep_record(self, record: TaskRecord, revision: Revision) -> None:
+        """Remember a record that was read or written."""
+        self.forget_record(record.task)
+        self.records[record.task] = Kept(record, revision)
+        self._tasks_by_app.setdefault(record.app, set()).add(record.task)
+
+    def forget_record(self, task: TaskId) -> None:
+        """Forget a record that was removed."""
+        kept = self.records.pop(task, None)
+        if kept is not None:
+            self._tasks_by_app[kept.value.app].discard(task)
+
+    def records_of(self, app: str) -> dict[TaskId, TaskRecord]:
+        """The stored records of one app's tasks."""
+        return {task: self.records[task].value for task in self._tasks_by_app.get(app, ())}
+
+    def unrecorded(self) -> dict[TaskId, HostName]:
+        """Endpoints of ours without a record, by task.
+
+        A crash or an operator's hand may leave one behind. That it is ours is
+        told by its id, which is made from the task's; other plugins draw theirs.
+        """
+        return {
+            task: endpoint.host
+            for endpoint in self.specs
+            if (task := TaskId(endpoint.workload)) not in self.records
+            and endpoint == endpoint_of_task(endpoint.host, task)
+        }
+
+    def registered(self) -> frozenset[HostName]:
+        """Every host that is registered, also those that cannot be understood."""
+        return frozenset(self.hosts) | self.unclear_hosts
+
+    def gone(self) -> frozenset[TaskId]:
+        """Tasks that the agent of their own host, of its present boot, proved gone."""
+        return frozenset(
+            task
+            for host, applied in self.applied.items()
+            if host in self.hosts and self.hosts[host].boot_id == applied.boot_id
+            for task in applied.gone
+            if task in self.records and self.records[task].value.host == host
+        )
 
     def load_hosts(self, listing: Listing) -> None:
         """Replace the registered hosts by a listing."""
-        self.hosts = {}
+        self.hosts, self.unclear_hosts = {}, set()
         for stored in listing.entries:
             self._put_host(stored)
 
@@ -111,52 +179,44 @@ class StoredState:
 
     def apply(self, prefix: Key, event: WatchEvent) -> None:
         """Take one event below HOSTS or APPLIED in."""
-        match event, prefix:
-            case Put(stored), _ if prefix == HOSTS:
+        match event:
+            case Put(stored) if prefix == HOSTS:
                 self._put_host(stored)
-            case Put(stored), _ if prefix == APPLIED:
+            case Put(stored) if prefix == APPLIED:
                 self._put_applied(stored)
-            case Removed(key), _ if prefix == HOSTS:
+            case Removed(key) if prefix == HOSTS:
                 host = parse_host_key(key)
-                self.hosts = {k: v for k, v in self.hosts.items() if host is not None and k != host}
-            case Removed(key), _ if prefix == APPLIED:
+                if host is None:
+                    self.hosts, self.unclear_hosts = {}, set()
+                else:
+                    self.hosts.pop(host, None)
+                    self.unclear_hosts.discard(host)
+            case Removed(key) if prefix == APPLIED:
                 host = parse_applied_key(key)
-                self.applied = {
-                    k: v for k, v in self.applied.items() if host is not None and k != host
-                }
-
-    def records_of(self, app: str) -> dict[TaskId, TaskRecord]:
-        """The stored records of one app's tasks."""
-        return {task: kept.value for task, kept in self.records.items() if kept.value.app == app}
-
-    def apps(self) -> frozenset[str]:
-        """Every app that the datastore knows."""
-        return frozenset(kept.value.app for kept in self.records.values())
-
-    def gone(self) -> frozenset[TaskId]:
-        """Tasks whose namespace an agent of the host's present boot proved gone."""
-        return frozenset(
-            task
-            for host, applied in self.applied.items()
-            if host in self.hosts and self.hosts[host].boot_id == applied.boot_id
-            for task in applied.gone
-        )
+                if host is None:
+                    self.applied = {}
+                else:
+                    self.applied.pop(host, None)
 
     def _put_host(self, stored: Stored) -> None:
         host = parse_host_key(stored.key)
+        if host is None:
+            return
         try:
-            if host is not None:
-                self.hosts[host] = decode_host(host, stored.value)
-        except (InvalidValue, InvalidName):
-            self.hosts.pop(HostName(host or ""), None)
+            self.hosts[host] = decode_host(host, stored.value)
+            self.unclear_hosts.discard(host)
+        except InvalidValue:
+            self.hosts.pop(host, None)
+            self.unclear_hosts.add(host)
 
     def _put_applied(self, stored: Stored) -> None:
         host = parse_applied_key(stored.key)
+        if host is None:
+            return
         try:
-            if host is not None:
-                self.applied[host] = decode_applied(host, stored.value)
-        except (InvalidValue, InvalidName):
-            self.applied.pop(HostName(host or ""), None)
+            self.applied[host] = decode_applied(host, stored.value)
+        except InvalidValue:
+            self.applied.pop(host, None)
 
 
 def _leaves(entries: Iterable[Stored]) -> dict[ProfileId, dict[str, str]]:

@@ -17,10 +17,12 @@ from calico.addresses import Addresses
 from calico.codec import NO_LABELS, encode_endpoint, encode_rules, encode_tags, encode_task
 from calico.datastore.api import ABSENT, Datastore, Key
 from calico.errors import AddressOutsidePools, AddressTaken, Conflict, InvalidValue, PoolExhausted
+from calico.ipam import usable_pools
 from calico.keys import ProfileLeaf, endpoint_key, own_directories, profile_key, task_key
 from calico.model import (
     EndpointSpec,
     HandleId,
+    HostName,
     Profile,
     ProfileId,
     TaskId,
@@ -30,7 +32,7 @@ from calico.model import (
 from calico.names import endpoint_of_task, interface_of, mac_of
 from reconciler.controller.stored import Kept, StoredState
 from reconciler.core.desired import AnyAddress, DesiredTask, FixedAddresses
-from reconciler.core.quarantine import FIXED, OWNER
+from reconciler.core.quarantine import FIXED_FOR, OWNER
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +52,8 @@ class TaskWriter:
         self._addresses = Addresses(datastore)
         self._timestamp = timestamp
         self._unfinished: dict[ProfileId, Profile] = {}
+        #: Records and endpoints written so far.
+        self.writes = 0
 
     def bring(self, desired: DesiredTask) -> None:
         """Make the datastore say what one task should have.
@@ -59,7 +63,7 @@ class TaskWriter:
         """
         record = desired.record
         if desired.wish is None:
-            self._write_record(record)
+            self.write_record(record)
             return
         for profile in desired.profiles:
             self._write_leaves(profile, enforced=True)
@@ -67,9 +71,9 @@ class TaskWriter:
         known = self._stored.specs.get(endpoint)
         addresses = known.value.addresses if known else self._assign(record, desired.wish)
         if isinstance(addresses, TaskRecord):
-            self._write_record(addresses)
+            self.write_record(addresses)
             return
-        self._write_record(record)
+        self.write_record(record)
         self._write_endpoint(
             EndpointSpec(
                 id=endpoint,
@@ -84,6 +88,11 @@ class TaskWriter:
         )
         self._unfinished.update({profile.id: profile for profile in desired.profiles})
 
+    def rewrite_profile(self, profile: Profile) -> None:
+        """Bring a profile of ours that exists up to date; raises DatastoreError."""
+        if profile.id in self._stored.profiles:
+            self._write_leaves(profile, enforced=True)
+
     def finish_one(self) -> bool:
         """Write the leaves of one profile that only Calico's tools read.
 
@@ -97,21 +106,24 @@ class TaskWriter:
             del self._unfinished[name]
         return bool(self._unfinished)
 
-    def withdraw(self, task: TaskId) -> None:
+    def withdraw(self, task: TaskId, host: HostName) -> None:
         """Take one task's endpoint and record out; raises DatastoreError."""
-        kept = self._stored.records.get(task)
-        if kept is None:
-            return
-        endpoint = endpoint_of_task(kept.value.host, task)
-        if endpoint in self._stored.specs:
-            self._datastore.delete(
-                endpoint_key(endpoint), expect=self._stored.specs[endpoint].revision
-            )
+        endpoint = endpoint_of_task(host, task)
+        spec = self._stored.specs.get(endpoint)
+        if spec is not None:
+            key = endpoint_key(endpoint)
+            self._datastore.delete(key, expect=spec.revision)
             del self._stored.specs[endpoint]
-            self._remove_empty(own_directories(endpoint_key(endpoint)))
-        self._datastore.delete(task_key(task), expect=kept.revision)
-        del self._stored.records[task]
-        log.info("task withdrawn", extra={"task": task, "app": kept.value.app})
+            self._remove_empty(own_directories(key))
+        self.drop_record(task)
+        log.info("task withdrawn", extra={"task": task, "host": host})
+
+    def drop_record(self, task: TaskId) -> None:
+        """Take a record out; raises DatastoreError."""
+        kept = self._stored.records.get(task)
+        if kept is not None:
+            self._datastore.delete(task_key(task), expect=kept.revision)
+            self._stored.forget_record(task)
 
     def _remove_empty(self, directories: Iterable[Key]) -> None:
         """Take away what etcd leaves of a key; calicoctl would count it as a workload."""
@@ -144,14 +156,15 @@ class TaskWriter:
             case FixedAddresses(addresses):
                 for address in addresses:
                     self._addresses.assign_fixed(
-                        record.host, handle, address, secondary=(OWNER, FIXED)
+                        record.host, handle, address, secondary=(OWNER, (FIXED_FOR, record.app))
                     )
                 return addresses
             case AnyAddress():
-                versions = {pool.cidr.version for pool in self._stored.pools if not pool.disabled}
+                pools = self._stored.pools
+                versions = [version for version in (4, 6) if usable_pools(pools, version)]
                 return tuple(
                     self._addresses.assign(record.host, handle, version=version, secondary=(OWNER,))
-                    for version in sorted(versions or {4})
+                    for version in versions or [4]
                 )
 
     def _judge_taken(
@@ -197,7 +210,8 @@ class TaskWriter:
             self._datastore.put(key, text, expect=None if _is_ours(profile) else ABSENT)
         leaves.add(leaf)
 
-    def _write_record(self, record: TaskRecord) -> None:
+    def write_record(self, record: TaskRecord) -> None:
+        """Write a record unless it says the same already; raises DatastoreError."""
         known = self._stored.records.get(record.task)
         if known is not None and _alike(known.value, record):
             return
@@ -208,12 +222,12 @@ class TaskWriter:
         ):
             since = known.value.since
         record = replace(record, since=since)
+        key = task_key(record.task)
         revision = self._datastore.put(
-            task_key(record.task),
-            encode_task(record),
-            expect=ABSENT if known is None else known.revision,
+            key, encode_task(record), expect=self._stored.expected(key, known)
         )
-        self._stored.records[record.task] = Kept(record, revision)
+        self._stored.keep_record(record, revision)
+        self.writes += 1
         if record.verdict is not TaskVerdict.ACCEPTED:
             log.warning(
                 "task has no network",
@@ -224,12 +238,12 @@ class TaskWriter:
         known = self._stored.specs.get(spec.id)
         if known is not None and known.value == spec:
             return
+        key = endpoint_key(spec.id)
         revision = self._datastore.put(
-            endpoint_key(spec.id),
-            encode_endpoint(spec),
-            expect=ABSENT if known is None else known.revision,
+            key, encode_endpoint(spec), expect=self._stored.expected(key, known)
         )
         self._stored.specs[spec.id] = Kept(spec, revision)
+        self.writes += 1
         log.info(
             "endpoint written",
             extra={"task": spec.id.workload, "host": spec.id.host, "revision": revision},

@@ -32,6 +32,7 @@ from marathon_client.models import App, AppNetwork, NetworkForm, NetworkMode, Ta
 
 PUBLIC = "public"
 PORTS_LABEL = "MARATHON_CALICO_PORTS"
+PORT_POLICIES = {"declared": True, "open": False}
 MOST_GROUPS = 16
 MOST_PORTS = 64
 MOST_FIXED_ADDRESSES = 8
@@ -123,21 +124,22 @@ def versions_needed(app: App, records: Mapping[TaskId, TaskRecord]) -> frozenset
 
 def desired_tasks(
     app: App,
-    versions: Mapping[str, App | None],
+    versions: Mapping[str, App | str | None],
     records: Mapping[TaskId, TaskRecord],
     hosts: Mapping[HostName, HostRecord],
     policy: NetworkPolicy,
 ) -> tuple[DesiredTask, ...]:
     """What each task of an app should have; tasks that are not ours are left out.
 
-    `versions` holds what `versions_needed` asked for, None for one that Marathon
-    no longer knows. `records` are the stored ones of this app: a task that was
-    accepted stays under what was accepted, to its end.
+    `versions` holds what `versions_needed` asked for: None for one that Marathon
+    no longer knows, a sentence for one that could not be read. `records` are the
+    stored ones of this app: a task that was accepted stays under what was
+    accepted, to its end.
     """
     desired = []
     for task in app.tasks:
         record = records.get(record_id(task.id))
-        if task.state.is_terminal or (task.state in KEPT_STATES and record is None):
+        if task.state.is_terminal or (task.state in KEPT_STATES and not _accepted(record)):
             continue
         definition = app if _runs_current_config(app, task) else versions.get(task.version or "")
         found = _desired_task(task, definition, record, hosts, policy)
@@ -215,6 +217,26 @@ def record_id(task_id: str) -> TaskId:
         return TaskId(f"refused-{hashlib.sha256(task_id.encode()).hexdigest()[:32]}")
 
 
+def unread_app(app: str, reason: str) -> TaskRecord:
+    """A record that shows operators an app whose description makes no sense.
+
+    It stands for no task, and goes when the app can be read again.
+    """
+    return TaskRecord(
+        task=unread_app_id(app),
+        app=app,
+        app_version="",
+        host=HostName(""),
+        verdict=TaskVerdict.REFUSED,
+        reason=reason,
+    )
+
+
+def unread_app_id(app: str) -> TaskId:
+    """The id of that record."""
+    return TaskId(f"unread-app-{hashlib.sha256(app.encode()).hexdigest()[:32]}")
+
+
 def _accepted(record: TaskRecord | None) -> bool:
     return record is not None and record.verdict is TaskVerdict.ACCEPTED
 
@@ -228,25 +250,45 @@ def _runs_current_config(app: App, task: Task) -> bool:
 
 def _desired_task(
     task: Task,
-    definition: App | None,
+    definition: App | str | None,
     record: TaskRecord | None,
     hosts: Mapping[HostName, HostRecord],
     policy: NetworkPolicy,
 ) -> DesiredTask | None:
     if record is not None and _accepted(record):
-        network = TaskNetwork(
-            record.groups, record.ports, record.ports_declared, AnyAddress(), record.reason
-        )
-        if definition is not None and definition.network is not None:
-            wish = _wish(definition.network)
-            network = replace(network, wish=wish if not isinstance(wish, str) else AnyAddress())
-    elif definition is None:
-        network = TaskNetwork(waiting=f"Marathon no longer knows version {task.version}")
-    elif definition.network is None or not _is_ours(definition.network, policy):
-        return None
-    else:
-        network = task_network(definition, definition.network, task, policy)
+        return _as_accepted(record, definition, hosts, policy)
+    match definition:
+        case None:
+            network = TaskNetwork(waiting=f"Marathon no longer knows version {task.version}")
+        case str(reason):
+            network = TaskNetwork(waiting=reason)
+        case App(network=None):
+            return None
+        case App() if definition.network is None or not _is_ours(definition.network, policy):
+            return None
+        case App():
+            network = task_network(definition, definition.network, task, policy)
     return _judge(task, network, hosts, policy)
+
+
+def _as_accepted(
+    record: TaskRecord,
+    definition: App | str | None,
+    hosts: Mapping[HostName, HostRecord],
+    policy: NetworkPolicy,
+) -> DesiredTask:
+    """What was accepted stays, whatever Marathon says of the task's host by now."""
+    host = hosts.get(record.host)
+    if host is None:
+        return DesiredTask(record)
+    wish: AddressWish | str = AnyAddress()
+    if isinstance(definition, App) and definition.network is not None:
+        wish = _wish(definition.network)
+    return DesiredTask(
+        record,
+        AnyAddress() if isinstance(wish, str) else wish,
+        profiles_of(record, host, policy),
+    )
 
 
 def _judge(
@@ -295,8 +337,9 @@ def task_network(app: App, network: AppNetwork, task: Task, policy: NetworkPolic
     groups, remarks = _valid_groups(network.groups)
     ports, declared, port_remarks = _valid_ports(network, task)
     wish = _wish(network)
-    if len(network.groups) > MOST_GROUPS:
-        return TaskNetwork(refusal=f"{len(network.groups)} groups; at most {MOST_GROUPS}")
+    asked = len(set(network.groups))
+    if asked > MOST_GROUPS:
+        return TaskNetwork(refusal=f"{asked} groups; at most {MOST_GROUPS}")
     if len(network.ports) > MOST_PORTS:
         return TaskNetwork(refusal=f"{len(network.ports)} ports; at most {MOST_PORTS}")
     if isinstance(wish, str):
@@ -306,14 +349,20 @@ def task_network(app: App, network: AppNetwork, task: Task, policy: NetworkPolic
         ports=ports,
         ports_declared=declared and _ports_are_declared(app, policy),
         wish=wish,
-        remark="; ".join((*remarks, *port_remarks)),
+        remark="; ".join((*remarks, *port_remarks, *_label_remarks(app))),
         waiting="" if network.name is None else "no address reported by Mesos",
     )
 
 
 def _ports_are_declared(app: App, policy: NetworkPolicy) -> bool:
+    return PORT_POLICIES.get(app.label(PORTS_LABEL) or "", policy.ports_declared)
+
+
+def _label_remarks(app: App) -> tuple[str, ...]:
     label = app.label(PORTS_LABEL)
-    return {"declared": True, "open": False}.get(label or "", policy.ports_declared)
+    if label is None or label in PORT_POLICIES:
+        return ()
+    return (f"label {PORTS_LABEL} is neither declared nor open: {label!r} is ignored",)
 
 
 def _valid_groups(declared: Collection[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:

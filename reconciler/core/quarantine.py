@@ -11,18 +11,17 @@ from calico.model import AppliedRecord, HandleId, HostName
 REST = 120.0
 #: Marks allocations as ours in Calico's blocks; others are never released.
 OWNER = ("owner", "marathon-calico")
-#: Marks an address that the app asked for by name: it needs no rest, since
-#: only tasks of that app take it over.
-FIXED = ("fixed", "true")
+#: Beside the owner: the app that asked for this very address by its label.
+FIXED_FOR = "fixed-for"
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Held:
-    """One address and the handle that holds it."""
+    """One address and the handle that holds it; `app` if it was asked for by name."""
 
     handle: HandleId
     address: IPAddress
-    fixed: bool = False
+    app: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +41,18 @@ def releasable(
     resting: Mapping[Held, Resting],
     hosts: Collection[HostName],
     applied: Mapping[HostName, AppliedRecord],
+    waiting_apps: Collection[str],
     now: float,
 ) -> frozenset[Held]:
-    """Addresses that rested and that every registered host has let go of."""
-    seen = [applied[host].revision if host in applied else -1 for host in hosts]
-    oldest = min(seen, default=None)
+    """Addresses that rested and that every registered host has let go of.
+
+    An address that an app asked for by name need not rest if a task of that
+    same app waits for it. Without any host there is nobody to have let go.
+    """
+    oldest = min((applied[h].revision if h in applied else -1 for h in hosts), default=-1)
     return frozenset(
         held
         for held, rest in resting.items()
-        if (oldest is None or oldest >= rest.revision) and (held.fixed or now - rest.since >= REST)
+        if oldest >= rest.revision
+        and (now - rest.since >= REST or (held.app and held.app in waiting_apps))
     )

@@ -27,6 +27,10 @@ class SystemClock:
         return datetime.now(UTC)
 
 
+#: It has no state, so one serves all.
+SYSTEM_CLOCK = SystemClock()
+
+
 class ManualClock:
     """A clock that stands still until it is told to go on."""
 

@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterator
 
 from calico.datastore.api import ABSENT, Datastore, Key, Listing, Revision, Stored, WatchEvent
-from calico.errors import Conflict, DatastoreError
+from calico.errors import Conflict
 from reconciler.runtime.clock import Clock, rfc3339
 
 #: Seconds that the key outlives its last renewal.
@@ -20,8 +20,12 @@ WRITE_WINDOW = 10.0
 RENEW_EVERY = 2.0
 
 
-class LeaseLost(DatastoreError):
-    """The write was not sent: the lease may be another's by now."""
+class LeaseLost(Exception):
+    """The write was not sent: the lease may be another's by now.
+
+    No DatastoreError: whoever goes on to the next task after one of those must
+    not go on after this.
+    """
 
 
 class Lease:
@@ -52,17 +56,8 @@ class Lease:
         Raises DatastoreError if the datastore did not answer; the deadline
         stands as it was.
         """
-        sent = self._clock.monotonic()
-        if self._revision is None:
-            self._since = rfc3339(self._clock.wall())
-        value = json.dumps({"holder": self._holder, "since": self._since}, sort_keys=True)
-        expect = ABSENT if self._revision is None else self._revision
-        try:
-            revision = self._datastore.put(self._key, value, expect=expect, ttl=TTL)
-        except Conflict:
-            return self._adopt_or_yield(value, sent)
-        self._hold(revision, sent)
-        return True
+        # The second time, after an own write whose answer was lost is recognised.
+        return self._put() or (self._is_own() and self._put())
 
     def release(self) -> None:
         """Give the lease back, so that a standby need not wait for its end."""
@@ -71,20 +66,36 @@ class Lease:
             self._datastore.delete(self._key, expect=self._revision)
             self._revision = self.token = None
 
-    def _adopt_or_yield(self, value: str, sent: float) -> bool:
-        # A refused write may be our own earlier one whose answer was lost.
+    def _put(self) -> bool:
+        sent = self._clock.monotonic()
+        if self._revision is None:
+            self._since = rfc3339(self._clock.wall())
+        value = json.dumps({"holder": self._holder, "since": self._since}, sort_keys=True)
+        expect = ABSENT if self._revision is None else self._revision
+        try:
+            revision = self._datastore.put(self._key, value, expect=expect, ttl=TTL)
+        except Conflict:
+            return False
+        self.token = self.token or revision
+        self._revision = revision
+        self._deadline = sent + WRITE_WINDOW
+        return True
+
+    def _is_own(self) -> bool:
+        """Whether the key is ours all the same; only then the next write is a renewal."""
         stored = self._datastore.get(self._key)
-        if stored is not None and stored.value == value:
-            self._hold(stored.revision, sent)
+        if stored is not None and self._is_held_by_us(stored.value):
+            self._revision = stored.revision
             return True
         self._revision = self.token = None
         self._deadline = float("-inf")
         return False
 
-    def _hold(self, revision: Revision, sent: float) -> None:
-        self.token = self.token or revision
-        self._revision = revision
-        self._deadline = sent + WRITE_WINDOW
+    def _is_held_by_us(self, value: str) -> bool:
+        try:
+            return bool(json.loads(value)["holder"] == self._holder)
+        except (ValueError, KeyError, TypeError, RecursionError):
+            return False
 
 
 class FencedDatastore:

@@ -9,12 +9,15 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_ran
 
 from calico.datastore.api import Datastore, Key, Listing, Put, Removed, WatchEvent
 from calico.errors import DatastoreError, HistoryLost
+from reconciler.runtime.clock import SYSTEM_CLOCK, Clock
 from reconciler.runtime.threads import start_thread
 
 #: Seconds that one watch waits for an event before it is asked anew, with the
 #: same revision: a half-open connection must not hold it for ever.
 WATCH_TIMEOUT = 30.0
 LONGEST_BACKOFF = 5.0
+#: Seconds that a watch must have lived for its end to be no reason to pause.
+GOOD_AFTER = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +59,10 @@ class WatchFeed:
         open_datastore: Callable[[], Datastore],
         post: Callable[[FeedMessage], None],
         stop: threading.Event,
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self._prefix = prefix
+        self._clock = clock
         self._open = open_datastore
         self._post = post
         self._stop = stop
@@ -87,6 +92,7 @@ class WatchFeed:
         self._told = ""
         self._post(Loaded(self._prefix, listing))
         after = listing.revision
+        started = self._clock.monotonic()
         try:
             while not self._stop.is_set():
                 for event in datastore.watch(self._prefix, after, WATCH_TIMEOUT):
@@ -101,7 +107,9 @@ class WatchFeed:
         except HistoryLost:
             return
         except DatastoreError as error:
-            # A good watch is behind us: the next listing starts with a small backoff.
+            if self._clock.monotonic() - started < GOOD_AFTER:
+                raise
+            # A good watch is behind us: the next listing comes at once.
             self._tell(error)
 
     def _sleep(self, seconds: float) -> None:

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from netaddr import IPAddress
+from netaddr import IPAddress, IPNetwork
 
 from calico.codec import decode_endpoint, decode_task, encode_applied, encode_host
 from calico.datastore.memory import MemoryDatastore
@@ -30,14 +30,21 @@ from marathon_client.errors import MarathonError, MarathonUnavailable
 from marathon_client.events import TaskStatus
 from marathon_client.models import App, AppId, AppList, Problem, Task, TaskState
 from marathon_client.stream import Connected
+from reconciler.controller.allow_from import AllowFrom
 from reconciler.controller.bootstrap import bootstrap
-from reconciler.controller.loop import ControllerLoop
+from reconciler.controller.loop import ControllerLoop, Outlook
 from reconciler.controller.metrics import ControllerMetrics
 from reconciler.controller.reconcile import Reconciler
 from reconciler.controller.stored import StoredState
 from reconciler.core.desired import NetworkPolicy
 from reconciler.runtime.clock import ManualClock
 from reconciler.runtime.watchfeed import Loaded
+
+#: What names of Marathon's leaders resolve to.
+NAMES = {
+    "http://leader:8080": (IPNetwork("10.0.0.9/32"),),
+    "http://b:8080": (IPNetwork("10.0.0.8"),),
+}
 
 
 class MemoryMarathon:
@@ -84,6 +91,7 @@ class Cluster:
         for number, name in enumerate(hosts or ("h1", "h2")):
             self.register(name, number)
         self.pools = pools
+        self.asked: tuple[IPNetwork, ...] | None = None
         self.start()
 
     def start(self) -> None:
@@ -94,12 +102,12 @@ class Cluster:
             self.marathon, self.store, stored, NetworkPolicy(), self.clock, metrics
         )
 
-        def prepare() -> None:
-            bootstrap(self.store, self.pools)
-            stored.load(self.store)
-
+        outlook = Outlook(
+            prepare=lambda: bootstrap(self.store, self.pools),
+            allow_from=AllowFrom(self.store, self.asked, (), lambda url: NAMES.get(url, ())),
+        )
         self.loop = ControllerLoop(
-            self.reconciler, stored, prepare, self.clock, lambda: 0.5, 60.0, metrics
+            self.reconciler, stored, outlook, self.clock, lambda: 0.5, 60.0, metrics
         )
         self._tell_hosts()
 

@@ -41,8 +41,6 @@ from reconciler.runtime.watchfeed import FeedMessage, Loaded, WatchFeed
 from tests.unit.controller.cluster import Cluster
 from tests.unit.reconciler.apps import HOST, V2, V3, app, network, task
 
-defect = pytest.mark.xfail(strict=True, reason="a defect that is known and not yet mended")
-
 LEADER = Key("/marathon-calico/v1/leader")
 
 
@@ -57,7 +55,6 @@ def many(count: int) -> App:
     return app(*(task(f"t{number}") for number in range(count)))
 
 
-@defect
 def test_a_record_that_cannot_be_read_is_written_anew(cluster: Cluster) -> None:
     cluster.run(app(task("t")))
     cluster.store.put(task_key(TaskId("t")), '{"verdict": "of a later version"}')
@@ -65,7 +62,6 @@ def test_a_record_that_cannot_be_read_is_written_anew(cluster: Cluster) -> None:
     assert cluster.records()["t"].verdict is TaskVerdict.ACCEPTED
 
 
-@defect
 def test_an_endpoint_that_cannot_be_read_is_written_anew(cluster: Cluster) -> None:
     cluster.run(app(task("t")))
     before = cluster.specs()
@@ -74,7 +70,6 @@ def test_an_endpoint_that_cannot_be_read_is_written_anew(cluster: Cluster) -> No
     assert cluster.specs() == before
 
 
-@defect
 def test_a_list_that_was_held_is_not_the_first_of_two(cluster: Cluster) -> None:
     whole = many(100)
     cluster.run(whole)
@@ -85,7 +80,6 @@ def test_a_list_that_was_held_is_not_the_first_of_two(cluster: Cluster) -> None:
     assert len(cluster.specs()) == 100
 
 
-@defect
 def test_an_end_that_was_not_is_no_evidence_later(cluster: Cluster) -> None:
     made = app(task("t"))
     cluster.run(made)
@@ -98,7 +92,6 @@ def test_an_end_that_was_not_is_no_evidence_later(cluster: Cluster) -> None:
     assert cluster.store.get(HOLD) is not None
 
 
-@defect
 def test_an_event_ahead_of_the_list_does_not_press_marathon(cluster: Cluster) -> None:
     made = app(task("t"))
     cluster.run(made)
@@ -110,7 +103,6 @@ def test_an_event_ahead_of_the_list_does_not_press_marathon(cluster: Cluster) ->
     assert cluster.marathon.reads - before < 30
 
 
-@defect
 def test_an_accepted_task_that_is_listed_without_host_keeps_everything(cluster: Cluster) -> None:
     made = app(task("t"))
     cluster.run(made)
@@ -123,7 +115,6 @@ def test_an_accepted_task_that_is_listed_without_host_keeps_everything(cluster: 
     assert cluster.specs() == {}
 
 
-@defect
 def test_only_the_agent_of_its_own_host_proves_a_task_gone(cluster: Cluster) -> None:
     made = many(20)
     cluster.run(made)
@@ -151,7 +142,6 @@ class WithoutOldVersions(Cluster):
         raise InvalidApp(f"{app_id}: version {version} is malformed")
 
 
-@defect
 def test_a_version_that_cannot_be_read_stops_only_its_own_tasks() -> None:
     cluster = WithoutOldVersions()
     cluster.connect()
@@ -169,7 +159,6 @@ def test_a_version_that_cannot_be_read_stops_only_its_own_tasks() -> None:
     assert "old" not in cluster.specs()
 
 
-@defect
 def test_a_pool_that_gives_no_addresses_is_asked_for_none() -> None:
     cluster = Cluster(
         pools=(Pool(IPNetwork("10.9.0.0/24")), Pool(IPNetwork("fd00::/64"), ipam=False))
@@ -179,7 +168,6 @@ def test_a_pool_that_gives_no_addresses_is_asked_for_none() -> None:
     assert set(cluster.specs()) == {"t"}
 
 
-@defect
 def test_a_pool_of_ipv6_that_comes_later_opens_echo_of_ipv6(cluster: Cluster) -> None:
     pool = {"cidr": "fd00::/64", "ipam": True, "masquerade": False, "disabled": False}
     cluster.store.put(pool_key(IPNetwork("fd00::/64")), json.dumps(pool))
@@ -190,7 +178,6 @@ def test_a_pool_of_ipv6_that_comes_later_opens_echo_of_ipv6(cluster: Cluster) ->
     assert "icmpv6" in rules.value
 
 
-@defect
 def test_a_host_with_a_new_address_is_let_in_at_once(cluster: Cluster) -> None:
     cluster.run(app(task("t")))
     moved = replace(HOST, address=IPNetwork("172.31.0.77").ip)
@@ -201,7 +188,6 @@ def test_a_host_with_a_new_address_is_let_in_at_once(cluster: Cluster) -> None:
     assert "172.31.0.77" in rules.value
 
 
-@defect
 def test_a_task_that_waits_for_an_address_gets_it_when_it_is_free(cluster: Cluster) -> None:
     fixed = network("g", labels=(("ipv4_addrs", "['192.168.7.5']"),))
     old = app(task("t"), net=fixed)
@@ -214,7 +200,6 @@ def test_a_task_that_waits_for_an_address_gets_it_when_it_is_free(cluster: Clust
     assert set(cluster.specs()) == {"u"}
 
 
-@defect
 def test_a_fixed_address_rests_before_another_app_gets_it(cluster: Cluster) -> None:
     fixed = network("g", labels=(("ipv4_addrs", "['192.168.7.5']"),))
     made = app(task("t"), net=fixed)
@@ -226,7 +211,6 @@ def test_a_fixed_address_rests_before_another_app_gets_it(cluster: Cluster) -> N
     assert cluster.specs() == {}
 
 
-@defect
 def test_tasks_that_wait_for_marathon_are_not_read_anew_for_every_host() -> None:
     cluster = Cluster(*(f"h{number}" for number in range(10)))
     cluster.connect()
@@ -239,7 +223,6 @@ def test_tasks_that_wait_for_marathon_are_not_read_anew_for_every_host() -> None
     assert cluster.marathon.reads - before <= 30
 
 
-@defect
 def test_a_host_whose_record_cannot_be_read_has_not_let_go(cluster: Cluster) -> None:
     made = many(2)
     cluster.run(made)
@@ -251,7 +234,6 @@ def test_a_host_whose_record_cannot_be_read_has_not_let_go(cluster: Cluster) -> 
     assert handles == {"t0", "t1"}
 
 
-@defect
 def test_an_endpoint_of_ours_that_lost_its_record_is_withdrawn(cluster: Cluster) -> None:
     made = many(2)
     cluster.run(made)
@@ -278,7 +260,6 @@ class LosesReplies(MemoryDatastore):
         return revision
 
 
-@defect
 def test_a_lease_that_was_won_without_an_answer_is_recognised() -> None:
     clock = ManualClock()
     store = LosesReplies(clock.monotonic)
@@ -290,7 +271,6 @@ def test_a_lease_that_was_won_without_an_answer_is_recognised() -> None:
     assert lease.keep()
 
 
-@defect
 def test_a_renewal_that_was_refused_prolongs_nothing() -> None:
     clock = ManualClock()
     store = LosesReplies(clock.monotonic)
@@ -314,7 +294,6 @@ class Unwatchable(MemoryDatastore):
         raise DatastoreUnavailable(f"{prefix} after {after}: a proxy cuts what takes {timeout} s")
 
 
-@defect
 def test_a_store_that_lists_but_cannot_be_watched_is_not_pressed() -> None:
     heard: list[FeedMessage] = []
     enough, stop = threading.Event(), threading.Event()

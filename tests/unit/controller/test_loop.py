@@ -369,3 +369,46 @@ def test_an_unreadable_handle_stops_only_its_own_task(cluster: Cluster) -> None:
     assert set(cluster.specs()) == {"u"}
     assert cluster.records()["t"].verdict is TaskVerdict.PENDING
     assert "cannot be read" in cluster.records()["t"].reason
+
+
+def sources(cluster: Cluster, name: str) -> list[object]:
+    own = cluster.specs()[name].profiles[-1]
+    stored = cluster.store.get(profile_key(own, "rules"))
+    assert stored is not None
+    rules = json.loads(stored.value)["inbound_rules"]
+    return sorted({str(rule["src_net"]) for rule in rules if "src_net" in rule})
+
+
+def test_marathons_leader_may_run_health_checks(cluster: Cluster) -> None:
+    cluster.run(app(task("t")))
+    assert sources(cluster, "t") == ["10.0.0.9/32"]
+
+
+def test_a_leader_at_another_address_is_added_and_none_is_taken_away(cluster: Cluster) -> None:
+    cluster.run(app(task("t")))
+    cluster.marathon.leader = "b:8080"
+    cluster.connect()
+    assert sources(cluster, "t") == ["10.0.0.8/32", "10.0.0.9/32"]
+    cluster.marathon.leader = "nowhere:8080"
+    cluster.start()
+    cluster.connect()
+    assert sources(cluster, "t") == ["10.0.0.8/32", "10.0.0.9/32"]
+
+
+def test_the_flag_alone_says_who_may_run_health_checks(cluster: Cluster) -> None:
+    cluster.asked = (IPNetwork("10.7.0.0/24"),)
+    cluster.start()
+    cluster.connect()
+    cluster.run(app(task("t")))
+    assert sources(cluster, "t") == ["10.7.0.0/24"]
+
+
+def test_an_app_that_makes_no_sense_is_shown_until_it_does(cluster: Cluster) -> None:
+    cluster.marathon.problems = (Problem(AppId("/bad"), "its ports are no list"),)
+    cluster.connect()
+    (record,) = cluster.records().values()
+    assert (record.app, record.verdict) == ("/bad", TaskVerdict.REFUSED)
+    assert record.reason == "its ports are no list"
+    cluster.marathon.problems = ()
+    cluster.connect()
+    assert cluster.records() == {}

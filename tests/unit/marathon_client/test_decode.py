@@ -305,11 +305,20 @@ def test_one_malformed_app_spoils_no_other_and_stays_known(
     ],
 )
 def test_text_that_is_no_text_spoils_no_other_app(text: bytes) -> None:
-    body = b'{"apps":[{"id":"/a"},{"id":"/b","labels":{"x":"%s"}},{"id":"/c"}]}' % text
+    body = (
+        b'{"apps":[{"id":"/a","tasks":[]},{"id":"/b","tasks":[],"labels":{"x":"%s"}},'
+        b'{"id":"/c","tasks":[]}]}' % text
+    )
     apps, problems = parse_apps(body)
     known = {app.id for app in apps} | {problem.app_id for problem in problems}
     assert {app.id for app in apps} >= {"/a", "/c"}
     assert known == {"/a", "/b", "/c"}
+
+
+def test_an_app_listed_without_its_tasks_is_not_one_that_has_none() -> None:
+    apps, (problem,) = parse_apps(b'{"apps":[{"id":"/a","tasks":[]},{"id":"/b"}]}')
+    assert [app.id for app in apps] == ["/a"]
+    assert problem.app_id == "/b"
 
 
 @pytest.mark.parametrize("name", LISTS)

@@ -8,7 +8,7 @@ from reconciler.core.quarantine import REST, Held, Resting, newly_unused, releas
 
 ONE, TWO = HostName("one"), HostName("two")
 HELD = Held(HandleId("task"), IPAddress("192.168.0.1"))
-FIXED = Held(HandleId("task"), IPAddress("192.168.0.2"), fixed=True)
+FIXED = Held(HandleId("task"), IPAddress("192.168.0.2"), app="/web")
 
 
 def applied(**revisions: int) -> dict[HostName, AppliedRecord]:
@@ -30,14 +30,28 @@ def applied(**revisions: int) -> dict[HostName, AppliedRecord]:
 def test_an_address_is_free_after_rest_and_every_host(
     seen: dict[HostName, AppliedRecord], age: float, free: bool
 ) -> None:
-    found = releasable({HELD: Resting(0.0, 10)}, (ONE, TWO), seen, age)
+    found = releasable({HELD: Resting(0.0, 10)}, (ONE, TWO), seen, (), age)
     assert (HELD in found) is free
 
 
-def test_a_fixed_address_does_not_rest_but_waits_for_every_host() -> None:
-    resting = {FIXED: Resting(0.0, 10)}
-    assert releasable(resting, (ONE,), applied(one=9), 0.0) == frozenset()
-    assert releasable(resting, (ONE,), applied(one=10), 0.0) == {FIXED}
+@pytest.mark.parametrize(
+    ("waiting", "revision", "free"),
+    [
+        pytest.param(("/web",), 10, True, id="its own app waits for it"),
+        pytest.param(("/web",), 9, False, id="a host has not let go"),
+        pytest.param(("/other",), 10, False, id="another app waits"),
+        pytest.param((), 10, False, id="nobody waits"),
+    ],
+)
+def test_an_address_asked_for_by_name_need_not_rest_for_its_own_app(
+    waiting: tuple[str, ...], revision: int, free: bool
+) -> None:
+    found = releasable({FIXED: Resting(0.0, 10)}, (ONE,), applied(one=revision), waiting, 0.0)
+    assert (FIXED in found) is free
+
+
+def test_without_any_host_nobody_has_let_go() -> None:
+    assert releasable({HELD: Resting(0.0, 0)}, (), {}, (), REST) == frozenset()
 
 
 def test_rest_begins_once() -> None:

@@ -1,0 +1,149 @@
+"""What is known of tasks that Marathon no longer names, and what is held back."""
+
+import json
+import logging
+from collections import OrderedDict
+from collections.abc import Collection
+
+from calico.codec.fields import parse_object
+from calico.datastore.api import ABSENT, Datastore
+from calico.errors import InvalidValue
+from calico.keys import HOLD
+from calico.model import TaskId
+from marathon_client.models import App, AppList
+from reconciler.controller.stored import StoredState
+from reconciler.core.desired import record_id, unread_app_id
+from reconciler.core.withdrawal import CompleteList, Withdrawals, judge_absences
+from reconciler.runtime.clock import Clock, rfc3339
+
+log = logging.getLogger(__name__)
+
+#: Terminal events kept as evidence; the oldest go first.
+MOST_EVIDENCE = 10_000
+#: Seconds after which Marathon must have followed a terminal event: a task that
+#: it still lists then has not ended.
+STALE_AFTER = 30.0
+
+
+class Absences:
+    """Evidence, and how long each task has been absent; one thread owns it."""
+
+    def __init__(self, datastore: Datastore, stored: StoredState, clock: Clock) -> None:
+        self._datastore = datastore
+        self._stored = stored
+        self._clock = clock
+        self._evidence: OrderedDict[TaskId, float] = OrderedDict()
+        self._absent_since: dict[TaskId, float] = {}
+        self._leader: str | None = None
+        self.held = 0
+
+    def note_ended(self, task: TaskId) -> None:
+        """Keep a terminal event as evidence."""
+        self._evidence[task] = self._clock.monotonic()
+        self._evidence.move_to_end(task)
+        while len(self._evidence) > MOST_EVIDENCE:
+            self._evidence.popitem(last=False)
+
+    def note_running(self, task: TaskId) -> None:
+        """A later event says that the task has not ended."""
+        self._evidence.pop(task, None)
+
+    def forget(self, task: TaskId) -> None:
+        """The task's network is withdrawn."""
+        self._evidence.pop(task, None)
+        self._absent_since.pop(task, None)
+
+    def awaited(self, present: Collection[TaskId]) -> bool:
+        """Whether a task that is still named is known to have ended just now."""
+        now = self._clock.monotonic()
+        for task in present:
+            since = self._evidence.get(task)
+            if since is not None and now - since > STALE_AFTER:
+                del self._evidence[task]
+        return any(task in self._evidence for task in present)
+
+    def proof(self, apps: Collection[App]) -> frozenset[TaskId]:
+        """Tasks that surely ended: by event, by their agent, or by the read itself."""
+        ended = (record_id(t.id) for app in apps for t in app.tasks if t.state.is_terminal)
+        return frozenset((*self._evidence, *ended)) | self._stored.gone()
+
+    def judge(self, listed: AppList) -> Withdrawals:
+        """Decide about every task of ours that a complete list lacks.
+
+        Writes what is held where operators see it; raises DatastoreError.
+        """
+        if listed.leader is None:
+            log.warning("list is not known to be the leader's; nothing is removed")
+            return Withdrawals()
+        if listed.leader != self._leader:
+            self._absent_since.clear()
+            self._leader = listed.leader
+        present = frozenset(task for app in listed.apps for task in present_tasks(app))
+        self.awaited(present)
+        known = frozenset(
+            task
+            for task, kept in self._stored.records.items()
+            if task != unread_app_id(kept.value.app)
+        ) | frozenset(self._stored.unrecorded())
+        now = self._clock.monotonic()
+        verdict = judge_absences(
+            CompleteList(
+                known, present | self._unclear(listed, known), not (listed.apps or listed.problems)
+            ),
+            self.proof(listed.apps),
+            self._absent_since,
+            now,
+            self._approved_plan(),
+        )
+        # A list that is held is no first of two: it may be wrong about all of them.
+        self._absent_since = {task: self._absent_since.get(task, now) for task in verdict.waiting}
+        self._write_hold(verdict)
+        return verdict
+
+    def _unclear(self, listed: AppList, known: frozenset[TaskId]) -> frozenset[TaskId]:
+        """Tasks whose app is listed, but was not understood."""
+        apps = {problem.app_id for problem in listed.problems}
+        if None in apps:
+            return known
+        return frozenset(
+            task for task, kept in self._stored.records.items() if kept.value.app in apps
+        )
+
+    def _approved_plan(self) -> str | None:
+        stored = self._datastore.get(HOLD)
+        try:
+            approved = None if stored is None else parse_object(stored.value).get("approved")
+        except InvalidValue:
+            return None
+        return approved if isinstance(approved, str) else None
+
+    def _write_hold(self, verdict: Withdrawals) -> None:
+        self.held = len(verdict.held)
+        stored = self._datastore.get(HOLD)
+        if not verdict.held:
+            if stored is not None:
+                self._datastore.delete(HOLD, expect=stored.revision)
+                log.info("hold ended")
+            return
+        if stored is not None and f'"plan": "{verdict.plan}"' in stored.value:
+            return
+        value = {
+            "approved": None,
+            "plan": verdict.plan,
+            "reason": verdict.reason,
+            "since": rfc3339(self._clock.wall()),
+            "tasks": sorted(verdict.held),
+        }
+        expect = ABSENT if stored is None else stored.revision
+        self._datastore.put(HOLD, json.dumps(value, sort_keys=True), expect=expect)
+        log.error(
+            "removals held",
+            extra={"count": self.held, "plan": verdict.plan, "why": verdict.reason},
+        )
+
+
+def present_tasks(app: App | None) -> frozenset[TaskId]:
+    """The tasks of an app that have not ended, by the id of their record."""
+    if app is None:
+        return frozenset()
+    return frozenset(record_id(task.id) for task in app.tasks if not task.state.is_terminal)

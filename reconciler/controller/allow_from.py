@@ -1,0 +1,97 @@
+"""Who may reach every task's openings: where Marathon's health checks come from.
+
+These sources are part of every app's profile. So they are pinned in the
+datastore: a name that resolves to something else for a moment must not rewrite
+every profile of the cluster. What is new is added, nothing is taken away.
+"""
+
+import json
+import logging
+import socket
+from collections.abc import Callable, Collection, Iterable
+from urllib.parse import urlsplit
+
+from netaddr import AddrFormatError, IPAddress, IPNetwork
+
+from calico.codec.fields import parse_object
+from calico.datastore.api import ABSENT, Datastore
+from calico.errors import InvalidValue
+from calico.keys import CLUSTER
+
+log = logging.getLogger(__name__)
+
+
+class AllowFrom:
+    """The sources of one controller: those of its flag, else those pinned and learnt."""
+
+    def __init__(
+        self,
+        datastore: Datastore,
+        asked: Collection[IPNetwork] | None,
+        urls: Iterable[str],
+        resolve: Callable[[str], tuple[IPNetwork, ...]] | None = None,
+    ) -> None:
+        self._datastore = datastore
+        self._asked = asked
+        self._urls = tuple(urls)
+        self._resolve = resolve or address_of
+        self._leader = ""
+        self._sources: tuple[IPNetwork, ...] = ()
+        self._told = False
+
+    def load(self) -> tuple[IPNetwork, ...]:
+        """The sources at a start; raises InvalidValue if what is pinned cannot be read."""
+        return self._pin(self._urls)
+
+    def learn(self, leader: str) -> tuple[IPNetwork, ...]:
+        """The sources once Marathon's leader, as `host:port`, is among them.
+
+        Its name is asked for once: one that does not resolve from here may take
+        many seconds to say so.
+        """
+        if leader == self._leader:
+            return self._sources
+        self._leader = leader
+        return self._pin((f"http://{leader}",))
+
+    def _pin(self, urls: Iterable[str]) -> tuple[IPNetwork, ...]:
+        stored = self._datastore.get(CLUSTER)
+        record = {} if stored is None else parse_object(stored.value)
+        try:
+            pinned = [IPNetwork(text) for text in record.get("allow_from", ())]
+        except (TypeError, ValueError, AddrFormatError) as error:
+            raise InvalidValue(f"{CLUSTER}: allow_from cannot be read: {error}") from error
+        if self._asked is not None:
+            wanted = list(dict.fromkeys(self._asked))
+        else:
+            found = (network for url in urls for network in self._resolve(url))
+            wanted = list(dict.fromkeys((*pinned, *found)))
+        if wanted != pinned or stored is None:
+            value = {**record, "allow_from": [str(network) for network in wanted]}
+            expect = ABSENT if stored is None else stored.revision
+            self._datastore.put(CLUSTER, json.dumps(value, sort_keys=True), expect=expect)
+            log.info("health checks are let in", extra={"from": " ".join(map(str, wanted))})
+        if not wanted and not self._told:
+            self._told = True
+            log.warning(
+                "no address of Marathon is known yet, so its health checks reach no task; "
+                "name one with --allow-from"
+            )
+        self._sources = tuple(wanted)
+        return self._sources
+
+
+def address_of(url: str) -> tuple[IPNetwork, ...]:
+    """The addresses of a URL's host.
+
+    A loopback address says nothing about the underlay and is left out, as is a
+    name that does not resolve now.
+    """
+    try:
+        host = urlsplit(url if "://" in url else f"http://{url}").hostname
+        answers = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError, ValueError):
+        return ()
+    texts = (str(sockaddr[0]).partition("%")[0] for *_, sockaddr in answers)
+    addresses = dict.fromkeys(map(IPAddress, texts))
+    return tuple(IPNetwork(each) for each in addresses if not each.is_loopback())
