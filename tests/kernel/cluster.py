@@ -1,0 +1,226 @@
+"""Two hosts on one underlay, a real agent on each, and a stranger beside them.
+
+The test's own namespace is the switch between them and has etcd; what it
+listens on at its loopback is also at ADDRESS for the hosts.
+"""
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from netaddr import IPAddress
+
+from calico.codec import (
+    decode_status,
+    encode_endpoint,
+    encode_pool,
+    encode_rules,
+    encode_tags,
+)
+from calico.datastore.etcd import EtcdDatastore
+from calico.keys import (
+    FELIX,
+    READY,
+    endpoint_key,
+    host_key,
+    parse_status_key,
+    pool_key,
+    profile_key,
+)
+from calico.model import EndpointSpec, EndpointState, HostName, Profile
+from reconciler.agent.belief import CLUSTER_ID
+from tests.contract.real_etcd import running_etcd
+from tests.dataplane_worlds import POOL, group, openings, spec
+from tests.kernel.namespaces import Namespace, enter_network
+from tests.minimal.machine import COMMAND
+from tests.minimal.marathon import MinimalMesosAgent
+
+ADDRESS = IPAddress("10.77.0.254")
+STRANGER = IPAddress("10.77.0.99")
+HOSTS = {HostName("one"): IPAddress("10.77.0.1"), HostName("two"): IPAddress("10.77.0.2")}
+ONE, TWO = HOSTS
+PORT, CLOSED_PORT = 9000, 9999
+PATIENCE = 20.0
+
+
+def run(*words: str) -> str:
+    """Run one of the machine's own network commands in the calling thread's namespace."""
+    return subprocess.run(words, check=True, capture_output=True, text=True).stdout
+
+
+def task_of(name: str, number: int, group_name: str, host: HostName = ONE) -> EndpointSpec:
+    """A task of one group, as the controller would write it."""
+    return spec(name, group_name, f"app-{group_name}", addresses=[f"10.9.0.{number}"], host=host)
+
+
+@dataclass
+class Host:
+    """One host: its network, its Mesos agent, and the product's agent if it runs."""
+
+    name: HostName
+    address: IPAddress
+    network: Namespace
+    mesos: MinimalMesosAgent
+    log: Path
+    agent: subprocess.Popen[bytes] | None = None
+
+
+@dataclass
+class Cluster:
+    """The hosts and what etcd holds."""
+
+    directory: Path
+    etcd: str
+    store: EtcdDatastore
+    hosts: dict[HostName, Host]
+    stranger: Namespace
+    make: Callable[[], Namespace]
+    tasks: dict[str, Namespace] = field(default_factory=dict)
+
+    def __getitem__(self, task: str) -> Namespace:
+        return self.tasks[task]
+
+    def start(self, name: HostName) -> None:
+        """Start the agent of a host."""
+        host = self.hosts[name]
+        inside = f"/proc/{host.network.pid}/ns/net"
+
+        def enter() -> None:
+            descriptor = os.open(inside, os.O_RDONLY)
+            enter_network(descriptor)
+            os.close(descriptor)
+
+        with host.log.open("ab") as log:
+            host.agent = subprocess.Popen(
+                [
+                    *(COMMAND, "agent", "--etcd", moved(self.etcd)),
+                    *("--host", name, "--listen", "127.0.0.1:0"),
+                    *("--mesos-agent", moved(host.mesos.url)),
+                    *("--state-dir", str(self.directory / f"state-{name}")),
+                ],
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+                preexec_fn=enter,  # noqa: PLW1509 - only setns, in a fresh child
+            )
+
+    def kill(self, name: HostName) -> None:
+        """kill -9 the agent of a host."""
+        agent = self.hosts[name].agent
+        if agent is not None:
+            agent.send_signal(signal.SIGKILL)
+            agent.wait()
+        self.hosts[name].agent = None
+
+    def task(self, wanted: EndpointSpec) -> Namespace:
+        """A task's namespace, still without any network."""
+        made = self.make()
+        self.hosts[wanted.id.host].mesos.pids[wanted.id.workload] = made.pid
+        self.tasks[wanted.id.workload] = made
+        return made
+
+    def put(self, *wanted: EndpointSpec) -> None:
+        """Write what tasks should be."""
+        for each in wanted:
+            self.store.put(endpoint_key(each.id), encode_endpoint(each))
+
+    def withdraw(self, wanted: EndpointSpec) -> None:
+        """Take away what a task should be; its processes go on."""
+        self.store.delete(endpoint_key(wanted.id))
+
+    def put_profile(self, profile: Profile) -> None:
+        """Write a profile."""
+        self.store.put(profile_key(profile.id, "tags"), encode_tags(profile))
+        self.store.put(profile_key(profile.id, "rules"), encode_rules(profile))
+
+    def run_tasks(self, *wanted: EndpointSpec) -> None:
+        """Start tasks and wait until they are up."""
+        for each in wanted:
+            self.task(each)
+        self.put(*wanted)
+        self.wait_up(*(each.id.workload for each in wanted))
+
+    def wait_up(self, *tasks: str) -> None:
+        """Wait until these tasks are reported as up."""
+        self.wait_for(f"up: {tasks}", lambda: self.up() >= set(tasks))
+
+    def up(self) -> set[str]:
+        """The tasks that are reported as up."""
+        found = set()
+        for stored in self.store.list(FELIX).entries:
+            endpoint = parse_status_key(stored.key)
+            if endpoint and decode_status(stored.value).state is EndpointState.UP:
+                found.add(str(endpoint.workload))
+        return found
+
+    def wait_for(self, what: str, holds: Callable[[], bool]) -> float:
+        """Wait until something holds; how long it took."""
+        began = time.monotonic()
+        while (waited := time.monotonic() - began) < PATIENCE:
+            if holds():
+                return waited
+            time.sleep(0.02)
+        logs = "\n".join(
+            f"--- {host.name}\n{host.log.read_text()[-3000:]}" for host in self.hosts.values()
+        )
+        raise AssertionError(f"never came about: {what}\n{logs}")
+
+
+def moved(url: str) -> str:
+    """A URL on the test's loopback as the hosts reach it."""
+    return f"http://{ADDRESS}:{urlsplit(url).port}"
+
+
+@contextmanager
+def running_cluster(directory: Path, make: Callable[[], Namespace]) -> Iterator[Cluster]:
+    """Both agents run and have registered; there are no tasks yet."""
+    run("ip", "link", "add", "lan", "type", "bridge")
+    run("ip", "address", "add", f"{ADDRESS}/24", "dev", "lan")
+    run("ip", "link", "set", "lan", "up")
+    Path("/proc/sys/net/ipv4/conf/lan/route_localnet").write_text("1")
+    run("nft", "add table ip switch")
+    run("nft", "add chain ip switch in { type nat hook prerouting priority -100; }")
+    run("nft", f"add rule ip switch in ip daddr {ADDRESS} dnat to 127.0.0.1")
+    with ExitStack() as stack:
+        etcd = stack.enter_context(running_etcd(directory / "etcd"))
+        store = EtcdDatastore([etcd])
+        hosts = {
+            name: Host(
+                name,
+                address,
+                _plug(make(), f"host{number}", address),
+                stack.enter_context(MinimalMesosAgent()),
+                directory / f"agent-{name}.log",
+            )
+            for number, (name, address) in enumerate(HOSTS.items())
+        }
+        stranger = _plug(make(), "stranger", STRANGER)
+        cluster = Cluster(directory, etcd, store, hosts, stranger, make)
+        store.put(CLUSTER_ID, "one")
+        store.put(pool_key(POOL), encode_pool(POOL))
+        for name in ("red", "blue"):
+            cluster.put_profile(group(name))
+            cluster.put_profile(openings(f"app-{name}", name, PORT))
+        store.put(READY, "true")
+        for host in HOSTS:
+            stack.callback(cluster.kill, host)
+            cluster.start(host)
+        cluster.wait_for("agents", lambda: all(store.get(host_key(each)) for each in HOSTS))
+        yield cluster
+
+
+def _plug(network: Namespace, port: str, address: IPAddress) -> Namespace:
+    """Connect a namespace to the switch."""
+    run("ip", "link", "add", port, "type", "veth", "peer", "eth0", "netns", str(network.pid))
+    run("ip", "link", "set", port, "master", "lan", "up")
+    with network.entered():
+        run("ip", "address", "add", f"{address}/24", "dev", "eth0")
+        run("ip", "link", "set", "eth0", "up")
+        run("ip", "route", "add", "default", "via", str(ADDRESS))
+    return network

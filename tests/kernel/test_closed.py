@@ -1,0 +1,286 @@
+"""No packet that the groups forbid, at any instant: real agents under floods."""
+
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import pytest
+from netaddr import IPAddress
+
+from calico.dataplane.state import TABLE
+from calico.model import EndpointSpec, ProfileId
+from tests.dataplane_worlds import group, openings
+from tests.kernel.cluster import (
+    CLOSED_PORT,
+    ONE,
+    PORT,
+    STRANGER,
+    TWO,
+    Cluster,
+    run,
+    running_cluster,
+    task_of,
+)
+from tests.kernel.namespaces import Namespace
+from tests.kernel.probes import connects, listening, send_raw
+from tests.kernel.sensors import Connection, Flow, Sensor, flooding, shots
+
+ANY = IPAddress("0.0.0.0")
+FRIEND, FRIEND_THERE = task_of("friend.1", 1, "red"), task_of("friend.2", 2, "red", TWO)
+FOE, FOE_THERE = task_of("foe.1", 3, "blue"), task_of("foe.2", 4, "blue", TWO)
+VICTIM, VICTIM_THERE = task_of("victim.1", 11, "red"), task_of("victim.2", 12, "red", TWO)
+#: Long enough for what is on its way to arrive.
+SETTLED = 0.3
+KILLS, STARTED = 10, "agent started"
+MENDED_WITHIN = 11.0
+
+
+@pytest.fixture
+def cluster(namespace: Callable[[], Namespace], tmp_path: Path) -> Iterator[Cluster]:
+    with running_cluster(tmp_path, namespace) as made:
+        yield made
+
+
+def address_of(task: EndpointSpec) -> IPAddress:
+    return task.addresses[0]
+
+
+@contextmanager
+def flooded(
+    cluster: Cluster,
+    senders: list[EndpointSpec],
+    targets: list[EndpointSpec],
+    claimed: EndpointSpec | None = None,
+) -> Iterator[None]:
+    """These tasks flood those, maybe in the name of another; the stranger does too."""
+    addresses = [address_of(each) for each in targets]
+    with ExitStack() as stack:
+        for sender in senders:
+            source = address_of(claimed or sender)
+            place = cluster[sender.id.workload]
+            stack.enter_context(flooding(place, source, addresses, PORT))
+        if claimed is None:
+            stack.enter_context(flooding(cluster.stranger, STRANGER, addresses, PORT))
+        yield
+
+
+@contextmanager
+def watched(cluster: Cluster, task: EndpointSpec, *, proven: bool = True) -> Iterator[None]:
+    """Nothing forbidden arrives at a task while the body runs, and its sensor can see."""
+    place = cluster[task.id.workload]
+    with Sensor(place) as sensor:
+        yield
+        time.sleep(SETTLED)
+        assert sensor.forbidden == []
+        if proven:
+            friend = FRIEND if "app-red" in task.profiles else FOE
+            packet, *_ = shots(address_of(friend), address_of(task), PORT)
+            send_raw(cluster[friend.id.workload], address_of(task), packet)
+            cluster.wait_for("the sensor to see", lambda: bool(sensor.forbidden))
+
+
+def reaches(cluster: Cluster, source: EndpointSpec, target: EndpointSpec) -> bool:
+    with listening(cluster[target.id.workload], ANY, PORT):
+        return connects(cluster[source.id.workload], address_of(target), PORT)
+
+
+def test_a_task_is_closed_from_its_first_instant(cluster: Cluster) -> None:
+    cluster.run_tasks(FRIEND, FOE, FOE_THERE)
+    later = [
+        task_of(f"later.{number}", 20 + number, "red", host)
+        for number, host in enumerate((ONE, TWO, ONE, TWO))
+    ]
+    coming = [VICTIM, VICTIM_THERE, *later]
+    with flooded(cluster, [FOE, FOE_THERE], coming), ExitStack() as stack:
+        for each in coming:
+            cluster.task(each)
+            stack.enter_context(watched(cluster, each))
+            cluster.put(each)
+            cluster.wait_up(each.id.workload)
+    assert reaches(cluster, FRIEND, VICTIM)
+    assert reaches(cluster, FRIEND, VICTIM_THERE)
+
+
+def test_an_app_that_is_replaced_by_one_of_another_group_stays_apart(cluster: Cluster) -> None:
+    replacement = task_of("replacement.1", 13, "blue")
+    cluster.run_tasks(FRIEND, FRIEND_THERE, FOE, FOE_THERE, VICTIM)
+    place, there = cluster["friend.1"], cluster["friend.2"]
+    with (
+        Flow(place, there, address_of(FRIEND_THERE), CLOSED_PORT) as unheard,
+        flooded(cluster, [FOE, FOE_THERE], [VICTIM]),
+        flooded(cluster, [FRIEND, FRIEND_THERE], [replacement]),
+        Flow(there, place, address_of(FRIEND), PORT) as bystander,
+    ):
+        cluster.task(replacement)
+        with watched(cluster, replacement):
+            with watched(cluster, VICTIM):
+                cluster.put(replacement)
+                cluster.wait_up("replacement.1")
+            assert reaches(cluster, FOE, replacement)
+            assert not reaches(cluster, FOE, VICTIM)
+            cluster.withdraw(VICTIM)
+            cluster["victim.1"].keeper.kill()
+            cluster.wait_for("its end", lambda: "victim.1" not in cluster.up())
+        assert bystander.lost == []
+        assert unheard.received == 0
+
+
+def has_started(log: Path, times: int) -> bool:
+    return log.read_text().count(STARTED) == times
+
+
+def test_killing_the_agent_opens_nothing_and_breaks_nothing(cluster: Cluster) -> None:
+    cluster.run_tasks(FRIEND, FOE, FOE_THERE, VICTIM, FRIEND_THERE)
+    place, victim = cluster["friend.1"], cluster["victim.1"]
+    log = cluster.hosts[ONE].log
+    with (
+        flooded(cluster, [FOE, FOE_THERE], [VICTIM]),
+        watched(cluster, VICTIM),
+        Flow(place, victim, address_of(VICTIM), PORT) as flow,
+        Connection(place, victim, address_of(VICTIM), PORT) as connection,
+    ):
+        for number in range(KILLS):
+            cluster.kill(ONE)
+            starts = log.read_text().count(STARTED)
+            cluster.start(ONE)
+            cluster.wait_for("a start", partial(has_started, log, starts + 1))
+            # At a different place of its first pass each time.
+            time.sleep(number * 0.02)
+        later = task_of("later.1", 20, "red")
+        cluster.run_tasks(later)
+        assert reaches(cluster, FRIEND_THERE, later)
+        time.sleep(SETTLED)
+        assert flow.lost == []
+        assert flow.received > 1000
+        assert connection.retransmitted == 0
+
+
+def has_table(cluster: Cluster) -> bool:
+    with cluster.hosts[ONE].network.entered():
+        found = subprocess.run(
+            ["nft", "list", "chain", "inet", TABLE, "forward"], capture_output=True, check=False
+        )
+    return found.returncode == 0
+
+
+def take_table_away(cluster: Cluster, *words: str) -> None:
+    """What another program may do on the first host."""
+    with cluster.hosts[ONE].network.entered():
+        run("nft", *words)
+    assert not has_table(cluster)
+
+
+STAYS_OPEN = pytest.mark.xfail(
+    reason="connections that began without our table are kept when it is mended", strict=False
+)
+
+
+@STAYS_OPEN
+def test_without_our_table_only_its_host_reaches_a_task_until_it_is_mended(
+    cluster: Cluster,
+) -> None:
+    cluster.run_tasks(FRIEND, FOE, FOE_THERE, VICTIM)
+    host = cluster.hosts[ONE].network
+    # In the agent's quiet time, so that nothing but its regular look mends it.
+    time.sleep(1.5)
+    with ExitStack() as stack:
+        for claimed in (None, FRIEND):
+            stack.enter_context(flooded(cluster, [FOE, FOE_THERE], [VICTIM], claimed))
+        for words in (("flush", "ruleset"), ("delete", "table", "inet", TABLE)):
+            take_table_away(cluster, *words)
+            # A packet that was on its way between the two hooks has passed.
+            time.sleep(0.05)
+            with watched(cluster, VICTIM, proven=False):
+                with listening(cluster["victim.1"], ANY, PORT):
+                    assert connects(host, address_of(VICTIM), PORT)
+                    assert not connects(cluster["friend.1"], address_of(VICTIM), PORT)
+                assert not has_table(cluster)
+                assert cluster.wait_for("mending", lambda: has_table(cluster)) < MENDED_WITHIN
+                assert reaches(cluster, FRIEND, VICTIM)
+
+
+@STAYS_OPEN
+def test_what_began_without_our_table_ends_when_it_is_mended(cluster: Cluster) -> None:
+    cluster.run_tasks(FOE)
+    host = cluster.hosts[ONE].network
+    with host.entered():
+        # Connections stay tracked as long as anybody wants it, docker for one.
+        run("nft", "add table ip docker")
+        run("nft", "add chain ip docker out { type nat hook postrouting priority 100; }")
+        run("nft", "add rule ip docker out ip saddr 172.17.0.0/16 masquerade")
+    take_table_away(cluster, "delete", "table", "inet", TABLE)
+    slipped = Connection(cluster["foe.1"], host, cluster.hosts[ONE].address, CLOSED_PORT)
+    with slipped:
+        cluster.wait_for("mending", lambda: has_table(cluster))
+        time.sleep(SETTLED)
+        before = slipped.received
+        time.sleep(SETTLED)
+        assert slipped.received == before
+
+
+def test_nobody_joins_a_flow_in_the_name_of_another(cluster: Cluster) -> None:
+    cluster.run_tasks(FRIEND, FOE, FOE_THERE, VICTIM, VICTIM_THERE)
+    place, victim = cluster["friend.1"], cluster["victim.1"]
+    with (
+        Flow(place, victim, address_of(VICTIM), PORT) as flow,
+        watched(cluster, VICTIM),
+        watched(cluster, VICTIM_THERE),
+        flooded(cluster, [FOE, FOE_THERE], [VICTIM, VICTIM_THERE], claimed=FRIEND),
+        # A stranger's lie is known where the task lives that it tells of.
+        flooding(cluster.stranger, address_of(FRIEND), [address_of(VICTIM)], PORT),
+    ):
+        time.sleep(1)
+        assert flow.lost == []
+        assert flow.received > 100
+
+
+def streams(cluster: Cluster, stack: ExitStack) -> list[Flow | Connection]:
+    """UDP and TCP that a friend keeps sending to the victims of both hosts."""
+    place = cluster[FRIEND.id.workload]
+    found: list[Flow | Connection] = []
+    for each in (VICTIM, VICTIM_THERE):
+        victim = cluster[each.id.workload]
+        found.append(stack.enter_context(Flow(place, victim, address_of(each), PORT)))
+        found.append(stack.enter_context(Connection(place, victim, address_of(each), PORT)))
+    cluster.wait_for("streams", lambda: all(each.received > 9 for each in found))
+    return found
+
+
+def is_quiet(found: list[Flow | Connection]) -> bool:
+    before = [each.received for each in found]
+    time.sleep(SETTLED)
+    return before == [each.received for each in found]
+
+
+def restore(cluster: Cluster) -> None:
+    """As it was before anything was taken away."""
+    cluster.put_profile(group("red"))
+    cluster.put_profile(openings("app-red", "red", PORT))
+    cluster.put(FRIEND, VICTIM, VICTIM_THERE)
+    cluster.wait_for("peace", lambda: reaches(cluster, FRIEND, VICTIM))
+    cluster.wait_for("peace", lambda: reaches(cluster, FRIEND, VICTIM_THERE))
+
+
+def test_what_was_allowed_ends_with_what_allowed_it(cluster: Cluster) -> None:
+    cluster.run_tasks(FRIEND, VICTIM, VICTIM_THERE, FRIEND_THERE)
+    blue = (ProfileId("blue"), ProfileId("app-blue"))
+    elsewhere = [replace(each, profiles=blue) for each in (VICTIM, VICTIM_THERE)]
+    endings: dict[str, Callable[[], None]] = {
+        "the sender's group": lambda: cluster.put(replace(FRIEND, profiles=blue)),
+        "the receivers' group": lambda: cluster.put(*elsewhere),
+        "the sender itself": lambda: cluster.withdraw(FRIEND),
+        "the group's tag": lambda: cluster.put_profile(replace(group("red"), tags=())),
+        "the port": lambda: cluster.put_profile(openings("app-red", "red", CLOSED_PORT)),
+    }
+    for what, end in endings.items():
+        with ExitStack() as stack:
+            found = streams(cluster, stack)
+            end()
+            quiet = cluster.wait_for(f"an end by {what}", partial(is_quiet, found))
+            assert quiet < 5, what
+            assert is_quiet(found), what
+        restore(cluster)
