@@ -109,10 +109,10 @@ def verdict_of(key: Statement, map_name: str) -> Statement:
     return {"vmap": {"key": key, "data": f"@{map_name}"}}
 
 
-def not_opening() -> Statement:
-    """A TCP segment that is no pure SYN."""
+def opening(*, negated: bool = False) -> Statement:
+    """A TCP segment that is a pure SYN; or one that is not."""
     flags = {"&": [payload("tcp", "flags"), _FIN_SYN_RST_ACK]}
-    return matches(flags, _SYN, negated=True)
+    return matches(flags, _SYN, negated=negated)
 
 
 def by_connection(related: str) -> Statement:
@@ -131,6 +131,11 @@ def by_connection(related: str) -> Statement:
 def connection(key: str, direction: str) -> Statement:
     """A property of the tracked connection, as its "original" or its "reply" packets show it."""
     return {"ct": {"key": key, "dir": direction}}
+
+
+def replying() -> Statement:
+    """The packet goes towards who began the tracked connection."""
+    return matches({"ct": {"key": "direction"}}, "reply")
 
 
 def set_mark(bit: int) -> Statement:

@@ -24,10 +24,11 @@ from calico.dataplane.nft_expr import (
     jump,
     matches,
     meta,
-    not_opening,
+    opening,
     ours,
     payload,
     port_set,
+    replying,
     rule,
     set_mark,
     verdict_of,
@@ -207,9 +208,12 @@ def _forward() -> Iterator[NftRule]:
             matches(address(version, "daddr"), f"@tasks{version}", negated=True),
             ACCEPT,
         )
+    # Two tasks of different hosts could else meet halfway: each host lets its
+    # own task begin, and would take the other's beginning for the answer.
+    yield dropping(opening(), replying())
     yield rule(by_connection(RELATED))
     # A segment of a flow whose tracking was flushed must not revive it.
-    yield dropping(not_opening())
+    yield dropping(opening(negated=True))
     yield rule(ours("iifname"), goto(FROM_TASK))
     yield rule(goto(TO_TASK))
 
@@ -239,7 +243,7 @@ def _input() -> Iterator[NftRule]:
 
 def _to_host(config: HostConfig) -> Iterator[NftRule]:
     yield rule(by_connection(RELATED))
-    yield dropping(not_opening())
+    yield dropping(opening(negated=True))
     yield from _protected(config)
     if config.host_ports:
         yield rule(
