@@ -62,7 +62,7 @@ INPUT = BaseHook("filter", "input", 0, "accept")
 POSTROUTING = BaseHook("nat", "postrouting", 100, "accept")
 
 CHECK_SOURCE, FROM_TASK, TO_HOST = "check-source", "from-task", "to-host"
-RELATED = "related"
+RELATED, PUBLISHED = "related", "published"
 ICMP_ERRORS = (1, 58)
 TCP, UDP = 6, 17
 #: IPv4 in IP, IPv6 in IP, GRE: a host that has such a tunnel would unwrap them.
@@ -146,7 +146,8 @@ def _fixed_chains(config: HostConfig, plan: AddressPlan) -> Iterator[Chain]:
     yield Chain("prerouting", tuple(_prerouting(config)), PREROUTING)
     yield Chain(CHECK_SOURCE, tuple(_check_source()))
     yield Chain(RELATED, tuple(_related()))
-    yield Chain("forward", tuple(_forward()), FORWARD)
+    yield Chain(PUBLISHED, tuple(_published(config)))
+    yield Chain("forward", tuple(_forward(config)), FORWARD)
     yield Chain(FROM_TASK, tuple(_from_task(config)))
     yield Chain(TO_TASK, tuple(_to_task()))
     yield Chain("input", tuple(_input()), INPUT)
@@ -199,7 +200,7 @@ def _related() -> Iterator[NftRule]:
     yield dropping()
 
 
-def _forward() -> Iterator[NftRule]:
+def _forward(config: HostConfig) -> Iterator[NftRule]:
     for version in VERSIONS:
         yield rule(
             ours("iifname", negated=True),
@@ -214,8 +215,26 @@ def _forward() -> Iterator[NftRule]:
     yield rule(by_connection(RELATED))
     # A segment of a flow whose tracking was flushed must not revive it.
     yield dropping(opening(negated=True))
+    version = config.address.version
+    yield rule(
+        matches(address(version, "saddr"), f"@tasks{version}"),
+        matches(original_target(version), str(config.address)),
+        jump(PUBLISHED),
+    )
     yield rule(ours("iifname"), goto(FROM_TASK))
     yield rule(goto(TO_TASK))
+
+
+def _published(config: HostConfig) -> Iterator[NftRule]:
+    """What a task asks of the host itself and docker's NAT leads on to a container."""
+    if config.host_ports:
+        port = connection("proto-dst", "original")
+        yield rule(
+            matches(meta("l4proto"), _any_of((TCP, UDP))),
+            matches(port, port_set(config.host_ports)),
+            RETURN,
+        )
+    yield dropping()
 
 
 def _from_task(config: HostConfig) -> Iterator[NftRule]:
@@ -266,16 +285,20 @@ def _protected(config: HostConfig) -> Iterator[NftRule]:
     for (version, port), listed in sorted(networks.items(), key=lambda item: item[0]):
         elements = interval_elements(map(span_of, listed), version)
         closed = {"set": sorted(map(_literal, elements), key=str)}
-        family = "ip" if version == 4 else "ip6"
         for target, number in (
             (address(version, "daddr"), payload("th", "dport")),
-            (connection(f"{family} daddr", "original"), connection("proto-dst", "original")),
+            (original_target(version), connection("proto-dst", "original")),
         ):
             statements: list[Statement] = [matches(target, closed)]
             if port:
                 statements.append(matches(meta("l4proto"), _any_of((TCP, UDP))))
                 statements.append(matches(number, port))
             yield dropping(*statements)
+
+
+def original_target(version: int) -> Statement:
+    """Where the first packet of a connection was sent, before any translation."""
+    return connection("ip daddr" if version == 4 else "ip6 daddr", "original")
 
 
 def _literal(element: object) -> object:

@@ -221,18 +221,27 @@ def test_containers_of_the_host_reach_no_task(world: World, container: Namespace
         assert not delivers(container, world[task], address, PORT)
 
 
-def test_a_protected_service_is_closed_where_its_address_is_translated(
-    world: World, container: Namespace
+@pytest.mark.parametrize(
+    ("port", "open_to_tasks"),
+    [
+        pytest.param(31001, True, id="one of the host's open ports"),
+        pytest.param(8080, False, id="another port"),
+        pytest.param(PROTECTED_PORT, False, id="a protected port"),
+    ],
+)
+def test_a_published_port_is_as_open_as_the_hosts_own(
+    world: World, container: Namespace, port: int, open_to_tasks: bool
 ) -> None:
     run("nft", "add table ip docker")
     run("nft", "add chain ip docker in { type nat hook prerouting priority -100; }")
     run(
-        *("nft", f"add rule ip docker in tcp dport {PROTECTED_PORT} fib daddr type local"),
+        *("nft", f"add rule ip docker in tcp dport {port} fib daddr type local"),
         f"dnat to {CONTAINER}:80",
     )
     with listening(container, CONTAINER, 80):
-        assert connects(world.outside, HERE_ADDRESS, PROTECTED_PORT)
-        assert not connects(world["a1"], HERE_ADDRESS, PROTECTED_PORT)
+        assert connects(world.outside, HERE_ADDRESS, port)
+        assert connects(world["a1"], HERE_ADDRESS, port) == open_to_tasks
+        assert connects(world["a1"], CONTAINER, 80), "by its own address it is no host's"
 
 
 def test_link_local_addresses_are_not_reached_through_the_host(world: World) -> None:
