@@ -72,6 +72,10 @@ class MarathonApi:
         """Delete an app."""
         self._call("DELETE", f"/v2/apps{app_id}", None)
 
+    def agents(self) -> Sequence[str]:
+        """The hosts whose Mesos agent has registered; tasks are placed on these."""
+        return [row["hostname"] for row in self._call("GET", "/slaves", None)["slaves"]]
+
     def tasks(self) -> Sequence[RunningTask]:
         """Every task that Marathon lists, the oldest first."""
         rows = self._call("GET", "/v2/tasks", None)["tasks"]

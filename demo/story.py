@@ -55,7 +55,7 @@ class Story:
         hosts = len(self._cluster.control.status().hosts) - 1
         with self._narrator.step("agents have registered"):
             self._wait(
-                lambda: self._watcher.hosts_ready() == hosts,
+                lambda: self._watcher.hosts_ready() == hosts == len(self._marathon.agents()),
                 f"not all of the {hosts} agents have registered",
             )
 

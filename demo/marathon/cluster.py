@@ -159,6 +159,10 @@ class Cluster:
                 gone = TaskState.KILLED if task.killing else TaskState.LOST
                 self._remove(task, gone, "The agent does not know the task", now)
 
+    def reachable(self) -> tuple[HostName, ...]:
+        """Agents that have reported and still answer."""
+        return tuple(sorted(self._reachable))
+
     def unreachable(self, host: HostName) -> None:
         """An agent cannot be asked: it keeps its tasks and is given no new ones."""
         self._reachable.discard(host)

@@ -4,7 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.cluster.harness import Drive, launched
+from tests.cluster.harness import START_SECONDS, Drive, launched, wait_until
+
+HOSTS = 2
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -16,6 +18,9 @@ def pytest_configure(config: pytest.Config) -> None:
 def drive() -> Iterator[Drive]:
     """A running cluster with every process."""
     with launched() as running, Drive.of(running.cluster) as drive:
+        drive.marathon.wait(START_SECONDS)
+        # A Mesos agent that registers late gets none of the first tasks.
+        wait_until(lambda: len(drive.marathon.agents()) == HOSTS, "not all Mesos agents registered")
         yield drive
 
 

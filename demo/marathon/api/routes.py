@@ -59,6 +59,7 @@ ROUTES: tuple[Route, ...] = (
     *_route("DELETE", r"/v2/deployments/([^/]+)", system.cancel_deployment),
     *_route("GET", r"/v2/queue/?", system.list_queue),
     *_route("DELETE", rf"/v2/queue{ID}/delay", system.reset_delay),
+    *_route("GET", r"/slaves", system.list_agents),
 )
 
 

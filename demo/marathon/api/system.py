@@ -86,3 +86,8 @@ def reset_delay(cluster: Cluster, _now: float, _request: Request, path: str) -> 
         raise ApiError(404, {"message": f"Application {app_id} not found in tasks queue."})
     cluster.reset_delay(app_id)
     return Reply(None, 204)
+
+
+def list_agents(cluster: Cluster, _now: float, _request: Request) -> Reply:
+    """GET /slaves of the Mesos master: agents that are registered, which get tasks"""
+    return Reply({"slaves": [{"hostname": host, "active": True} for host in cluster.reachable()]})
