@@ -6,9 +6,8 @@ from typing import Protocol
 
 from netaddr import IPAddress
 
-from calico.dataplane.changes import Change, NamespaceRef, Plan
+from calico.dataplane.changes import Change, Plan
 from calico.dataplane.state import HostFacts, HostState
-from calico.model import TaskId
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +40,3 @@ class Dataplane(Protocol):
     def flush_connections(self, addresses: Iterable[IPAddress]) -> None:
         """Forget tracked connections from or to these addresses."""
         ...
-
-    def counters(self, interfaces: Iterable[str]) -> Mapping[str, tuple[int, int]]:
-        """Packets dropped on the way in and out, by interface, for people."""
-        ...
-
-
-NamespaceByTask = Mapping[TaskId, NamespaceRef]

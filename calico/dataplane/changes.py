@@ -1,7 +1,7 @@
 """Changes of one host's kernel as values, and the order they are carried out in."""
 
 import enum
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from calico.dataplane.state import Chain, Link, MarkRule, NftSet, Route
 from calico.model import InterfaceName
@@ -56,7 +56,7 @@ class AttachTask:
     """Put a veth into a task's namespace, configure it, then bring it up."""
 
     link: Link
-    namespace: NamespaceRef = field(compare=True)
+    namespace: NamespaceRef
 
 
 @dataclass(frozen=True, slots=True)

@@ -153,13 +153,6 @@ class KernelDataplane:
         self._open()
         conntrack.flush(addresses)
 
-    def counters(
-        self,
-        interfaces: Iterable[str],  # noqa: ARG002 - the table does not count by interface
-    ) -> Mapping[str, tuple[int, int]]:
-        """Nothing is counted yet."""
-        return {}
-
     def _open(self) -> _Session:
         if self._session is not None:
             return self._session

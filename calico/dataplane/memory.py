@@ -4,7 +4,7 @@ It keeps what the kernel would hold and does to it what the kernel does: a link
 goes with its namespace, a route with its link.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import assert_never
 
@@ -107,13 +107,6 @@ class MemoryDataplane:
     def flush_connections(self, addresses: Iterable[IPAddress]) -> None:
         """Remember what was to be forgotten, in `flushed`."""
         self.flushed.extend(addresses)
-
-    def counters(
-        self,
-        interfaces: Iterable[str],  # noqa: ARG002 - no packet ever passes here
-    ) -> Mapping[str, tuple[int, int]]:
-        """Nothing is counted."""
-        return {}
 
     def _make(self, change: Change) -> None:
         held = self._held
