@@ -72,12 +72,11 @@ class HostReconciler:
         dataplane: Dataplane,
         clock: Clock,
         holders: Holders,
-        belief: Belief | None = None,
     ) -> None:
         self._settings = settings
         self._dataplane = dataplane
         self._clock = clock
-        self._belief = belief or Belief()
+        self._belief = Belief()
         self._evidence = Evidence(holders)
         self._searches = Searches()
         self._arrived: set[TaskId] = set()

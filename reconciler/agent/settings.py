@@ -21,13 +21,12 @@ Resolve = Callable[[str], tuple[IPAddress, ...]]
 class AgentSettings:
     """One agent, as its flags describe it.
 
-    `open_datastore` gives every thread a client of its own; `datastore_name`
-    is how messages call the store. `address` None is that of the default route.
+    `open_datastore` gives every thread a client of its own. `address` None is
+    that of the default route.
     """
 
     host: HostName
     open_datastore: Callable[[], Datastore]
-    datastore_name: str
     address: IPAddress | None = None
     route_to_hosts: bool = True
     mark: int = 0x10000

@@ -157,7 +157,6 @@ def _settings(
     return AgentSettings(
         host=name,
         open_datastore=etcd.open,
-        datastore_name=str(etcd),
         mark=mark_bit,
         protected=protected,
         route_to_hosts=routing == "direct",

@@ -52,7 +52,7 @@ class Controller:
         self._holder = holder
         self._last_step = clock.monotonic()
         self._last_resync: float | None = None
-        self._stream = EventStream(settings.marathon, settings.credentials)
+        self._stream = EventStream(settings.marathon)
 
     def run(self) -> int:
         """Serve pages, win the lease, work; the exit code when it ends."""
@@ -91,7 +91,7 @@ class Controller:
         datastore = FencedDatastore(settings.open_datastore(), self._lease)
         stored = StoredState()
         policy = NetworkPolicy(settings.networks, settings.ports_declared)
-        client = MarathonClient(settings.marathon, settings.credentials)
+        client = MarathonClient(settings.marathon)
         reconciler = Reconciler(client, datastore, stored, policy, self._clock, self._metrics)
         outlook = Outlook(
             prepare=partial(bootstrap, datastore, settings.pools),

@@ -1,13 +1,12 @@
 """What the controller is told by its flags."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from netaddr import AddrFormatError, IPNetwork
 
 from calico.datastore.api import Datastore
 from calico.model import Pool
-from marathon_client.endpoints import Credentials
 from reconciler.runtime.listener import ListenAddress
 
 LISTEN = ListenAddress("", 9401)
@@ -19,7 +18,6 @@ class ControllerSettings:
 
     open_datastore: Callable[[], Datastore]
     marathon: tuple[str, ...]
-    credentials: Credentials | None = field(default=None, repr=False)
     pools: tuple[Pool, ...] = ()
     ports_declared: bool = True
     allow_from: tuple[IPNetwork, ...] | None = None
