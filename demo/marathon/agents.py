@@ -114,7 +114,6 @@ class MemoryAgent:
         self._records: dict[TaskId, TaskRecord] = {}
         self._revision = 0
         self._refusals = 0
-        self._ends_at_kill = True
 
     def launch(self, order: LaunchOrder) -> int:
         """See MesosAgent; STAGING until `run` unless tasks start by themselves."""
@@ -135,7 +134,7 @@ class MemoryAgent:
         """See MesosAgent."""
         with self._changed:
             record = self._records.get(task_id)
-            if record is not None and not record.state.terminal and self._ends_at_kill:
+            if record is not None and not record.state.terminal:
                 self._set(msgspec.structs.replace(record, state=TaskState.KILLED))
 
     def tasks(self, after: int, timeout: float) -> TaskReport:
@@ -165,11 +164,6 @@ class MemoryAgent:
         """Refuse that many launches from now on."""
         with self._changed:
             self._refusals = times
-
-    def ignore_kills(self, ignored: bool = True) -> None:
-        """Let tasks outlive being killed, until this is taken back."""
-        with self._changed:
-            self._ends_at_kill = not ignored
 
     def alive(self) -> tuple[TaskId, ...]:
         """The tasks that have not ended."""

@@ -61,11 +61,6 @@ class StandIn:
         """Where its API is."""
         return f"http://{self.address}"
 
-    @property
-    def stream_count(self) -> int:
-        """How many clients are on the event stream."""
-        return len(self._hub.clients())
-
     def start(self) -> None:
         """Load the state, reconcile with the agents, answer requests."""
         listeners = self._listeners or [open_listener("127.0.0.1", 0)]
