@@ -2,6 +2,7 @@
 
 import socket
 from collections.abc import Iterable, Iterator
+from errno import ENOENT
 from typing import Any
 
 from netaddr import IPAddress
@@ -10,7 +11,6 @@ from pyroute2.netlink.nfnetlink.nfctsocket import NFCTAttrTuple, NFCTSocket
 
 from calico.errors import DataplaneError
 
-ENOENT = 2
 #: From so many addresses on, one reading of the whole table costs less than
 #: filtered readings for each of them.
 MANY = 16

@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from errno import EPERM
 from typing import TypeVar, assert_never
 
 from netaddr import IPAddress
@@ -35,7 +36,6 @@ from calico.dataplane.routes import Routes
 from calico.dataplane.state import HostFacts, HostState, Link
 from calico.errors import DataplaneError, DataplaneUnsupported
 
-EPERM = 1
 #: An index that no device has: the kernel judges the right before the device.
 NO_DEVICE = 0x7FFFFFFF
 

@@ -11,6 +11,7 @@ import socket
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from errno import EEXIST, ENODEV
 
 from netaddr import IPAddress
 
@@ -30,8 +31,6 @@ TASK_INTERFACE = "eth0"
 TOGETHER = 64
 #: The first of the device groups in which links are put to be deleted at once.
 DOOMED_GROUP = 0x6D630000
-
-ENODEV, EEXIST = 19, 17
 
 #: IPv4 settings of a veth's host side, by their IPV4_DEVCONF number. Reverse
 #: path checks look into the tasks' own table only if they heed the mark.

@@ -2,6 +2,7 @@
 
 import socket
 from collections.abc import Iterator, Mapping, Sequence
+from errno import EEXIST, ESRCH
 
 from calico.dataplane import netlink_messages as messages
 from calico.dataplane.changes import AddRoute, Change, RemoveRoute
@@ -11,8 +12,6 @@ from calico.dataplane.netlink_wire import Request
 from calico.dataplane.state import MAIN_TABLE, ROUTE_PROTOCOL, ROUTE_TABLE, Route, RouteKind
 from calico.errors import DataplaneError
 from calico.model import INTERFACE_PREFIX, InterfaceName
-
-ESRCH, EEXIST = 3, 17
 
 
 class Routes:

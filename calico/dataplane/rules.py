@@ -5,6 +5,7 @@ others may share the preference.
 """
 
 import socket
+from errno import EEXIST, ENOENT
 
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
@@ -13,7 +14,6 @@ from calico.dataplane import sysctl
 from calico.dataplane.state import ROUTE_PROTOCOL, ROUTE_TABLE, RULE_PREFERENCES, MarkRule
 from calico.errors import DataplaneError
 
-ENOENT, EEXIST = 2, 17
 OWN_PACKETS = "lo"
 
 
