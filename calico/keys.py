@@ -12,6 +12,7 @@ from calico.model import EndpointId, HandleId, HostName, Pool, ProfileId, TaskId
 
 CALICO = Key("/calico/v1")
 READY = Key("/calico/v1/Ready")
+CLUSTER_GUID = Key("/calico/v1/config/ClusterGUID")
 ENDPOINTS = Key("/calico/v1/host")
 PROFILES = Key("/calico/v1/policy/profile")
 POOLS = Key("/calico/v1/ipam")
@@ -33,7 +34,9 @@ _NAME = re.compile(r"[a-zA-Z0-9_.-]{1,128}")
 _TASK_ID = re.compile(r"[a-zA-Z0-9_.$-]{1,200}")
 # What etcd takes unchanged on the way through a URL: no `?`, `#` or `%`.
 _SEGMENT = re.compile(r"[a-zA-Z0-9_.$:@+=,~-]{1,255}")
-_RESERVED = ("default_", "app-")
+#: How the names of the profiles begin that are made for a host and for an app.
+HOST_PREFIX = "default_"
+APP_PREFIX = "app-"
 
 
 def _check(text: str, kind: str, form: re.Pattern[str], allowed: str) -> str:
@@ -57,7 +60,7 @@ def _check_id(text: str, kind: str) -> str:
 def check_group(text: str) -> ProfileId:
     """A group of an app, whose profile has the same name; raises InvalidName."""
     name = _check_name(text, "group")
-    for prefix in _RESERVED:
+    for prefix in (HOST_PREFIX, APP_PREFIX):
         if name.startswith(prefix):
             raise InvalidName(f"group {text!r} must not begin with {prefix!r}, which is reserved")
     return ProfileId(name)

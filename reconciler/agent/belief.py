@@ -10,13 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from calico.datastore.api import Key, Listing, Put, Removed, Revision, Stored, WatchEvent
-from calico.keys import BLOCKS, CALICO, HOSTS, READY
+from calico.keys import BLOCKS, CALICO, CLUSTER_GUID, HOSTS, READY
 from calico.mirror import Mirror
 from calico.model import Snapshot
 from reconciler.runtime.watchfeed import Changed, FeedMessage, Loaded, Unreachable
 
 PREFIXES = (CALICO, BLOCKS, HOSTS)
-CLUSTER_ID = Key("/calico/v1/config/ClusterGUID")
 UNSEEN = Revision(0)
 
 
@@ -90,7 +89,7 @@ class Belief:
         for prefix, listing in listings.items():
             mirror.load(prefix, listing)
             self._good[prefix] = listing.revision
-        self._cluster = _value(_by_key(listings.get(CALICO)), CLUSTER_ID)
+        self._cluster = _value(_by_key(listings.get(CALICO)), CLUSTER_GUID)
         self._saved = mirror.snapshot()
 
     @property
@@ -169,14 +168,14 @@ class Belief:
         found = self._cluster_id()
         if self._cluster and found != self._cluster:
             return (
-                f"the datastore is another cluster's: {CLUSTER_ID} is {found or 'absent'!r},"
+                f"the datastore is another cluster's: {CLUSTER_GUID} is {found or 'absent'!r},"
                 f" not {self._cluster!r}; the last good state is kept"
                 " until the agent is restarted with an empty state directory"
             )
         return ""
 
     def _cluster_id(self) -> str:
-        return _value(self._raw[CALICO].entries, CLUSTER_ID)
+        return _value(self._raw[CALICO].entries, CLUSTER_GUID)
 
 
 def _by_key(listing: Listing | None) -> dict[Key, Stored]:

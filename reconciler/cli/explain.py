@@ -6,6 +6,7 @@ from calico.model import Action, PortRange, Rule, Snapshot
 from reconciler.cli.parties import Side
 from reconciler.cli.render import joined
 from reconciler.cli.words import NUMBERS, ports_in_words, protocol_in_words, rule_in_words
+from reconciler.core.desired import PORTS_LABEL, PUBLIC
 from reconciler.core.reach import (
     Cause,
     Decision,
@@ -18,9 +19,6 @@ from reconciler.core.reach import (
     open_ports,
     reach,
 )
-
-PUBLIC = "public"
-PORTS_LABEL = "MARATHON_CALICO_PORTS"
 
 
 @dataclass(frozen=True, slots=True)

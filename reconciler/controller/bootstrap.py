@@ -12,7 +12,7 @@ from netaddr import IPNetwork
 from calico.codec import encode_ipam_config, encode_pool
 from calico.datastore.api import ABSENT, Datastore, Key
 from calico.errors import Conflict
-from calico.keys import CLUSTER, POOLS, READY, check_host, ipam_config_key, pool_key
+from calico.keys import CLUSTER, CLUSTER_GUID, POOLS, READY, check_host, ipam_config_key, pool_key
 from calico.model import HostRecord, IpamConfig, Pool
 
 DEFAULT_POOL = Pool(IPNetwork("192.168.0.0/16"), masquerade=True)
@@ -32,7 +32,7 @@ CONFIG = {
 
 def bootstrap(datastore: Datastore, pools: Sequence[Pool]) -> None:
     """Write what Calico's tools and the agents expect; Ready comes last."""
-    create(datastore, Key("/calico/v1/config/ClusterGUID"), uuid.uuid4().hex)
+    create(datastore, CLUSTER_GUID, uuid.uuid4().hex)
     for name, value in CONFIG.items():
         create(datastore, Key(f"/calico/v1/config/{name}"), value)
     create(datastore, Key("/calico/bgp/v1/global/as_num"), "64511")

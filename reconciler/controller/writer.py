@@ -18,7 +18,15 @@ from calico.codec import NO_LABELS, encode_endpoint, encode_rules, encode_tags, 
 from calico.datastore.api import ABSENT, Datastore, Key
 from calico.errors import AddressOutsidePools, AddressTaken, Conflict, InvalidValue, PoolExhausted
 from calico.ipam import usable_pools
-from calico.keys import ProfileLeaf, endpoint_key, own_directories, profile_key, task_key
+from calico.keys import (
+    APP_PREFIX,
+    HOST_PREFIX,
+    ProfileLeaf,
+    endpoint_key,
+    own_directories,
+    profile_key,
+    task_key,
+)
 from calico.model import (
     EndpointSpec,
     HandleId,
@@ -35,10 +43,6 @@ from reconciler.core.desired import AnyAddress, DesiredTask, FixedAddresses
 from reconciler.core.quarantine import FIXED_FOR, OWNER
 
 log = logging.getLogger(__name__)
-
-#: Profiles with this prefix are never rewritten, since their id tells their content.
-APP_PREFIX = "app-"
-HOST_PREFIX = "default_"
 
 
 class TaskWriter:

@@ -12,7 +12,7 @@ from netaddr import INET_PTON, AddrFormatError, IPAddress, IPNetwork
 
 from calico.codec import encode_rules
 from calico.errors import InvalidName
-from calico.keys import check_group, check_host, check_task_id
+from calico.keys import APP_PREFIX, HOST_PREFIX, check_group, check_host, check_task_id
 from calico.model import (
     Action,
     HostName,
@@ -160,7 +160,7 @@ def profiles_of(record: TaskRecord, host: HostRecord, policy: NetworkPolicy) -> 
 def host_profile(host: HostRecord) -> Profile:
     """The host and its tasks reach each other."""
     net = IPNetwork(host.address)
-    name = f"default_{host.name}"
+    name = f"{HOST_PREFIX}{host.name}"
     return Profile(
         ProfileId(name),
         tags=(Tag(name),),
@@ -186,7 +186,7 @@ def app_profile(record: TaskRecord, policy: NetworkPolicy) -> Profile:
     profile = Profile(ProfileId("app"), inbound=rules, outbound=(Rule(Action.ALLOW),))
     slug = re.sub(r"[^a-z0-9.-]+", "-", record.app.lower()).strip(".-")[:60].rstrip(".-")
     digest = hashlib.sha256(encode_rules(profile).encode()).hexdigest()[:12]
-    return replace(profile, id=ProfileId(f"app-{slug or 'root'}-{digest}"))
+    return replace(profile, id=ProfileId(f"{APP_PREFIX}{slug or 'root'}-{digest}"))
 
 
 def parse_fixed_addresses(text: str) -> tuple[IPAddress, ...]:

@@ -25,6 +25,7 @@ from calico.codec import (
 )
 from calico.datastore.etcd import EtcdDatastore
 from calico.keys import (
+    CLUSTER_GUID,
     FELIX,
     READY,
     endpoint_key,
@@ -34,7 +35,6 @@ from calico.keys import (
     profile_key,
 )
 from calico.model import EndpointSpec, EndpointState, HostName, Profile
-from reconciler.agent.belief import CLUSTER_ID
 from tests.contract.real_etcd import running_etcd
 from tests.dataplane_worlds import POOL, group, openings, spec
 from tests.kernel.namespaces import Namespace, enter_network
@@ -202,7 +202,7 @@ def running_cluster(directory: Path, make: Callable[[], Namespace]) -> Iterator[
         }
         stranger = _plug(make(), "stranger", STRANGER)
         cluster = Cluster(directory, etcd, store, hosts, stranger, make)
-        store.put(CLUSTER_ID, "one")
+        store.put(CLUSTER_GUID, "one")
         store.put(pool_key(POOL), encode_pool(POOL))
         for name in ("red", "blue"):
             cluster.put_profile(group(name))

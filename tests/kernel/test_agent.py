@@ -24,6 +24,7 @@ from calico.codec import (
 from calico.datastore.api import Key
 from calico.datastore.etcd import EtcdDatastore
 from calico.keys import (
+    CLUSTER_GUID,
     READY,
     applied_key,
     endpoint_key,
@@ -34,7 +35,6 @@ from calico.keys import (
     status_key,
 )
 from calico.model import EndpointSpec, EndpointState, HostName, Profile
-from reconciler.agent.belief import CLUSTER_ID
 from tests.dataplane_worlds import POOL, group, openings, spec
 from tests.kernel.namespaces import Namespace
 from tests.kernel.probes import connects, listening
@@ -63,7 +63,7 @@ def machine(host_network: None, tmp_path: Path) -> Iterator[Machine]:
 def store(machine: Machine) -> EtcdDatastore:
     """etcd as the controller's first start leaves it, with two groups."""
     store = EtcdDatastore([machine.etcd])
-    store.put(CLUSTER_ID, "one")
+    store.put(CLUSTER_GUID, "one")
     store.put(pool_key(POOL), encode_pool(POOL))
     for name in ("red", "blue"):
         put_profile(store, group(name))

@@ -5,7 +5,7 @@ from netaddr import IPAddress, IPNetwork
 from calico.codec import encode_endpoint, encode_host, encode_pool, encode_rules, encode_tags
 from calico.datastore.api import Datastore, Key
 from calico.datastore.memory import MemoryDatastore
-from calico.keys import READY, endpoint_key, host_key, pool_key, profile_key
+from calico.keys import CLUSTER_GUID, READY, endpoint_key, host_key, pool_key, profile_key
 from calico.model import (
     Action,
     BootId,
@@ -22,7 +22,7 @@ from calico.model import (
     TaskId,
 )
 from calico.names import endpoint_of_task, interface_of, mac_of
-from reconciler.agent.belief import CLUSTER_ID, PREFIXES
+from reconciler.agent.belief import PREFIXES
 from reconciler.runtime.watchfeed import Loaded
 
 HOST, OTHER_HOST = HostName("h1"), HostName("h2")
@@ -71,7 +71,7 @@ def remove_spec(store: Datastore, endpoint: EndpointId) -> None:
 def filled_store(cluster: str = "one", ready: str = "true") -> MemoryDatastore:
     """A store as the controller's first start leaves it, with two hosts and groups."""
     store = MemoryDatastore()
-    store.put(CLUSTER_ID, cluster)
+    store.put(CLUSTER_GUID, cluster)
     store.put(pool_key(POOL), encode_pool(POOL))
     for group in ("a", "b"):
         put_group(store, group)
