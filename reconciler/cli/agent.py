@@ -2,9 +2,8 @@
 
 import socket
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 from netaddr import IPAddress
@@ -20,25 +19,9 @@ from reconciler.agent.settings import (
     parse_protected,
     protected_servers,
 )
-from reconciler.cli.options import EtcdSettings, FirstOwnVariable, etcd_options
+from reconciler.cli.options import EtcdSettings, FirstOwnVariable, Parsed, etcd_options
 from reconciler.logs import FORMS, LEVELS, setup
 from reconciler.runtime.listener import parse_listen
-
-Value = TypeVar("Value")
-
-
-def _read_by(
-    parse: Callable[[str], Value],
-) -> Callable[[click.Context, click.Parameter, str | None], Value | None]:
-    """A flag whose text one of our own functions reads; a wrong one names the flag."""
-
-    def read(ctx: click.Context, param: click.Parameter, text: str | None) -> Value | None:
-        try:
-            return None if text is None else parse(text)
-        except (ValueError, CalicoError) as error:
-            raise click.BadParameter(str(error), ctx, param) from error
-
-    return read
 
 
 @click.command()
@@ -46,15 +29,13 @@ def _read_by(
 @click.option(
     "--host",
     cls=FirstOwnVariable,
-    metavar="NAME",
-    callback=_read_by(check_host),
+    type=Parsed("NAME", check_host),
     envvar="HOST",
     help="Name of this host as Marathon calls it.  [default: $HOST, else the hostname]",
 )
 @click.option(
     "--address",
-    metavar="IP",
-    callback=_read_by(parse_address),
+    type=Parsed("IP", parse_address),
     help="This host's address on the underlay.  [default: that of the default route]",
 )
 @click.option(
@@ -66,8 +47,7 @@ def _read_by(
 )
 @click.option(
     "--mark-bit",
-    metavar="HEX",
-    callback=_read_by(parse_mark),
+    type=Parsed("HEX", parse_mark),
     default="0x10000",
     show_default=True,
     help="The bit of the packet mark that is ours.",
@@ -90,8 +70,7 @@ def _read_by(
 )
 @click.option(
     "--host-ports",
-    metavar="LIST",
-    callback=_read_by(parse_host_ports),
+    type=Parsed("LIST", parse_host_ports),
     default="5051,53,31000-32000",
     show_default=True,
     help="Ports that tasks may reach on any host of ours.",
@@ -111,8 +90,7 @@ def _read_by(
 )
 @click.option(
     "--listen",
-    metavar="HOST:PORT",
-    callback=_read_by(parse_listen),
+    type=Parsed("HOST:PORT", parse_listen),
     default=":9402",
     show_default=True,
     help="Where /healthz, /readyz and /metrics are served; port 0 is any free one.",

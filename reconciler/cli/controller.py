@@ -1,7 +1,6 @@
 """`marathon-calico controller`: Marathon to datastore."""
 
 import sys
-from typing import Any
 
 import click
 from netaddr import AddrFormatError, IPNetwork
@@ -9,54 +8,19 @@ from netaddr import AddrFormatError, IPNetwork
 from calico.model import Pool
 from marathon_client.endpoints import parse_endpoint
 from marathon_client.errors import MarathonError
-from reconciler.cli.options import EtcdSettings, etcd_options
+from reconciler.cli.options import EtcdSettings, Parsed, etcd_options
 from reconciler.controller.main import run_controller
 from reconciler.controller.settings import ControllerSettings, parse_pool
 from reconciler.logs import FORMS, LEVELS, setup
 from reconciler.runtime.listener import ListenAddress, parse_listen
 
 
-class PoolParam(click.ParamType[Any]):
-    """A network that task addresses come from."""
-
-    name = "CIDR"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Pool:
-        """Reject what is no network here, where the flag can be named."""
-        try:
-            return parse_pool(str(value))
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
-
-
-class NetworkParam(click.ParamType[Any]):
+def _parse_source(text: str) -> IPNetwork:
     """A source network; a bare address is a network of one."""
-
-    name = "CIDR"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> IPNetwork:
-        """Reject what is no network here, where the flag can be named."""
-        try:
-            return IPNetwork(str(value)).cidr
-        except (AddrFormatError, ValueError):
-            self.fail(f"{value!r} is no network such as 10.0.0.0/8", param, ctx)
-
-
-class ListenParam(click.ParamType[Any]):
-    """Where pages for health and metrics are served."""
-
-    name = "HOST:PORT"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> ListenAddress:
-        """Reject what is no address here, where the flag can be named."""
-        try:
-            return parse_listen(str(value))
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
+    try:
+        return IPNetwork(text).cidr
+    except (AddrFormatError, ValueError) as error:
+        raise ValueError(f"{text!r} is no network such as 10.0.0.0/8") from error
 
 
 @click.command()
@@ -72,7 +36,7 @@ class ListenParam(click.ParamType[Any]):
 @click.option(
     "--pool",
     "pools",
-    type=PoolParam(),
+    type=Parsed("CIDR", parse_pool),
     multiple=True,
     help="Where addresses come from.  [default: 192.168.0.0/16 if etcd has no pool]",
 )
@@ -85,7 +49,7 @@ class ListenParam(click.ParamType[Any]):
 )
 @click.option(
     "--allow-from",
-    type=NetworkParam(),
+    type=Parsed("CIDR", _parse_source),
     multiple=True,
     help="May reach every task's declared ports.  [default: the addresses of --marathon]",
 )
@@ -107,7 +71,7 @@ class ListenParam(click.ParamType[Any]):
 )
 @click.option(
     "--listen",
-    type=ListenParam(),
+    type=Parsed("HOST:PORT", parse_listen),
     default=":9401",
     show_default=True,
     help="Where /healthz, /readyz, /leader and /metrics are served; port 0 is any free one.",
