@@ -9,7 +9,7 @@ import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import msgspec
@@ -165,8 +165,3 @@ class Hub:
         with self._lock:
             for subscriber in self._subscribers:
                 subscriber.end(how)
-
-    def clients(self) -> Collection[StreamRequest]:
-        """Who is connected."""
-        with self._lock:
-            return [subscriber.request for subscriber in self._subscribers]
