@@ -248,8 +248,10 @@ class HostReconciler:
             for change in plan
             if isinstance(change, RemoveRoute) and change.route not in rendered.state.routes
         ]
-        if self._closed is None:
-            # Nobody knows what was allowed before: close all that may have been open.
+        tableless = not any(chain.base is not None for chain in observed.chains.values())
+        if self._closed is None or tableless:
+            # Nobody knows what was allowed before, or what began while our table
+            # was missing: close all that may have been open.
             lost.extend(observed.routes)
         revoked = {route.destination.ip for route in lost if route.kind is RouteKind.TASK}
         if self._closed is not None:

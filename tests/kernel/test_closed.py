@@ -174,12 +174,6 @@ def take_table_away(cluster: Cluster, *words: str) -> None:
     assert not has_table(cluster)
 
 
-STAYS_OPEN = pytest.mark.xfail(
-    reason="connections that began without our table are kept when it is mended", strict=False
-)
-
-
-@STAYS_OPEN
 def test_without_our_table_only_its_host_reaches_a_task_until_it_is_mended(
     cluster: Cluster,
 ) -> None:
@@ -203,7 +197,6 @@ def test_without_our_table_only_its_host_reaches_a_task_until_it_is_mended(
                 assert reaches(cluster, FRIEND, VICTIM)
 
 
-@STAYS_OPEN
 def test_what_began_without_our_table_ends_when_it_is_mended(cluster: Cluster) -> None:
     cluster.run_tasks(FOE)
     host = cluster.hosts[ONE].network
