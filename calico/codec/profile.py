@@ -23,10 +23,9 @@ from calico.codec.fields import (
 )
 from calico.errors import InvalidValue
 from calico.iptext import parse_network
-from calico.model import Action, Match, PortRange, Profile, ProfileId, Rule, Tag
+from calico.model import PROTOCOLS, Action, Match, PortRange, Profile, ProfileId, Rule, Tag
 
-_PROTOCOLS = {"icmp": 1, "tcp": 6, "udp": 17, "icmpv6": 58, "sctp": 132, "udplite": 136}
-_PROTOCOL_NAMES = {number: name for name, number in _PROTOCOLS.items()}
+_PROTOCOL_NAMES = {number: name for name, number in PROTOCOLS.items()}
 _WITH_PORTS = (6, 17)
 _ICMP = {1: 4, 58: 6}
 _MATCH_FIELDS = (
@@ -215,9 +214,9 @@ def _match(raw: Mapping[str, Any], sign: str) -> Match:
 def _protocol(value: object, sign: str) -> int:
     name = f"{sign}protocol"
     if isinstance(value, str) and not _NUMBER.fullmatch(value):
-        if value not in _PROTOCOLS:
+        if value not in PROTOCOLS:
             raise InvalidValue(f"{name} {value!r} is not known")
-        return _PROTOCOLS[value]
+        return PROTOCOLS[value]
     number = int(value) if isinstance(value, str) else as_int(value, name)
     if not 1 <= number <= 255:
         raise InvalidValue(f"{name} must be from 1 to 255, not {number}")

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-from calico.model import Action, PortRange, Rule, Snapshot
+from calico.model import PROTOCOLS, Action, PortRange, Rule, Snapshot
 from reconciler.cli.parties import Side
 from reconciler.cli.render import joined
-from reconciler.cli.words import NUMBERS, ports_in_words, protocol_in_words, rule_in_words
+from reconciler.cli.words import ports_in_words, protocol_in_words, rule_in_words
 from reconciler.core.desired import PORTS_LABEL, PUBLIC
 from reconciler.core.reach import (
     Cause,
@@ -52,10 +52,10 @@ class Question:
     def openings(self) -> Openings:
         """What else is open between the same two addresses."""
         pair = (self.packet.source, self.packet.destination)
-        ping = NUMBERS["icmp" if pair[0].version == 4 else "icmpv6"]
+        ping = PROTOCOLS["icmp" if pair[0].version == 4 else "icmpv6"]
         return Openings(
-            open_ports(self.snapshot, *self.parties, pair, NUMBERS["tcp"]),
-            open_ports(self.snapshot, *self.parties, pair, NUMBERS["udp"]),
+            open_ports(self.snapshot, *self.parties, pair, PROTOCOLS["tcp"]),
+            open_ports(self.snapshot, *self.parties, pair, PROTOCOLS["udp"]),
             bool(reach(self.snapshot, *self.parties, first_packet(*pair, ping)).allowed),
         )
 

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 import click
 from netaddr import INET_PTON, AddrFormatError, IPAddress
 
-from calico.model import HostName
+from calico.model import PROTOCOLS, HostName
 from reconciler.cli.cluster import Cluster, TaskView
 from reconciler.cli.command import NoSuchThing
 from reconciler.cli.named import ambiguous, match_tasks
-from reconciler.cli.words import NUMBERS
 from reconciler.core.reach import EndpointParty, HostParty, OutsideParty, Party
 
 _TARGET = re.compile(
@@ -122,5 +121,5 @@ def _task(task: TaskView, only: tuple[IPAddress, ...] = ()) -> Side:
 def protocol_number(protocol: str, version: int) -> int:
     """The number of a protocol in one family: a ping is another one in IPv6."""
     if protocol in ("icmp", "icmpv6"):
-        return NUMBERS["icmp" if version == 4 else "icmpv6"]
-    return NUMBERS[protocol]
+        return PROTOCOLS["icmp" if version == 4 else "icmpv6"]
+    return PROTOCOLS[protocol]

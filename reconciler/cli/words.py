@@ -2,15 +2,14 @@
 
 from collections.abc import Iterable, Iterator
 
-from calico.model import Match, PortOpening, PortRange, Rule
+from calico.model import PROTOCOLS, Match, PortOpening, PortRange, Rule
 
-PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmpv6", 132: "sctp", 136: "udplite"}
-NUMBERS = {name: number for number, name in PROTOCOLS.items()}
+_NAMES = {number: name for name, number in PROTOCOLS.items()}
 
 
 def protocol_in_words(number: int) -> str:
     """A protocol's name, or its number if it has none here."""
-    return PROTOCOLS.get(number, str(number))
+    return _NAMES.get(number, str(number))
 
 
 def ports_in_words(ranges: Iterable[PortRange]) -> str:
