@@ -49,7 +49,7 @@ class LazyGroup(click.Group):
 def _print_version(ctx: click.Context, _param: click.Parameter, wanted: bool) -> None:
     if wanted and not ctx.resilient_parsing:
         # Slow to import, and asked for by people only.
-        from importlib.metadata import version  # noqa: PLC0415
+        from importlib.metadata import version  # noqa: PLC0415 - see above
 
         click.echo(f"marathon-calico {version('marathon-calico')}")
         ctx.exit()

@@ -86,7 +86,7 @@ class Absences:
             if task != unread_app_id(kept.value.app)
         ) | frozenset(self._stored.unrecorded())
         now = self._clock.monotonic()
-        verdict = judge_absences(
+        found = judge_absences(
             CompleteList(
                 known, present | self._unclear(listed, known), not (listed.apps or listed.problems)
             ),
@@ -96,9 +96,9 @@ class Absences:
             self._approved_plan(),
         )
         # A list that is held is no first of two: it may be wrong about all of them.
-        self._absent_since = {task: self._absent_since.get(task, now) for task in verdict.waiting}
-        self._write_hold(verdict)
-        return verdict
+        self._absent_since = {task: self._absent_since.get(task, now) for task in found.waiting}
+        self._write_hold(found)
+        return found
 
     def _unclear(self, listed: AppList, known: frozenset[TaskId]) -> frozenset[TaskId]:
         """Tasks whose app is listed, but was not understood."""
@@ -117,28 +117,28 @@ class Absences:
             return None
         return approved if isinstance(approved, str) else None
 
-    def _write_hold(self, verdict: Withdrawals) -> None:
-        self.held = len(verdict.held)
+    def _write_hold(self, found: Withdrawals) -> None:
+        self.held = len(found.held)
         stored = self._datastore.get(HOLD)
-        if not verdict.held:
+        if not found.held:
             if stored is not None:
                 self._datastore.delete(HOLD, expect=stored.revision)
                 log.info("hold ended")
             return
-        if stored is not None and f'"plan": "{verdict.plan}"' in stored.value:
+        if stored is not None and f'"plan": "{found.plan}"' in stored.value:
             return
         value = {
             "approved": None,
-            "plan": verdict.plan,
-            "reason": verdict.reason,
+            "plan": found.plan,
+            "reason": found.reason,
             "since": rfc3339(self._clock.wall()),
-            "tasks": sorted(verdict.held),
+            "tasks": sorted(found.held),
         }
         expect = ABSENT if stored is None else stored.revision
         self._datastore.put(HOLD, json.dumps(value, sort_keys=True), expect=expect)
         log.error(
             "removals held",
-            extra={"count": self.held, "plan": verdict.plan, "why": verdict.reason},
+            extra={"count": self.held, "plan": found.plan, "why": found.reason},
         )
 
 

@@ -37,11 +37,17 @@ log = logging.getLogger(__name__)
 class Marathon(Protocol):
     """What the controller asks of Marathon."""
 
-    def app(self, app_id: AppId) -> App | None: ...
+    def app(self, app_id: AppId) -> App | None:
+        """One app with its tasks; None if Marathon has no such. Raises MarathonError."""
+        ...
 
-    def app_version(self, app_id: AppId, version: str) -> App | None: ...
+    def app_version(self, app_id: AppId, version: str) -> App | None:
+        """One app as it was at a version; None if that is forgotten."""
+        ...
 
-    def apps(self) -> AppList: ...
+    def apps(self) -> AppList:
+        """Every app with its tasks, and those that cannot be understood."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,8 +153,8 @@ class Reconciler:
             between()
         self._show_problems(listed)
         self._live = frozenset(task for app in listed.apps for task in present_tasks(app))
-        verdict = self._absences.judge(listed)
-        for task in sorted(verdict.now):
+        withdrawals = self._absences.judge(listed)
+        for task in sorted(withdrawals.now):
             self._withdraw(task)
         self._metrics.resyncs.labels("done" if failure is None else "partial").inc()
         self._metrics.held.set(self._absences.held)
@@ -157,7 +163,7 @@ class Reconciler:
             self._metrics.tasks.labels(each.value).set(count)
         return Resync(
             leader=listed.leader,
-            waits=bool(verdict.waiting or verdict.held),
+            waits=bool(withdrawals.waiting or withdrawals.held),
             writes=self._writer.writes - before,
             failure=failure,
         )

@@ -21,9 +21,11 @@ class SystemClock:
     """The clock of this machine."""
 
     def monotonic(self) -> float:
+        """See Clock."""
         return time.monotonic()
 
     def wall(self) -> datetime:
+        """See Clock."""
         return datetime.now(UTC)
 
 
@@ -38,9 +40,11 @@ class ManualClock:
         self._elapsed = 0.0
 
     def monotonic(self) -> float:
+        """Seconds that were let pass."""
         return self._elapsed
 
     def wall(self) -> datetime:
+        """The first of January 2016, and what was let pass since."""
         return datetime(2016, 1, 1, tzinfo=UTC) + timedelta(seconds=self._elapsed)
 
     def advance(self, seconds: float) -> None:

@@ -106,22 +106,27 @@ class FencedDatastore:
         self._lease = lease
 
     def get(self, key: Key) -> Stored | None:
+        """See Datastore."""
         return self._datastore.get(key)
 
     def list(self, prefix: Key) -> Listing:
+        """See Datastore."""
         return self._datastore.list(prefix)
 
     def put(
         self, key: Key, value: str, *, expect: Revision | None = None, ttl: int | None = None
     ) -> Revision:
+        """See Datastore; raises LeaseLost."""
         self._check(key)
         return self._datastore.put(key, value, expect=expect, ttl=ttl)
 
     def delete(self, key: Key, *, expect: Revision | None = None) -> None:
+        """See Datastore; raises LeaseLost."""
         self._check(key)
         self._datastore.delete(key, expect=expect)
 
     def watch(self, prefix: Key, after: Revision, timeout: float) -> Iterator[WatchEvent]:
+        """See Datastore."""
         return self._datastore.watch(prefix, after, timeout)
 
     def _check(self, key: Key) -> None:
