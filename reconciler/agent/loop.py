@@ -102,12 +102,6 @@ class AgentLoop:
                 self._metrics.passes.labels("defect").inc()
                 wait = VERIFY_AFTER
 
-    def turn(self, messages: Sequence[LoopMessage]) -> float:
-        """Advance, and tell at once what was reached."""
-        wait = self.advance(messages)
-        self.tell()
-        return wait
-
     def advance(self, messages: Sequence[LoopMessage]) -> float:
         """Take messages in and do what is due; tells how long nothing else is."""
         for message in messages:

@@ -1,5 +1,6 @@
 """The loop around a reconciler: what it hands over and what its pages say."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import pytest
@@ -47,6 +48,13 @@ class Bench:
         return self.metrics.registry.get_sample_value(f"marathon_calico_agent_{name}", labels)
 
 
+def turn(loop: AgentLoop, messages: Sequence[LoopMessage]) -> float:
+    """Advance, and tell at once what was reached."""
+    wait = loop.advance(messages)
+    loop.tell()
+    return wait
+
+
 @pytest.fixture
 def bench() -> Bench:
     return Bench()
@@ -60,7 +68,7 @@ def store() -> MemoryDatastore:
 
 
 def test_an_agent_registers_before_it_knows_what_to_do(bench: Bench) -> None:
-    bench.loop().turn(())
+    turn(bench.loop(), ())
 
     (report,) = bench.reports
     assert report.host is not None
@@ -72,7 +80,7 @@ def test_an_agent_registers_before_it_knows_what_to_do(bench: Bench) -> None:
 def test_a_list_is_programmed_reported_saved_and_searched_for(
     bench: Bench, store: MemoryDatastore
 ) -> None:
-    wait = bench.loop().turn(loaded(store))
+    wait = turn(bench.loop(), loaded(store))
 
     assert list(bench.reports[-1].statuses or ()) == [status_key(WEB.id)]
     assert bench.searches == [{"web.1"}]
@@ -86,10 +94,10 @@ def test_without_messages_nothing_is_done_until_something_is_due(
     bench: Bench, store: MemoryDatastore
 ) -> None:
     loop = bench.loop()
-    loop.turn(loaded(store))
+    turn(loop, loaded(store))
     before = len(bench.reports)
 
-    loop.turn(())
+    turn(loop, ())
 
     assert len(bench.reports) == before
 
@@ -98,22 +106,22 @@ def test_readiness_follows_the_datastore(bench: Bench, store: MemoryDatastore) -
     loop = bench.loop()
     assert loop.readiness().ok is False
 
-    loop.turn(loaded(store))
+    turn(loop, loaded(store))
     assert loop.readiness().ok is True
 
-    loop.turn((Unreachable(CALICO, "http://x does not answer"),))
+    turn(loop, (Unreachable(CALICO, "http://x does not answer"),))
     bench.clock.advance(7)
     assert loop.readiness().fields["reason"] == "http://x does not answer"
     assert bench.count("datastore_age_seconds") == 7
 
-    loop.turn(loaded(store))
+    turn(loop, loaded(store))
     assert loop.readiness().ok is True
     assert bench.count("datastore_age_seconds") == 0
 
 
 def test_a_loop_that_hangs_is_not_healthy(bench: Bench) -> None:
     loop = bench.loop()
-    loop.turn(())
+    turn(loop, ())
     assert loop.health().ok is True
 
     bench.clock.advance(STUCK_AFTER)
