@@ -84,10 +84,15 @@ class MemoryMarathon:
 class Cluster:
     """One controller, one Marathon, one store; hosts that apply when told to."""
 
-    def __init__(self, *hosts: str, pools: tuple[Pool, ...] = ()) -> None:
+    def __init__(
+        self,
+        *hosts: str,
+        pools: tuple[Pool, ...] = (),
+        marathon: MemoryMarathon | None = None,
+    ) -> None:
         self.clock = ManualClock()
         self.store = MemoryDatastore(self.clock.monotonic)
-        self.marathon = MemoryMarathon()
+        self.marathon = marathon or MemoryMarathon()
         for number, name in enumerate(hosts or ("h1", "h2")):
             self.register(name, number)
         self.pools = pools

@@ -38,7 +38,7 @@ from reconciler.core.quarantine import REST
 from reconciler.runtime.clock import ManualClock
 from reconciler.runtime.lease import TTL, Lease
 from reconciler.runtime.watchfeed import FeedMessage, Loaded, WatchFeed
-from tests.unit.controller.cluster import Cluster
+from tests.unit.controller.cluster import Cluster, MemoryMarathon
 from tests.unit.reconciler.apps import HOST, V2, V3, app, network, task
 
 LEADER = Key("/marathon-calico/v1/leader")
@@ -130,20 +130,15 @@ def test_only_the_agent_of_its_own_host_proves_a_task_gone(cluster: Cluster) -> 
     assert len(cluster.specs()) == 20
 
 
-class WithoutOldVersions(Cluster):
-    """Marathon fails to tell what an older version of an app was."""
+class WithoutOldVersions(MemoryMarathon):
+    """A Marathon that fails to tell what an older version of an app was."""
 
-    def start(self) -> None:
-        self.marathon.app_version = self._fail  # type: ignore[method-assign]
-        super().start()
-
-    @staticmethod
-    def _fail(app_id: AppId, version: str) -> App | None:
+    def app_version(self, app_id: AppId, version: str) -> App | None:
         raise InvalidApp(f"{app_id}: version {version} is malformed")
 
 
 def test_a_version_that_cannot_be_read_stops_only_its_own_tasks() -> None:
-    cluster = WithoutOldVersions()
+    cluster = Cluster(marathon=WithoutOldVersions())
     cluster.connect()
     cluster.run(app(task("old")))
     newer = app(
