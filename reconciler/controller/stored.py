@@ -67,8 +67,8 @@ class Kept(Generic[T]):
 class StoredState:
     """Records, endpoints and profiles as last read or written; one thread owns it.
 
-    It is a cache: every write is a compare-and-swap, so that a stale entry
-    costs a conflict and a new look, never a wrong write.
+    It is a cache: what is kept is written by compare-and-swap, so that a stale
+    entry costs a conflict and a new look, never a wrong write.
     """
 
     def __init__(self) -> None:

@@ -1,8 +1,9 @@
 """A lease so that one controller is active; and a datastore that respects it.
 
-Safety does not rest on it: every write is a compare-and-swap. The lease only
-keeps two controllers from doing the same work. `etcd.Lock` is not used: it
-loses its timeout and renews without a revision.
+Safety does not rest on it: what two could write differently is written by
+compare-and-swap. The lease only keeps two controllers from doing the same
+work. `etcd.Lock` is not used: it loses its timeout and renews without a
+revision.
 """
 
 import json
