@@ -150,13 +150,18 @@ class Pool:
 
 @dataclass(frozen=True, slots=True)
 class HostRecord:
-    """What an agent registers of its host, under `/marathon-calico/v1/host`."""
+    """What an agent registers of its host, under `/marathon-calico/v1/host`.
+
+    `address` is on the underlay; `others` are the host's further ones. Packets
+    of tasks to any of them keep their source address, by which they are judged.
+    """
 
     name: HostName
     address: IPAddress
     boot_id: BootId
     machine_id: str
     version: str
+    others: tuple[IPAddress, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

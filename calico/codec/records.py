@@ -89,6 +89,7 @@ def encode_host(record: HostRecord) -> str:
             "boot_id": record.boot_id,
             "machine_id": record.machine_id,
             "version": record.version,
+            "others": [str(each) for each in record.others],
         }
     )
 
@@ -102,6 +103,7 @@ def decode_host(host: HostName, text: str) -> HostRecord:
         boot_id=BootId(as_text(raw.get("boot_id"), "boot_id")),
         machine_id=as_text(raw.get("machine_id", ""), "machine_id"),
         version=as_text(raw.get("version", ""), "version"),
+        others=tuple(map(parse_address, as_tuple(raw.get("others", []), "others", as_text))),
     )
 
 

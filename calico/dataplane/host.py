@@ -31,7 +31,15 @@ def observe_facts(kernel: IPRoute, routes: Routes, wanted: IPAddress | None) -> 
         address=address,
         mtu=link.get_attr("IFLA_MTU"),
         networks=tuple(sorted(networks)),
+        others=tuple(
+            sorted({network.ip for _, network in addresses if _is_known(network.ip)} - {address})
+        ),
     )
+
+
+def _is_known(address: IPAddress) -> bool:
+    """Whether an address means this host to another machine."""
+    return not (address.is_loopback() or address.is_link_local())
 
 
 def _underlay(

@@ -115,7 +115,11 @@ def _host_sets(
     pools = merged(span_of(pool.cidr) for pool in plan.pools)
     masqueraded = [span_of(pool.cidr) for pool in plan.pools if pool.masquerade]
     elsewhere = [span for _, member in members for span in member.elsewhere]
-    hosts = {record.address for record in snapshot.hosts.values()}
+    hosts = {
+        address
+        for record in snapshot.hosts.values()
+        for address in (record.address, *record.others)
+    }
     for version in VERSIONS:
         kind = address_kind(version)
         tasks = interval_elements([*pools, *elsewhere], version)

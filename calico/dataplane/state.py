@@ -158,6 +158,7 @@ class HostState:
 class HostFacts:
     """What the host has of its own, against which pools and flags are judged.
 
+    `others` are its addresses that other machines may know, less `address`.
     `networks` are its addresses with their prefixes and every foreign route
     except the default. `interface`, `address` and `mtu` are those of the
     default route, or of the address that was asked for.
@@ -167,6 +168,7 @@ class HostFacts:
     address: IPAddress
     mtu: int
     networks: tuple[IPNetwork, ...] = ()
+    others: tuple[IPAddress, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

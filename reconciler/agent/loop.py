@@ -162,8 +162,12 @@ class AgentLoop:
                 log.warning("problem", extra={"why": problem})
         host, boot_id = self._settings.host, self._settings.boot_id
         record = self._record
-        if reached.address is not None and (record is None or record.address != reached.address):
-            record = self._record = host_record(host, reached.address, boot_id)
+        found = (reached.address, reached.others)
+        if reached.address is not None and (
+            record is None or (record.address, record.others) != found
+        ):
+            record = host_record(host, reached.address, reached.others, boot_id)
+            self._record = record
         applied = AppliedRecord(host, boot_id, reached.revision, reached.gone, reached.problems)
         statuses = None
         # An old state file knows nothing of endpoints that came since.

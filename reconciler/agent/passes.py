@@ -44,6 +44,7 @@ class Pass:
 
     view: View
     address: IPAddress | None = None
+    others: tuple[IPAddress, ...] = ()
     statuses: Mapping[EndpointId, EndpointStatus] | None = None
     revision: int = 0
     gone: tuple[TaskId, ...] = ()

@@ -4,6 +4,8 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from netaddr import IPAddress
+
 from calico.dataplane.api import Dataplane
 from calico.dataplane.changes import (
     AttachTask,
@@ -82,6 +84,7 @@ class HostReconciler:
         self._arrived: set[TaskId] = set()
         self._kernel = _Kernel()
         self._config: HostConfig | None = None
+        self._others: tuple[IPAddress, ...] = ()
         #: The last snapshot whose revocations were carried through.
         self._closed: Snapshot | None = None
         self._revision = 0
@@ -306,6 +309,7 @@ class HostReconciler:
 
     def _read_config(self) -> HostConfig:
         facts = self._dataplane.facts(self._settings.address)
+        self._others = facts.others
         return HostConfig(
             host=self._settings.host,
             address=facts.address,
@@ -342,6 +346,7 @@ class HostReconciler:
         return Pass(
             view=view,
             address=None if self._config is None else self._config.address,
+            others=self._others,
             statuses=statuses,
             revision=self._revision,
             gone=tuple(sorted(self._evidence.gone)),

@@ -40,9 +40,11 @@ def own_version() -> str:
         return "unknown"
 
 
-def host_record(host: HostName, address: IPAddress, boot_id: BootId) -> HostRecord:
+def host_record(
+    host: HostName, address: IPAddress, others: tuple[IPAddress, ...], boot_id: BootId
+) -> HostRecord:
     """What is registered of this host; the same at every start in one boot."""
-    return HostRecord(host, address, boot_id, read_machine_id(), own_version())
+    return HostRecord(host, address, boot_id, read_machine_id(), own_version(), others)
 
 
 def last_reported_key(host: HostName) -> Key:

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from netaddr import IPAddress
 
 from calico.codec import (
+    decode_host,
     decode_status,
     encode_endpoint,
     encode_pool,
@@ -34,7 +35,7 @@ from calico.keys import (
     pool_key,
     profile_key,
 )
-from calico.model import EndpointSpec, EndpointState, HostName, Profile
+from calico.model import EndpointSpec, EndpointState, HostName, HostRecord, Profile
 from tests.contract.real_etcd import running_etcd
 from tests.dataplane_worlds import POOL, group, openings, spec
 from tests.kernel.namespaces import Namespace, enter_network
@@ -158,6 +159,12 @@ class Cluster:
             if endpoint and decode_status(stored.value).state is EndpointState.UP:
                 found.add(str(endpoint.workload))
         return found
+
+    def registered(self, host: HostName) -> HostRecord:
+        """What a host's agent says of it."""
+        stored = self.store.get(host_key(host))
+        assert stored is not None
+        return decode_host(host, stored.value)
 
     def wait_for(self, what: str, holds: Callable[[], bool]) -> float:
         """Wait until something holds; how long it took."""

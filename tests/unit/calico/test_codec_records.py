@@ -31,7 +31,9 @@ TASK = TaskRecord(
     reason="no agent registered as h",
     since="2016-08-05T12:00:02Z",
 )
-HOST = HostRecord(HostName("h"), IPAddress("172.31.0.1"), BootId("b"), "m", "0.1.0")
+HOST = HostRecord(
+    HostName("h"), IPAddress("172.31.0.1"), BootId("b"), "m", "0.1.0", (IPAddress("172.17.0.1"),)
+)
 APPLIED = AppliedRecord(HostName("h"), BootId("b"), 42, (TaskId("web.1"),), ("a pool overlaps",))
 
 
