@@ -295,7 +295,9 @@ class Addresses:
                 landed = self._block(cidr)
                 held = None if landed is None else ipam.allocation_of(landed[0], address)
                 if held is None or held.handle != handle:
-                    # Should it land after all, our next swap loses and reads again.
+                    # Should it land after all, our next swap loses and reads again. By
+                    # then another may have released it and taken our count along.
+                    counted = False
                     continue
             return address
         else:
