@@ -6,7 +6,8 @@ from calico.model import PROTOCOLS, Action, PortRange, Rule, Snapshot
 from reconciler.cli.parties import Side
 from reconciler.cli.render import joined
 from reconciler.cli.words import ports_in_words, protocol_in_words, rule_in_words
-from reconciler.core.desired import PORTS_LABEL, PUBLIC
+from reconciler.core.desired import PORTS_LABEL
+from reconciler.core.profiles import PUBLIC
 from reconciler.core.reach import (
     Cause,
     Decision,

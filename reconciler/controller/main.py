@@ -22,7 +22,7 @@ from reconciler.controller.metrics import ControllerMetrics
 from reconciler.controller.reconcile import Reconciler
 from reconciler.controller.settings import ControllerSettings
 from reconciler.controller.stored import StoredState
-from reconciler.core.desired import NetworkPolicy
+from reconciler.core.profiles import NetworkPolicy
 from reconciler.runtime.clock import Clock, SystemClock
 from reconciler.runtime.inbox import Inbox
 from reconciler.runtime.lease import RENEW_EVERY, FencedDatastore, Lease, LeaseLost
@@ -80,9 +80,9 @@ class Controller:
             try:
                 if self._lease.keep():
                     return True
-                told = self._tell_once("another controller leads", told)
+                told = self._tell_once("standing by", "another controller leads", told)
             except DatastoreError as error:
-                told = self._tell_once(str(error), told)
+                told = self._tell_once("standing by", str(error), told)
             self._stop.wait(RENEW_EVERY)
         return False
 
@@ -158,8 +158,9 @@ class Controller:
         while not self._stop.wait(RENEW_EVERY) and self._lease.token is not None:
             try:
                 self._lease.keep()
+                told = ""
             except DatastoreError as error:
-                told = self._tell_once(str(error), told)
+                told = self._tell_once("lease not renewed", str(error), told)
 
     def _give_back(self) -> None:
         try:
@@ -179,9 +180,9 @@ class Controller:
         return Page(self._lease.held, {"holder": self._holder, "token": self._lease.token})
 
     @staticmethod
-    def _tell_once(reason: str, told: str) -> str:
+    def _tell_once(what: str, reason: str, told: str) -> str:
         if reason != told:
-            log.warning("standing by", extra={"why": reason})
+            log.warning(what, extra={"why": reason})
         return reason
 
 

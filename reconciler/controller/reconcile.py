@@ -21,14 +21,13 @@ from reconciler.controller.stored import StoredState
 from reconciler.controller.sweeper import Sweeper
 from reconciler.controller.writer import TaskWriter
 from reconciler.core.desired import (
-    NetworkPolicy,
     desired_tasks,
-    host_profile,
     record_id,
     unread_app,
     unread_app_id,
     versions_needed,
 )
+from reconciler.core.profiles import NetworkPolicy, host_profile
 from reconciler.runtime.clock import Clock, rfc3339
 
 log = logging.getLogger(__name__)

@@ -8,36 +8,27 @@ import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
-from netaddr import INET_PTON, AddrFormatError, IPAddress, IPNetwork
+from netaddr import INET_PTON, AddrFormatError, IPAddress
 
-from calico.codec import encode_rules
 from calico.errors import InvalidName
-from calico.keys import APP_PREFIX, HOST_PREFIX, check_group, check_host, check_task_id
+from calico.keys import check_group, check_host, check_task_id
 from calico.model import (
-    Action,
     HostName,
     HostRecord,
-    Match,
     PortOpening,
-    PortRange,
     Profile,
-    ProfileId,
-    Rule,
-    Tag,
     TaskId,
     TaskRecord,
     TaskVerdict,
 )
 from marathon_client.models import App, AppNetwork, NetworkForm, NetworkMode, Task, TaskState
+from reconciler.core.profiles import PROTOCOLS, NetworkPolicy, profiles_of
 
-PUBLIC = "public"
 PORTS_LABEL = "MARATHON_CALICO_PORTS"
 PORT_POLICIES = {"declared": True, "open": False}
 MOST_GROUPS = 16
 MOST_PORTS = 64
 MOST_FIXED_ADDRESSES = 8
-ICMP, TCP, ICMPV6, UDP = 1, 6, 58, 17
-PROTOCOLS = {"tcp": TCP, "udp": UDP}
 
 #: States in which a task keeps the network that it has, but is given none.
 KEPT_STATES = frozenset(
@@ -50,21 +41,6 @@ KEPT_STATES = frozenset(
         TaskState.UNKNOWN,
     }
 )
-
-
-@dataclass(frozen=True, slots=True)
-class NetworkPolicy:
-    """What the controller's flags say about every task's network.
-
-    `networks` are the container networks that are ours; `allow_from` may reach
-    every task's openings, which is how Marathon runs health checks. `ipv6` is
-    whether any pool is of that family.
-    """
-
-    networks: frozenset[str] = frozenset({"calico"})
-    ports_declared: bool = True
-    allow_from: tuple[IPNetwork, ...] = ()
-    ipv6: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,47 +122,6 @@ def desired_tasks(
         if found is not None:
             desired.append(found)
     return tuple(desired)
-
-
-def profiles_of(record: TaskRecord, host: HostRecord, policy: NetworkPolicy) -> tuple[Profile, ...]:
-    """The profiles of one task in order: its host's, its groups', its app's."""
-    return (
-        host_profile(host),
-        *(group_profile(group) for group in record.groups),
-        app_profile(record, policy),
-    )
-
-
-def host_profile(host: HostRecord) -> Profile:
-    """The host and its tasks reach each other."""
-    net = IPNetwork(host.address)
-    name = f"{HOST_PREFIX}{host.name}"
-    return Profile(
-        ProfileId(name),
-        tags=(Tag(name),),
-        inbound=(Rule(Action.ALLOW, Match(src_net=net)),),
-        outbound=(Rule(Action.ALLOW, Match(dst_net=net)),),
-    )
-
-
-def group_profile(group: str) -> Profile:
-    """Membership in a group, which opens nothing by itself.
-
-    It has no inbound rule, so that the openings stand in the app's profile
-    alone and an operator may add rules here that stay.
-    """
-    return Profile(ProfileId(group), tags=(Tag(group),), outbound=(Rule(Action.ALLOW),))
-
-
-def app_profile(record: TaskRecord, policy: NetworkPolicy) -> Profile:
-    """The openings of a task; its id tells its content, so it never changes."""
-    sources = _sources(record.groups, policy.allow_from)
-    openings = tuple(rule for source in sources for rule in _openings(source, record))
-    rules = (*openings, *(_echoes(sources, policy) if record.ports_declared else ()))
-    profile = Profile(ProfileId("app"), inbound=rules, outbound=(Rule(Action.ALLOW),))
-    slug = re.sub(r"[^a-z0-9.-]+", "-", record.app.lower()).strip(".-")[:60].rstrip(".-")
-    digest = hashlib.sha256(encode_rules(profile).encode()).hexdigest()[:12]
-    return replace(profile, id=ProfileId(f"{APP_PREFIX}{slug or 'root'}-{digest}"))
 
 
 def parse_fixed_addresses(text: str) -> tuple[IPAddress, ...]:
@@ -414,63 +349,3 @@ def _wish(network: AppNetwork) -> AddressWish | str:
             return f"label {label}: {text!r} holds an address of the other family"
         fixed.extend(addresses)
     return FixedAddresses(tuple(fixed)) if fixed else AnyAddress()
-
-
-def _sources(groups: Collection[str], allow_from: Collection[IPNetwork]) -> tuple[Match, ...]:
-    """Who may reach a task's openings, as matches on the source."""
-    if PUBLIC in groups:
-        return (Match(),)
-    return (
-        *(Match(src_tag=Tag(group)) for group in groups),
-        *(Match(src_net=net) for net in allow_from),
-    )
-
-
-def _openings(source: Match, record: TaskRecord) -> tuple[Rule, ...]:
-    """What one source may reach, without echo."""
-    if not record.ports_declared:
-        return (Rule(Action.ALLOW, source),)
-    numbers_by_protocol = {
-        protocol: sorted({port.number for port in record.ports if port.protocol == name})
-        for name, protocol in PROTOCOLS.items()
-    }
-    return tuple(
-        Rule(
-            Action.ALLOW,
-            replace(
-                source,
-                protocol=protocol,
-                dst_ports=tuple(PortRange(number, number) for number in numbers),
-            ),
-        )
-        for protocol, numbers in numbers_by_protocol.items()
-        if numbers
-    )
-
-
-def _echoes(sources: Collection[Match], policy: NetworkPolicy) -> tuple[Rule, ...]:
-    """ICMP echo from each source.
-
-    A rule with an ICMP type cuts all that follow it in Felix 1.4's chain of the
-    other family, and `ip_version`, which would prevent that, makes the Python
-    calicoctl fail: so these stand last, and the field is only there where both
-    families are used.
-    """
-    echo4 = Match(protocol=ICMP, icmp_type=8)
-    echo6 = Match(protocol=ICMPV6, icmp_type=128)
-    if not policy.ipv6:
-        return tuple(
-            Rule(Action.ALLOW, replace(echo4, src_tag=source.src_tag, src_net=source.src_net))
-            for source in sources
-            if source.src_net is None or source.src_net.version == 4
-        )
-    return tuple(
-        Rule(
-            Action.ALLOW,
-            replace(echo, src_tag=source.src_tag, src_net=source.src_net),
-            ip_version=version,
-        )
-        for source in sources
-        for version, echo in ((4, echo4), (6, echo6))
-        if source.src_net is None or source.src_net.version == version
-    )

@@ -28,7 +28,7 @@ from reconciler.cli.get import judge_get
 from reconciler.cli.render import Answer, render
 from reconciler.cli.status import judge_status
 from reconciler.cli.why import judge_why
-from reconciler.core.desired import NetworkPolicy
+from reconciler.core.profiles import NetworkPolicy
 from tests.unit.cli.world import World, star
 
 NOW = datetime(2016, 5, 1, 10, 5, tzinfo=UTC)

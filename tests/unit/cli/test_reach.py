@@ -26,7 +26,7 @@ from calico.model import (
     TaskRecord,
 )
 from calico.names import endpoint_of_task, interface_of
-from reconciler.core.desired import NetworkPolicy, profiles_of
+from reconciler.core.profiles import NetworkPolicy, profiles_of
 from reconciler.core.reach import (
     ICMP,
     ICMPV6,

@@ -23,7 +23,7 @@ from calico.model import (
     TaskVerdict,
 )
 from calico.names import endpoint_of_task, interface_of, mac_of
-from reconciler.core.desired import NetworkPolicy, profiles_of
+from reconciler.core.profiles import NetworkPolicy, profiles_of
 
 SINCE = "2016-05-01T10:00:00Z"
 

@@ -36,7 +36,7 @@ from reconciler.controller.loop import ControllerLoop, Outlook
 from reconciler.controller.metrics import ControllerMetrics
 from reconciler.controller.reconcile import Reconciler
 from reconciler.controller.stored import StoredState
-from reconciler.core.desired import NetworkPolicy
+from reconciler.core.profiles import NetworkPolicy
 from reconciler.runtime.clock import ManualClock
 from reconciler.runtime.watchfeed import Loaded
 

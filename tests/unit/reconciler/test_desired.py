@@ -12,18 +12,15 @@ from calico.codec import decode_rules, encode_rules
 from calico.model import Action, PortRange, Rule, Tag, TaskId, TaskVerdict
 from marathon_client.models import NetworkForm, NetworkMode, PortOpening, TaskState
 from reconciler.core.desired import (
-    ICMP,
     AnyAddress,
     DesiredTask,
     FixedAddresses,
-    NetworkPolicy,
-    app_profile,
     desired_tasks,
     parse_fixed_addresses,
-    profiles_of,
     record_id,
     versions_needed,
 )
+from reconciler.core.profiles import ICMP, NetworkPolicy, app_profile, profiles_of
 from tests.unit.reconciler.apps import HOST, HOSTS, V1, V2, V3, app, network, task
 
 POLICY = NetworkPolicy()
