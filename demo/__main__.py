@@ -133,7 +133,7 @@ def status(directory: Path) -> None:
         click.echo(
             f"  {process.name:<16} {process.host:<14} {state:<10} {process.restarts} restarts"
         )
-    if any(process.wanted and process.pid is None for process in reply.processes):
+    if any(process.pid is None for process in reply.processes):
         sys.exit(1)
 
 
@@ -158,7 +158,9 @@ def exec(directory: Path, host: str, command: tuple[str, ...]) -> None:
     with _failures():
         try:
             process = Cluster.attach(directory).popen(host, command, stdin=None)
-        except (FileNotFoundError, PermissionError, subprocess.SubprocessError) as error:
+        except FileNotFoundError:
+            _fail(f"{command[0]}: there is no such program on {host}", 127)
+        except (PermissionError, subprocess.SubprocessError) as error:
             raise LaunchError(f"{command[0]}: {error}") from error
         # Ctrl-C is the command's.
         signal.signal(signal.SIGINT, signal.SIG_IGN)

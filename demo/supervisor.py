@@ -181,8 +181,11 @@ class Supervisor:
                 return
             try:
                 reply, descriptors = self._answer(request)
-            except (KeyError, OSError) as error:
-                reply, descriptors = Reply(error=f"{request}: {error}"), []
+            except KeyError as error:
+                unknown = f"there is no host or process {error.args[0]!r}; `status` lists them"
+                reply, descriptors = Reply(error=unknown), []
+            except OSError as error:
+                reply, descriptors = Reply(error=str(error)), []
             control.answer(channel, reply, descriptors)
             for descriptor in descriptors:
                 os.close(descriptor)

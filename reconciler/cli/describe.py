@@ -5,7 +5,7 @@ from datetime import datetime
 
 import click
 
-from calico.model import Profile, ProfileId
+from calico.model import Profile, ProfileId, TaskVerdict
 from reconciler.cli.cluster import Cluster, TaskView
 from reconciler.cli.command import reads_cluster
 from reconciler.cli.get import task_fields
@@ -120,7 +120,9 @@ def _desired_lines(cluster: Cluster, task: TaskView) -> Iterator[str]:
     if task.record is not None:
         ports = joined(map(opening_in_words, task.record.ports))
         yield f"  groups     {joined(task.groups)}"
-        yield f"  ports      {ports if task.record.ports_declared else 'all'}"
+        accepted = task.record.verdict is TaskVerdict.ACCEPTED
+        opened = ports if task.record.ports_declared else "all"
+        yield f"  ports      {opened if accepted else '-'}"
     if task.spec is None:
         return
     yield f"  address    {joined(task.spec.addresses)}"

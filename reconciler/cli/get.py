@@ -27,7 +27,8 @@ def get(cluster: Cluster, now: datetime, kind: str, name: str | None) -> Answer:
 
     \b
     Fields of -o json, a list of objects:
-      tasks   task, app, host, addresses, groups, ports, verdict, reason, since
+      tasks   task, app, host, addresses, groups, ports (null for all),
+              verdict, reason, since
       hosts   host, address, agent (reporting, silent, unregistered), applied,
               tasks, blocks, version, last_seen, problems
       groups  group, tasks, apps, profile (whether it exists), problem
@@ -51,18 +52,25 @@ def judge_get(cluster: Cluster, now: datetime, kind: str, name: str | None) -> A
 
 def task_fields(task: TaskView) -> dict[str, object]:
     """A task as JSON."""
-    ports = task.record.ports if task.record else ()
     return {
         "task": task.name,
         "app": task.app,
         "host": task.host,
         "addresses": [str(address) for address in task.addresses],
         "groups": list(task.groups),
-        "ports": [opening_in_words(port) for port in ports],
+        "ports": _opened(task),
         "verdict": task.judgement.verdict.value,
         "reason": task.judgement.reason,
         "since": task.record.since if task.record else "",
     }
+
+
+def _opened(task: TaskView) -> list[str] | None:
+    """The openings in words; None for all ports, which must not look like none."""
+    record = task.record
+    if record is None or record.verdict is not TaskVerdict.ACCEPTED:
+        return []
+    return [opening_in_words(port) for port in record.ports] if record.ports_declared else None
 
 
 def _answer(kind: str, name: str | None, found: list[dict[str, object]], table: Table) -> Answer:
@@ -92,11 +100,8 @@ def _tasks(cluster: Cluster, name: str | None) -> Answer:
 
 
 def _ports(task: TaskView) -> str:
-    if task.record is None or task.record.verdict is TaskVerdict.REFUSED:
-        return "-"
-    if not task.record.ports_declared:
-        return "all"
-    return joined(map(opening_in_words, task.record.ports))
+    opened = _opened(task)
+    return "all" if opened is None else joined(opened)
 
 
 def _hosts(cluster: Cluster, now: datetime, name: str | None) -> Answer:

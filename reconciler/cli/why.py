@@ -7,7 +7,7 @@ from datetime import datetime
 import click
 from netaddr import IPAddress
 
-from calico.model import EndpointState
+from calico.model import EndpointState, PortRange
 from reconciler.cli.cluster import Cluster, TaskView
 from reconciler.cli.command import reads_cluster
 from reconciler.cli.explain import (
@@ -21,7 +21,7 @@ from reconciler.cli.explain import (
 from reconciler.cli.parties import Side, Target, parse_source, parse_target, protocol_number
 from reconciler.cli.render import Answer, Lines, joined
 from reconciler.cli.words import ports_in_words, rule_in_words
-from reconciler.core.reach import Decision, Party, first_packet
+from reconciler.core.reach import LAST_PORT, Decision, Party, first_packet
 from reconciler.core.verdict import AgentState, Verdict
 
 EXIT_CODES = {True: 0, False: 1, None: 3}
@@ -135,9 +135,15 @@ def _rule(cluster: Cluster, sender: Side, target: Target) -> Ruling:
         return Ruling(explain(question), pair, None, decision, asked)
     openings = _narrowed(question.openings(), target.protocol)
     question = _typical(cluster, question, openings, target)
-    return Ruling(
-        explain(question), pair, openings, question.reach.decision, target.protocol or "anything"
-    )
+    asked = target.protocol or _extent(openings)
+    return Ruling(explain(question), pair, openings, question.reach.decision, asked)
+
+
+def _extent(openings: Openings) -> str:
+    """How much is open, since the first line is all that many will read."""
+    if not openings or (openings.tcp == openings.udp == (PortRange(1, LAST_PORT),)):
+        return "anything"
+    return "on some ports" if openings.tcp or openings.udp else "ping only"
 
 
 def _without_address(side: Side) -> Finding:
@@ -255,7 +261,9 @@ def _kernel(cluster: Cluster, sender: Side, receiver: Side) -> Kernel | None:
     if agent.state is AgentState.UNREGISTERED:
         return Kernel(task.host, "unknown", "no agent of ours is registered there")
     if agent.applied < needed:
-        detail = f"revision {agent.applied} of {needed} is confirmed"
+        detail = (
+            f"it has not confirmed the newest change yet (revision {agent.applied} of {needed})"
+        )
         return Kernel(task.host, "unknown", detail)
     return Kernel(task.host, "yes", f"up, and revision {needed} is applied")
 

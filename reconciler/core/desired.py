@@ -26,6 +26,7 @@ from reconciler.core.profiles import PROTOCOLS, NetworkPolicy, profiles_of
 
 PORTS_LABEL = "MARATHON_CALICO_PORTS"
 PORT_POLICIES = {"declared": True, "open": False}
+FIXED_LABELS = {"ipv4_addrs": 4, "ipv6_addrs": 6}
 MOST_GROUPS = 16
 MOST_PORTS = 64
 MOST_FIXED_ADDRESSES = 8
@@ -294,10 +295,16 @@ def _ports_are_declared(app: App, policy: NetworkPolicy) -> bool:
 
 
 def _label_remarks(app: App) -> tuple[str, ...]:
+    remarks = []
     label = app.label(PORTS_LABEL)
-    if label is None or label in PORT_POLICIES:
-        return ()
-    return (f"label {PORTS_LABEL} is neither declared nor open: {label!r} is ignored",)
+    if label is not None and label not in PORT_POLICIES:
+        remarks.append(f"label {PORTS_LABEL} is neither declared nor open: {label!r} is ignored")
+    remarks.extend(
+        f"label {name} is ignored on the app; it belongs into ipAddress.labels"
+        for name in FIXED_LABELS
+        if app.label(name) is not None
+    )
+    return tuple(remarks)
 
 
 def _valid_groups(declared: Collection[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -337,7 +344,7 @@ def _valid_ports(
 def _wish(network: AppNetwork) -> AddressWish | str:
     """The address that an app asks for, or a sentence why it makes no sense."""
     fixed: list[IPAddress] = []
-    for label, version in (("ipv4_addrs", 4), ("ipv6_addrs", 6)):
+    for label, version in FIXED_LABELS.items():
         text = network.label(label)
         if not text:
             continue

@@ -423,7 +423,7 @@ def test_a_host_that_has_not_confirmed_the_newest_revision_is_unknown(world: Wor
     kernel = fields(judge_why(cluster(world), "web", "star_probe-b:9000"))["kernel"]
     assert isinstance(kernel, dict)
     assert kernel["agrees"] == "unknown"
-    assert "is confirmed" in str(kernel["detail"])
+    assert "not confirmed the newest change" in str(kernel["detail"])
 
 
 @pytest.mark.parametrize(

@@ -284,3 +284,9 @@ def test_profiles_survive_their_json(
     desired = one(net, policy=NetworkPolicy(ipv6=ipv6))
     for profile in profiles_of(desired.record, HOST, NetworkPolicy(ipv6=ipv6)):
         assert decode_rules(encode_rules(profile)) == (profile.inbound, profile.outbound)
+
+
+def test_an_address_label_on_the_app_itself_is_pointed_out() -> None:
+    desired = one(network("g"), labels=(("ipv4_addrs", "['192.168.1.5']"),))
+    assert desired.wish == AnyAddress()
+    assert "belongs into ipAddress.labels" in desired.record.reason
