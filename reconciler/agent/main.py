@@ -24,6 +24,7 @@ from reconciler.agent.passes import HostSettings
 from reconciler.agent.preflight import (
     NotFit,
     expect_capabilities,
+    expect_settings,
     expect_state_directory,
     only_agent,
 )
@@ -53,6 +54,7 @@ def run_agent(settings: AgentSettings) -> int:
     try:
         with only_agent():
             expect_capabilities()
+            expect_settings()
             expect_state_directory(settings.state_dir)
             _run(settings, KernelDataplane())
     except (NotFit, DataplaneUnsupported) as error:

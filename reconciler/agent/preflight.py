@@ -6,12 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 STATUS = Path("/proc/self/status")
+SETTINGS = Path("/proc/sys/net")
 SOCKET = "\0marathon-calico-agent"
 
 #: Bit in the kernel's capability sets, and what an agent does with it.
 CAPABILITIES = {
     "CAP_NET_ADMIN": (12, "change links, routes and nftables"),
     "CAP_SYS_ADMIN": (21, "enter the tasks' network namespaces"),
+    "CAP_SYS_PTRACE": (19, "find the namespaces of other users' processes"),
 }
 
 
@@ -37,6 +39,18 @@ def expect_capabilities() -> None:
             f"the agent lacks {needs}: run it as root, with these capabilities added,"
             " or inside `unshare --user --map-root-user --net --mount`"
         )
+
+
+def expect_settings(directory: Path = SETTINGS) -> None:
+    """Raise NotFit unless the kernel's network settings can be written."""
+    setting = directory / "ipv4/ip_forward"
+    try:
+        setting.write_text(setting.read_text())
+    except OSError as error:
+        raise NotFit(
+            f"the kernel's settings below {directory} cannot be written ({error.strerror}):"
+            " in a container, mount /proc/sys/net for writing or run it privileged"
+        ) from error
 
 
 def expect_state_directory(directory: Path) -> None:

@@ -125,15 +125,16 @@ class Reporter:
             return
         if report.host is not None:
             self._put(self._held, host_key(self._host), encode_host(report.host))
-        withdrawn = False
+        moved = False
         if report.statuses is not None:
             for key, value in report.statuses.items():
+                moved = moved or self._held.get(key) != value
                 self._put(self._held, key, value)
             for key in self._statuses(self._held) - report.statuses.keys():
                 self._datastore.delete(key)
                 del self._held[key]
-                withdrawn = True
-        self._tell_applied(self._held, report.applied, withdrawn, now)
+                moved = True
+        self._tell_applied(self._held, report.applied, moved, now)
 
     def _tell_alive(self, now: float) -> None:
         value = render_alive(self._clock.wall(), now - self._started, self._first)
@@ -143,13 +144,14 @@ class Reporter:
         self._alive_due = now + ALIVE_EVERY * (1 + 0.1 * self._jitter())
 
     def _tell_applied(
-        self, held: dict[Key, str], applied: AppliedRecord, withdrawn: bool, now: float
+        self, held: dict[Key, str], applied: AppliedRecord, moved: bool, now: float
     ) -> None:
         before = self._applied
         if applied != before:
-            # A withdrawal, a proof and a problem are waited for; mere progress is not.
+            # A task that comes or goes, a proof and a problem are waited for; mere
+            # progress is not.
             waited_for = (
-                withdrawn
+                moved
                 or before is None
                 or (applied.gone, applied.problems) != (before.gone, before.problems)
             )

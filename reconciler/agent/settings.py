@@ -44,7 +44,10 @@ class AgentSettings:
 
 def parse_mark(text: str) -> int:
     """One bit of a packet mark, as in 0x10000; raises ValueError."""
-    mark = int(text, 16)
+    try:
+        mark = int(text, 16)
+    except ValueError:
+        mark = 0
     if not 0 < mark < 2**32 or mark & (mark - 1):
         raise ValueError(f"{text!r} is not one bit of 32, such as 0x10000")
     return mark

@@ -54,7 +54,7 @@ from reconciler.runtime.listener import parse_listen
 )
 @click.option(
     "--locator",
-    "locators",
+    "locator",
     type=click.Choice(["mesos", "proc"]),
     multiple=True,
     default=("mesos",),
@@ -121,6 +121,7 @@ def _settings(
     protect: tuple[str, ...],
     mark_bit: int,
     routing: str,
+    locator: tuple[str, ...],
     **flags: Any,
 ) -> AgentSettings:
     try:
@@ -138,6 +139,7 @@ def _settings(
         mark=mark_bit,
         protected=protected,
         route_to_hosts=routing == "direct",
+        locators=locator,
         **flags,
     )
 

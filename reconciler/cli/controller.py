@@ -35,7 +35,7 @@ def _parse_source(text: str) -> IPNetwork:
 )
 @click.option(
     "--pool",
-    "pools",
+    "pool",
     type=Parsed("CIDR", parse_pool),
     multiple=True,
     help="Where addresses come from.  [default: 192.168.0.0/16 if etcd has no pool]",
@@ -55,7 +55,7 @@ def _parse_source(text: str) -> IPNetwork:
 )
 @click.option(
     "--network",
-    "networks",
+    "network",
     metavar="NAME",
     multiple=True,
     default=("calico",),
@@ -81,10 +81,10 @@ def _parse_source(text: str) -> IPNetwork:
 def controller(
     etcd: EtcdSettings,
     marathon: tuple[str, ...],
-    pools: tuple[Pool, ...],
+    pool: tuple[Pool, ...],
     port_policy: str,
     allow_from: tuple[IPNetwork, ...],
-    networks: tuple[str, ...],
+    network: tuple[str, ...],
     resync: float,
     listen: ListenAddress,
     log_level: str,
@@ -100,10 +100,10 @@ def controller(
     settings = ControllerSettings(
         open_datastore=etcd.open,
         marathon=marathon,
-        pools=pools,
+        pools=pool,
         ports_declared=port_policy == "declared",
         allow_from=allow_from or None,
-        networks=frozenset(networks),
+        networks=frozenset(network),
         resync=resync,
         listen=listen,
     )

@@ -127,7 +127,12 @@ def _allowed(question: Question, decision: Decision) -> Finding:
     rule = decision.rule
     where = _where(decision)
     if decision.direction is Direction.OUTBOUND:
-        return Finding(True, "egress is open", f"{where}; nothing of ours judges the other end")
+        return Finding(
+            None,
+            "egress is open",
+            f"{where}; but --protect of the agent on its host, which etcd does not hold, may "
+            "close it, and nothing of ours judges the other end",
+        )
     if rule is not None and rule.match.src_tag is not None:
         tag = rule.match.src_tag
         if tag in question.source.groups and tag in question.destination.groups:

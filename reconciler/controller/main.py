@@ -36,6 +36,8 @@ log = logging.getLogger(__name__)
 STALLED_AFTER = 120.0
 #: Seconds that the end waits for a renewal which is under way.
 LEASE_PATIENCE = 2.0
+#: Resync intervals after which a leader without a complete list is not ready.
+STALE_RESYNCS = 3
 
 
 class Controller:
@@ -52,7 +54,10 @@ class Controller:
         self._holder = holder
         self._last_step = clock.monotonic()
         self._last_resync: float | None = None
+        #: Why the datastore does not serve at the moment.
+        self._trouble = ""
         self._stream = EventStream(settings.marathon)
+        self._metrics.follow(self._resync_age, lambda: self._stream.stats)
 
     def run(self) -> int:
         """Serve pages, win the lease, work; the exit code when it ends."""
@@ -79,9 +84,12 @@ class Controller:
             self._last_step = self._clock.monotonic()
             try:
                 if self._lease.keep():
+                    self._trouble = ""
                     return True
+                self._trouble = ""
                 told = self._tell_once("standing by", "another controller leads", told)
             except DatastoreError as error:
+                self._trouble = str(error)
                 told = self._tell_once("standing by", str(error), told)
             self._stop.wait(RENEW_EVERY)
         return False
@@ -158,8 +166,9 @@ class Controller:
         while not self._stop.wait(RENEW_EVERY) and self._lease.token is not None:
             try:
                 self._lease.keep()
-                told = ""
+                told = self._trouble = ""
             except DatastoreError as error:
+                self._trouble = str(error)
                 told = self._tell_once("lease not renewed", str(error), told)
 
     def _give_back(self) -> None:
@@ -173,8 +182,19 @@ class Controller:
         return Page(idle < STALLED_AFTER, {"seconds_since_step": round(idle, 1)})
 
     def _ready(self) -> Page:
-        leads, resynced = self._lease.held, self._last_resync is not None
-        return Page(not leads or resynced, {"leads": leads, "resynced": resynced})
+        """Whether it does its work, or stands by able to take it over."""
+        leads, age = self._lease.held, self._resync_age()
+        reason = self._trouble
+        if leads and not reason:
+            if self._last_resync is None:
+                reason = "no complete list of Marathon yet"
+            elif age > STALE_RESYNCS * self._settings.resync:
+                reason = f"the last complete list of Marathon is {age:.0f} s old"
+        return Page(not reason, {"leads": leads, "reason": reason})
+
+    def _resync_age(self) -> float:
+        last = self._last_resync
+        return float("nan") if last is None else self._clock.monotonic() - last
 
     def _leader(self) -> Page:
         return Page(self._lease.held, {"holder": self._holder, "token": self._lease.token})

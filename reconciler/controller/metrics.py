@@ -1,6 +1,10 @@
 """What the controller counts."""
 
+from collections.abc import Callable
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from marathon_client.stream import StreamStats
 
 
 class ControllerMetrics:
@@ -44,6 +48,28 @@ class ControllerMetrics:
         self.leader = Gauge(
             f"{prefix}_leader", "1 while this controller holds the lease", registry=self.registry
         )
+        self._since_resync = Gauge(
+            f"{prefix}_seconds_since_resync",
+            "Age of the last complete list",
+            registry=self.registry,
+        )
+        self._since_byte = Gauge(
+            f"{prefix}_seconds_since_byte", "Age of the stream's last byte", registry=self.registry
+        )
+        self._connected = Gauge(
+            f"{prefix}_stream_connected", "1 while an event stream is open", registry=self.registry
+        )
         self.duration = Histogram(
             f"{prefix}_reconcile_seconds", "Time for one look at one app", registry=self.registry
         )
+
+    def follow(self, resync_age: Callable[[], float], stream: Callable[[], StreamStats]) -> None:
+        """Ask for these ages whenever the metrics are read; NaN before the first."""
+
+        def since_byte() -> float:
+            age = stream().since_byte
+            return float("nan") if age is None else age
+
+        self._since_resync.set_function(resync_age)
+        self._since_byte.set_function(since_byte)
+        self._connected.set_function(lambda: float(stream().connected))

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import click
 import pytest
 from click.testing import CliRunner
 
@@ -70,3 +71,21 @@ def test_the_version_is_that_of_the_package() -> None:
     result = CliRunner().invoke(main, ["--version"])
     assert result.exit_code == 0
     assert result.output.startswith("marathon-calico ")
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_every_flag_is_a_variable_of_its_own_name(name: str) -> None:
+    with click.Context(main) as context:
+        command = main.get_command(context, name)
+    assert command is not None
+    for option in command.params:
+        if isinstance(option, click.Option):
+            flag = next(each for each in option.opts if each.startswith("--"))
+            assert option.name == flag.removeprefix("--").replace("-", "_")
+
+
+def test_a_bad_variable_is_refused_like_a_bad_flag() -> None:
+    variables = {"MARATHON_CALICO_CONTROLLER_POOL": "foo"}
+    result = CliRunner().invoke(main, ["controller"], env=variables)
+    assert result.exit_code == 2
+    assert "'foo' is no network" in result.output
