@@ -43,11 +43,19 @@ ATTEMPTS = 100
 _Step = Callable[[Block], tuple[Block, IPAddress] | None]
 
 
+class _HandleKnownError(Exception):
+    """The handle exists, so it may hold an address somewhere."""
+
+
 class Addresses:
     """Hands out and takes back; safe to run anywhere, any number of times at once."""
 
-    def __init__(self, datastore: Datastore) -> None:
+    def __init__(
+        self, datastore: Datastore, pools: Callable[[], Iterable[Pool]] | None = None
+    ) -> None:
+        """`pools` tells them without a question, if the caller follows them anyway."""
         self._datastore = datastore
+        self._followed_pools = pools
         self._roomy: dict[tuple[HostName, int], IPNetwork] = {}
 
     def assign(
@@ -59,11 +67,6 @@ class Addresses:
         Raises PoolExhausted; InvalidValue if what it may hold is unreadable.
         """
         check_host(host)
-        counts = self._counts(handle)
-        for held_address in self._held_in(handle, counts or ()):
-            if held_address.version == version:
-                return held_address
-        is_new = counts is None
         pools = self._usable_pools(version)
 
         def step(block: Block) -> tuple[Block, IPAddress] | None:
@@ -74,6 +77,14 @@ class Addresses:
                 return None
             return ipam.allocate(block, handle, secondary)
 
+        address = self._assign_where_there_was_room(host, handle, version, step)
+        if address is not None:
+            return address
+        counts = self._counts(handle)
+        for held_address in self._held_in(handle, counts or ()):
+            if held_address.version == version:
+                return held_address
+        is_new = counts is None
         address = self._assign_affine(host, handle, version, step, is_new)
         if address is None:
             address = self._assign_new(host, handle, pools, step)
@@ -178,6 +189,26 @@ class Addresses:
                 continue
         return tuple(found)
 
+    def _assign_where_there_was_room(
+        self, host: HostName, handle: HandleId, version: int, step: _Step
+    ) -> IPAddress | None:
+        """One look at the block that had room last time, for a handle that is new.
+
+        Whether it is new is told by the write that counts it, which saves the
+        question. None if it is not, or if there is no room: then all is read.
+        """
+        cidr = self._roomy.get((host, version))
+        if cidr is None:
+            return None
+
+        def step_if_affine(block: Block) -> tuple[Block, IPAddress] | None:
+            return step(block) if block.affinity == host else None
+
+        try:
+            return self._assign_in(cidr, handle, step_if_affine, is_new=True, only_new=True)
+        except (_HandleKnownError, InvalidValue):
+            return None
+
     def _assign_affine(
         self, host: HostName, handle: HandleId, version: int, step: _Step, is_new: bool
     ) -> IPAddress | None:
@@ -261,7 +292,12 @@ class Addresses:
         raise Conflict(f"block {cidr} comes and goes")
 
     def _assign_in(
-        self, cidr: IPNetwork, handle: HandleId, step: _Step, is_new: bool = False
+        self,
+        cidr: IPNetwork,
+        handle: HandleId,
+        step: _Step,
+        is_new: bool = False,
+        only_new: bool = False,
     ) -> IPAddress | None:
         """One step on a block that exists; None if it is absent or the step says no.
 
@@ -285,7 +321,7 @@ class Addresses:
             if changed == block:
                 return address
             if not counted:
-                self._count(handle, cidr, is_new)
+                self._count(handle, cidr, is_new, only_new)
                 counted = True
             try:
                 self._datastore.put(block_key(cidr), codec.encode_block(changed), expect=revision)
@@ -319,14 +355,21 @@ class Addresses:
         else:
             self._datastore.put(key, codec.encode_block(block), expect=revision)
 
-    def _count(self, handle: HandleId, cidr: IPNetwork, is_new: bool) -> None:
-        """Count one address more; if the answer is lost, the caller's end is here."""
+    def _count(
+        self, handle: HandleId, cidr: IPNetwork, is_new: bool, only_new: bool = False
+    ) -> None:
+        """Count one address more; if the answer is lost, the caller's end is here.
+
+        Raises _HandleKnownError, having counted nothing, if it is `only_new`
+        and is not.
+        """
         if is_new:
             text = codec.encode_handle(handle, {cidr: 1})
             try:
                 self._datastore.put(handle_key(handle), text, expect=ABSENT)
-            except Conflict:
-                pass
+            except Conflict as error:
+                if only_new:
+                    raise _HandleKnownError from error
             else:
                 return
         for _ in range(ATTEMPTS):
@@ -367,6 +410,8 @@ class Addresses:
         return IpamConfig() if stored is None else codec.decode_ipam_config(stored.value)
 
     def _usable_pools(self, version: int) -> tuple[Pool, ...]:
+        if self._followed_pools is not None:
+            return ipam.usable_pools(self._followed_pools(), version)
         found = []
         for stored in self._datastore.list(POOLS).entries:
             cidr = parse_pool_key(stored.key)

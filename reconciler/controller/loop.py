@@ -9,7 +9,7 @@ from typing import assert_never
 from netaddr import IPNetwork
 
 from calico.errors import CalicoError, Conflict
-from calico.keys import APPLIED, HOSTS
+from calico.keys import APPLIED, HOSTS, POOLS
 from marathon_client.errors import MarathonError
 from marathon_client.events import (
     AppChanged,
@@ -199,6 +199,8 @@ class ControllerLoop:
             case Loaded(prefix, listing):
                 if prefix == HOSTS:
                     self._stored.load_hosts(listing)
+                elif prefix == POOLS:
+                    self._stored.load_pools(listing)
                 else:
                     self._stored.load_applied(listing)
                 self._loaded.add(prefix)
@@ -213,7 +215,7 @@ class ControllerLoop:
             if self._stored.hosts != hosts:
                 self._queue.add(Chore.HOSTS, now)
                 self._enqueue(self._reconciler.apps_pending(), now)
-        else:
+        elif prefix == APPLIED:
             self._enqueue(self._reconciler.apps_gone(), now)
             if self._reconciler.rests:
                 self._queue.add(Chore.SWEEP, now)

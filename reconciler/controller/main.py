@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from functools import partial
 
 from calico.errors import CalicoError, DatastoreError
-from calico.keys import APPLIED, HOSTS, LEADER
+from calico.keys import APPLIED, HOSTS, LEADER, POOLS
 from marathon_client.client import MarathonClient
 from marathon_client.stream import EventStream
 from reconciler.controller.allow_from import AllowFrom
@@ -116,7 +116,7 @@ class Controller:
             settings.resync,
             self._metrics,
         )
-        for prefix in (HOSTS, APPLIED):
+        for prefix in (HOSTS, APPLIED, POOLS):
             WatchFeed(prefix, settings.open_datastore, self._inbox.post, self._stop).start()
         lease = start_thread("lease", self._keep_lease)
         start_thread("events", self._follow_events)

@@ -4,6 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from netaddr import IPNetwork
+
 from calico.codec import (
     decode_applied,
     decode_endpoint,
@@ -76,7 +78,7 @@ class StoredState:
         self.specs: dict[EndpointId, Kept[EndpointSpec]] = {}
         self.profiles: dict[ProfileId, Profile] = {}
         self.leaves: dict[ProfileId, set[str]] = {}
-        self.pools: tuple[Pool, ...] = ()
+        self._pool_by_cidr: dict[IPNetwork, Pool] = {}
         self.hosts: dict[HostName, HostRecord] = {}
         #: Hosts that are registered by something that cannot be read.
         self.unclear_hosts: set[HostName] = set()
@@ -106,7 +108,7 @@ class StoredState:
             except InvalidValue:
                 unreadable[stored.key] = stored.revision
         texts = _leaves(datastore.list(PROFILES).entries)
-        self.pools = tuple(_pools(datastore.list(POOLS).entries))
+        self.load_pools(datastore.list(POOLS))
         self.profiles = {
             profile: decode_profile(profile, found) for profile, found in texts.items()
         }
@@ -165,6 +167,17 @@ class StoredState:
             if task in self.records and self.records[task].value.host == host
         )
 
+    @property
+    def pools(self) -> tuple[Pool, ...]:
+        """Where addresses come from, as far as it can be understood."""
+        return tuple(self._pool_by_cidr.values())
+
+    def load_pools(self, listing: Listing) -> None:
+        """Replace the pools by a listing."""
+        self._pool_by_cidr = {}
+        for stored in listing.entries:
+            self._put_pool(stored)
+
     def load_hosts(self, listing: Listing) -> None:
         """Replace the registered hosts by a listing."""
         self.hosts, self.unclear_hosts = {}, set()
@@ -178,12 +191,20 @@ class StoredState:
             self._put_applied(stored)
 
     def apply(self, prefix: Key, event: WatchEvent) -> None:
-        """Take one event below HOSTS or APPLIED in."""
+        """Take one event below HOSTS, APPLIED or POOLS in."""
         match event:
             case Put(stored) if prefix == HOSTS:
                 self._put_host(stored)
             case Put(stored) if prefix == APPLIED:
                 self._put_applied(stored)
+            case Put(stored) if prefix == POOLS:
+                self._put_pool(stored)
+            case Removed(key) if prefix == POOLS:
+                cidr = parse_pool_key(key)
+                if cidr is None:
+                    self._pool_by_cidr = {}
+                else:
+                    self._pool_by_cidr.pop(cidr, None)
             case Removed(key) if prefix == HOSTS:
                 host = parse_host_key(key)
                 if host is None:
@@ -197,6 +218,16 @@ class StoredState:
                     self.applied = {}
                 else:
                     self.applied.pop(host, None)
+
+    def _put_pool(self, stored: Stored) -> None:
+        cidr = parse_pool_key(stored.key)
+        if cidr is None:
+            return
+        try:
+            self._pool_by_cidr[cidr] = decode_pool(cidr, stored.value)
+        except InvalidValue:
+            # What is not understood gives no addresses.
+            self._pool_by_cidr.pop(cidr, None)
 
     def _put_host(self, stored: Stored) -> None:
         host = parse_host_key(stored.key)
@@ -226,13 +257,3 @@ def _leaves(entries: Iterable[Stored]) -> dict[ProfileId, dict[str, str]]:
         if parsed is not None:
             leaves.setdefault(parsed[0], {})[parsed[1]] = stored.value
     return leaves
-
-
-def _pools(entries: Iterable[Stored]) -> Iterable[Pool]:
-    for stored in entries:
-        cidr = parse_pool_key(stored.key)
-        try:
-            if cidr is not None:
-                yield decode_pool(cidr, stored.value)
-        except InvalidValue:
-            continue

@@ -53,7 +53,7 @@ class TaskWriter:
     ) -> None:
         self._datastore = datastore
         self._stored = stored
-        self._addresses = Addresses(datastore)
+        self._addresses = Addresses(datastore, lambda: stored.pools)
         self._timestamp = timestamp
         self._unfinished: dict[ProfileId, Profile] = {}
         #: Records and endpoints written so far.

@@ -7,13 +7,23 @@ import pytest
 from netaddr import IPAddress, IPNetwork
 
 from calico.addresses import Addresses
-from calico.datastore.api import Key
-from calico.keys import HOLD, READY, endpoint_key, handle_key, profile_key
+from calico.codec import encode_pool
+from calico.datastore.api import Key, Put
+from calico.keys import (
+    HOLD,
+    POOLS,
+    READY,
+    endpoint_key,
+    handle_key,
+    pool_key,
+    profile_key,
+)
 from calico.model import HandleId, HostName, Pool, ProfileId, TaskVerdict
 from marathon_client.errors import MarathonUnavailable
 from marathon_client.models import AppId, Problem, Task, TaskState
 from reconciler.core.quarantine import REST
 from reconciler.core.withdrawal import CONFIRM_AFTER
+from reconciler.runtime.watchfeed import Changed
 from tests.unit.controller.cluster import UNAVAILABLE, Cluster
 from tests.unit.reconciler.apps import V1, V2, app, network, task
 
@@ -412,3 +422,16 @@ def test_an_app_that_makes_no_sense_is_shown_until_it_does(cluster: Cluster) -> 
     cluster.marathon.problems = ()
     cluster.connect()
     assert cluster.records() == {}
+
+
+def test_a_pool_that_is_disabled_gives_no_more_addresses(cluster: Cluster) -> None:
+    cluster.run(app(task("t")))
+    cidr = IPNetwork("192.168.0.0/16")
+    revision = cluster.store.put(pool_key(cidr), encode_pool(Pool(cidr, disabled=True)))
+    stored = cluster.store.get(pool_key(cidr))
+    assert stored is not None
+    assert stored.revision == revision
+    cluster.loop.handle(Changed(POOLS, Put(stored)))
+    cluster.run(app(task("u", app="/b"), name="/b"))
+    assert set(cluster.specs()) == {"t"}
+    assert cluster.records()["u"].verdict is TaskVerdict.PENDING
