@@ -269,9 +269,6 @@ def test_what_was_allowed_ends_with_what_allowed_it(cluster: Cluster) -> None:
         "the group's tag": lambda: cluster.put_profile(replace(group("red"), tags=())),
         "the port": lambda: cluster.put_profile(openings("app-red", "red", CLOSED_PORT)),
     }
-    # What hosts learn of each other while they start is behind them.
-    time.sleep(5 * SETTLED)
-    restore(cluster)
     for what, end in endings.items():
         with ExitStack() as stack:
             found = streams(cluster, stack)
