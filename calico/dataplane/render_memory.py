@@ -8,7 +8,8 @@ the objects that they were made from; the result is that of rendering anew.
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Generic, TypeVar
 
-from calico.dataplane.render_policy import Direction, ProfileChain, render_chain
+from calico.closing import Direction
+from calico.dataplane.render_policy import ProfileChain, render_chain
 from calico.model import EndpointId, EndpointSpec, Profile, ProfileId
 
 Listed = tuple[ProfileId, ...]

@@ -4,7 +4,6 @@ What cannot be enforced closes: a profile that is missing, malformed or asks
 for something unknown becomes a drop at its place in the list.
 """
 
-import enum
 import hashlib
 import json
 import re
@@ -14,6 +13,7 @@ from typing import assert_never
 
 from netaddr import IPNetwork
 
+from calico.closing import ICMP, Direction, closing_reason, rules_of
 from calico.dataplane.nft_expr import (
     ACCEPT,
     Statement,
@@ -33,8 +33,6 @@ from calico.dataplane.state import Chain, NftRule
 from calico.model import Action, Match, PortRange, Profile, ProfileId, Rule, Tag
 
 TO_TASK = "to-task"
-PORT_PROTOCOLS = frozenset({6, 17, 33, 132, 136})
-ICMP = {1: ("icmp", 4), 58: ("icmpv6", 6)}
 LOG_PREFIX_LENGTH = 27
 #: A task must not be able to fill the host's log.
 _LOG_LIMIT: Statement = {"limit": {"rate": 10, "per": "second", "burst": 20}}
@@ -42,28 +40,10 @@ _LOG_LIMIT: Statement = {"limit": {"rate": 10, "per": "second", "burst": 20}}
 _SIDES = ("saddr", "daddr")
 
 
-class Direction(enum.Enum):
-    """Seen from the task: to it, or from it."""
-
-    INBOUND = "in"
-    OUTBOUND = "out"
-
-
-def rules_of(profile: Profile, direction: Direction) -> tuple[Rule, ...]:
-    """The profile's rules for one direction."""
-    match direction:
-        case Direction.INBOUND:
-            return profile.inbound
-        case Direction.OUTBOUND:
-            return profile.outbound
-        case _:
-            assert_never(direction)
-
-
 def chain_name(profiles: Sequence[ProfileId], direction: Direction) -> str:
     """The chain that all tasks with this list of profiles share."""
     digest = hashlib.sha256(json.dumps(profiles).encode()).hexdigest()[:16]
-    return f"{direction.value}-{digest}"
+    return f"{direction.value.removesuffix('bound')}-{digest}"
 
 
 def tag_set_name(tag: Tag, version: int) -> str:
@@ -105,36 +85,6 @@ def render_chain(
     rendered.append(dropping())
     chain = Chain(chain_name(listed, direction), tuple(rendered))
     return ProfileChain(chain, tuple(problems), frozenset(tags))
-
-
-def closing_reason(name: ProfileId, profile: Profile | None, direction: Direction) -> str:
-    """Why a profile closes its place in a direction; empty if it does not."""
-    if profile is None:
-        return f"profile {name} does not exist"
-    if profile.problem:
-        return f"profile {name}: {profile.problem}"
-    for number, each in enumerate(rules_of(profile, direction), start=1):
-        reason = _unenforceable(each)
-        if reason:
-            return f"profile {name}: {direction.name.lower()} rule {number} {reason}"
-    return ""
-
-
-def _unenforceable(asked: Rule) -> str:
-    both = (asked.match, asked.unless)
-    if asked.action is Action.NEXT_TIER:
-        return "goes to the next tier, and there are no tiers"
-    if any(m.src_selector is not None or m.dst_selector is not None for m in both):
-        return "has a selector, which is not enforced"
-    ports = any(m.src_ports or m.dst_ports for m in both)
-    if ports and asked.match.protocol not in PORT_PROTOCOLS:
-        return "has ports without a protocol that has ports"
-    if any(m.icmp_type is not None or m.icmp_code is not None for m in both):
-        if asked.match.protocol not in ICMP:
-            return "has an ICMP type without the protocol icmp or icmpv6"
-        if any(m.icmp_type is None and m.icmp_code is not None for m in both):
-            return "has an ICMP code without an ICMP type"
-    return ""
 
 
 def tags_of(asked: Rule) -> frozenset[Tag]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from netaddr import IPAddress
 
+from calico.closing import Direction
 from calico.dataplane.render_addresses import (
     AddressPlan,
     Span,
@@ -22,7 +23,6 @@ from calico.dataplane.render_chains import VERSIONS, render_chains
 from calico.dataplane.render_endpoints import OpenEndpoint
 from calico.dataplane.render_memory import ChainMemory, PartMemory
 from calico.dataplane.render_policy import (
-    Direction,
     ProfileChain,
     tag_set_name,
 )

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from calico.closing import Direction
 from calico.model import PROTOCOLS, Action, PortRange, Rule, Snapshot
 from reconciler.cli.parties import Side
 from reconciler.cli.render import joined
@@ -11,7 +12,6 @@ from reconciler.core.profiles import PUBLIC
 from reconciler.core.reach import (
     Cause,
     Decision,
-    Direction,
     Packet,
     Party,
     Reach,

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from netaddr import IPAddress, IPNetwork
 
+from calico.closing import Direction, closing_reason, rules_of
 from calico.model import (
     Action,
     EndpointSpec,
@@ -74,13 +75,6 @@ class OutsideParty:
 
 
 Party = EndpointParty | HostParty | OutsideParty
-
-
-class Direction(enum.Enum):
-    """Which rules of a profile are looked at."""
-
-    INBOUND = "inbound"
-    OUTBOUND = "outbound"
 
 
 class Cause(enum.Enum):
@@ -190,26 +184,15 @@ def evaluate(
         profile = snapshot.profiles.get(name)
         if profile is None:
             return Decision(False, direction, Cause.PROFILE_ABSENT, name)
-        rules = profile.inbound if direction is Direction.INBOUND else profile.outbound
-        if profile.problem or any(map(_unenforceable, rules)):
+        if closing_reason(name, profile, direction):
             return Decision(False, direction, Cause.PROFILE_UNENFORCEABLE, name)
-        for number, rule in enumerate(rules, start=1):
+        for number, rule in enumerate(rules_of(profile, direction), start=1):
             if rule.action is Action.LOG:
                 continue
             if matches(rule, packet, tags):
                 allowed = rule.action is Action.ALLOW
                 return Decision(allowed, direction, Cause.RULE, name, number, rule)
     return Decision(False, direction, Cause.NO_RULE)
-
-
-def _unenforceable(rule: Rule) -> bool:
-    """Whether a rule asks for what no host enforces; its profile then closes."""
-    selectors = (
-        one
-        for match in (rule.match, rule.unless)
-        for one in (match.src_selector, match.dst_selector)
-    )
-    return rule.action is Action.NEXT_TIER or any(one is not None for one in selectors)
 
 
 def tags_of_ends(snapshot: Snapshot, source: IPAddress, destination: IPAddress) -> TagsOfEnds:

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from netaddr import IPAddress, IPNetwork
 
+from calico.closing import Direction
 from calico.model import (
     Action,
     BootId,
@@ -33,7 +34,6 @@ from reconciler.core.reach import (
     TCP,
     UDP,
     Cause,
-    Direction,
     EndpointParty,
     HostParty,
     OutsideParty,

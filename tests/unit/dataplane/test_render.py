@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from netaddr import IPAddress, IPNetwork
 
+from calico.closing import Direction
 from calico.dataplane.render import Rendered, render_host
-from calico.dataplane.render_policy import Direction, chain_name, tag_set_name
+from calico.dataplane.render_policy import chain_name, tag_set_name
 from calico.dataplane.state import (
     MAIN_TABLE,
     MarkRule,

@@ -5,10 +5,9 @@ import json
 import pytest
 from netaddr import IPNetwork
 
+from calico.closing import Direction, closing_reason
 from calico.dataplane.nft_expr import dropping
 from calico.dataplane.render_policy import (
-    Direction,
-    closing_reason,
     log_prefix,
     render_chain,
     render_rule,
