@@ -10,6 +10,7 @@ from typing import Generic, TypeVar
 
 from calico.closing import Direction
 from calico.dataplane.render_policy import ProfileChain, render_chain
+from calico.dataplane.state import Chain
 from calico.model import EndpointId, EndpointSpec, Profile, ProfileId
 
 Listed = tuple[ProfileId, ...]
@@ -41,6 +42,19 @@ class PartMemory(Generic[Part]):
         return list(fresh.values())
 
 
+class Remembered(Generic[Part]):
+    """One part, made anew when what it depends on changes."""
+
+    def __init__(self) -> None:
+        self._last: tuple[Hashable, Part] | None = None
+
+    def of(self, context: Hashable, make: Callable[[], Part]) -> Part:
+        """The part for this context."""
+        if self._last is None or self._last[0] != context:
+            self._last = (context, make())
+        return self._last[1]
+
+
 class ChainMemory:
     """Both chains of each list of profiles, made anew when a profile is another object."""
 
@@ -48,6 +62,8 @@ class ChainMemory:
         self._last: dict[
             Listed, tuple[tuple[Profile | None, ...], Mapping[Direction, ProfileChain]]
         ] = {}
+        #: The chains that are the same whatever the endpoints are.
+        self.fixed: Remembered[tuple[Chain, ...]] = Remembered()
 
     def of(
         self, lists: Iterable[Listed], profiles: Mapping[ProfileId, Profile]

@@ -62,7 +62,8 @@ def render_table(
     """Everything in the table of one host."""
     lists = sorted({endpoint.profiles for endpoint in opened})
     policies = chain_memory.of(lists, snapshot.profiles)
-    chains = [*render_chains(config, plan), *(policy.chain for policy in policies.values())]
+    fixed = chain_memory.fixed.of((config, plan), lambda: tuple(render_chains(config, plan)))
+    chains = [*fixed, *(policy.chain for policy in policies.values())]
     tags = frozenset[Tag]().union(*(policy.tags for policy in policies.values()))
     members = member_memory.of(
         snapshot.specs.values(), plan, lambda spec: _member(spec.addresses, plan)

@@ -370,7 +370,17 @@ class HostReconciler:
 
 def _same_parts(one: Snapshot, other: Snapshot) -> bool:
     """Whether nothing that is rendered changed; the mirror keeps what did not."""
-    return all(
+    same = all(
         getattr(one, part) is getattr(other, part)
-        for part in ("specs", "profiles", "pools", "block_hosts", "hosts")
+        for part in ("specs", "pools", "block_hosts", "hosts")
     )
+    return same and (one.profiles is other.profiles or _same_used_profiles(one, other))
+
+
+def _same_used_profiles(one: Snapshot, other: Snapshot) -> bool:
+    """Whether every profile that an endpoint names is the same object in both.
+
+    A new app's profile comes before its endpoints, when there is most to do.
+    """
+    used = {name for spec in one.specs.values() for name in spec.profiles}
+    return all(one.profiles.get(name) is other.profiles.get(name) for name in used)
