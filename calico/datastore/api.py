@@ -91,6 +91,13 @@ class Datastore(Protocol):
         """
         ...
 
+    def make_directory(self, key: Key) -> None:
+        """Have a directory there for others to watch; one that is there stays as it is.
+
+        Every write makes those above its key, so this is for empty ones only.
+        """
+        ...
+
     def watch(self, prefix: Key, after: Revision, timeout: float) -> Iterator[WatchEvent]:
         """Events below a prefix that came after a revision, in order.
 

@@ -9,6 +9,7 @@ import json
 import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NoReturn, TypeVar
@@ -206,6 +207,12 @@ class EtcdDatastore:
             self._ask(lambda client: client.delete(key, dir=True))
         except etcd.EtcdKeyNotFound:
             return
+
+    def make_directory(self, key: Key) -> None:
+        """Have an empty directory, or whatever is there already."""
+        check_key(key)
+        with suppress(Conflict):
+            self._ask(lambda client: client.write(key, None, dir=True, prevExist=False))
 
     def watch(self, prefix: Key, after: Revision, timeout: float) -> Iterator[WatchEvent]:
         """Events at or below a prefix after a revision, until none came for `timeout`."""

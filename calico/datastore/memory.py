@@ -134,6 +134,15 @@ class MemoryDatastore:
                 raise Conflict(f"{key} has revision {leaf.revision}, not {expect}")
             self._remove(key)
 
+    def make_directory(self, key: Key) -> None:
+        """Have an empty directory, or whatever is there already."""
+        check_key(key)
+        with self._changed:
+            self._expire()
+            above = _parents(key)
+            if key not in self._leaves and not any(each in self._leaves for each in above):
+                self._directories.update((*above, key))
+
     def watch(self, prefix: Key, after: Revision, timeout: float) -> Iterator[WatchEvent]:
         """Events at or below a prefix after a revision, until none came for `timeout`."""
         check_key(prefix)

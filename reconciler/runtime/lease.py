@@ -126,6 +126,11 @@ class FencedDatastore:
         self._check(key)
         self._datastore.delete(key, expect=expect)
 
+    def make_directory(self, key: Key) -> None:
+        """See Datastore; raises LeaseLost."""
+        self._check(key)
+        self._datastore.make_directory(key)
+
     def watch(self, prefix: Key, after: Revision, timeout: float) -> Iterator[WatchEvent]:
         """See Datastore."""
         return self._datastore.watch(prefix, after, timeout)

@@ -109,6 +109,31 @@ def test_a_directory_is_deleted_only_when_it_is_empty(store: Store) -> None:
     assert store.datastore.put(directory, "a value now") > 0
 
 
+def is_directory(store: Store, key: Key) -> bool:
+    """Nothing can be written where a directory is."""
+    try:
+        store.datastore.put(key, "1")
+    except Conflict:
+        return True
+    return False
+
+
+def test_a_directory_is_made_empty_and_stays_when_its_last_key_goes(store: Store) -> None:
+    store.datastore.make_directory(store.key("dir/inner"))
+    store.datastore.put(store.key("dir/inner/a"), "1")
+    store.datastore.delete(store.key("dir/inner/a"))
+    assert store.datastore.list(Key(store.prefix)).entries == ()
+    assert is_directory(store, store.key("dir/inner"))
+
+
+def test_what_is_there_is_not_made_a_directory(store: Store) -> None:
+    revision = store.datastore.put(store.key("dir/a"), "1")
+    store.datastore.make_directory(store.key("dir"))
+    store.datastore.make_directory(store.key("dir/a"))
+    store.datastore.make_directory(store.key("dir/a/b"))
+    assert store.datastore.get(store.key("dir/a")) == Stored(store.key("dir/a"), "1", revision)
+
+
 def test_a_directory_has_no_value_and_no_revision(store: Store) -> None:
     revision = store.datastore.put(store.key("d/a"), "1")
     assert store.datastore.get(store.key("d")) is None
