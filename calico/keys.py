@@ -12,7 +12,9 @@ from calico.model import EndpointId, HandleId, HostName, Pool, ProfileId, TaskId
 
 CALICO = Key("/calico/v1")
 READY = Key("/calico/v1/Ready")
+CONFIG = Key("/calico/v1/config")
 CLUSTER_GUID = Key("/calico/v1/config/ClusterGUID")
+BGP = Key("/calico/bgp/v1")
 ENDPOINTS = Key("/calico/v1/host")
 PROFILES = Key("/calico/v1/policy/profile")
 POOLS = Key("/calico/v1/ipam")

@@ -1,6 +1,7 @@
 """The keys that a first start writes, as calico-node of the era would.
 
-Everything is written only where nothing is: an operator's settings stay.
+Almost everything is written only where nothing is: an operator's settings
+stay. The exceptions are those that the Python plugins made too.
 """
 
 import json
@@ -12,31 +13,53 @@ from netaddr import IPNetwork
 from calico.codec import encode_ipam_config, encode_pool
 from calico.datastore.api import ABSENT, Datastore, Key
 from calico.errors import Conflict
-from calico.keys import CLUSTER, CLUSTER_GUID, POOLS, READY, check_host, ipam_config_key, pool_key
-from calico.model import HostRecord, IpamConfig, Pool
+from calico.keys import (
+    BGP,
+    CLUSTER,
+    CLUSTER_GUID,
+    CONFIG,
+    ENDPOINTS,
+    POOLS,
+    READY,
+    affinity_dir,
+    check_host,
+    ipam_config_key,
+    pool_key,
+)
+from calico.model import INTERFACE_PREFIX, HostRecord, IpamConfig, Pool
 
 DEFAULT_POOL = Pool(IPNetwork("192.168.0.0/16"), masquerade=True)
 SCHEMA = 1
 
-#: Without InterfacePrefix Felix owns no interface. ReportingIntervalSecs 0 is
-#: what the Python calicoctl sets.
-CONFIG = {
-    "InterfacePrefix": "cali",
+#: What the Python calicoctl sets. ReportingIntervalSecs is Felix's own report;
+#: our agents tell that they are alive whatever it says.
+SETTINGS = {
     "LogSeverityFile": "none",
     "LogSeverityScreen": "info",
     "LogFilePath": "none",
     "IpInIpEnabled": "false",
     "ReportingIntervalSecs": "0",
 }
+PREFIXES = Key(f"{CONFIG}/InterfacePrefix")
+#: confd watches these, and fails on those that are not there.
+DIRECTORIES = (
+    Key(f"{POOLS}/v4/pool"),
+    Key(f"{POOLS}/v6/pool"),
+    Key(f"{BGP}/global/custom_filters/v4"),
+    Key(f"{BGP}/global/custom_filters/v6"),
+)
 
 
 def bootstrap(datastore: Datastore, pools: Sequence[Pool]) -> None:
     """Write what Calico's tools and the agents expect; Ready comes last."""
     create(datastore, CLUSTER_GUID, uuid.uuid4().hex)
-    for name, value in CONFIG.items():
-        create(datastore, Key(f"/calico/v1/config/{name}"), value)
-    create(datastore, Key("/calico/bgp/v1/global/as_num"), "64511")
-    create(datastore, Key("/calico/bgp/v1/global/node_mesh"), '{"enabled": true}')
+    for name, value in SETTINGS.items():
+        create(datastore, Key(f"{CONFIG}/{name}"), value)
+    _claim_interfaces(datastore)
+    for directory in DIRECTORIES:
+        datastore.make_directory(directory)
+    create(datastore, Key(f"{BGP}/global/as_num"), "64511")
+    create(datastore, Key(f"{BGP}/global/node_mesh"), '{"enabled": true}')
     create(datastore, ipam_config_key(), encode_ipam_config(IpamConfig()))
     for pool in pools:
         create(datastore, pool_key(pool), encode_pool(pool))
@@ -50,21 +73,44 @@ def bootstrap(datastore: Datastore, pools: Sequence[Pool]) -> None:
 def bootstrap_host(datastore: Datastore, host: HostRecord) -> None:
     """Write what a calico-node start on this host would; an address may change."""
     name = check_host(host.name)
-    keep(datastore, Key(f"/calico/v1/host/{name}/bird_ip"), str(host.address))
+    calico, bgp = f"{ENDPOINTS}/{name}", f"{BGP}/host/{name}"
+    _keep_address(datastore, Key(f"{calico}/bird_ip"), host, 4)
     # A Mesos executor must reach its agent on the host: Felix's own default drops it.
-    config = f"/calico/v1/host/{name}/config"
-    create(datastore, Key(f"{config}/DefaultEndpointToHostAction"), "RETURN")
-    create(datastore, Key(f"{config}/marker"), "created")
-    bgp = f"/calico/bgp/v1/host/{name}"
-    keep(datastore, Key(f"{bgp}/ip_addr_v4"), str(host.address))
-    create(datastore, Key(f"{bgp}/ip_addr_v6"), "")
+    create(datastore, Key(f"{calico}/config/DefaultEndpointToHostAction"), "RETURN")
+    create(datastore, Key(f"{calico}/config/marker"), "created")
+    # By this one the Go calicoctl knows a node.
+    create(datastore, Key(f"{calico}/metadata"), "{}")
+    # First in its directory: confd on every node fails over a host without it.
+    _keep_address(datastore, Key(f"{bgp}/ip_addr_v4"), host, 4)
+    _keep_address(datastore, Key(f"{bgp}/ip_addr_v6"), host, 6)
+    for directory in (
+        Key(f"{calico}/workload"),
+        affinity_dir(name, 4),
+        affinity_dir(name, 6),
+    ):
+        datastore.make_directory(directory)
 
 
-def keep(datastore: Datastore, key: Key, value: str) -> None:
-    """Make a key say this."""
+def _claim_interfaces(datastore: Datastore) -> None:
+    """Have Felix own `cali*` beside what it owns already; without it, it owns nothing."""
+    stored = datastore.get(PREFIXES)
+    listed = [] if stored is None else [each.strip() for each in stored.value.split(",")]
+    if INTERFACE_PREFIX not in listed:
+        value = ",".join([*filter(None, listed), INTERFACE_PREFIX])
+        datastore.put(PREFIXES, value, expect=ABSENT if stored is None else stored.revision)
+
+
+def _keep_address(datastore: Datastore, key: Key, host: HostRecord, version: int) -> None:
+    """Make a key say the host's address of a family, empty if it has none.
+
+    An operator may have chosen another address of the host, or none at all.
+    """
     stored = datastore.get(key)
-    if stored is None or stored.value != value:
-        datastore.put(key, value, expect=ABSENT if stored is None else stored.revision)
+    own = {str(each) for each in (host.address, *host.others) if each.version == version}
+    if stored is not None and (not stored.value.strip() or stored.value.strip() in own):
+        return
+    value = str(host.address) if host.address.version == version else ""
+    datastore.put(key, value, expect=ABSENT if stored is None else stored.revision)
 
 
 def create(datastore: Datastore, key: Key, value: str) -> None:
