@@ -6,13 +6,20 @@ counts, and what the datastore holds is compared with it as a whole.
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from calico.codec import encode_applied, encode_host
 from calico.datastore.api import Datastore, Key
-from calico.errors import CalicoError
-from calico.keys import FELIX, applied_key, check_host, felix_status_key, host_key
+from calico.errors import CalicoError, Conflict
+from calico.keys import (
+    FELIX,
+    applied_key,
+    check_host,
+    felix_status_key,
+    host_key,
+    own_directories,
+)
 from calico.model import AppliedRecord, HostName, HostRecord
 from reconciler.agent.registration import (
     ALIVE_EVERY,
@@ -126,6 +133,7 @@ class Reporter:
         if report.host is not None:
             self._put(self._held, host_key(self._host), encode_host(report.host))
         moved = False
+        removed: list[Key] = []
         if report.statuses is not None:
             for key, value in report.statuses.items():
                 moved = moved or self._held.get(key) != value
@@ -133,8 +141,19 @@ class Reporter:
             for key in self._statuses(self._held) - report.statuses.keys():
                 self._datastore.delete(key)
                 del self._held[key]
-                moved = True
-        self._tell_applied(self._held, report.applied, moved, now)
+                removed.append(key)
+        self._tell_applied(self._held, report.applied, moved or bool(removed), now)
+        for key in removed:
+            self._remove_empty(own_directories(key))
+
+    def _remove_empty(self, directories: Iterable[Key]) -> None:
+        """Take away what etcd leaves of a status, as Felix does."""
+        for directory in directories:
+            try:
+                self._datastore.delete(directory)
+            except Conflict:
+                # Another endpoint of the same workload lives in it.
+                return
 
     def _tell_alive(self, now: float) -> None:
         value = render_alive(self._clock.wall(), now - self._started, self._first)

@@ -67,8 +67,13 @@ def clock() -> ManualClock:
 
 
 @pytest.fixture
-def store(clock: ManualClock) -> Flaky:
-    return Flaky(MemoryDatastore(clock.monotonic))
+def memory(clock: ManualClock) -> MemoryDatastore:
+    return MemoryDatastore(clock.monotonic)
+
+
+@pytest.fixture
+def store(memory: MemoryDatastore) -> Flaky:
+    return Flaky(memory)
 
 
 @pytest.fixture
@@ -118,6 +123,20 @@ def test_statuses_are_written_when_they_change_and_removed_with_their_endpoint(
 
     tell(reporter, Report(RECORD, APPLIED, {DB: "up"}))
     assert (value(store, WEB), value(store, DB)) == (None, "up")
+
+
+def test_a_status_leaves_no_empty_directory_behind(
+    reporter: Reporter, store: Flaky, memory: MemoryDatastore
+) -> None:
+    second = Key(f"{WEB.rpartition('/')[0]}/ffffffffffffffffffffffffffffffff")
+    tell(reporter, Report(RECORD, APPLIED, {WEB: "up", second: "up", DB: "up"}))
+
+    tell(reporter, Report(RECORD, APPLIED, {second: "up"}))
+    assert value(store, second) == "up"
+    assert memory.put(Key(DB.rpartition("/endpoint/")[0]), "free again")
+
+    tell(reporter, Report(RECORD, APPLIED, {}))
+    assert memory.put(Key(WEB.rpartition("/endpoint/")[0]), "free again")
 
 
 def test_an_agent_that_knows_nothing_yet_leaves_statuses_alone(
