@@ -1,13 +1,13 @@
 """The seam to the kernel of one host."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from netaddr import IPAddress
 
 from calico.dataplane.changes import Change, Plan
-from calico.dataplane.state import HostFacts, HostState
+from calico.dataplane.state import Connection, HostFacts, HostState
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,13 @@ class Dataplane(Protocol):
         """
         ...
 
-    def flush_connections(self, addresses: Iterable[IPAddress]) -> None:
-        """Forget tracked connections from or to these addresses."""
+    def connections(self, addresses: Iterable[IPAddress]) -> Sequence[Connection]:
+        """Tracked connections from or to these addresses, begun by either side."""
+        ...
+
+    def forget(self, connections: Iterable[Connection]) -> None:
+        """Stop tracking connections; one that is not tracked is fine.
+
+        What still comes of them is then judged like a first packet.
+        """
         ...

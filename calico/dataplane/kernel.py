@@ -33,7 +33,7 @@ from calico.dataplane.namespaces import entered
 from calico.dataplane.netlink import NetlinkSocket, Step, go_on
 from calico.dataplane.nftables import NftTable
 from calico.dataplane.routes import Routes
-from calico.dataplane.state import HostFacts, HostState, Link
+from calico.dataplane.state import Connection, HostFacts, HostState, Link
 from calico.errors import DataplaneError, DataplaneUnsupported
 
 #: An index that no device has: the kernel judges the right before the device.
@@ -148,10 +148,15 @@ class KernelDataplane:
         sysctl.write(change.path, change.value)
         self._settings.add(change.path)
 
-    def flush_connections(self, addresses: Iterable[IPAddress]) -> None:
-        """Forget tracked connections from or to these addresses; none is fine."""
+    def connections(self, addresses: Iterable[IPAddress]) -> Sequence[Connection]:
+        """Tracked connections from or to these addresses, begun by either side."""
         self._open()
-        conntrack.flush(addresses)
+        return conntrack.read(addresses)
+
+    def forget(self, connections: Iterable[Connection]) -> None:
+        """Stop tracking connections; one that is not tracked is fine."""
+        self._open()
+        conntrack.forget(connections)
 
     def _open(self) -> _Session:
         if self._session is not None:

@@ -4,7 +4,7 @@ It keeps what the kernel would hold and does to it what the kernel does: a link
 goes with its namespace, a route with its link.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import assert_never
 
@@ -30,6 +30,7 @@ from calico.dataplane.state import (
     ROUTE_TABLE,
     RULE_PREFERENCES,
     Chain,
+    Connection,
     HostFacts,
     HostState,
     Link,
@@ -62,7 +63,7 @@ class MemoryDataplane:
         self._step = step
         self._held = _Held()
         self._namespaces: set[NamespaceRef] = set()
-        self.flushed: list[IPAddress] = []
+        self._tracked: list[Connection] = []
 
     def start_namespace(self, namespace: NamespaceRef) -> None:
         """Let a task's network namespace begin."""
@@ -104,9 +105,19 @@ class MemoryDataplane:
                 failures[change] = str(error)
         return Applied(failures)
 
-    def flush_connections(self, addresses: Iterable[IPAddress]) -> None:
-        """Remember what was to be forgotten, in `flushed`."""
-        self.flushed.extend(addresses)
+    def track(self, connection: Connection) -> None:
+        """Let a connection be under way."""
+        self._tracked.append(connection)
+
+    def connections(self, addresses: Iterable[IPAddress]) -> Sequence[Connection]:
+        """Those that were tracked and not forgotten."""
+        wanted = frozenset(addresses)
+        return tuple(each for each in self._tracked if each.ends & wanted)
+
+    def forget(self, connections: Iterable[Connection]) -> None:
+        """Track these no more."""
+        ended = frozenset(connections)
+        self._tracked = [each for each in self._tracked if each not in ended]
 
     def _make(self, change: Change) -> None:
         held = self._held

@@ -155,6 +155,31 @@ class HostState:
 
 
 @dataclass(frozen=True, slots=True)
+class Connection:
+    """One tracked connection, by its first packet and by who answers it.
+
+    The ports are None where the protocol has none; `icmp` is type, code and
+    identifier of an echo or the like. `answering` differs from `destination`
+    where the destination was translated, `answered` from `source` where the
+    source was.
+    """
+
+    protocol: int
+    source: IPAddress
+    destination: IPAddress
+    answering: IPAddress
+    answered: IPAddress
+    source_port: int | None = None
+    destination_port: int | None = None
+    icmp: tuple[int, int, int] | None = None
+
+    @property
+    def ends(self) -> frozenset[IPAddress]:
+        """Every address that either direction names."""
+        return frozenset((self.source, self.destination, self.answering, self.answered))
+
+
+@dataclass(frozen=True, slots=True)
 class HostFacts:
     """What the host has of its own, against which pools and flags are judged.
 

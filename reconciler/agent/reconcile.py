@@ -29,6 +29,7 @@ from reconciler.agent.belief import Belief, Source, View
 from reconciler.agent.evidence import Evidence, Holders
 from reconciler.agent.locators.api import Search
 from reconciler.agent.passes import AgentMessage, HostSettings, KernelChanged, Pass
+from reconciler.agent.revocation import Revocation
 from reconciler.agent.searches import Searches
 from reconciler.agent.state_file import SavedState
 from reconciler.core.endpoint_status import (
@@ -39,7 +40,6 @@ from reconciler.core.endpoint_status import (
     failures_of_host,
 )
 from reconciler.core.plan import only_mending, plan_host, reached_state
-from reconciler.core.revoked import revoked_addresses
 from reconciler.runtime.clock import Clock
 from reconciler.runtime.watchfeed import Changed
 
@@ -85,8 +85,7 @@ class HostReconciler:
         self._kernel = _Kernel()
         self._config: HostConfig | None = None
         self._others: tuple[IPAddress, ...] = ()
-        #: The last snapshot whose revocations were carried through.
-        self._closed: Snapshot | None = None
+        self._revocation = Revocation(dataplane)
         self._revision = 0
         self._rendered: tuple[Snapshot, HostConfig, Rendered] | None = None
         self._memory = RenderMemory()
@@ -96,7 +95,7 @@ class HostReconciler:
     def restore(self, saved: SavedState) -> None:
         """Take over an earlier run's last good state."""
         self._belief.restore(saved.listings)
-        self._closed = self._belief.saved_snapshot
+        self._revocation.restore(self._belief.saved_snapshot)
         same_boot = saved.boot_id == self._settings.boot_id
         self._evidence.restore(saved.attached, same_boot)
 
@@ -163,7 +162,7 @@ class HostReconciler:
     def saved(self) -> SavedState | None:
         """What to keep on disk, if it changed: only what the kernel was brought to."""
         view, attached = self._belief.judge(), self._evidence.attached
-        if self._closed is None or self._closed is not view.snapshot:
+        if view.snapshot is None or self._revocation.carried_through is not view.snapshot:
             return None
         if self._saved is not None and self._saved[0] is view and self._saved[1] == attached:
             return None
@@ -200,9 +199,9 @@ class HostReconciler:
         look = look or self._searches.has_found or rendered.state != self._kernel.programmed
         changes: Plan = ()
         if look:
-            changes = self._program(view, rendered)
-        else:
-            self._close(view, rendered, HostState(), changes)
+            changes = self._program(view, view.snapshot, self._config, rendered)
+        elif view.source is Source.DATASTORE:
+            self._revocation.carry_through(view.snapshot, self._config)
         if not self._kernel.problems and view.source is Source.DATASTORE:
             self._revision = view.revision
         reached = self._pass(view, rendered, self._kernel.problems)
@@ -218,7 +217,9 @@ class HostReconciler:
         self._rendered = (snapshot, config, rendered)
         return rendered
 
-    def _program(self, view: View, rendered: Rendered) -> Plan:
+    def _program(
+        self, view: View, snapshot: Snapshot, config: HostConfig, rendered: Rendered
+    ) -> Plan:
         """Change what differs in the kernel and keep what came of it.
 
         Right after a pass that succeeded the kernel is what it was brought to,
@@ -231,37 +232,23 @@ class HostReconciler:
         plan = plan_host(observed, desired, self._searches.take_found()).plan
         if view.source is not Source.DATASTORE:
             plan = only_mending(plan, observed)
+        tableless = not any(chain.base is not None for chain in observed.chains.values())
+        if tableless:
+            # Else what began without our table would pass until it is forgotten.
+            self._revocation.judge_all(snapshot, config)
         failures = self._dataplane.apply(plan).failures if plan else {}
         self._learn(observed, desired, plan, failures)
-        if view.source is not Source.DATASTORE:
+        if tableless:
+            self._revocation.judge_all(snapshot, config)
+        if view.source is Source.DATASTORE:
+            self._revocation.carry_through(snapshot, config, _lost(plan, desired))
+        else:
             self._kernel.state = None
-        self._close(view, rendered, observed, plan)
         if plan:
             log.info("kernel changed", extra={"changes": len(plan), "failures": len(failures)})
             delay = 0.0 if failures and assumed is not None else VERIFY_AFTER
             self._look_due = min(self._look_due, self._clock.monotonic() + delay)
         return plan
-
-    def _close(self, view: View, rendered: Rendered, observed: HostState, plan: Plan) -> None:
-        """Forget the connections of whoever lost something, once policy is in."""
-        if view.source is not Source.DATASTORE or view.snapshot is None:
-            return
-        lost = [
-            change.route
-            for change in plan
-            if isinstance(change, RemoveRoute) and change.route not in rendered.state.routes
-        ]
-        tableless = not any(chain.base is not None for chain in observed.chains.values())
-        if self._closed is None or tableless:
-            # Nobody knows what was allowed before, or what began while our table
-            # was missing: close all that may have been open.
-            lost.extend(observed.routes)
-        revoked = {route.destination.ip for route in lost if route.kind is RouteKind.TASK}
-        if self._closed is not None:
-            revoked |= revoked_addresses(self._closed, view.snapshot, self._settings.host)
-        if revoked:
-            self._dataplane.flush_connections(sorted(revoked))
-        self._closed = view.snapshot
 
     def _learn(
         self,
@@ -366,6 +353,17 @@ class HostReconciler:
             for key, why in sorted(view.problems.items())
             if key.startswith((own, f"{POOLS}/"))
         )
+
+
+def _lost(plan: Plan, desired: HostState) -> frozenset[IPAddress]:
+    """Addresses of tasks that lost their routes for good."""
+    return frozenset(
+        change.route.destination.ip
+        for change in plan
+        if isinstance(change, RemoveRoute)
+        and change.route.kind is RouteKind.TASK
+        and change.route not in desired.routes
+    )
 
 
 def _same_parts(one: Snapshot, other: Snapshot) -> bool:

@@ -1,11 +1,11 @@
-"""Whose connections must be forgotten, since what admitted them may be gone.
+"""Whose connections must be looked at, since what admitted them may be gone.
 
-Established connections pass before any policy is asked, so a change that takes
-something away is complete only once they are forgotten. A change that only
-adds must not touch them: a forgotten TCP connection does not come back.
+Reading the tracked connections takes time, so a change that only adds must not
+lead to it.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 
 from netaddr import IPAddress
 
@@ -22,57 +22,58 @@ from calico.model import (
 )
 
 
-def revoked_addresses(
-    previous: Snapshot, current: Snapshot, host: HostName
-) -> frozenset[IPAddress]:
-    """Addresses that lost something between two snapshots, seen from one host.
+@dataclass(frozen=True, slots=True)
+class Revoked:
+    """Addresses that lost something, seen from one host.
 
-    Errs on the side of closing: whoever lost one of two groups loses all of
-    its connections.
+    `gone` have no holder any more, or another one: whatever goes on there
+    belongs to nobody. `narrowed` may have lost a part of what admitted them.
+    """
+
+    gone: frozenset[IPAddress] = frozenset()
+    narrowed: frozenset[IPAddress] = frozenset()
+
+
+def revoked_addresses(previous: Snapshot, current: Snapshot, host: HostName) -> Revoked:
+    """What was lost between two snapshots.
+
+    Errs on the side of losing: whoever lost one of two groups is looked at.
     """
     if previous.specs is current.specs and previous.profiles is current.profiles:
-        return frozenset()
+        return Revoked()
     changed = {
         name
         for name in previous.profiles.keys() | current.profiles.keys()
         if previous.profiles.get(name) != current.profiles.get(name)
     }
-    narrowed = {
+    lost = {
         name
         for name in changed
         if not _only_widened(previous.profiles.get(name), current.profiles.get(name))
     }
     shunned = frozenset(_shunned_tags(current.profiles.values()))
-    revoked: set[IPAddress] = set()
+    gone: set[IPAddress] = set()
+    narrowed: set[IPAddress] = set()
     for endpoint, before in previous.specs.items():
         after = current.specs.get(endpoint)
         if after is before and not changed.intersection(before.profiles):
             continue
-        revoked.update(_revoked_of(before, after, previous, current, narrowed, shunned, host))
-    return frozenset(revoked)
-
-
-def _revoked_of(
-    before: EndpointSpec,
-    after: EndpointSpec | None,
-    previous: Snapshot,
-    current: Snapshot,
-    narrowed: set[ProfileId],
-    shunned: frozenset[Tag],
-    host: HostName,
-) -> Iterable[IPAddress]:
-    if after is None or not after.active:
-        return before.addresses
-    had = _tags(before, previous.profiles)
-    has = _tags(after, current.profiles)
-    if had - has or (has - had) & shunned:
-        return before.addresses
-    if _is_local(before.id, host) and (
-        narrowed.intersection(after.profiles)
-        or not _only_appended(before.profiles, after.profiles, current.profiles)
-    ):
-        return before.addresses
-    return frozenset(before.addresses) - frozenset(after.addresses)
+        if after is None or not after.active:
+            gone.update(before.addresses)
+            continue
+        gone.update(set(before.addresses) - set(after.addresses))
+        had = _tags(before, previous.profiles)
+        has = _tags(after, current.profiles)
+        untagged = had - has or (has - had) & shunned
+        if untagged or (
+            _is_local(before.id, host)
+            and (
+                lost.intersection(after.profiles)
+                or not _only_appended(before.profiles, after.profiles, current.profiles)
+            )
+        ):
+            narrowed.update(before.addresses)
+    return Revoked(frozenset(gone), frozenset(narrowed))
 
 
 def _is_local(endpoint: EndpointId, host: HostName) -> bool:

@@ -27,6 +27,7 @@ from calico.dataplane.state import (
     MAIN_TABLE,
     BaseHook,
     Chain,
+    Connection,
     HostFacts,
     HostState,
     Link,
@@ -269,7 +270,17 @@ def test_an_address_of_no_interface_is_no_address_of_the_host(world: World) -> N
 
 
 def test_forgetting_connections_that_nobody_has_is_no_error(world: World) -> None:
-    world.dataplane.flush_connections([IPAddress("10.9.0.1"), IPAddress("fd00:9::1")])
+    ends = IPAddress("10.9.0.1"), IPAddress("10.9.0.2")
+    ends6 = IPAddress("fd00:9::1"), IPAddress("fd00:9::2")
+    world.dataplane.forget(
+        [
+            Connection(6, *ends, *reversed(ends), 40000, 80),
+            Connection(1, *ends, *reversed(ends), icmp=(8, 0, 77)),
+            Connection(17, *ends6, *reversed(ends6), 40000, 80),
+            Connection(253, *ends, *reversed(ends)),
+        ]
+    )
+    assert world.dataplane.connections([*ends, *ends6]) == ()
 
 
 def test_a_plan_leads_from_any_of_these_states_to_the_desired_one(world: World) -> None:

@@ -22,7 +22,7 @@ from tests.kernel.probes import checksum, ipv4_packet, tcp_payload, udp_payload
 
 #: The type of service of what must not arrive.
 FORBIDDEN = 0x48
-ECHO, SYN = 8, 0x02
+ECHO, ECHO_ID, SYN = 8, 77, 0x02
 #: Where floods and flows come from: a flood that lies about its source joins a flow.
 SOURCE_PORT = 4000
 SOL_PACKET, PACKET_STATISTICS, PACKET_OUTGOING = 263, 6, 4
@@ -56,8 +56,8 @@ def marked(packet: bytes) -> bytes:
 
 def shots(source: IPAddress, target: IPAddress, port: int) -> list[bytes]:
     """UDP, the first segment of TCP and an ICMP echo, none of them welcome."""
-    echo = struct.pack("!BBHHH", ECHO, 0, 0, 77, 1)
-    echo = struct.pack("!BBHHH", ECHO, 0, checksum(echo), 77, 1)
+    echo = struct.pack("!BBHHH", ECHO, 0, 0, ECHO_ID, 1)
+    echo = struct.pack("!BBHHH", ECHO, 0, checksum(echo), ECHO_ID, 1)
     return [
         marked(ipv4_packet(source, target, protocol, payload))
         for protocol, payload in (
@@ -221,14 +221,21 @@ class Flow:
 class Connection:
     """A TCP connection that one task keeps writing into, and another reads."""
 
-    def __init__(self, source: Namespace, target: Namespace, address: IPAddress, port: int) -> None:
+    def __init__(
+        self,
+        source: Namespace,
+        target: Namespace,
+        address: IPAddress,
+        port: int,
+        patience: float = 5,
+    ) -> None:
         with target.socket(socket.AF_INET, socket.SOCK_STREAM) as listener:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind(("0.0.0.0", port))
             listener.listen()
             listener.settimeout(5)
             self._writer = source.socket(socket.AF_INET, socket.SOCK_STREAM)
-            self._writer.settimeout(5)
+            self._writer.settimeout(patience)
             self._writer.connect((str(address), port))
             self._reader, _ = listener.accept()
         self._reader.settimeout(0.05)

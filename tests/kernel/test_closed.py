@@ -3,7 +3,7 @@
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -27,7 +27,7 @@ from tests.kernel.cluster import (
 )
 from tests.kernel.namespaces import Namespace
 from tests.kernel.probes import connects, listening, send_raw
-from tests.kernel.sensors import Connection, Flow, Sensor, flooding, shots
+from tests.kernel.sensors import ECHO_ID, Connection, Flow, Sensor, flooding, shots
 
 ANY = IPAddress("0.0.0.0")
 FRIEND, FRIEND_THERE = task_of("friend.1", 1, "red"), task_of("friend.2", 2, "red", TWO)
@@ -174,6 +174,17 @@ def take_table_away(cluster: Cluster, *words: str) -> None:
     assert not has_table(cluster)
 
 
+def track_answered_echo(cluster: Cluster, source: EndpointSpec, target: EndpointSpec) -> None:
+    """What a packet between two hooks leaves behind at the moment that the table goes."""
+    begun, ended = str(address_of(source)), str(address_of(target))
+    with cluster.hosts[ONE].network.entered():
+        run(
+            *("conntrack", "--create", "--proto", "icmp", "--src", begun, "--dst", ended),
+            *("--icmp-type", "8", "--icmp-code", "0", "--icmp-id", str(ECHO_ID)),
+            *("--timeout", "60", "--status", "SEEN_REPLY"),
+        )
+
+
 def test_without_our_table_only_its_host_reaches_a_task_until_it_is_mended(
     cluster: Cluster,
 ) -> None:
@@ -186,6 +197,7 @@ def test_without_our_table_only_its_host_reaches_a_task_until_it_is_mended(
             stack.enter_context(flooded(cluster, [FOE, FOE_THERE], [VICTIM], claimed))
         for words in (("flush", "ruleset"), ("delete", "table", "inet", TABLE)):
             take_table_away(cluster, *words)
+            track_answered_echo(cluster, FOE, VICTIM)
             # A packet that was on its way between the two hooks has passed.
             time.sleep(0.05)
             with watched(cluster, VICTIM, proven=False):
@@ -239,8 +251,12 @@ def streams(cluster: Cluster, stack: ExitStack) -> list[Flow | Connection]:
         victim = cluster[each.id.workload]
         found.append(stack.enter_context(Flow(place, victim, address_of(each), PORT)))
         found.append(stack.enter_context(Connection(place, victim, address_of(each), PORT)))
-    cluster.wait_for("streams", lambda: all(each.received > 9 for each in found))
+    cluster.wait_for("streams", partial(flows, found))
     return found
+
+
+def flows(found: list[Flow | Connection]) -> bool:
+    return all(each.received > 9 for each in found)
 
 
 def is_quiet(found: list[Flow | Connection]) -> bool:
@@ -277,3 +293,40 @@ def test_what_was_allowed_ends_with_what_allowed_it(cluster: Cluster) -> None:
             assert quiet < 5, what
             assert is_quiet(found), what
         restore(cluster)
+
+
+def as_soon_as_admitted(cluster: Cluster) -> Connection:
+    """The first connection from a friend to the victim that can begin."""
+    ends = cluster[FRIEND.id.workload], cluster[VICTIM.id.workload]
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        with suppress(TimeoutError):
+            return Connection(*ends, address_of(VICTIM), PORT, patience=0.005)
+    raise AssertionError("never admitted")
+
+
+def test_what_begins_the_moment_it_is_allowed_goes_on(cluster: Cluster) -> None:
+    cluster.run_tasks(FRIEND, VICTIM)
+    for _ in range(10):
+        cluster.put(replace(FRIEND, profiles=FOE.profiles))
+        cluster.wait_for("denial", lambda: not reaches(cluster, FRIEND, VICTIM))
+        # The same change takes something away, so connections are looked through.
+        cluster.put(FRIEND)
+        with as_soon_as_admitted(cluster) as found:
+            cluster.wait_for("data", partial(flows, [found]))
+
+
+def test_who_leaves_one_of_two_groups_keeps_what_the_other_admits(cluster: Cluster) -> None:
+    cluster.run_tasks(FRIEND, VICTIM, VICTIM_THERE)
+    place = cluster["friend.1"]
+    both = replace(FRIEND, profiles=(ProfileId("blue"), *FRIEND.profiles))
+    with ExitStack() as stack:
+        found = streams(cluster, stack)
+        connections = [each for each in found if isinstance(each, Connection)]
+        for wanted in (both, FRIEND) * 5:
+            cluster.put(wanted)
+            time.sleep(0.2)
+        time.sleep(SETTLED)
+        assert [each.retransmitted for each in connections] == [0, 0]
+        assert [each.lost for each in found if isinstance(each, Flow)] == [[], []]
+    assert not connects(place, address_of(VICTIM), CLOSED_PORT)

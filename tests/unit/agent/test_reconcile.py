@@ -1,17 +1,20 @@
 """One host's agent on memory twins: whole passes, message by message."""
 
+import itertools
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 import pytest
 from netaddr import IPAddress, IPNetwork
 
 from calico.dataplane.changes import CommitTable, NamespaceRef
 from calico.dataplane.memory import MemoryDataplane
-from calico.dataplane.state import HostFacts, HostState, RouteKind
+from calico.dataplane.netlink import Step, go_on
+from calico.dataplane.state import Connection, HostFacts, HostState, RouteKind
 from calico.datastore.api import Listing, Revision
 from calico.datastore.memory import MemoryDatastore
 from calico.keys import BLOCKS, CALICO, HOSTS, endpoint_key
-from calico.model import BootId, EndpointSpec, EndpointState, TaskId
+from calico.model import BootId, EndpointSpec, EndpointState, ProfileId, TaskId
 from reconciler.agent.locators.api import Located, Search
 from reconciler.agent.passes import HostSettings, KernelChanged, Pass
 from reconciler.agent.reconcile import FULL_EVERY, VERIFY_AFTER, HostReconciler
@@ -34,13 +37,21 @@ WEB = spec(TaskId("web.1"), "192.168.0.1", "a")
 DB = spec(TaskId("db.1"), "192.168.0.2", "a")
 REMOTE = spec(TaskId("far.1"), "192.168.1.1", "a", host=OTHER_HOST)
 FACTS = HostFacts("eth0", UNDERLAY, 1500, (IPNetwork("10.0.0.0/24"),))
+#: In no group that the others are in.
+STRANGER = spec(TaskId("stranger.1"), "192.168.1.9", host=OTHER_HOST)
+
+
+def connection(source: EndpointSpec, target: EndpointSpec) -> Connection:
+    """TCP from one task to another."""
+    begun, ended = source.addresses[0], target.addresses[0]
+    return Connection(6, begun, ended, ended, begun, 40000, 80)
 
 
 class Machine:
     """A kernel with processes, which outlives every agent on it."""
 
-    def __init__(self) -> None:
-        self.dataplane = MemoryDataplane(FACTS)
+    def __init__(self, step: Step = go_on) -> None:
+        self.dataplane = MemoryDataplane(FACTS, step)
         self.namespaces: dict[TaskId, NamespaceRef] = {}
 
     def start(self, wanted: EndpointSpec) -> None:
@@ -62,6 +73,10 @@ class Machine:
     @property
     def kernel(self) -> HostState:
         return self.dataplane.observe()
+
+    def tracked(self) -> set[Connection]:
+        ends = (each.addresses for each in (WEB, DB, REMOTE, STRANGER))
+        return set(self.dataplane.connections(itertools.chain.from_iterable(ends)))
 
     def routed(self) -> set[IPAddress]:
         return {each.destination.ip for each in self.kernel.routes if each.kind is RouteKind.TASK}
@@ -204,14 +219,15 @@ def test_a_withdrawn_task_leaves_nothing_and_its_connections_are_forgotten(
     machine.start(WEB)
     agent = start()
     agent.settle()
-    machine.dataplane.flushed.clear()
+    machine.dataplane.track(connection(REMOTE, WEB))
+    machine.dataplane.track(connection(DB, REMOTE))
 
     remove_spec(store, WEB.id)
     reached = agent.settle()
 
     assert reached.statuses == {}
     assert (dict(machine.kernel.links), machine.routed()) == ({}, set())
-    assert machine.dataplane.flushed == [WEB.addresses[0]]
+    assert machine.tracked() == {connection(DB, REMOTE)}
 
 
 def test_a_remote_task_that_leaves_is_forgotten_too(
@@ -219,12 +235,13 @@ def test_a_remote_task_that_leaves_is_forgotten_too(
 ) -> None:
     agent = start()
     agent.settle()
-    machine.dataplane.flushed.clear()
+    machine.dataplane.track(connection(REMOTE, WEB))
+    machine.dataplane.track(connection(WEB, REMOTE))
 
     remove_spec(store, REMOTE.id)
     agent.settle()
 
-    assert machine.dataplane.flushed == [REMOTE.addresses[0]]
+    assert machine.tracked() == set()
 
 
 def test_a_task_that_comes_breaks_no_connection(
@@ -232,12 +249,29 @@ def test_a_task_that_comes_breaks_no_connection(
 ) -> None:
     agent = start()
     agent.settle()
-    machine.dataplane.flushed.clear()
+    # Not even one that policy refuses by now: nothing was taken away.
+    machine.dataplane.track(connection(STRANGER, WEB))
 
     put_spec(store, DB)
     agent.settle()
 
-    assert machine.dataplane.flushed == []
+    assert machine.tracked() == {connection(STRANGER, WEB)}
+
+
+def test_who_leaves_a_group_keeps_what_another_group_admits(
+    machine: Machine, store: MemoryDatastore, start: Callable[..., Agent]
+) -> None:
+    put_spec(store, replace(REMOTE, profiles=(ProfileId("a"), ProfileId("b"))))
+    put_spec(store, replace(DB, profiles=(ProfileId("b"),)))
+    agent = start()
+    agent.settle()
+    for target in (WEB, DB):
+        machine.dataplane.track(connection(REMOTE, target))
+
+    put_spec(store, REMOTE)
+    agent.settle()
+
+    assert machine.tracked() == {connection(REMOTE, WEB)}
 
 
 def test_a_host_at_rest_is_not_touched(machine: Machine, start: Callable[..., Agent]) -> None:
@@ -398,23 +432,48 @@ def test_a_revocation_while_the_agent_was_down_is_carried_through_to_connections
     agent.settle()
     saved = agent.reconciler.saved()
     remove_spec(store, REMOTE.id)
-    machine.dataplane.flushed.clear()
+    machine.dataplane.track(connection(REMOTE, WEB))
 
     start(saved).settle()
 
-    assert machine.dataplane.flushed == [REMOTE.addresses[0]]
+    assert machine.tracked() == set()
 
 
-def test_without_a_state_file_all_open_connections_are_forgotten_once(
+def test_an_agent_that_starts_forgets_what_policy_does_not_admit(
     machine: Machine, start: Callable[..., Agent]
 ) -> None:
     machine.start(WEB)
     start().settle()
-    machine.dataplane.flushed.clear()
+    machine.dataplane.track(connection(REMOTE, WEB))
+    machine.dataplane.track(connection(STRANGER, WEB))
 
     start().settle()
 
-    assert machine.dataplane.flushed == [WEB.addresses[0]]
+    assert machine.tracked() == {connection(REMOTE, WEB)}
+
+
+def test_what_began_without_our_table_is_forgotten_before_the_table_is_back(
+    store: MemoryDatastore,
+) -> None:
+    seen: list[set[Connection]] = []
+    machine = Machine(step=lambda _: seen.append(machine.tracked()))
+    machine.start(WEB)
+    agent = Agent(machine, store)
+    agent.list()
+    agent.settle()
+    before = machine.kernel
+    machine.dataplane.apply(
+        (CommitTable(removed_chains=tuple(before.chains), removed_sets=tuple(before.sets)),)
+    )
+    machine.dataplane.track(connection(STRANGER, WEB))
+    machine.dataplane.track(connection(REMOTE, WEB))
+    seen.clear()
+
+    agent.clock.advance(FULL_EVERY)
+    agent.turn()
+
+    assert machine.kernel == before
+    assert seen[0] == machine.tracked() == {connection(REMOTE, WEB)}
 
 
 def test_an_ended_task_is_reported_gone_until_it_is_withdrawn(

@@ -1,4 +1,4 @@
-"""Whose connections are forgotten when the datastore changes."""
+"""Whose connections are looked at when the datastore changes."""
 
 from dataclasses import replace
 
@@ -19,7 +19,7 @@ from calico.model import (
     TaskId,
 )
 from calico.names import endpoint_of_task
-from reconciler.core.revoked import revoked_addresses
+from reconciler.core.revoked import Revoked, revoked_addresses
 
 HERE, THERE = HostName("here"), HostName("there")
 ALLOW_A = Rule(Action.ALLOW, Match(src_tag=Tag("a")))
@@ -43,6 +43,14 @@ def snapshot(*specs: EndpointSpec, profiles: tuple[Profile, ...] = (A, B, APP)) 
     )
 
 
+def gone(address: IPAddress) -> Revoked:
+    return Revoked(gone=frozenset({address}))
+
+
+def narrowed(address: IPAddress) -> Revoked:
+    return Revoked(narrowed=frozenset({address}))
+
+
 LOCAL = spec(HERE, LOCAL_ADDRESS, A, APP)
 REMOTE = spec(THERE, REMOTE_ADDRESS, A, B)
 BEFORE = snapshot(LOCAL, REMOTE)
@@ -51,60 +59,60 @@ BEFORE = snapshot(LOCAL, REMOTE)
 @pytest.mark.parametrize(
     ("after", "revoked"),
     [
-        pytest.param(snapshot(LOCAL, REMOTE), (), id="nothing changed"),
-        pytest.param(snapshot(LOCAL), (REMOTE_ADDRESS,), id="a remote task was withdrawn"),
-        pytest.param(snapshot(REMOTE), (LOCAL_ADDRESS,), id="a local task was withdrawn"),
+        pytest.param(snapshot(LOCAL, REMOTE), Revoked(), id="nothing changed"),
+        pytest.param(snapshot(LOCAL), gone(REMOTE_ADDRESS), id="a remote task was withdrawn"),
+        pytest.param(snapshot(REMOTE), gone(LOCAL_ADDRESS), id="a local task was withdrawn"),
         pytest.param(
             snapshot(LOCAL, replace(REMOTE, active=False)),
-            (REMOTE_ADDRESS,),
+            gone(REMOTE_ADDRESS),
             id="a task was made inactive",
         ),
         pytest.param(
             snapshot(LOCAL, spec(THERE, REMOTE_ADDRESS, A)),
-            (REMOTE_ADDRESS,),
+            narrowed(REMOTE_ADDRESS),
             id="a remote task left a group",
         ),
         pytest.param(
             snapshot(LOCAL, spec(THERE, IPAddress("192.168.0.9"), A, B)),
-            (REMOTE_ADDRESS,),
+            gone(REMOTE_ADDRESS),
             id="a task has another address",
         ),
         pytest.param(
             snapshot(spec(HERE, LOCAL_ADDRESS, A), REMOTE),
-            (LOCAL_ADDRESS,),
+            narrowed(LOCAL_ADDRESS),
             id="a local task lost a profile without tags",
         ),
         pytest.param(
             snapshot(spec(HERE, LOCAL_ADDRESS, A, B, APP), REMOTE),
-            (),
+            Revoked(),
             id="a local task joined a group",
         ),
         pytest.param(
             snapshot(LOCAL, REMOTE, profiles=(A, B, replace(APP, inbound=(ALLOW_B, ALLOW_A)))),
-            (),
+            Revoked(),
             id="an allow was added",
         ),
         pytest.param(
             snapshot(LOCAL, REMOTE, profiles=(A, B, replace(APP, inbound=(ALLOW_B,)))),
-            (LOCAL_ADDRESS,),
+            narrowed(LOCAL_ADDRESS),
             id="an allow was replaced",
         ),
         pytest.param(
             snapshot(LOCAL, REMOTE, profiles=(A, B, replace(APP, inbound=(DENY, ALLOW_A)))),
-            (LOCAL_ADDRESS,),
+            narrowed(LOCAL_ADDRESS),
             id="a deny was put before",
         ),
         pytest.param(
             snapshot(LOCAL, REMOTE, profiles=(A, B, replace(APP, problem="unreadable"))),
-            (LOCAL_ADDRESS,),
+            narrowed(LOCAL_ADDRESS),
             id="a profile became unreadable",
         ),
         pytest.param(
-            snapshot(LOCAL, REMOTE, profiles=(A, B)), (LOCAL_ADDRESS,), id="a profile went"
+            snapshot(LOCAL, REMOTE, profiles=(A, B)), narrowed(LOCAL_ADDRESS), id="a profile went"
         ),
         pytest.param(
             snapshot(LOCAL, REMOTE, profiles=(A, replace(B, tags=()), APP)),
-            (REMOTE_ADDRESS,),
+            narrowed(REMOTE_ADDRESS),
             id="a profile lost a tag",
         ),
         pytest.param(
@@ -113,15 +121,13 @@ BEFORE = snapshot(LOCAL, REMOTE)
                 replace(REMOTE),
                 spec(HostName("new"), IPAddress("192.168.0.7"), A),
             ),
-            (),
+            Revoked(),
             id="a task came",
         ),
     ],
 )
-def test_only_who_lost_something_is_forgotten(
-    after: Snapshot, revoked: tuple[IPAddress, ...]
-) -> None:
-    assert revoked_addresses(BEFORE, after, HERE) == frozenset(revoked)
+def test_only_who_lost_something_is_looked_at(after: Snapshot, revoked: Revoked) -> None:
+    assert revoked_addresses(BEFORE, after, HERE) == revoked
 
 
 def test_joining_a_group_that_is_denied_is_a_loss() -> None:
@@ -131,7 +137,7 @@ def test_joining_a_group_that_is_denied_is_a_loss() -> None:
 
     after = snapshot(LOCAL, REMOTE, profiles=profiles)
 
-    assert revoked_addresses(before, after, HERE) == {REMOTE_ADDRESS}
+    assert revoked_addresses(before, after, HERE) == narrowed(REMOTE_ADDRESS)
 
 
 def test_joining_a_group_that_is_excepted_from_an_allow_is_a_loss() -> None:
@@ -141,4 +147,4 @@ def test_joining_a_group_that_is_excepted_from_an_allow_is_a_loss() -> None:
 
     after = snapshot(LOCAL, REMOTE, profiles=profiles)
 
-    assert revoked_addresses(before, after, HERE) == {REMOTE_ADDRESS}
+    assert revoked_addresses(before, after, HERE) == narrowed(REMOTE_ADDRESS)
