@@ -19,13 +19,14 @@ _BLOCK_BITS = 6
 _PREFIX = {4: 32 - _BLOCK_BITS, 6: 128 - _BLOCK_BITS}
 
 
-def new_block(cidr: IPNetwork, host: HostName | None) -> Block:
+def new_block(cidr: IPNetwork, host: HostName | None, *, strict: bool = False) -> Block:
     """A block with nothing allocated, affine to a host."""
     return Block(
         cidr=cidr.cidr,
         affinity=host,
         allocations=(None,) * BLOCK_SIZE,
         unallocated=tuple(range(BLOCK_SIZE)),
+        strict=strict,
     )
 
 
@@ -74,10 +75,11 @@ def allocate_fixed(
     return block
 
 
-def release(block: Block, handle: HandleId, address: IPAddress) -> Block:
+def release(block: Block, handle: HandleId | None, address: IPAddress) -> Block:
     """Take an address back from its holder; AddressTaken if another holds it.
 
     It goes to the end of the queue. Releasing what is free changes nothing.
+    None is the holder without a name.
     """
     ordinal = _ordinal(block, address)
     found = block.allocations[ordinal]

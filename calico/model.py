@@ -219,6 +219,8 @@ class TaskRecord:
 
 
 BLOCK_SIZE = 64
+#: Marks allocations as ours in Calico's blocks; others are never released.
+OWNER = ("owner", "marathon-calico")
 
 
 @dataclass(frozen=True, slots=True)

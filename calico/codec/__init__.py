@@ -14,6 +14,7 @@ from calico.codec.ipam import (
     encode_handle,
     encode_ipam_config,
     encode_pool,
+    handle_writer,
 )
 from calico.codec.profile import (
     NO_LABELS,
@@ -57,4 +58,5 @@ __all__ = [
     "encode_status",
     "encode_tags",
     "encode_task",
+    "handle_writer",
 ]

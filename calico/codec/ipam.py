@@ -141,11 +141,22 @@ def _affinity(value: object) -> HostName | None:
     return HostName(text.removeprefix(_AFFINE))
 
 
-def encode_handle(handle: HandleId, counts: Mapping[IPNetwork, int]) -> str:
-    """How many addresses a handle has in each block, `id` included: Python needs it."""
-    return render_json(
-        {"id": handle, "block": {str(cidr): count for cidr, count in counts.items()}}
-    )
+def encode_handle(handle: HandleId, counts: Mapping[IPNetwork, int], writer: str = "") -> str:
+    """How many addresses a handle has in each block, `id` included: Python needs it.
+
+    `writer` is a field of ours beside Calico's, which its readers pass over.
+    """
+    value: dict[str, object] = {
+        "id": handle,
+        "block": {str(cidr): count for cidr, count in counts.items()},
+    }
+    return render_json(value | {"writer": writer} if writer else value)
+
+
+def handle_writer(text: str) -> str:
+    """Who wrote a handle last, if that was us; else empty. Raises InvalidValue."""
+    writer = parse_object(text).get("writer")
+    return writer if isinstance(writer, str) else ""
 
 
 def decode_handle(handle: HandleId, text: str) -> dict[IPNetwork, int]:

@@ -7,10 +7,10 @@ from calico.addresses import Addresses
 from calico.datastore.api import Datastore
 from calico.errors import InvalidValue
 from calico.keys import READY
-from calico.model import TaskId, TaskVerdict
+from calico.model import OWNER, TaskId, TaskVerdict
 from reconciler.controller.metrics import ControllerMetrics
 from reconciler.controller.stored import StoredState
-from reconciler.core.quarantine import FIXED_FOR, OWNER, Held, Resting, newly_unused, releasable
+from reconciler.core.quarantine import FIXED_FOR, Held, Resting, newly_unused, releasable
 from reconciler.runtime.clock import Clock
 
 log = logging.getLogger(__name__)

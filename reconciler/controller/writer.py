@@ -28,6 +28,7 @@ from calico.keys import (
     task_key,
 )
 from calico.model import (
+    OWNER,
     EndpointSpec,
     HandleId,
     HostName,
@@ -40,7 +41,7 @@ from calico.model import (
 from calico.names import endpoint_of_task, interface_of, mac_of
 from reconciler.controller.stored import Kept, StoredState
 from reconciler.core.desired import AnyAddress, DesiredTask, FixedAddresses
-from reconciler.core.quarantine import FIXED_FOR, OWNER
+from reconciler.core.quarantine import FIXED_FOR
 
 log = logging.getLogger(__name__)
 

@@ -9,8 +9,6 @@ from calico.model import AppliedRecord, HandleId, HostName
 
 #: Seconds that an address rests after its endpoint is withdrawn.
 REST = 120.0
-#: Marks allocations as ours in Calico's blocks; others are never released.
-OWNER = ("owner", "marathon-calico")
 #: Beside the owner: the app that asked for this very address by its label.
 FIXED_FOR = "fixed-for"
 
