@@ -8,7 +8,16 @@ from netaddr import IPNetwork
 from calico.datastore.api import Key
 from calico.errors import InvalidName, InvalidValue
 from calico.iptext import parse_network
-from calico.model import EndpointId, HandleId, HostName, Pool, ProfileId, TaskId
+from calico.model import (
+    EndpointId,
+    HandleId,
+    HostEndpointId,
+    HostName,
+    PolicyId,
+    Pool,
+    ProfileId,
+    TaskId,
+)
 
 CALICO = Key("/calico/v1")
 READY = Key("/calico/v1/Ready")
@@ -17,6 +26,7 @@ CLUSTER_GUID = Key("/calico/v1/config/ClusterGUID")
 BGP = Key("/calico/bgp/v1")
 ENDPOINTS = Key("/calico/v1/host")
 PROFILES = Key("/calico/v1/policy/profile")
+TIERS = Key("/calico/v1/policy/tier")
 POOLS = Key("/calico/v1/ipam")
 IPAM = Key("/calico/ipam/v2")
 BLOCKS = Key("/calico/ipam/v2/assignment")
@@ -139,6 +149,15 @@ def parse_endpoint_key(key: Key) -> EndpointId | None:
     return _parse_endpoint_path(ENDPOINTS, key)
 
 
+def parse_host_endpoint_key(key: Key) -> HostEndpointId | None:
+    """The interface of a host that is described there."""
+    match _below(key, ENDPOINTS, 3):
+        case [host, "endpoint", endpoint]:
+            return HostEndpointId(HostName(host), _unescape(endpoint))
+        case _:
+            return None
+
+
 def status_key(endpoint: EndpointId) -> Key:
     """Where the agent of its host reports on an endpoint."""
     return _endpoint_path(FELIX, endpoint)
@@ -178,6 +197,15 @@ def parse_profile_key(key: Key) -> tuple[ProfileId, ProfileLeaf] | None:
     match _below(key, PROFILES, 2):
         case [profile, ("tags" | "rules" | "labels") as leaf]:
             return ProfileId(_unescape(profile)), leaf
+        case _:
+            return None
+
+
+def parse_policy_key(key: Key) -> PolicyId | None:
+    """The tiered policy that is there."""
+    match _below(key, TIERS, 3):
+        case [tier, "policy", name]:
+            return PolicyId(_unescape(tier), _unescape(name))
         case _:
             return None
 

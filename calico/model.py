@@ -11,6 +11,8 @@ from typing import NewType
 
 from netaddr import EUI, IPAddress, IPNetwork
 
+from calico.selector import Selector
+
 HostName = NewType("HostName", str)
 TaskId = NewType("TaskId", str)
 ProfileId = NewType("ProfileId", str)
@@ -51,6 +53,26 @@ class EndpointSpec:
     profiles: tuple[ProfileId, ...] = ()
     labels: tuple[tuple[str, str], ...] = ()
     active: bool = True
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class HostEndpointId:
+    """Where Calico describes an interface of a host itself."""
+
+    host: HostName
+    endpoint: str
+
+
+@dataclass(frozen=True, slots=True)
+class HostEndpoint:
+    """A host's own interface, which only Felix polices.
+
+    Its expected addresses are members of its profiles' tags, as a task's are.
+    """
+
+    id: HostEndpointId
+    addresses: tuple[IPAddress, ...] = ()
+    profiles: tuple[ProfileId, ...] = ()
 
 
 class EndpointState(enum.Enum):
@@ -128,7 +150,7 @@ class Profile:
     """A named rule set that endpoints subscribe to.
 
     `problem` says why the rules in the datastore cannot be enforced; such a
-    profile closes what names it.
+    profile closes what names it. `labels` count as those of its endpoints.
     """
 
     id: ProfileId
@@ -136,6 +158,30 @@ class Profile:
     inbound: tuple[Rule, ...] = ()
     outbound: tuple[Rule, ...] = ()
     problem: str = ""
+    labels: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class PolicyId:
+    """Where a policy stands among Calico's tiers."""
+
+    tier: str
+    name: str
+
+    def __str__(self) -> str:
+        """As operators name it."""
+        return f"{self.tier}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """A tiered policy, as far as it matters here: whom it selects.
+
+    Its rules are not enforced, so whoever it selects is closed.
+    """
+
+    id: PolicyId
+    selector: Selector
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +200,8 @@ class HostRecord:
 
     `address` is on the underlay; `others` are the host's further ones. Packets
     of tasks to any of them keep their source address, by which they are judged.
+    `forgotten` is an operator's word that the host is gone: it gets no task and
+    nobody waits for it, but its blocks are routed until their addresses are free.
     """
 
     name: HostName
@@ -162,6 +210,7 @@ class HostRecord:
     machine_id: str
     version: str
     others: tuple[IPAddress, ...] = ()
+    forgotten: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,3 +321,5 @@ class Snapshot:
     pools: tuple[Pool, ...] = ()
     block_hosts: Mapping[IPNetwork, HostName | None] = field(default_factory=dict)
     hosts: Mapping[HostName, HostRecord] = field(default_factory=dict)
+    policies: Mapping[PolicyId, Policy] = field(default_factory=dict)
+    host_endpoints: Mapping[HostEndpointId, HostEndpoint] = field(default_factory=dict)

@@ -16,8 +16,10 @@ from calico.codec.ipam import (
     encode_pool,
     handle_writer,
 )
+from calico.codec.policy import decode_host_endpoint, decode_policy
 from calico.codec.profile import (
     NO_LABELS,
+    decode_labels,
     decode_profile,
     decode_rules,
     decode_tags,
@@ -40,7 +42,10 @@ __all__ = [
     "decode_endpoint",
     "decode_handle",
     "decode_host",
+    "decode_host_endpoint",
     "decode_ipam_config",
+    "decode_labels",
+    "decode_policy",
     "decode_pool",
     "decode_profile",
     "decode_rules",

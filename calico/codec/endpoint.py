@@ -66,7 +66,7 @@ def decode_endpoint(endpoint: EndpointId, text: str) -> EndpointSpec:
         interface=InterfaceName(interface),
         mac=None if mac is None else parse_mac(as_text(mac, "mac")),
         addresses=(*_addresses(raw, 4), *_addresses(raw, 6)),
-        profiles=_profiles(raw),
+        profiles=decode_profile_ids(raw),
         labels=as_text_pairs(raw.get("labels") or {}, "labels"),
         active=_STATES[state],
     )
@@ -83,7 +83,8 @@ def _addresses(raw: Mapping[str, Any], version: int) -> tuple[IPAddress, ...]:
     return tuple(sorted(set(found)))
 
 
-def _profiles(raw: Mapping[str, Any]) -> tuple[ProfileId, ...]:
+def decode_profile_ids(raw: Mapping[str, Any]) -> tuple[ProfileId, ...]:
+    """The profiles of an endpoint of any kind; raises InvalidValue."""
     listed = raw.get("profile_ids")
     if listed is None:
         # The form of 2014, which Felix still reads.

@@ -1,4 +1,4 @@
-"""Profiles: rules and tags.
+"""Profiles: rules, tags and labels.
 
 Reading never fails. What cannot be enforced to the letter - a field that is
 not known, a selector, a jump to the next tier, a value out of range - makes
@@ -8,6 +8,9 @@ would allow more than its author meant.
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
+from itertools import product
 from typing import Any
 
 from netaddr import IPNetwork
@@ -17,6 +20,7 @@ from calico.codec.fields import (
     as_list,
     as_object,
     as_text,
+    as_text_pairs,
     as_tuple,
     parse_json,
     render_json,
@@ -26,7 +30,7 @@ from calico.iptext import parse_network
 from calico.model import PROTOCOLS, Action, Match, PortRange, Profile, ProfileId, Rule, Tag
 
 _PROTOCOL_NAMES = {number: name for name, number in PROTOCOLS.items()}
-_WITH_PORTS = (6, 17)
+_WITH_PORTS = (6, 17, 132, 136)
 _ICMP = {1: 4, 58: 6}
 _MATCH_FIELDS = (
     "protocol",
@@ -41,8 +45,11 @@ _MATCH_FIELDS = (
     "src_selector",
     "dst_selector",
 )
+#: Lists of networks, which Go wrote in its last year beside the single ones.
+_NET_LISTS = ("src_nets", "dst_nets")
+_PLAIN_FIELDS = (*_MATCH_FIELDS, *_NET_LISTS)
 _RULE_FIELDS = frozenset(
-    ("action", "ip_version", "log_prefix", *_MATCH_FIELDS, *(f"!{each}" for each in _MATCH_FIELDS))
+    ("action", "ip_version", "log_prefix", *_PLAIN_FIELDS, *(f"!{each}" for each in _PLAIN_FIELDS))
 )
 # Old pycalico repeats the profile's name inside.
 _RULES_FIELDS = frozenset(("inbound_rules", "outbound_rules", "id"))
@@ -120,9 +127,18 @@ def decode_profile(profile: ProfileId, leaves: Mapping[str, str]) -> Profile:
             problems.append(f"rules: {error}")
     else:
         problems.append("it has no rules")
+    labels: tuple[tuple[str, str], ...] = ()
+    # Labels open nothing: as for Felix, bad ones are none.
+    with suppress(InvalidValue):
+        labels = decode_labels(leaves.get("labels", NO_LABELS))
     if problems:
-        return Profile(profile, tags=tags, problem="; ".join(problems))
-    return Profile(profile, tags=tags, inbound=rules[0], outbound=rules[1])
+        return Profile(profile, tags=tags, problem="; ".join(problems), labels=labels)
+    return Profile(profile, tags=tags, inbound=rules[0], outbound=rules[1], labels=labels)
+
+
+def decode_labels(text: str) -> tuple[tuple[str, str], ...]:
+    """The `labels` leaf; raises InvalidValue."""
+    return as_text_pairs(parse_json(text), "labels")
 
 
 def decode_tags(text: str) -> tuple[Tag, ...]:
@@ -148,10 +164,10 @@ def decode_rules(text: str) -> tuple[tuple[Rule, ...], tuple[Rule, ...]]:
 
 
 def _rules(value: object, direction: str) -> tuple[Rule, ...]:
-    found = []
+    found: list[Rule] = []
     for number, each in enumerate(as_list(value, f"{direction}_rules"), start=1):
         try:
-            found.append(_rule(as_object(each, "it")))
+            found.extend(_rules_of_one(as_object(each, "it")))
         except InvalidValue as error:
             raise InvalidValue(f"{direction} rule {number}: {error}") from error
     return tuple(found)
@@ -163,7 +179,8 @@ def _refuse_unknown(raw: Mapping[str, Any], known: frozenset[str]) -> None:
         raise InvalidValue(f"field {unknown[0]!r} is not known")
 
 
-def _rule(raw: Mapping[str, Any]) -> Rule:
+def _rules_of_one(raw: Mapping[str, Any]) -> tuple[Rule, ...]:
+    """A rule with lists of networks is as many rules with one network each."""
     _refuse_unknown(raw, _RULE_FIELDS)
     word = as_text(raw.get("action", "allow"), "action")
     try:
@@ -177,15 +194,20 @@ def _rule(raw: Mapping[str, Any]) -> Rule:
         version = as_int(raw["ip_version"], "ip_version")
         if version not in (4, 6):
             raise InvalidValue(f"ip_version must be 4 or 6, not {version}")
-    rule = Rule(
-        action=action,
-        match=_match(raw, ""),
-        unless=_match(raw, "!"),
-        ip_version=version,
-        log_prefix=_log_prefix(raw),
-    )
-    _check_together(rule)
-    return rule
+    plain = _match(raw, "")
+    unless = _match(raw, "!")
+    both = product(_nets(raw, "src"), _nets(raw, "dst"))
+    rules = [
+        Rule(action, replace(plain, src_net=src, dst_net=dst), unless, version, _log_prefix(raw))
+        for src, dst in both
+    ]
+    # Of a list, the networks of the other family than the rest asks for match nothing.
+    possible = tuple(rule for rule in rules if len(_versions(rule, rule.match)) < 2)
+    for rule in possible:
+        _check_together(rule)
+    if not possible:
+        raise InvalidValue("it asks for IPv4 and IPv6 at once")
+    return possible
 
 
 def _log_prefix(raw: Mapping[str, Any]) -> str:
@@ -202,8 +224,8 @@ def _match(raw: Mapping[str, Any], sign: str) -> Match:
         protocol=_protocol(found["protocol"], sign) if "protocol" in found else None,
         src_tag=_tag(found["src_tag"], f"{sign}src_tag") if "src_tag" in found else None,
         dst_tag=_tag(found["dst_tag"], f"{sign}dst_tag") if "dst_tag" in found else None,
-        src_net=_net(found["src_net"], f"{sign}src_net") if "src_net" in found else None,
-        dst_net=_net(found["dst_net"], f"{sign}dst_net") if "dst_net" in found else None,
+        src_net=_only_net(raw, f"{sign}src") if sign else None,
+        dst_net=_only_net(raw, f"{sign}dst") if sign else None,
         src_ports=_ports(found["src_ports"], f"{sign}src_ports") if "src_ports" in found else (),
         dst_ports=_ports(found["dst_ports"], f"{sign}dst_ports") if "dst_ports" in found else (),
         icmp_type=_icmp(found["icmp_type"], f"{sign}icmp_type") if "icmp_type" in found else None,
@@ -221,6 +243,27 @@ def _protocol(value: object, sign: str) -> int:
     if not 1 <= number <= 255:
         raise InvalidValue(f"{name} must be from 1 to 255, not {number}")
     return number
+
+
+def _nets(raw: Mapping[str, Any], side: str) -> tuple[IPNetwork | None, ...]:
+    """The networks of one side, any of which may hold; one None asks for nothing."""
+    found: list[IPNetwork | None] = []
+    if f"{side}_net" in raw:
+        found.append(_net(raw[f"{side}_net"], f"{side}_net"))
+    if f"{side}_nets" in raw:
+        listed = as_tuple(raw[f"{side}_nets"], f"{side}_nets", _net)
+        if not listed:
+            raise InvalidValue(f"{side}_nets must name a network")
+        found.extend(listed)
+    return tuple(dict.fromkeys(found)) or (None,)
+
+
+def _only_net(raw: Mapping[str, Any], side: str) -> IPNetwork | None:
+    """The one network that a side must not be in: out of several is not enforced."""
+    found = _nets(raw, side)
+    if len(found) > 1:
+        raise InvalidValue(f"{side}_nets with more than one network is not enforced here")
+    return found[0]
 
 
 def _net(value: object, name: str) -> IPNetwork:
@@ -262,16 +305,21 @@ def _check_together(rule: Rule) -> None:
     protocol = rule.match.protocol
     for match in (rule.match, rule.unless):
         if (match.src_ports or match.dst_ports) and protocol not in _WITH_PORTS:
-            raise InvalidValue("ports need protocol tcp or udp")
+            raise InvalidValue("ports need a protocol that has ports, such as tcp or udp")
         if match.icmp_type is not None and protocol not in _ICMP:
             raise InvalidValue("icmp_type needs protocol icmp or icmpv6")
         if match.icmp_code is not None and match.icmp_type is None:
             raise InvalidValue("icmp_code needs icmp_type")
-    nets = (rule.match.src_net, rule.match.dst_net, rule.unless.src_net, rule.unless.dst_net)
-    versions: set[int] = {each.version for each in nets if each is not None}
+    if len(_versions(rule, rule.match, rule.unless)) > 1:
+        raise InvalidValue("it asks for IPv4 and IPv6 at once")
+
+
+def _versions(rule: Rule, *fields: Match) -> set[int]:
+    """The families that a rule names."""
+    nets = (net for each in fields for net in (each.src_net, each.dst_net))
+    versions: set[int] = {net.version for net in nets if net is not None}
     if rule.ip_version is not None:
         versions.add(rule.ip_version)
-    if protocol in _ICMP:
-        versions.add(_ICMP[protocol])
-    if len(versions) > 1:
-        raise InvalidValue("it asks for IPv4 and IPv6 at once")
+    if rule.match.protocol in _ICMP:
+        versions.add(_ICMP[rule.match.protocol])
+    return versions

@@ -82,16 +82,15 @@ def _port(value: object, name: str) -> PortOpening:
 
 
 def encode_host(record: HostRecord) -> str:
-    """An agent's registration."""
-    return render_json(
-        {
-            "address": str(record.address),
-            "boot_id": record.boot_id,
-            "machine_id": record.machine_id,
-            "version": record.version,
-            "others": [str(each) for each in record.others],
-        }
-    )
+    """An agent's registration; no agent says of itself that it is forgotten."""
+    value: dict[str, object] = {
+        "address": str(record.address),
+        "boot_id": record.boot_id,
+        "machine_id": record.machine_id,
+        "version": record.version,
+        "others": [str(each) for each in record.others],
+    }
+    return render_json(value | {"forgotten": True} if record.forgotten else value)
 
 
 def decode_host(host: HostName, text: str) -> HostRecord:
@@ -104,6 +103,7 @@ def decode_host(host: HostName, text: str) -> HostRecord:
         machine_id=as_text(raw.get("machine_id", ""), "machine_id"),
         version=as_text(raw.get("version", ""), "version"),
         others=tuple(map(parse_address, as_tuple(raw.get("others", []), "others", as_text))),
+        forgotten=as_bool(raw.get("forgotten", False), "forgotten"),
     )
 
 

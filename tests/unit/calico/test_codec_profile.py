@@ -66,12 +66,125 @@ def test_a_rule_is_read(raw: dict[str, Any], expected: Rule) -> None:
     assert decode_rule(raw) == Profile(ID, inbound=(expected,))
 
 
+V4, OTHER_V4, V6 = IPNetwork("10.0.0.0/8"), IPNetwork("11.0.0.0/8"), IPNetwork("fd80::/64")
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        pytest.param({"src_nets": ["10.0.0.0/8"]}, [(V4, None)], id="a list of one"),
+        pytest.param(
+            {"src_nets": ["10.0.0.0/8", "11.0.0.0/8"]}, [(V4, None), (OTHER_V4, None)], id="two"
+        ),
+        pytest.param(
+            {"src_net": "10.0.0.0/8", "src_nets": ["11.0.0.0/8", "10.0.0.0/8"]},
+            [(V4, None), (OTHER_V4, None)],
+            id="beside the single one",
+        ),
+        pytest.param(
+            {"src_nets": ["10.0.0.0/8", "fd80::/64"], "dst_nets": ["11.0.0.0/8", "fd80::/64"]},
+            [(V4, OTHER_V4), (V6, V6)],
+            id="each family to its own",
+        ),
+        pytest.param(
+            {"src_nets": ["10.0.0.0/8", "fd80::/64"], "ip_version": 6},
+            [(V6, None)],
+            id="of one family",
+        ),
+    ],
+)
+@pytest.mark.parametrize("action", ["allow", "deny"])
+def test_a_list_of_networks_is_as_many_rules(
+    raw: dict[str, Any], expected: list[tuple[IPNetwork | None, ...]], action: str
+) -> None:
+    profile = decode_rule(raw | {"action": action})
+    assert not profile.problem
+    assert [(each.match.src_net, each.match.dst_net) for each in profile.inbound] == expected
+    assert {each.action.value for each in profile.inbound} == {action}
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        pytest.param({"!src_nets": ["10.0.0.0/8"]}, Match(src_net=V4), id="a list of one"),
+        pytest.param(
+            {"!dst_net": "10.0.0.0/8", "!dst_nets": ["10.0.0.0/8"]}, Match(dst_net=V4), id="twice"
+        ),
+    ],
+)
+def test_one_network_to_be_outside_of_may_stand_in_a_list(
+    raw: dict[str, Any], expected: Match
+) -> None:
+    assert decode_rule(raw) == Profile(ID, inbound=(Rule(Action.ALLOW, unless=expected),))
+
+
+@pytest.mark.parametrize(
+    ("protocol", "number"),
+    [
+        ("tcp", 6),
+        ("udp", 17),
+        ("icmp", 1),
+        ("icmpv6", 58),
+        ("sctp", 132),
+        ("udplite", 136),
+        (1, 1),
+        (255, 255),
+        ("1", 1),
+        ("132", 132),
+    ],
+)
+def test_a_protocol_is_a_name_or_a_number(protocol: object, number: int) -> None:
+    for raw, expected in (
+        ({"protocol": protocol}, Rule(Action.ALLOW, Match(protocol=number))),
+        ({"!protocol": protocol}, Rule(Action.ALLOW, unless=Match(protocol=number))),
+    ):
+        assert decode_rule(raw) == Profile(ID, inbound=(expected,))
+
+
+@pytest.mark.parametrize("protocol", ["tcp", "udp", "sctp", "udplite", 6, "132"])
+@pytest.mark.parametrize("name", ["src_ports", "dst_ports", "!src_ports", "!dst_ports"])
+def test_ports_are_read_of_every_protocol_that_has_them(protocol: object, name: str) -> None:
+    profile = decode_rule({"protocol": protocol, name: [1, "2:3", "4"]})
+    assert not profile.problem
+    [rule] = profile.inbound
+    fields = rule.unless if name.startswith("!") else rule.match
+    ports = fields.src_ports if name.endswith("src_ports") else fields.dst_ports
+    assert ports == (PortRange(1, 1), PortRange(2, 3), PortRange(4, 4))
+
+
+@pytest.mark.parametrize(
+    ("text", "labels"),
+    [
+        pytest.param('{"role": "db", "a": ""}', (("a", ""), ("role", "db")), id="labels"),
+        pytest.param("{}", (), id="none"),
+        pytest.param('{"role": 1}', (), id="bad ones are none, as for Felix"),
+        pytest.param("junk", (), id="no JSON"),
+    ],
+)
+def test_the_labels_of_a_profile_are_read_and_close_nothing(
+    text: str, labels: tuple[tuple[str, str], ...]
+) -> None:
+    profile = codec.decode_profile(ID, {"rules": "{}", "labels": text})
+    assert profile == Profile(ID, labels=labels)
+
+
 @pytest.mark.parametrize(
     ("raw", "named"),
     [
+        pytest.param(
+            {"action": "deny", "src_nets": ["10.0.0.0/8", "fd80::/64"], "!dst_net": "fd80::/64"},
+            "at once",
+            id="a denial that a net of the other family does not limit",
+        ),
         pytest.param({"action": "next-tier"}, "next-tier", id="next tier"),
         pytest.param({"action": "pass"}, "pass", id="unknown action"),
-        pytest.param({"src_nets": ["10.0.0.0/8"]}, "src_nets", id="a field of later Go"),
+        pytest.param({"src_nets": []}, "src_nets", id="no nets at all"),
+        pytest.param({"src_nets": "10.0.0.0/8"}, "src_nets", id="nets that are no list"),
+        pytest.param({"!src_nets": ["10.0.0.0/8", "11.0.0.0/8"]}, "!src_nets", id="not in nets"),
+        pytest.param(
+            {"!dst_net": "10.0.0.0/8", "!dst_nets": ["11.0.0.0/8"]}, "!dst_nets", id="not in both"
+        ),
+        pytest.param({"src_namespace": "x"}, "src_namespace", id="a field of v3"),
         pytest.param({"src_selector": "all()"}, "selector", id="selector"),
         pytest.param({"!dst_selector": "has(a)"}, "selector", id="negated selector"),
         pytest.param({"src_tag": None}, "src_tag", id="null would match more"),
