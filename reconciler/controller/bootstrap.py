@@ -14,6 +14,7 @@ from calico.codec import encode_ipam_config, encode_pool
 from calico.datastore.api import ABSENT, Datastore, Key
 from calico.errors import Conflict
 from calico.keys import (
+    AFFINITIES,
     BGP,
     CLUSTER,
     CLUSTER_GUID,
@@ -26,7 +27,7 @@ from calico.keys import (
     ipam_config_key,
     pool_key,
 )
-from calico.model import INTERFACE_PREFIX, HostRecord, IpamConfig, Pool
+from calico.model import INTERFACE_PREFIX, HostName, HostRecord, IpamConfig, Pool
 
 DEFAULT_POOL = Pool(IPNetwork("192.168.0.0/16"), masquerade=True)
 SCHEMA = 1
@@ -89,6 +90,24 @@ def bootstrap_host(datastore: Datastore, host: HostRecord) -> None:
         affinity_dir(name, 6),
     ):
         datastore.make_directory(directory)
+
+
+def keys_of_host(host: HostName) -> tuple[Key, ...]:
+    """What a start on this host wrote, in the order in which it may be taken away.
+
+    A directory comes behind what is in it.
+    """
+    name = check_host(host)
+    calico, bgp, ipam = f"{ENDPOINTS}/{name}", f"{BGP}/host/{name}", f"{AFFINITIES}/{name}"
+    keys = (
+        # Last in its directory is what confd fails without.
+        *(f"{bgp}/ip_addr_v6", f"{bgp}/ip_addr_v4", bgp),
+        *(f"{ipam}/ipv4/block", f"{ipam}/ipv4", f"{ipam}/ipv6/block", f"{ipam}/ipv6", ipam),
+        *(f"{calico}/config/DefaultEndpointToHostAction", f"{calico}/config/marker"),
+        *(f"{calico}/config", f"{calico}/bird_ip", f"{calico}/metadata"),
+        *(f"{calico}/workload", calico),
+    )
+    return tuple(map(Key, keys))
 
 
 def _claim_interfaces(datastore: Datastore) -> None:

@@ -214,7 +214,9 @@ class ControllerLoop:
         if prefix == HOSTS:
             if self._stored.hosts != hosts:
                 self._queue.add(Chore.HOSTS, now)
+                self._queue.add(Chore.SWEEP, now)
                 self._enqueue(self._reconciler.apps_pending(), now)
+                self._enqueue(self._reconciler.apps_gone(), now)
         elif prefix == APPLIED:
             self._enqueue(self._reconciler.apps_gone(), now)
             if self._reconciler.rests:

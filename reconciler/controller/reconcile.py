@@ -6,16 +6,19 @@ event: an event only says where to look first.
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 from calico.datastore.api import Datastore
-from calico.errors import CalicoError
+from calico.errors import CalicoError, Conflict
 from calico.model import TaskId, TaskVerdict
 from marathon_client.errors import MarathonError, MarathonUnavailable
 from marathon_client.models import App, AppId, AppList
 from reconciler.controller.absences import Absences, present_tasks
 from reconciler.controller.bootstrap import bootstrap_host
+from reconciler.controller.departure import Departure
+from reconciler.controller.leftovers import Leftovers
 from reconciler.controller.metrics import ControllerMetrics
 from reconciler.controller.stored import StoredState
 from reconciler.controller.sweeper import Sweeper
@@ -94,6 +97,8 @@ class Reconciler:
         self._writer = TaskWriter(datastore, stored, lambda: rfc3339(clock.wall()))
         self._absences = Absences(datastore, stored, clock)
         self._sweeper = Sweeper(datastore, stored, clock, metrics)
+        self._leftovers = Leftovers(datastore, stored, clock)
+        self._departure = Departure(datastore)
         self._live: frozenset[TaskId] = frozenset()
         self._known_hosts: set[object] = set()
         self.policy = policy
@@ -169,6 +174,7 @@ class Reconciler:
 
     def register_hosts(self) -> None:
         """Write what Calico's tools, and the profiles, say of each registered host."""
+        self._known_hosts &= set(self._stored.hosts.values())
         for host in self._stored.hosts.values():
             if host in self._known_hosts:
                 continue
@@ -199,8 +205,14 @@ class Reconciler:
         return self._writer.finish_one()
 
     def sweep(self) -> bool:
-        """Give rested addresses back; tells whether any was."""
-        return self._sweeper.sweep(self._live)
+        """Give rested addresses back, and mend their books; tells whether any was."""
+        released = self._sweeper.sweep(self._live)
+        for host in sorted(self._stored.forgotten_hosts):
+            # Who changes it meanwhile has a reason; the next look tells.
+            with suppress(Conflict):
+                self._departure.clear(host)
+        self._leftovers.mend()
+        return released
 
     @property
     def rests(self) -> bool:

@@ -82,6 +82,8 @@ class StoredState:
         self.hosts: dict[HostName, HostRecord] = {}
         #: Hosts that are registered by something that cannot be read.
         self.unclear_hosts: set[HostName] = set()
+        #: Hosts that an operator declared gone, until nothing is left of them.
+        self.forgotten_hosts: set[HostName] = set()
         self.applied: dict[HostName, AppliedRecord] = {}
         self._unreadable: dict[Key, Revision] = {}
         self._tasks_by_app: dict[str, set[TaskId]] = {}
@@ -153,19 +155,40 @@ class StoredState:
             and endpoint == endpoint_of_task(endpoint.host, task)
         }
 
+    def unclear_tasks(self) -> frozenset[TaskId]:
+        """Tasks whose record or endpoint cannot be read: they may well exist."""
+        endpoints = map(parse_endpoint_key, self._unreadable)
+        tasks = map(parse_task_key, self._unreadable)
+        return frozenset(
+            (
+                *(TaskId(each.workload) for each in endpoints if each is not None),
+                *(each for each in tasks if each is not None),
+            )
+        )
+
     def registered(self) -> frozenset[HostName]:
-        """Every host that is registered, also those that cannot be understood."""
+        """Every host to wait for, also those that cannot be understood."""
         return frozenset(self.hosts) | self.unclear_hosts
 
     def gone(self) -> frozenset[TaskId]:
-        """Tasks that the agent of their own host, of its present boot, proved gone."""
-        return frozenset(
+        """Tasks that the agent of their own host, of its present boot, proved gone.
+
+        Of a host that is forgotten all are: that is what the operator said.
+        """
+        proved = {
             task
             for host, applied in self.applied.items()
             if host in self.hosts and self.hosts[host].boot_id == applied.boot_id
             for task in applied.gone
             if task in self.records and self.records[task].value.host == host
-        )
+        }
+        if self.forgotten_hosts:
+            proved |= {
+                task
+                for task, kept in self.records.items()
+                if kept.value.host in self.forgotten_hosts
+            }
+        return frozenset(proved)
 
     @property
     def pools(self) -> tuple[Pool, ...]:
@@ -180,7 +203,7 @@ class StoredState:
 
     def load_hosts(self, listing: Listing) -> None:
         """Replace the registered hosts by a listing."""
-        self.hosts, self.unclear_hosts = {}, set()
+        self._forget_hosts()
         for stored in listing.entries:
             self._put_host(stored)
 
@@ -208,10 +231,9 @@ class StoredState:
             case Removed(key) if prefix == HOSTS:
                 host = parse_host_key(key)
                 if host is None:
-                    self.hosts, self.unclear_hosts = {}, set()
+                    self._forget_hosts()
                 else:
-                    self.hosts.pop(host, None)
-                    self.unclear_hosts.discard(host)
+                    self._forget_host(host)
             case Removed(key) if prefix == APPLIED:
                 host = parse_applied_key(key)
                 if host is None:
@@ -233,12 +255,24 @@ class StoredState:
         host = parse_host_key(stored.key)
         if host is None:
             return
+        self._forget_host(host)
         try:
-            self.hosts[host] = decode_host(host, stored.value)
-            self.unclear_hosts.discard(host)
+            record = decode_host(host, stored.value)
         except InvalidValue:
-            self.hosts.pop(host, None)
             self.unclear_hosts.add(host)
+            return
+        if record.forgotten:
+            self.forgotten_hosts.add(host)
+        else:
+            self.hosts[host] = record
+
+    def _forget_hosts(self) -> None:
+        self.hosts, self.unclear_hosts, self.forgotten_hosts = {}, set(), set()
+
+    def _forget_host(self, host: HostName) -> None:
+        self.hosts.pop(host, None)
+        self.unclear_hosts.discard(host)
+        self.forgotten_hosts.discard(host)
 
     def _put_applied(self, stored: Stored) -> None:
         host = parse_applied_key(stored.key)

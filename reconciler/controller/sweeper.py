@@ -4,10 +4,12 @@ import logging
 from collections.abc import Collection
 
 from calico.addresses import Addresses
+from calico.audit import AddressState, held_addresses, standing
+from calico.books import Books
 from calico.datastore.api import Datastore
 from calico.errors import InvalidValue
 from calico.keys import READY
-from calico.model import OWNER, TaskId, TaskVerdict
+from calico.model import TaskId, TaskVerdict
 from reconciler.controller.metrics import ControllerMetrics
 from reconciler.controller.stored import StoredState
 from reconciler.core.quarantine import FIXED_FOR, Held, Resting, newly_unused, releasable
@@ -81,17 +83,15 @@ class Sweeper:
 
     def _unused(self, live: Collection[TaskId]) -> frozenset[Held]:
         """Our allocations that no endpoint, record or live task stands behind."""
-        endpoints = {endpoint.workload for endpoint in self._stored.specs}
-        unused = set()
-        for block, _ in self._addresses.blocks():
-            for ordinal, allocation in enumerate(block.allocations):
-                if allocation is None or allocation.handle is None:
-                    continue
-                if OWNER not in allocation.secondary:
-                    continue
-                task = TaskId(allocation.handle)
-                if task in self._stored.records or task in live or task in endpoints:
-                    continue
-                app = dict(allocation.secondary).get(FIXED_FOR, "")
-                unused.add(Held(allocation.handle, block.cidr[ordinal], app))
-        return frozenset(unused)
+        stored = self._stored
+        who = standing(
+            (kept.value for kept in stored.specs.values()),
+            frozenset((*stored.records, *stored.unclear_tasks(), *live)),
+        )
+        books = Books({block.cidr: block for block, _ in self._addresses.blocks()})
+        return frozenset(
+            Held(handle, each.address, dict(each.allocation.secondary).get(FIXED_FOR, ""))
+            for each in held_addresses(books, who)
+            if each.state is AddressState.RESTING
+            if (handle := each.allocation.handle) is not None
+        )

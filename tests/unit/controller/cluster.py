@@ -114,7 +114,7 @@ class Cluster:
         self.loop = ControllerLoop(
             self.reconciler, stored, outlook, self.clock, lambda: 0.5, 60.0, metrics
         )
-        self._tell_hosts()
+        self.tell_hosts()
 
     def register(self, name: str, number: int = 9) -> None:
         """An agent on a new host."""
@@ -131,7 +131,7 @@ class Cluster:
                 HostName(name), BootId("boot"), revision, tuple(map(TaskId, gone))
             )
             self.store.put(applied_key(record.host), encode_applied(record))
-        self._tell_hosts()
+        self.tell_hosts()
 
     def connect(self) -> None:
         """Open the event stream."""
@@ -190,7 +190,8 @@ class Cluster:
         """Let Marathon fail from now on, or heal."""
         self.marathon.error = error
 
-    def _tell_hosts(self) -> None:
+    def tell_hosts(self) -> None:
+        """Let the controller read what is registered and applied."""
         for prefix in (HOSTS, APPLIED):
             self.loop.handle(Loaded(prefix, self.store.list(prefix)))
         self.settle()

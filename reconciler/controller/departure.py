@@ -1,0 +1,114 @@
+"""Takes a host out of the datastore that an operator declared gone.
+
+Nobody waits for it from then on. What leads packets to it - its registration
+and the affinity of its blocks - stays until its addresses are free: a host that
+is only cut off may still run its tasks.
+"""
+
+import logging
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+from netaddr import IPNetwork
+
+from calico import codec
+from calico.books import Books, decode_books
+from calico.datastore.api import Datastore, Key
+from calico.errors import Conflict, InvalidValue
+from calico.keys import (
+    ENDPOINTS,
+    FELIX,
+    IPAM,
+    affinity_key,
+    applied_key,
+    block_key,
+    check_host,
+    host_key,
+)
+from calico.model import HostName
+from reconciler.controller.bootstrap import keys_of_host
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Remains:
+    """What is left of a host: blocks with addresses in use, and endpoints."""
+
+    blocks: tuple[IPNetwork, ...] = ()
+    endpoints: int = 0
+
+    def __bool__(self) -> bool:
+        return bool(self.blocks or self.endpoints)
+
+
+class Departure:
+    """Forgets hosts; any number of them at once, as often as one likes."""
+
+    def __init__(self, datastore: Datastore) -> None:
+        self._datastore = datastore
+
+    def forget(self, host: HostName) -> None:
+        """Have nobody wait for a host any more; raises DatastoreError.
+
+        Conflict means that its agent has just registered again.
+        """
+        key = host_key(host)
+        stored = self._datastore.get(key)
+        if stored is not None:
+            try:
+                record = codec.decode_host(host, stored.value)
+            except InvalidValue:
+                # It leads nowhere either.
+                self._datastore.delete(key, expect=stored.revision)
+            else:
+                if not record.forgotten:
+                    text = codec.encode_host(replace(record, forgotten=True))
+                    self._datastore.put(key, text, expect=stored.revision)
+                    log.info("host forgotten", extra={"host": host})
+        self._datastore.delete(applied_key(host))
+
+    def clear(self, host: HostName) -> Remains:
+        """Give up what a forgotten host no longer needs, and say what is left.
+
+        Once nothing is, its own keys go too, the registration last, so that an
+        interrupted attempt is taken up again. Raises DatastoreError; Conflict
+        if something changed meanwhile.
+        """
+        registration = self._datastore.get(host_key(host))
+        remains = Remains(
+            tuple(self._give_up_blocks(host)),
+            len(self._datastore.list(Key(f"{ENDPOINTS}/{check_host(host)}/workload")).entries),
+        )
+        if remains:
+            return remains
+        for stored in self._datastore.list(Key(f"{FELIX}/{host}")).entries:
+            self._datastore.delete(stored.key)
+        for key in keys_of_host(host):
+            # A directory in which somebody else keeps something stays.
+            with suppress(Conflict):
+                self._datastore.delete(key)
+        if registration is not None:
+            self._datastore.delete(host_key(host), expect=registration.revision)
+            log.info("host removed", extra={"host": host})
+        return remains
+
+    def _give_up_blocks(self, host: HostName) -> Iterator[IPNetwork]:
+        """Give a host's empty blocks and vain claims up; those that are in use are told."""
+        books = decode_books(self._datastore.list(IPAM).entries)
+        claimed = {cidr for owner, cidr in books.affinities if owner == host}
+        own = {cidr for cidr, block in books.blocks.items() if block.affinity == host}
+        for cidr in sorted(claimed | own):
+            if books.is_unreadable(cidr) or (cidr in own and _is_in_use(books, cidr)):
+                yield cidr
+                continue
+            if cidr in own:
+                revision = books.revisions[block_key(cidr)]
+                self._datastore.delete(block_key(cidr), expect=revision)
+                log.info("block given up", extra={"host": host, "block": cidr})
+            self._datastore.delete(affinity_key(host, cidr))
+
+
+def _is_in_use(books: Books, cidr: IPNetwork) -> bool:
+    return any(books.blocks[cidr].allocations)

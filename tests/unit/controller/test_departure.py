@@ -1,0 +1,194 @@
+"""A host that an operator declared gone: nobody waits, nothing is cut too early."""
+
+import pytest
+from netaddr import IPNetwork
+
+from calico.addresses import Addresses
+from calico.codec import decode_host
+from calico.datastore.api import Key
+from calico.errors import Conflict
+from calico.keys import (
+    FELIX,
+    HOSTS,
+    affinity_key,
+    applied_key,
+    block_key,
+    handle_key,
+    host_key,
+    status_key,
+)
+from calico.model import HandleId, HostName, Pool
+from reconciler.controller.departure import Departure, Remains
+from reconciler.core.quarantine import REST
+from tests.unit.controller.cluster import Cluster
+from tests.unit.reconciler.apps import app, task
+
+H1, H2 = HostName("h1"), HostName("h2")
+RESYNC = 80
+
+
+@pytest.fixture
+def cluster() -> Cluster:
+    made = Cluster()
+    made.connect()
+    return made
+
+
+def forget(cluster: Cluster, host: HostName) -> Remains:
+    """What the command does, and what the controller hears of it."""
+    departure = Departure(cluster.store)
+    departure.forget(host)
+    remains = departure.clear(host)
+    cluster.tell_hosts()
+    return remains
+
+
+def left_of(cluster: Cluster, host: HostName) -> list[str]:
+    """Every key with the name of a host in it."""
+    entries = cluster.store.list(Key("/calico")).entries
+    entries += cluster.store.list(Key("/marathon-calico")).entries
+    return [each.key for each in entries if f"/{host}" in each.key and "/policy/" not in each.key]
+
+
+def test_an_address_no_longer_waits_for_a_host_that_is_forgotten(cluster: Cluster) -> None:
+    made = app(task("t", host="h1"), task("u", host="h2"))
+    cluster.run(made)
+    cluster.kill(made, made.tasks[0])
+    cluster.applied(hosts=("h1",))
+    cluster.after(REST + 20)
+    assert cluster.store.get(handle_key(HandleId("t"))) is not None
+    forget(cluster, H2)
+    cluster.applied(hosts=("h1",))
+    cluster.after(20)
+    assert cluster.store.get(handle_key(HandleId("t"))) is None
+
+
+def test_a_forgotten_host_stays_reachable_until_its_addresses_are_free(cluster: Cluster) -> None:
+    made = app(task("t", host="h1"), task("u", host="h2"))
+    cluster.run(made)
+    ((address,),) = [spec.addresses for name, spec in cluster.specs().items() if name == "u"]
+    (block,) = [each for each, _ in Addresses(cluster.store).blocks() if each.affinity == H2]
+    assert forget(cluster, H2) == Remains((block.cidr,), 1)
+    cluster.kill(made, made.tasks[1])
+    cluster.applied(hosts=("h1",))
+    cluster.after(REST - 10)
+    registered = cluster.store.get(host_key(H2))
+    assert registered is not None
+    assert decode_host(H2, registered.value).forgotten
+    assert address in block.cidr
+    assert cluster.store.get(block_key(block.cidr)) is not None
+    cluster.after(30)
+    assert cluster.store.get(block_key(block.cidr)) is None
+    assert left_of(cluster, H2) == []
+
+
+def test_forgetting_a_host_without_tasks_leaves_nothing_of_it(cluster: Cluster) -> None:
+    cluster.applied()
+    cluster.store.put(Key(f"{FELIX}/h2/last_reported_status"), "{}")
+    forget(cluster, H2)
+    assert left_of(cluster, H2) == []
+    assert cluster.store.get(host_key(H1)) is not None
+    assert cluster.store.get(applied_key(H1)) is not None
+
+
+def test_what_somebody_else_keeps_of_the_host_stays(cluster: Cluster) -> None:
+    theirs = Key("/calico/bgp/v1/host/h2/as_num")
+    cluster.store.put(theirs, "64512")
+    forget(cluster, H2)
+    assert cluster.store.get(theirs) is not None
+
+
+def test_tasks_of_a_forgotten_host_go_with_the_first_list_that_lacks_them(
+    cluster: Cluster,
+) -> None:
+    tasks = [task(f"t{number}", host="h2") for number in range(9)]
+    made = app(*tasks, task("stays", host="h2"))
+    cluster.run(made)
+    cluster.marathon.put(app(made.tasks[-1]))
+    forget(cluster, H2)
+    # Nine of ten at once would be held if nobody had said anything.
+    assert set(cluster.specs()) == {"stays"}
+
+
+def test_a_task_that_marathon_still_names_keeps_its_network_there(cluster: Cluster) -> None:
+    cluster.run(app(task("t", host="h2")))
+    before = cluster.specs()
+    forget(cluster, H2)
+    cluster.after(2 * RESYNC)
+    assert cluster.specs() == before
+
+
+def test_no_new_task_is_brought_to_a_forgotten_host(cluster: Cluster) -> None:
+    cluster.run(app(task("old", host="h2")))
+    forget(cluster, H2)
+    cluster.run(app(task("old", host="h2"), task("new", host="h2")))
+    assert set(cluster.specs()) == {"old"}
+    assert cluster.records()["new"].reason == "no agent registered as h2"
+
+
+def test_a_host_that_registers_again_is_as_new(cluster: Cluster) -> None:
+    forget(cluster, H2)
+    cluster.register("h2", 1)
+    cluster.tell_hosts()
+    assert cluster.store.get(Key("/calico/bgp/v1/host/h2/ip_addr_v4")) is not None
+    cluster.run(app(task("t", host="h2")))
+    assert set(cluster.specs()) == {"t"}
+
+
+def test_a_host_that_registers_meanwhile_is_not_removed(cluster: Cluster) -> None:
+    class RegistersMeanwhile:
+        """The store, in which an agent comes back while its host is cleared."""
+
+        def __init__(self) -> None:
+            self.done = False
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(cluster.store, name)
+
+        def list(self, prefix: Key) -> object:
+            if prefix == FELIX + "/h2":
+                cluster.register("h2", 1)
+            return cluster.store.list(prefix)
+
+    departure = Departure(RegistersMeanwhile())  # type: ignore[arg-type]
+    departure.forget(H2)
+    with pytest.raises(Conflict):
+        departure.clear(H2)
+    registered = cluster.store.get(host_key(H2))
+    assert registered is not None
+    assert not decode_host(H2, registered.value).forgotten
+
+
+def test_a_registration_that_cannot_be_read_is_removed(cluster: Cluster) -> None:
+    cluster.store.put(host_key(H2), "junk")
+    cluster.tell_hosts()
+    forget(cluster, H2)
+    assert [each.key for each in cluster.store.list(HOSTS).entries] == [host_key(H1)]
+
+
+def test_a_block_in_use_keeps_its_claim_and_an_empty_one_is_given_up(cluster: Cluster) -> None:
+    cluster = Cluster(pools=(Pool(IPNetwork("10.9.0.0/25")),))
+    cluster.connect()
+    addresses = Addresses(cluster.store)
+    handles = [HandleId(f"x{number}") for number in range(65)]
+    found = [addresses.assign(H2, handle) for handle in handles]
+    for handle, address in list(zip(handles, found, strict=True))[:64]:
+        assert addresses.release(handle, address)
+    empty, used = IPNetwork(f"{found[0]}/26").cidr, IPNetwork(f"{found[64]}/26").cidr
+    assert forget(cluster, H2).blocks == (used,)
+    assert cluster.store.get(block_key(empty)) is None
+    assert cluster.store.get(affinity_key(H2, empty)) is None
+    assert cluster.store.get(affinity_key(H2, used)) is not None
+
+
+def test_what_its_agent_reported_goes_with_the_host(cluster: Cluster) -> None:
+    made = app(task("t", host="h2"))
+    cluster.run(made)
+    (spec,) = cluster.specs().values()
+    cluster.store.put(status_key(spec.id), '{"status": "up"}')
+    forget(cluster, H2)
+    assert cluster.store.get(status_key(spec.id)) is not None
+    cluster.kill(made, made.tasks[0])
+    cluster.applied(hosts=("h1",))
+    cluster.after(REST + 20)
+    assert cluster.store.get(status_key(spec.id)) is None
