@@ -4,15 +4,15 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from netaddr import IPAddress, IPNetwork
+from netaddr import IPAddress
 
 from calico import codec, keys
+from calico.books import Books, decode_books
 from calico.datastore.api import Datastore, Key, Revision, Stored
 from calico.errors import InvalidName, InvalidValue
 from calico.model import (
     ORCHESTRATOR,
     AppliedRecord,
-    Block,
     EndpointId,
     EndpointSpec,
     EndpointStatus,
@@ -113,7 +113,7 @@ class Cluster:
     applied: Mapping[HostName, AppliedRecord] = field(default_factory=dict)
     alive: frozenset[HostName] = frozenset()
     last_seen: Mapping[HostName, str] = field(default_factory=dict)
-    blocks: Mapping[IPNetwork, Block] = field(default_factory=dict)
+    books: Books = field(default_factory=Books)
     profile_revisions: Mapping[ProfileId, int] = field(default_factory=dict)
     leader: Leader | None = None
     hold: Hold | None = None
@@ -128,6 +128,8 @@ class Cluster:
             applied = None
         if record is None:
             state = AgentState.UNREGISTERED
+        elif record.forgotten:
+            state = AgentState.FORGOTTEN
         else:
             state = AgentState.REPORTING if name in self.alive else AgentState.SILENT
         return HostView(
@@ -192,8 +194,9 @@ def decode_cluster(
     own: Iterable[Stored], calico: Iterable[Stored], revision: Revision | int
 ) -> Cluster:
     """Entries to values; what cannot be decoded becomes a problem, nothing more."""
-    reading = _Reading()
-    for stored in (*own, *calico):
+    entries = (*own, *calico)
+    reading = _Reading(decode_books(entries))
+    for stored in entries:
         try:
             reading.take(stored)
         except (InvalidValue, InvalidName) as error:
@@ -204,13 +207,13 @@ def decode_cluster(
 class _Reading:
     """Collects what one read holds, key by key."""
 
-    def __init__(self) -> None:
+    def __init__(self, books: Books) -> None:
+        self.books = books
         self.specs: dict[EndpointId, EndpointSpec] = {}
         self.spec_revisions: dict[EndpointId, int] = {}
         self.leaves: dict[ProfileId, dict[str, str]] = {}
         self.profile_revisions: dict[ProfileId, int] = {}
         self.pools: list[Pool] = []
-        self.blocks: dict[IPNetwork, Block] = {}
         self.statuses: dict[EndpointId, EndpointStatus] = {}
         self.alive: set[HostName] = set()
         self.last_seen: dict[HostName, str] = {}
@@ -219,7 +222,7 @@ class _Reading:
         self.applied: dict[HostName, AppliedRecord] = {}
         self.leader: Leader | None = None
         self.hold: Hold | None = None
-        self.problems: list[Problem] = []
+        self.problems = [Problem(key, why) for key, why in books.unreadable.items()]
 
     def take(self, stored: Stored) -> None:
         """Decode one entry; keys that mean nothing to us are passed over."""
@@ -241,8 +244,6 @@ class _Reading:
             self.profile_revisions[leaf[0]] = newest
         elif (cidr := keys.parse_pool_key(key)) is not None:
             self.pools.append(codec.decode_pool(cidr, text))
-        elif (cidr := keys.parse_block_key(key)) is not None:
-            self.blocks[cidr] = codec.decode_block(cidr, text)
         else:
             self._take_single(key, text)
 
@@ -272,7 +273,7 @@ class _Reading:
                 spec_revisions=self.spec_revisions,
                 profiles=profiles,
                 pools=tuple(sorted(self.pools, key=lambda pool: pool.cidr)),
-                block_hosts={cidr: block.affinity for cidr, block in self.blocks.items()},
+                block_hosts={cidr: block.affinity for cidr, block in self.books.blocks.items()},
                 hosts=self.hosts,
             ),
             records=self.records,
@@ -280,7 +281,7 @@ class _Reading:
             applied=self.applied,
             alive=frozenset(self.alive),
             last_seen=self.last_seen,
-            blocks=self.blocks,
+            books=self.books,
             profile_revisions=self.profile_revisions,
             leader=self.leader,
             hold=self.hold,

@@ -79,8 +79,9 @@ def _differences(
         concerned |= {HostName(name)} if name else set(agents)
     for host in sorted(concerned):
         agent = agents.get(host) or cluster.host(host).agent
-        if agent.state is AgentState.SILENT:
-            yield Difference("?", host, "", "agent", "silent: what it last reported may be old")
+        if agent.state in (AgentState.SILENT, AgentState.FORGOTTEN):
+            what = f"{agent.state.value}: what it last reported may be old"
+            yield Difference("?", host, "", "agent", what)
     for task in tasks:
         for sign, what, value in _of_task(task, agents.get(task.host)):
             yield Difference(sign, task.host, task.name, what, value)
@@ -108,7 +109,7 @@ def _of_task(task: TaskView, agent: AgentView | None) -> Iterator[tuple[str, str
         reason = f" ({status.reason})" if status.reason else ""
         yield "-", "state", status.state.value + reason
         yield "+", "state", wanted.value
-    registered = agent is not None and agent.state is not AgentState.UNREGISTERED
+    registered = agent is not None and agent.state in (AgentState.REPORTING, AgentState.SILENT)
     if registered and status.revision < task.revision:
         yield "-", "revision", str(status.revision)
         yield "+", "revision", str(task.revision)

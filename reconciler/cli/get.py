@@ -29,8 +29,8 @@ def get(cluster: Cluster, now: datetime, kind: str, name: str | None) -> Answer:
     Fields of -o json, a list of objects:
       tasks   task, app, host, addresses, groups, ports (null for all),
               verdict, reason, since
-      hosts   host, address, agent (reporting, silent, unregistered), applied,
-              tasks, blocks, version, last_seen, problems
+      hosts   host, address, agent (reporting, silent, unregistered, forgotten),
+              applied, tasks, blocks, version, last_seen, problems
       groups  group, tasks, apps, profile (whether it exists), problem
       pools   pool, used, size, blocks, masquerade, disabled
     """
@@ -43,7 +43,7 @@ def judge_get(cluster: Cluster, now: datetime, kind: str, name: str | None) -> A
         case "tasks":
             return _tasks(cluster, name)
         case "hosts":
-            return _hosts(cluster, now, name)
+            return list_hosts(cluster, now, name)
         case "groups":
             return _groups(cluster, name)
         case _:
@@ -104,7 +104,8 @@ def _ports(task: TaskView) -> str:
     return "all" if opened is None else joined(opened)
 
 
-def _hosts(cluster: Cluster, now: datetime, name: str | None) -> Answer:
+def list_hosts(cluster: Cluster, now: datetime, name: str | None) -> Answer:
+    """Every host, or the one of that name."""
     hosts = [host for host in cluster.hosts() if name in (None, host.name)]
     tasks = cluster.tasks()
     found: list[dict[str, object]] = []
@@ -134,10 +135,14 @@ def _hosts(cluster: Cluster, now: datetime, name: str | None) -> Answer:
                 str(host.agent.applied or "-"),
                 str(count),
                 joined(blocks),
+                (host.record.version if host.record else "") or "-",
                 joined(host.problems, ""),
             )
         )
-    columns = ("host", "address", "agent", "heard", "applied", "tasks", "blocks", "problems")
+    columns = (
+        *("host", "address", "agent", "heard", "applied"),
+        *("tasks", "blocks", "version", "problems"),
+    )
     return _answer("hosts", name, found, Table(columns, tuple(rows)))
 
 
@@ -183,7 +188,7 @@ def _pools(cluster: Cluster, name: str | None) -> Answer:
     for pool in cluster.snapshot.pools:
         if name not in (None, str(pool.cidr)):
             continue
-        blocks = [block for cidr, block in cluster.blocks.items() if cidr in pool.cidr]
+        blocks = [block for cidr, block in cluster.books.blocks.items() if cidr in pool.cidr]
         used = sum(BLOCK_SIZE - len(block.unallocated) for block in blocks)
         found.append(
             {

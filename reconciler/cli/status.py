@@ -83,7 +83,7 @@ def judge_status(cluster: Cluster, now: datetime) -> Answer:
 
 
 def _registered(cluster: Cluster) -> tuple[HostView, ...]:
-    return tuple(host for host in cluster.hosts() if host.record is not None)
+    return tuple(host for host in cluster.hosts() if host.record and not host.record.forgotten)
 
 
 def _remark(task: TaskView) -> bool:

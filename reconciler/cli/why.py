@@ -225,7 +225,7 @@ def _closed_by_host(cluster: Cluster, sender: Side, receiver: Side) -> Finding |
         if task is None or task.judgement.verdict is Verdict.IN_SYNC:
             continue
         agent = cluster.host(task.host).agent
-        if agent.state is AgentState.SILENT:
+        if agent.state in (AgentState.SILENT, AgentState.FORGOTTEN):
             continue
         status = task.status
         reason = task.judgement.reason

@@ -38,12 +38,14 @@ class Judgement:
 class AgentState(enum.Enum):
     """What is heard of a host's agent.
 
-    UNREGISTERED may still be a host that Felix serves.
+    UNREGISTERED may still be a host that Felix serves. FORGOTTEN is one that an
+    operator declared gone, until nothing is left of it.
     """
 
     REPORTING = "reporting"
     SILENT = "silent"
     UNREGISTERED = "unregistered"
+    FORGOTTEN = "forgotten"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +101,8 @@ def _without_status(revision: int, agent: AgentView) -> Judgement:
         return Judgement(Verdict.PENDING, f"no agent registered as {agent.host}")
     if agent.state is AgentState.SILENT:
         return Judgement(Verdict.PENDING, f"agent on {agent.host} is silent")
+    if agent.state is AgentState.FORGOTTEN:
+        return Judgement(Verdict.PENDING, f"host {agent.host} is forgotten")
     if agent.applied >= revision:
         return Judgement(
             Verdict.MISSING,
@@ -120,6 +124,11 @@ def _with_both(
         return Judgement(
             Verdict.PENDING,
             f"agent on {agent.host} is silent; it last reported {status.state.value}",
+        )
+    if agent.state is AgentState.FORGOTTEN:
+        return Judgement(
+            Verdict.PENDING,
+            f"host {agent.host} is forgotten; its agent last reported {status.state.value}",
         )
     # Felix reports no revision; only a registered agent's can be compared.
     if agent.state is AgentState.REPORTING and status.revision < revision:
