@@ -1,13 +1,24 @@
-"""What in a profile no host enforces; it closes its place in the list.
+"""What no host enforces: it closes its place in a profile, or whom a policy selects.
 
 One answer for whoever asks: the rendered chains, `why`, and the judging of
 connections that are under way.
 """
 
 import enum
+from collections.abc import Iterable, Mapping
 from typing import assert_never
 
-from calico.model import Action, Profile, ProfileId, Rule
+from calico.model import (
+    Action,
+    EndpointId,
+    EndpointSpec,
+    Policy,
+    PolicyId,
+    Profile,
+    ProfileId,
+    Rule,
+)
+from calico.selector import selects
 
 PORT_PROTOCOLS = frozenset({6, 17, 33, 132, 136})
 #: nftables' name of the header and the address family, by protocol.
@@ -60,3 +71,44 @@ def _unenforceable(asked: Rule) -> str:
         if any(m.icmp_type is None and m.icmp_code is not None for m in both):
             return "has an ICMP code without an ICMP type"
     return ""
+
+
+def selecting_policies(
+    specs: Iterable[EndpointSpec],
+    profiles: Mapping[ProfileId, Profile],
+    policies: Mapping[PolicyId, Policy],
+) -> Mapping[EndpointId, tuple[PolicyId, ...]]:
+    """The tiered policies that select an endpoint; others are not in the answer.
+
+    Tiers come before profiles and end in a drop, but are not enforced here. So
+    whoever one selects is closed, whatever the policy's rules say.
+    """
+    if not policies:
+        return {}
+    names = sorted(policies)
+    known: dict[tuple[tuple[str, str], ...], tuple[PolicyId, ...]] = {}
+    found = {}
+    for spec in specs:
+        labels = labels_of(spec, profiles)
+        key = tuple(sorted(labels.items()))
+        if key not in known:
+            known[key] = tuple(each for each in names if selects(policies[each].selector, labels))
+        if known[key]:
+            found[spec.id] = known[key]
+    return found
+
+
+def labels_of(spec: EndpointSpec, profiles: Mapping[ProfileId, Profile]) -> Mapping[str, str]:
+    """What selectors see: an endpoint's own labels, then those of its profiles in order."""
+    labels: dict[str, str] = {}
+    for name in reversed(spec.profiles):
+        if name in profiles:
+            labels.update(profiles[name].labels)
+    labels.update(spec.labels)
+    return labels
+
+
+def policy_reason(policies: Iterable[PolicyId]) -> str:
+    """Why an endpoint that these select is closed."""
+    names = ", ".join(map(str, policies))
+    return f"tiered policy {names} selects it, and tiered policies are not enforced here"

@@ -18,15 +18,21 @@ from calico.keys import (
     READY,
     parse_block_key,
     parse_endpoint_key,
+    parse_host_endpoint_key,
     parse_host_key,
+    parse_policy_key,
     parse_pool_key,
     parse_profile_key,
 )
 from calico.model import (
     EndpointId,
     EndpointSpec,
+    HostEndpoint,
+    HostEndpointId,
     HostName,
     HostRecord,
+    Policy,
+    PolicyId,
     Pool,
     Profile,
     ProfileId,
@@ -42,6 +48,8 @@ class _Part(Enum):
     POOLS = auto()
     BLOCKS = auto()
     HOSTS = auto()
+    POLICIES = auto()
+    HOST_ENDPOINTS = auto()
 
 
 def _covers(prefix: str, key: str) -> bool:
@@ -61,6 +69,8 @@ class Mirror:
         self._pools: dict[IPNetwork, Pool] = {}
         self._block_hosts: dict[IPNetwork, HostName | None] = {}
         self._hosts: dict[HostName, HostRecord] = {}
+        self._policies: dict[PolicyId, Policy] = {}
+        self._host_endpoints: dict[HostEndpointId, HostEndpoint] = {}
         self._problems: dict[Key, str] = {}
         self._changed: set[_Part] = set()
         self._snapshot = Snapshot()
@@ -106,6 +116,10 @@ class Mirror:
             pools=self._sorted_pools() if _Part.POOLS in changed else before.pools,
             block_hosts=dict(self._block_hosts) if _Part.BLOCKS in changed else before.block_hosts,
             hosts=dict(self._hosts) if _Part.HOSTS in changed else before.hosts,
+            policies=dict(self._policies) if _Part.POLICIES in changed else before.policies,
+            host_endpoints=dict(self._host_endpoints)
+            if _Part.HOST_ENDPOINTS in changed
+            else before.host_endpoints,
         )
         self._changed = set()
         return self._snapshot
@@ -154,6 +168,8 @@ class Mirror:
         elif (leaf := parse_profile_key(key)) is not None:
             self._leaves.setdefault(leaf[0], {})[leaf[1]] = value
             self._decode_profile(key, leaf[0])
+            if leaf[1] == "labels" and value != codec.NO_LABELS:
+                self._note_labels(key, value)
         elif (pool := parse_pool_key(key)) is not None:
             self._pools[pool] = codec.decode_pool(pool, value)
             self._changed.add(_Part.POOLS)
@@ -162,6 +178,13 @@ class Mirror:
         elif (host := parse_host_key(key)) is not None:
             self._hosts[host] = codec.decode_host(host, value)
             self._changed.add(_Part.HOSTS)
+        elif (policy := parse_policy_key(key)) is not None:
+            self._policies[policy] = codec.decode_policy(policy, value)
+            self._changed.add(_Part.POLICIES)
+        elif (host_endpoint := parse_host_endpoint_key(key)) is not None:
+            decoded = codec.decode_host_endpoint(host_endpoint, value)
+            self._host_endpoints[host_endpoint] = decoded
+            self._changed.add(_Part.HOST_ENDPOINTS)
 
     def _remove(self, key: Key) -> None:
         del self._stored[key]
@@ -184,8 +207,16 @@ class Mirror:
             if block in self._block_hosts:
                 del self._block_hosts[block]
                 self._changed.add(_Part.BLOCKS)
-        elif (host := parse_host_key(key)) is not None and self._hosts.pop(host, None) is not None:
-            self._changed.add(_Part.HOSTS)
+        elif (host := parse_host_key(key)) is not None:
+            if self._hosts.pop(host, None) is not None:
+                self._changed.add(_Part.HOSTS)
+        elif (policy := parse_policy_key(key)) is not None:
+            if self._policies.pop(policy, None) is not None:
+                self._changed.add(_Part.POLICIES)
+        elif (found := parse_host_endpoint_key(key)) is not None and (
+            self._host_endpoints.pop(found, None) is not None
+        ):
+            self._changed.add(_Part.HOST_ENDPOINTS)
 
     def _decode_profile(self, key: Key, profile_id: ProfileId) -> None:
         directory = Key(key.rpartition("/")[0])
@@ -202,6 +233,13 @@ class Mirror:
         self._leaves.pop(profile_id, None)
         if self._profiles.pop(profile_id, None) is not None:
             self._changed.add(_Part.PROFILES)
+
+    def _note_labels(self, key: Key, text: str) -> None:
+        """Tell of labels that cannot be read, although they close nothing."""
+        try:
+            codec.decode_labels(text)
+        except InvalidValue as error:
+            self._problems[key] = str(error)
 
     def _set_block_host(self, block: IPNetwork, host: HostName | None) -> None:
         # Every allocation rewrites its block; hardly any changes its host.

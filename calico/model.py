@@ -5,7 +5,7 @@ module that knows the JSON. All values are frozen, all addresses are netaddr.
 """
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NewType
 
@@ -323,3 +323,8 @@ class Snapshot:
     hosts: Mapping[HostName, HostRecord] = field(default_factory=dict)
     policies: Mapping[PolicyId, Policy] = field(default_factory=dict)
     host_endpoints: Mapping[HostEndpointId, HostEndpoint] = field(default_factory=dict)
+
+    def members(self) -> Iterator[EndpointSpec | HostEndpoint]:
+        """Whoever carries the tags of its profiles, on any host."""
+        yield from self.specs.values()
+        yield from self.host_endpoints.values()

@@ -128,9 +128,10 @@ def decode_profile(profile: ProfileId, leaves: Mapping[str, str]) -> Profile:
     else:
         problems.append("it has no rules")
     labels: tuple[tuple[str, str], ...] = ()
-    # Labels open nothing: as for Felix, bad ones are none.
-    with suppress(InvalidValue):
-        labels = decode_labels(leaves.get("labels", NO_LABELS))
+    if leaves.get("labels", NO_LABELS) != NO_LABELS:
+        # Labels open nothing: as for Felix, bad ones are none.
+        with suppress(InvalidValue):
+            labels = decode_labels(leaves["labels"])
     if problems:
         return Profile(profile, tags=tags, problem="; ".join(problems), labels=labels)
     return Profile(profile, tags=tags, inbound=rules[0], outbound=rules[1], labels=labels)

@@ -56,7 +56,18 @@ def render_host(
         sysctls=_sysctls(config, plan),
     )
     problems = {**closed, **table.problems}
-    return Rendered(state, problems, tuple(reason for _, reason in plan.refused))
+    host_problems = (*(reason for _, reason in plan.refused), *_own_interfaces(snapshot, config))
+    return Rendered(state, problems, host_problems)
+
+
+def _own_interfaces(snapshot: Snapshot, config: HostConfig) -> Iterable[str]:
+    """What Felix would do to the host itself, and nobody does here."""
+    for endpoint in sorted(snapshot.host_endpoints):
+        if endpoint.host == config.host:
+            yield (
+                f"host endpoint {endpoint.endpoint} is not enforced: "
+                "this agent guards tasks, not the host's own interfaces"
+            )
 
 
 def _versions(plan: AddressPlan) -> tuple[int, ...]:

@@ -3,10 +3,11 @@
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from netaddr import EUI, IPNetwork
 
+from calico.closing import policy_reason, selecting_policies
 from calico.dataplane.render_addresses import AddressPlan
 from calico.dataplane.render_memory import PartMemory
 from calico.dataplane.state import HostConfig, Link, Route, RouteKind, Wiring
@@ -44,7 +45,7 @@ class Candidate:
 def judge_endpoints(
     snapshot: Snapshot, config: HostConfig, plan: AddressPlan, memory: PartMemory[Candidate]
 ) -> tuple[tuple[OpenEndpoint, ...], Mapping[EndpointId, str]]:
-    """The local endpoints to wire, in order, and what keeps each other one shut."""
+    """The local endpoints to wire, in order, and what keeps some of them, or others, shut."""
     local = sorted(
         (spec for spec in snapshot.specs.values() if spec.id.host == config.host and spec.active),
         key=lambda spec: spec.id.workload + spec.id.endpoint,
@@ -52,12 +53,17 @@ def judge_endpoints(
     judged = memory.of(local, (config, plan), lambda spec: _judge(spec, config, plan))
     interfaces = Counter(spec.interface for spec in local)
     holders = Counter(key for _, candidate in judged for key in candidate.keys)
+    selected = selecting_policies(local, snapshot.profiles, snapshot.policies)
     opened: list[OpenEndpoint] = []
     problems: dict[EndpointId, str] = {}
     for spec, candidate in judged:
         shared = tuple(_shared(spec, candidate, interfaces, holders))
         if candidate.opened is None or shared:
             problems[spec.id] = "; ".join((*candidate.reasons, *shared))
+        elif spec.id in selected:
+            # Wired but closed: its host still reaches it, so that it goes on.
+            problems[spec.id] = policy_reason(selected[spec.id])
+            opened.append(replace(candidate.opened, profiles=()))
         else:
             opened.append(candidate.opened)
     return tuple(opened), problems

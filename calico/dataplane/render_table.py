@@ -163,7 +163,7 @@ def _endpoint_sets(
 def _tag_sets(
     snapshot: Snapshot, members: Iterable[tuple[EndpointSpec, Member]], tags: frozenset[Tag]
 ) -> Iterator[NftSet]:
-    """Who carries a tag: endpoints of every host, orchestrator and state."""
+    """Who carries a tag: endpoints of every host, orchestrator and state, and hosts."""
     carriers: dict[Tag, dict[int, set[str]]] = {
         tag: {version: set() for version in VERSIONS} for tag in tags
     }
@@ -177,6 +177,11 @@ def _tag_sets(
             for tag in carried.get(name, ()):
                 for version, text in member.addresses:
                     carriers[tag][version].add(text)
+    for host_endpoint in snapshot.host_endpoints.values():
+        for name in host_endpoint.profiles:
+            for tag in carried.get(name, ()):
+                for address in host_endpoint.addresses:
+                    carriers[tag][address.version].add(str(address))
     for tag, by_version in carriers.items():
         for version in VERSIONS:
             members_here = frozenset(by_version[version])

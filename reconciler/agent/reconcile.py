@@ -370,7 +370,7 @@ def _same_parts(one: Snapshot, other: Snapshot) -> bool:
     """Whether nothing that is rendered changed; the mirror keeps what did not."""
     same = all(
         getattr(one, part) is getattr(other, part)
-        for part in ("specs", "pools", "block_hosts", "hosts")
+        for part in ("specs", "pools", "block_hosts", "hosts", "policies", "host_endpoints")
     )
     return same and (one.profiles is other.profiles or _same_used_profiles(one, other))
 
@@ -380,5 +380,5 @@ def _same_used_profiles(one: Snapshot, other: Snapshot) -> bool:
 
     A new app's profile comes before its endpoints, when there is most to do.
     """
-    used = {name for spec in one.specs.values() for name in spec.profiles}
+    used = {name for each in one.members() for name in each.profiles}
     return all(one.profiles.get(name) is other.profiles.get(name) for name in used)

@@ -16,8 +16,12 @@ from calico.model import (
     EndpointId,
     EndpointSpec,
     EndpointStatus,
+    HostEndpoint,
+    HostEndpointId,
     HostName,
     HostRecord,
+    Policy,
+    PolicyId,
     Pool,
     Profile,
     ProfileId,
@@ -213,6 +217,8 @@ class _Reading:
         self.spec_revisions: dict[EndpointId, int] = {}
         self.leaves: dict[ProfileId, dict[str, str]] = {}
         self.profile_revisions: dict[ProfileId, int] = {}
+        self.policies: dict[PolicyId, Policy] = {}
+        self.host_endpoints: dict[HostEndpointId, HostEndpoint] = {}
         self.pools: list[Pool] = []
         self.statuses: dict[EndpointId, EndpointStatus] = {}
         self.alive: set[HostName] = set()
@@ -242,6 +248,14 @@ class _Reading:
             self.leaves.setdefault(leaf[0], {})[leaf[1]] = text
             newest = max(self.profile_revisions.get(leaf[0], 0), stored.revision)
             self.profile_revisions[leaf[0]] = newest
+            if leaf[1] == "labels":
+                # They close nothing, but an operator should know that they do not count.
+                codec.decode_labels(text)
+        elif (policy := keys.parse_policy_key(key)) is not None:
+            self.policies[policy] = codec.decode_policy(policy, text)
+        elif (host_endpoint := keys.parse_host_endpoint_key(key)) is not None:
+            decoded = codec.decode_host_endpoint(host_endpoint, text)
+            self.host_endpoints[host_endpoint] = decoded
         elif (cidr := keys.parse_pool_key(key)) is not None:
             self.pools.append(codec.decode_pool(cidr, text))
         else:
@@ -275,6 +289,8 @@ class _Reading:
                 pools=tuple(sorted(self.pools, key=lambda pool: pool.cidr)),
                 block_hosts={cidr: block.affinity for cidr, block in self.books.blocks.items()},
                 hosts=self.hosts,
+                policies=self.policies,
+                host_endpoints=self.host_endpoints,
             ),
             records=self.records,
             statuses=self.statuses,

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from calico.closing import Direction
+from calico.closing import Direction, policy_reason
 from calico.model import PROTOCOLS, Action, PortRange, Rule, Snapshot
 from reconciler.cli.parties import Side
 from reconciler.cli.render import joined
@@ -151,6 +151,11 @@ def _denied(question: Question, decision: Decision) -> Finding:
         case Cause.INACTIVE:
             detail = f"the endpoint of {side.name} is inactive: closed on purpose"
             return Finding(False, "endpoint inactive", detail, "set its state to active")
+        case Cause.POLICY:
+            named = decision.policies
+            detail = f"{side.name} is closed: {policy_reason(named)}"
+            remedy = f"delete policy {joined(map(str, named))}, or change whom it selects"
+            return Finding(False, "tiered policy", detail, remedy)
         case Cause.PROFILE_ABSENT:
             detail = f"{side.name} names profile {decision.profile}, which does not exist"
             return Finding(False, "profile absent", detail, f"create profile {decision.profile}")

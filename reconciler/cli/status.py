@@ -1,10 +1,12 @@
 """`marathon-calico status`: one calm screen, and an exit code for scripts."""
 
 from collections import Counter
+from collections.abc import Iterator
 from datetime import datetime
 
 import click
 
+from calico.closing import selecting_policies
 from reconciler.cli.cluster import Cluster, HostView, TaskView
 from reconciler.cli.command import reads_cluster
 from reconciler.cli.render import Answer, Lines, Section, Table, age
@@ -111,8 +113,23 @@ def _problems(
             found.append((f"profile {name}", "is absent: what names it is closed"))
         elif profile.problem:
             found.append((f"profile {name}", f"closes what names it: {profile.problem}"))
+    found.extend(_policy_problems(cluster))
     found.extend((problem.key, problem.reason) for problem in cluster.problems)
     return found
+
+
+def _policy_problems(cluster: Cluster) -> Iterator[tuple[str, str]]:
+    """Tiered policies that close tasks of our hosts; Felix enforces them on its own."""
+    snapshot = cluster.snapshot
+    local = (spec for spec in snapshot.specs.values() if spec.id.host in snapshot.hosts)
+    closed = Counter(
+        policy
+        for policies in selecting_policies(local, snapshot.profiles, snapshot.policies).values()
+        for policy in policies
+    )
+    for policy, count in sorted(closed.items()):
+        what = "the task that it selects" if count == 1 else f"the {count} tasks that it selects"
+        yield (f"policy {policy}", f"closes {what}: tiered policies are not enforced here")
 
 
 def _head(

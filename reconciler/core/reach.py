@@ -11,12 +11,13 @@ from dataclasses import dataclass
 
 from netaddr import IPAddress, IPNetwork
 
-from calico.closing import Direction, closing_reason, rules_of
+from calico.closing import Direction, closing_reason, rules_of, selecting_policies
 from calico.model import (
     Action,
     EndpointSpec,
     HostName,
     Match,
+    PolicyId,
     PortRange,
     ProfileId,
     Rule,
@@ -85,11 +86,15 @@ class Cause(enum.Enum):
     PROFILE_ABSENT = "profile absent"
     PROFILE_UNENFORCEABLE = "profile unenforceable"
     INACTIVE = "endpoint inactive"
+    POLICY = "tiered policy"
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The first fact that decides on one side; `number` counts rules from 1."""
+    """The first fact that decides on one side; `number` counts rules from 1.
+
+    `policies` are the tiered ones that close it, whatever its profiles say.
+    """
 
     allowed: bool
     direction: Direction
@@ -97,6 +102,7 @@ class Decision:
     profile: ProfileId | None = None
     number: int = 0
     rule: Rule | None = None
+    policies: tuple[PolicyId, ...] = ()
 
 
 class Shortcut(enum.Enum):
@@ -180,6 +186,9 @@ def evaluate(
     """Walk an endpoint's profiles until one decides; deny at the end."""
     if not spec.active:
         return Decision(False, direction, Cause.INACTIVE)
+    selected = selecting_policies((spec,), snapshot.profiles, snapshot.policies)
+    if selected:
+        return Decision(False, direction, Cause.POLICY, policies=selected[spec.id])
     for name in spec.profiles:
         profile = snapshot.profiles.get(name)
         if profile is None:
@@ -201,12 +210,12 @@ def tags_of_ends(snapshot: Snapshot, source: IPAddress, destination: IPAddress) 
 
 
 def _tags_of(snapshot: Snapshot, address: IPAddress) -> frozenset[Tag]:
-    """The tags whose members include an address, over all hosts."""
+    """The tags whose members include an address, over all hosts and their tasks."""
     return frozenset(
         tag
-        for spec in snapshot.specs.values()
-        if address in spec.addresses
-        for name in spec.profiles
+        for member in snapshot.members()
+        if address in member.addresses
+        for name in member.profiles
         if (profile := snapshot.profiles.get(name)) is not None
         for tag in profile.tags
     )
@@ -216,20 +225,22 @@ def matches(rule: Rule, packet: Packet, tags: TagsOfEnds) -> bool:
     """Whether every condition of a rule holds for a packet.
 
     A rule with a network of the other family is not a rule of this family: the
-    condition is never left out, which would widen the rule.
+    condition is never left out, which would widen the rule. Only a denial that
+    excepts a network holds for the other family too, which is all outside it.
     """
     version = packet.source.version
     if rule.ip_version not in (None, version):
         return False
-    if any(net.version != version for net in _nets(rule)):
+    kinds = (rule.match,) if rule.action is Action.DENY else (rule.match, rule.unless)
+    if any(net.version != version for net in _nets(*kinds)):
         return False
     wanted = _outcomes(rule.match, packet, tags)
     unwanted = _outcomes(rule.unless, packet, tags)
     return all(wanted) and not any(unwanted)
 
 
-def _nets(rule: Rule) -> Iterator[IPNetwork]:
-    for match in (rule.match, rule.unless):
+def _nets(*kinds: Match) -> Iterator[IPNetwork]:
+    for match in kinds:
         for net in (match.src_net, match.dst_net):
             if net is not None:
                 yield net

@@ -9,10 +9,12 @@ from dataclasses import dataclass
 
 from netaddr import IPAddress
 
+from calico.closing import selecting_policies
 from calico.model import (
     Action,
     EndpointId,
     EndpointSpec,
+    HostEndpointId,
     HostName,
     Profile,
     ProfileId,
@@ -39,7 +41,10 @@ def revoked_addresses(previous: Snapshot, current: Snapshot, host: HostName) -> 
 
     Errs on the side of losing: whoever lost one of two groups is looked at.
     """
-    if previous.specs is current.specs and previous.profiles is current.profiles:
+    if all(
+        getattr(previous, part) is getattr(current, part)
+        for part in ("specs", "profiles", "policies", "host_endpoints")
+    ):
         return Revoked()
     changed = {
         name
@@ -73,7 +78,45 @@ def revoked_addresses(previous: Snapshot, current: Snapshot, host: HostName) -> 
             )
         ):
             narrowed.update(before.addresses)
+    narrowed.update(_newly_selected(previous, current, host))
+    narrowed.update(_untagged_hosts(previous, current, shunned))
     return Revoked(frozenset(gone), frozenset(narrowed))
+
+
+def _newly_selected(previous: Snapshot, current: Snapshot, host: HostName) -> Iterator[IPAddress]:
+    """Addresses that a tiered policy closes and did not close before."""
+    if not current.policies:
+        return
+    before, after = (
+        selecting_policies(
+            (spec for spec in each.specs.values() if _is_local(spec.id, host)),
+            each.profiles,
+            each.policies,
+        )
+        for each in (previous, current)
+    )
+    for endpoint in after.keys() - before.keys():
+        yield from current.specs[endpoint].addresses
+
+
+def _untagged_hosts(
+    previous: Snapshot, current: Snapshot, shunned: frozenset[Tag]
+) -> Iterator[IPAddress]:
+    """Addresses of hosts themselves that lost a tag, or have one that takes something."""
+    for endpoint in previous.host_endpoints.keys() | current.host_endpoints.keys():
+        had, has = (_host_tags(endpoint, each) for each in (previous, current))
+        if had - has or (has - had) & shunned:
+            for each in (previous, current):
+                if endpoint in each.host_endpoints:
+                    yield from each.host_endpoints[endpoint].addresses
+
+
+def _host_tags(endpoint: HostEndpointId, snapshot: Snapshot) -> frozenset[Tag]:
+    found = snapshot.host_endpoints.get(endpoint)
+    names = () if found is None else found.profiles
+    return frozenset(
+        tag for name in names if name in snapshot.profiles for tag in snapshot.profiles[name].tags
+    )
 
 
 def _is_local(endpoint: EndpointId, host: HostName) -> bool:

@@ -1,6 +1,7 @@
 """One host's agent on memory twins: whole passes, message by message."""
 
 import itertools
+import json
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
@@ -10,11 +11,12 @@ from netaddr import IPAddress, IPNetwork
 from calico.dataplane.changes import CommitTable, NamespaceRef
 from calico.dataplane.memory import MemoryDataplane
 from calico.dataplane.netlink import Step, go_on
+from calico.dataplane.render_policy import tag_set_name
 from calico.dataplane.state import Connection, HostFacts, HostState, RouteKind
-from calico.datastore.api import Listing, Revision
+from calico.datastore.api import Key, Listing, Revision
 from calico.datastore.memory import MemoryDatastore
 from calico.keys import BLOCKS, CALICO, HOSTS, endpoint_key
-from calico.model import BootId, EndpointSpec, EndpointState, ProfileId, TaskId
+from calico.model import BootId, EndpointSpec, EndpointState, ProfileId, Tag, TaskId
 from reconciler.agent.locators.api import Located, Search
 from reconciler.agent.passes import HostSettings, KernelChanged, Pass
 from reconciler.agent.reconcile import FULL_EVERY, VERIFY_AFTER, HostReconciler
@@ -39,6 +41,8 @@ REMOTE = spec(TaskId("far.1"), "192.168.1.1", "a", host=OTHER_HOST)
 FACTS = HostFacts("eth0", UNDERLAY, 1500, (IPNetwork("10.0.0.0/24"),))
 #: In no group that the others are in.
 STRANGER = spec(TaskId("stranger.1"), "192.168.1.9", host=OTHER_HOST)
+
+POLICY_KEY = Key("/calico/v1/policy/tier/default/policy/strict")
 
 
 def connection(source: EndpointSpec, target: EndpointSpec) -> Connection:
@@ -272,6 +276,51 @@ def test_who_leaves_a_group_keeps_what_another_group_admits(
     agent.settle()
 
     assert machine.tracked() == {connection(REMOTE, WEB)}
+
+
+def test_whom_a_tiered_policy_selects_is_closed_but_keeps_its_link_until_the_policy_goes(
+    machine: Machine, store: MemoryDatastore, start: Callable[..., Agent]
+) -> None:
+    put_spec(store, replace(WEB, labels=(("role", "web"),)))
+    put_spec(store, DB)
+    for each in (WEB, DB):
+        machine.start(each)
+    agent = start()
+    agent.settle()
+    open_sets = machine.kernel.sets
+    machine.dataplane.track(connection(REMOTE, WEB))
+    machine.dataplane.track(connection(REMOTE, DB))
+
+    store.put(POLICY_KEY, '{"selector": "role == \\"web\\""}')
+    closed = agent.settle()
+    state, reason = state_of(closed, WEB)
+    assert (state, state_of(closed, DB)[0]) == (EndpointState.ERROR, EndpointState.UP)
+    assert "default/strict" in reason
+    assert machine.kernel.sets["in4"] != open_sets["in4"]
+    assert set(machine.kernel.links) == {WEB.interface, DB.interface}
+    assert machine.routed() == {WEB.addresses[0], DB.addresses[0]}
+    assert machine.tracked() == {connection(REMOTE, DB)}
+
+    store.delete(POLICY_KEY)
+    assert state_of(agent.settle(), WEB) == (EndpointState.UP, "")
+    assert machine.kernel.sets == open_sets
+
+
+def test_a_host_s_own_interface_joins_its_tags_and_is_told_as_not_enforced(
+    store: MemoryDatastore, machine: Machine, start: Callable[..., Agent]
+) -> None:
+    agent = start()
+    agent.settle()
+    members = tag_set_name(Tag("a"), 4)
+    assert str(UNDERLAY) not in machine.kernel.sets[members].elements
+
+    value = {"name": "eth0", "expected_ipv4_addrs": [str(UNDERLAY)], "profile_ids": ["a"]}
+    store.put(Key(f"/calico/v1/host/{HOST}/endpoint/eth0"), json.dumps(value))
+    reached = agent.settle()
+
+    assert str(UNDERLAY) in machine.kernel.sets[members].elements
+    [problem] = reached.problems
+    assert "host endpoint eth0 is not enforced" in problem
 
 
 def test_a_host_at_rest_is_not_touched(machine: Machine, start: Callable[..., Agent]) -> None:

@@ -29,6 +29,9 @@ MAC = EUI("02:00:00:00:00:01")
 BLOCK = IPNetwork("10.0.0.0/26")
 POOL = Pool(IPNetwork("10.0.0.0/16"))
 RULES = '{"inbound_rules": [], "outbound_rules": []}'
+POLICY_KEY = Key("/calico/v1/policy/tier/default/policy/web")
+HOST_ENDPOINT_KEY = Key("/calico/v1/host/h/endpoint/eth0")
+SELECT_ALL = '{"selector": "all()"}'
 
 
 def endpoint_id(number: int) -> EndpointId:
@@ -234,6 +237,9 @@ junk_keys = st.sampled_from(
         Key("/calico/v1/host/h/workload/%2f/%25/endpoint/_"),
         Key("/calico/v1/policy/profile/a%2fb/rules"),
         Key("/calico/v1/ipam/v4/pool/x"),
+        keys.profile_key(ProfileId("web"), "labels"),
+        POLICY_KEY,
+        HOST_ENDPOINT_KEY,
         keys.READY,
     ]
 )
@@ -245,10 +251,47 @@ good = st.sampled_from(
         codec.encode_pool(POOL),
         codec.encode_block(ipam.new_block(BLOCK, HOST)),
         codec.encode_block(ipam.new_block(BLOCK, None)),
+        SELECT_ALL,
+        '{"role": "db"}',
+        '{"name": "eth0"}',
         "true",
     ]
 )
 texts = good | st.text(max_size=10) | st.integers().map(json.dumps)
+
+
+def test_tiered_policies_and_host_endpoints_are_followed() -> None:
+    mirror = loaded(5, put(POLICY_KEY, SELECT_ALL, 3), put(HOST_ENDPOINT_KEY, '{"name": "e"}', 4))
+    before = mirror.snapshot()
+    assert [str(each) for each in before.policies] == ["default/web"]
+    assert [each.endpoint for each in before.host_endpoints] == ["eth0"]
+    mirror.apply(put(Key("/calico/v1/policy/tier/default/metadata"), "{}", 6))
+    assert mirror.snapshot().policies is before.policies
+    mirror.apply(Removed(Key("/calico/v1/policy/tier"), Revision(7)))
+    mirror.apply(Removed(HOST_ENDPOINT_KEY, Revision(8)))
+    after = mirror.snapshot()
+    assert (after.policies, after.host_endpoints) == ({}, {})
+    assert after.specs is before.specs
+
+
+def test_a_policy_that_names_nobody_closes_nobody_and_is_told() -> None:
+    mirror = loaded(5, put(POLICY_KEY, SELECT_ALL, 3))
+    mirror.apply(put(POLICY_KEY, '{"selector": "role = x"}', 6))
+    assert mirror.snapshot().policies == {}
+    assert "role = x" in mirror.problems()[POLICY_KEY]
+
+
+def test_labels_that_cannot_be_read_are_told_and_close_nothing() -> None:
+    labels = keys.profile_key(ProfileId("web"), "labels")
+    rules = put(keys.profile_key(ProfileId("web"), "rules"), RULES, 3)
+    mirror = loaded(5, rules, put(labels, '{"role": 1}', 4))
+    assert mirror.problems().keys() == {labels}
+    assert not mirror.snapshot().profiles[ProfileId("web")].problem
+    mirror.apply(put(labels, '{"role": "db"}', 6))
+    assert mirror.problems() == {}
+    assert mirror.snapshot().profiles[ProfileId("web")].labels == (("role", "db"),)
+
+
 directories = st.sampled_from(
     [Key("/calico/v1"), Key("/calico/v1/host/h"), keys.profile_dir(ProfileId("web")), keys.BLOCKS]
 )
@@ -285,6 +328,8 @@ def test_following_events_ends_where_a_fresh_listing_does(
     assert found_state.pools == expected.pools
     assert found_state.block_hosts == expected.block_hosts
     assert found_state.hosts == expected.hosts
+    assert found_state.policies == expected.policies
+    assert found_state.host_endpoints == expected.host_endpoints
     assert mirror.problems() == fresh.problems()
     assert mirror.ready == fresh.ready
 

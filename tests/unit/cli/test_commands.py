@@ -182,6 +182,43 @@ def test_an_empty_datastore_is_not_as_it_should_be(datastore: MemoryDatastore) -
     assert "PROBLEM hosts: no agent has registered" in text(answer)
 
 
+def test_a_tiered_policy_is_told_with_how_many_it_closes(world: World) -> None:
+    policy = Key("/calico/v1/policy/tier/default/policy/strict")
+    world.datastore.put(keys.profile_key(ProfileId("star-1"), "labels"), '{"star": "1"}')
+    world.datastore.put(policy, '{"selector": "star == \\"1\\""}')
+    answer = judge_status(cluster(world), NOW)
+    assert answer.exit_code == 1
+    assert "PROBLEM policy default/strict: closes the 2 tasks that it selects" in text(answer)
+
+
+@pytest.mark.parametrize(
+    "selector", [pytest.param("star == '1'", id="nobody"), pytest.param(None, id="gone")]
+)
+def test_a_tiered_policy_that_closes_nobody_is_no_problem(
+    world: World, selector: str | None
+) -> None:
+    policy = Key("/calico/v1/policy/tier/default/policy/strict")
+    world.datastore.put(policy, json.dumps({"selector": selector or "all()"}))
+    if selector is None:
+        world.datastore.delete(policy)
+    assert judge_status(cluster(world), NOW).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        pytest.param("/calico/v1/policy/tier/a/policy/b", '{"selector": "x"}', id="policy"),
+        pytest.param("/calico/v1/policy/profile/star-1/labels", '{"x": 1}', id="labels"),
+        pytest.param("/calico/v1/host/host-a/endpoint/eth0", "{}", id="host endpoint"),
+    ],
+)
+def test_what_calico_would_pass_over_is_told(world: World, key: str, value: str) -> None:
+    world.datastore.put(Key(key), value)
+    answer = judge_status(cluster(world), NOW)
+    assert answer.exit_code == 1
+    assert f"PROBLEM {key}: " in text(answer)
+
+
 # -- get, describe, diff --
 
 
@@ -459,6 +496,14 @@ def test_an_ipv6_destination_has_its_port_behind_brackets(datastore: MemoryDatas
     assert judge_why(cluster(world), "six.1", "fd80::2").exit_code == 0
     assert judge_why(cluster(world), "six.1", "[fd80::2]:9001").exit_code == 1
     assert judge_why(cluster(world), "six.1", "six.2/icmp").exit_code == 0
+
+
+def test_why_names_the_tiered_policy_that_closes(world: World) -> None:
+    policy = Key("/calico/v1/policy/tier/default/policy/strict")
+    world.datastore.put(policy, '{"selector": "all()"}')
+    answer = judge_why(cluster(world), "star_probe-a.1", "star_probe-b.1:9000")
+    assert (answer.exit_code, fields(answer)["fact"]) == (1, "tiered policy")
+    assert "default/strict" in str(fields(answer)["remedy"])
 
 
 # -- hostile strings --

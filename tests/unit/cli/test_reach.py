@@ -13,9 +13,13 @@ from calico.model import (
     Action,
     BootId,
     EndpointSpec,
+    HostEndpoint,
+    HostEndpointId,
     HostName,
     HostRecord,
     Match,
+    Policy,
+    PolicyId,
     PortOpening,
     PortRange,
     Profile,
@@ -27,6 +31,7 @@ from calico.model import (
     TaskRecord,
 )
 from calico.names import endpoint_of_task, interface_of
+from calico.selector import HasLabel
 from reconciler.core.profiles import NetworkPolicy, profiles_of
 from reconciler.core.reach import (
     ICMP,
@@ -352,3 +357,42 @@ def test_a_tag_counts_every_endpoint_that_holds_the_address() -> None:
     assert reach(snapshot, EndpointParty(new), EndpointParty(b), WEB).allowed
     without = replace(snapshot, specs={new.id: new, b.id: b})
     assert not reach(without, EndpointParty(new), EndpointParty(b), WEB).allowed
+
+
+def test_a_tiered_policy_decides_before_any_profile() -> None:
+    policy = Policy(PolicyId("default", "web"), HasLabel("role"))
+    opening = Profile(ProfileId("all"), (), (Rule(Action.ALLOW),), (Rule(Action.ALLOW),))
+    plain, closed = spec_of("plain", A, "all"), spec_of("closed", B, "all")
+    closed = replace(closed, labels=(("role", "web"),))
+    world = replace(snapshot_of(plain, closed, opening), policies={policy.id: policy})
+    for source, target in ((plain, closed), (closed, plain)):
+        packet = first_packet(source.addresses[0], target.addresses[0], TCP, 80)
+        found = reach(world, EndpointParty(source), EndpointParty(target), packet)
+        assert found.decision is not None
+        assert (found.allowed, found.decision.cause) == (False, Cause.POLICY)
+        assert found.decision.policies == (policy.id,)
+
+
+def test_a_host_s_own_interface_has_the_tags_of_its_profiles() -> None:
+    red = Profile(ProfileId("red"), (Tag("red"),), (Rule(Action.ALLOW, Match(src_tag=Tag("red"))),))
+    task = spec_of("t", B, "red")
+    endpoint = HostEndpointId(HostName("host-b"), "eth0")
+    world = replace(
+        snapshot_of(task, red),
+        host_endpoints={endpoint: HostEndpoint(endpoint, (A,), (ProfileId("red"),))},
+    )
+    assert reach(world, OutsideParty(), EndpointParty(task), WEB).allowed
+    assert not reach(snapshot_of(task, red), OutsideParty(), EndpointParty(task), WEB).allowed
+
+
+@pytest.mark.parametrize(
+    ("action", "holds"),
+    [
+        pytest.param(Action.DENY, True, id="a denial holds outside of it, so in IPv4"),
+        pytest.param(Action.ALLOW, False, id="an allow stays in the net's family"),
+    ],
+)
+def test_a_network_of_the_other_family_to_be_outside_of(action: Action, holds: bool) -> None:
+    rule = Rule(action, unless=Match(src_net=IPNetwork("fd80::/64")))
+    assert matches(rule, WEB, NONE) is holds
+    assert not matches(rule, first_packet(A6, B6, TCP, 80), NONE)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from netaddr import IPAddress, IPNetwork
 
 from calico.closing import Direction
+from calico.dataplane.nft_expr import dropping
 from calico.dataplane.render import Rendered, render_host
 from calico.dataplane.render_policy import chain_name, tag_set_name
 from calico.dataplane.state import (
@@ -22,9 +23,13 @@ from calico.dataplane.state import (
 from calico.model import (
     Action,
     EndpointSpec,
+    HostEndpoint,
+    HostEndpointId,
     HostName,
     InterfaceName,
     Match,
+    Policy,
+    PolicyId,
     Pool,
     Profile,
     ProfileId,
@@ -32,6 +37,7 @@ from calico.model import (
     Snapshot,
     Tag,
 )
+from calico.selector import OneOf
 from tests.dataplane_worlds import (
     CONFIG,
     HERE,
@@ -382,3 +388,61 @@ def test_every_name_that_a_rule_or_verdict_uses_exists(world: Snapshot) -> None:
     assert targets <= state.chains.keys()
     unused = {name for name in state.sets if name.startswith("tag")} - used
     assert unused == set()
+
+
+POLICY = Policy(PolicyId("default", "web"), OneOf("role", frozenset({"web"})))
+
+
+def selected_world(*specs: EndpointSpec) -> Snapshot:
+    return replace(snapshot(specs, PROFILES), policies={POLICY.id: POLICY})
+
+
+def test_a_task_that_a_tiered_policy_selects_is_wired_but_closed_and_no_other() -> None:
+    closed = replace(TASK, labels=(("role", "web"),))
+    other = spec("other", "red", "app", addresses=["10.9.0.2"])
+    rendered = render_host(selected_world(closed, other), CONFIG)
+    [inbound, outbound] = [chain_name((), each) for each in Direction]
+    sets = rendered.state.sets
+    assert ("10.9.0.1", ("goto", inbound)) in sets["in4"].elements
+    assert ("fd00:9::1", ("goto", inbound)) in sets["in6"].elements
+    assert (closed.interface, ("goto", outbound)) in sets["out"].elements
+    for name in (inbound, outbound):
+        assert rendered.state.chains[name].rules == (dropping(),)
+    assert closed.interface in rendered.state.links
+    assert rendered.endpoint_problems.keys() == {closed.id}
+    assert "default/web" in rendered.endpoint_problems[closed.id]
+    assert ("10.9.0.2", ("goto", chain_name(other.profiles, Direction.INBOUND))) in sets[
+        "in4"
+    ].elements
+
+
+def test_a_task_that_is_closed_by_a_policy_stays_a_member_of_its_tags() -> None:
+    closed = replace(TASK, labels=(("role", "web"),))
+    other = spec("other", "red", "app", addresses=["10.9.0.2"])
+    rendered = render_host(selected_world(closed, other), CONFIG)
+    red = rendered.state.sets[tag_set_name(Tag("red"), 4)]
+    assert red.elements == {"10.9.0.1", "10.9.0.2"}
+
+
+def test_a_policy_that_selects_nobody_here_changes_nothing() -> None:
+    plain = render_host(snapshot([TASK], PROFILES), CONFIG)
+    assert render_host(selected_world(TASK), CONFIG) == plain
+
+
+def test_a_host_s_own_interface_is_a_member_of_its_tags_and_told_where_it_is_not_enforced() -> None:
+    here, there = (HostEndpointId(name, "eth0") for name in (HERE, THERE))
+    names = (ProfileId("red"),)
+    world = replace(
+        snapshot([TASK], PROFILES),
+        host_endpoints={
+            here: HostEndpoint(here, (HERE_ADDRESS,), names),
+            there: HostEndpoint(there, (THERE_ADDRESS, IPAddress("fd00:77::2")), names),
+        },
+    )
+    rendered = render_host(world, CONFIG)
+    sets = rendered.state.sets
+    assert {str(HERE_ADDRESS), str(THERE_ADDRESS)} < sets[tag_set_name(Tag("red"), 4)].elements
+    assert "fd00:77::2" in sets[tag_set_name(Tag("red"), 6)].elements
+    assert sets["tasks4"] == render_host(snapshot([TASK], PROFILES), CONFIG).state.sets["tasks4"]
+    [problem] = rendered.host_problems
+    assert "eth0" in problem

@@ -8,9 +8,13 @@ from netaddr import IPAddress
 from calico.model import (
     Action,
     EndpointSpec,
+    HostEndpoint,
+    HostEndpointId,
     HostName,
     InterfaceName,
     Match,
+    Policy,
+    PolicyId,
     Profile,
     ProfileId,
     Rule,
@@ -19,6 +23,7 @@ from calico.model import (
     TaskId,
 )
 from calico.names import endpoint_of_task
+from calico.selector import OneOf
 from reconciler.core.revoked import Revoked, revoked_addresses
 
 HERE, THERE = HostName("here"), HostName("there")
@@ -148,3 +153,84 @@ def test_joining_a_group_that_is_excepted_from_an_allow_is_a_loss() -> None:
     after = snapshot(LOCAL, REMOTE, profiles=profiles)
 
     assert revoked_addresses(before, after, HERE) == narrowed(REMOTE_ADDRESS)
+
+
+POLICY = Policy(PolicyId("default", "web"), OneOf("role", frozenset({"web"})))
+LABELLED = replace(LOCAL, labels=(("role", "web"),))
+
+
+def with_policy(given: Snapshot) -> Snapshot:
+    return replace(given, policies={POLICY.id: POLICY})
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "revoked"),
+    [
+        pytest.param(
+            snapshot(LABELLED, REMOTE),
+            with_policy(snapshot(LABELLED, REMOTE)),
+            narrowed(LOCAL_ADDRESS),
+            id="a tiered policy came that selects a local task",
+        ),
+        pytest.param(
+            with_policy(snapshot(LOCAL)),
+            with_policy(snapshot(LABELLED)),
+            narrowed(LOCAL_ADDRESS),
+            id="a label came that a policy selects",
+        ),
+        pytest.param(
+            with_policy(snapshot(LOCAL)),
+            with_policy(snapshot(LOCAL, profiles=(replace(A, labels=LABELLED.labels), B, APP))),
+            narrowed(LOCAL_ADDRESS),
+            id="a profile's label came that a policy selects",
+        ),
+        pytest.param(
+            with_policy(snapshot(LABELLED)), snapshot(LABELLED), Revoked(), id="the policy went"
+        ),
+        pytest.param(
+            snapshot(LOCAL), with_policy(snapshot(LOCAL)), Revoked(), id="it selects another"
+        ),
+        pytest.param(
+            snapshot(LOCAL, replace(REMOTE, labels=LABELLED.labels)),
+            with_policy(snapshot(LOCAL, replace(REMOTE, labels=LABELLED.labels))),
+            Revoked(),
+            id="it selects a task of another host, which closes it",
+        ),
+    ],
+)
+def test_whom_a_tiered_policy_closes_loses_what_it_had(
+    before: Snapshot, after: Snapshot, revoked: Revoked
+) -> None:
+    assert revoked_addresses(before, after, HERE) == revoked
+
+
+HOST_ADDRESS = IPAddress("10.77.0.9")
+DENY_B = replace(APP, inbound=(replace(DENY, match=Match(src_tag=Tag("b"))),))
+
+
+def with_host(given: Snapshot, *profiles: Profile) -> Snapshot:
+    found = HostEndpointId(THERE, "eth0")
+    names = tuple(profile.id for profile in profiles)
+    return replace(given, host_endpoints={found: HostEndpoint(found, (HOST_ADDRESS,), names)})
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "revoked"),
+    [
+        pytest.param(with_host(BEFORE, A), BEFORE, narrowed(HOST_ADDRESS), id="it went"),
+        pytest.param(
+            with_host(BEFORE, A), with_host(BEFORE, B), narrowed(HOST_ADDRESS), id="it lost a tag"
+        ),
+        pytest.param(BEFORE, with_host(BEFORE, A), Revoked(), id="it came"),
+        pytest.param(
+            snapshot(LOCAL, profiles=(A, B, DENY_B)),
+            with_host(snapshot(LOCAL, profiles=(A, B, DENY_B)), B),
+            narrowed(HOST_ADDRESS),
+            id="it came with a tag that is denied",
+        ),
+    ],
+)
+def test_a_host_s_own_interface_loses_what_its_tags_gave(
+    before: Snapshot, after: Snapshot, revoked: Revoked
+) -> None:
+    assert revoked_addresses(before, after, HERE) == revoked
