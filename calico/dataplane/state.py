@@ -155,6 +155,40 @@ class HostState:
 
 
 @dataclass(frozen=True, slots=True)
+class Counters:
+    """What went through a device since it was made, as that side counts it."""
+
+    received_packets: int
+    received_bytes: int
+    received_dropped: int
+    sent_packets: int
+    sent_bytes: int
+    sent_dropped: int
+
+
+@dataclass(frozen=True, slots=True)
+class LinkSide:
+    """One end of a veth."""
+
+    name: str
+    alias: str
+    up: bool
+    carrier: bool
+    mac: EUI
+    mtu: int
+    counters: Counters
+
+
+@dataclass(frozen=True, slots=True)
+class SeenTaskLink:
+    """A task's veth; `inside` is None where its other end cannot be told."""
+
+    host: LinkSide
+    inside: LinkSide | None = None
+    addresses: tuple[IPAddress, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Connection:
     """One tracked connection, by its first packet and by who answers it.
 

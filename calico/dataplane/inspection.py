@@ -1,0 +1,97 @@
+"""Both sides of one task's veth as the kernel has them, counters included.
+
+The task's side is read from outside, by the number under which the host's
+namespace knows the task's: nothing is entered, no process is needed, and what
+is read is surely the other end of this very link. Unlike the rest of the
+dataplane this may be called from any thread: it opens a socket of its own.
+"""
+
+import socket
+import struct
+
+from netaddr import EUI, IPAddress
+
+from calico.dataplane import netlink_messages as messages
+from calico.dataplane.netlink import NetlinkSocket
+from calico.dataplane.netlink_wire import Request, attributes, integer, number, signed, string
+from calico.dataplane.state import Counters, LinkSide, SeenTaskLink
+from calico.errors import DataplaneError
+from calico.model import InterfaceName
+
+RTM_NEWADDR, RTM_GETADDR = 20, 22
+IFLA_LINK, IFLA_STATS64, IFLA_CARRIER = 5, 23, 33
+IFA_TARGET_NETNSID = 10
+
+_LINK = struct.Struct("=BxHiII")
+_ADDRESS = struct.Struct("=BBBBI")
+_STATS = struct.Struct("=8Q")
+
+
+def inspect_link(name: InterfaceName) -> SeenTaskLink | None:
+    """The link of that name in the calling thread's namespace; None if there is none.
+
+    Raises DataplaneError.
+    """
+    try:
+        index = socket.if_nametoindex(name)
+    except OSError:
+        return None
+    with NetlinkSocket() as kernel:
+        body = kernel.ask(ask_link(index)).body
+        peer, namespace = parse_peer(body)
+        if peer is None or namespace is None:
+            return SeenTaskLink(parse_side(body))
+        inside = parse_side(kernel.ask(ask_link(peer, namespace)).body)
+        replies = kernel.dump(dump_addresses(peer, namespace))
+        found = (parse_address(reply.body) for reply in replies if reply.kind == RTM_NEWADDR)
+        addresses = tuple(sorted(each for each in found if each is not None))
+        return SeenTaskLink(parse_side(body), inside, addresses)
+
+
+def ask_link(index: int, namespace: int | None = None) -> Request:
+    """Ask for one device with its counters, perhaps of another namespace."""
+    body = _LINK.pack(0, 0, index, 0, 0)
+    if namespace is not None:
+        body += number(messages.IFLA_TARGET_NETNSID, namespace)
+    return Request(f"read device {index}", messages.RTM_GETLINK, 0, body)
+
+
+def dump_addresses(index: int, namespace: int) -> Request:
+    """Ask for the addresses of one device of another namespace."""
+    body = _ADDRESS.pack(0, 0, 0, 0, index) + number(IFA_TARGET_NETNSID, namespace)
+    return Request(f"list addresses of device {index}", RTM_GETADDR, messages.NLM_F_DUMP, body)
+
+
+def parse_peer(body: bytes) -> tuple[int | None, int | None]:
+    """The index of a device's other end and the number of that end's namespace."""
+    found = attributes(body, _LINK.size)
+    peer, namespace = integer(found.get(IFLA_LINK)), signed(found.get(messages.IFLA_LINK_NETNSID))
+    return peer or None, namespace if namespace >= 0 else None
+
+
+def parse_side(body: bytes) -> LinkSide:
+    """One device as it was answered."""
+    _, _, _, flags, _ = _LINK.unpack_from(body)
+    found = attributes(body, _LINK.size)
+    stats = found.get(IFLA_STATS64, b"")
+    if len(stats) < _STATS.size:
+        raise DataplaneError("the kernel tells no counters of a device")
+    received, sent, received_bytes, sent_bytes, _, _, lost, unsent = _STATS.unpack_from(stats)
+    return LinkSide(
+        string(found[messages.IFLA_IFNAME]),
+        string(found.get(messages.IFLA_IFALIAS, b"")),
+        bool(flags & messages.IFF_UP),
+        bool(found.get(IFLA_CARRIER, b"\0")[0]),
+        EUI(int.from_bytes(found.get(messages.IFLA_ADDRESS, bytes(6)), "big"), version=48),
+        integer(found.get(messages.IFLA_MTU)),
+        Counters(received, received_bytes, lost, sent, sent_bytes, unsent),
+    )
+
+
+def parse_address(body: bytes) -> IPAddress | None:
+    """One address of a dump; None where it has none."""
+    found = attributes(body, _ADDRESS.size)
+    value = found.get(messages.IFA_LOCAL, found.get(messages.IFA_ADDRESS))
+    if value is None:
+        return None
+    return IPAddress(int.from_bytes(value, "big"), 4 if len(value) == 4 else 6)
