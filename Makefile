@@ -10,12 +10,13 @@ INSIDE :=
 PYTEST_INSIDE := $(PYTEST)
 endif
 
-.PHONY: help demo check test test-pure test-contract test-kernel test-cluster bench prepare clean
+.PHONY: help demo check test test-pure test-contract test-kernel test-cluster soak bench prepare clean
 
 help:
 	@echo "make demo   start a cluster on this machine and show isolation at work"
 	@echo "make test   all tests: format, types, pure, etcd, kernel, cluster"
 	@echo "make check  the quick part of it: format, types, import rules, pure tests"
+	@echo "make soak   what make test repeats a few times, many times: up to an hour"
 	@echo "make bench  figures, as ratios against a reference in the same run"
 
 prepare:
@@ -44,6 +45,9 @@ test-cluster: prepare
 	$(PYTEST) tests/cluster
 
 test: check test-contract test-kernel test-cluster
+
+soak: prepare
+	timeout --foreground 3600 $(PYTEST_INSIDE) --soak -m soak tests
 
 bench:
 	@demo/prepare.sh bench

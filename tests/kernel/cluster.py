@@ -4,15 +4,19 @@ The test's own namespace is the switch between them and has etcd; what it
 listens on at its loopback is also at ADDRESS for the hosts.
 """
 
+import json
 import os
 import signal
+import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
+from uuid import uuid4
 
 from netaddr import IPAddress
 
@@ -36,9 +40,10 @@ from calico.keys import (
     profile_key,
 )
 from calico.model import EndpointSpec, EndpointState, HostName, HostRecord, Profile
+from reconciler.agent.registration import BOOT_ID
 from tests.contract.real_etcd import running_etcd
 from tests.dataplane_worlds import POOL, group, openings, spec
-from tests.kernel.namespaces import Namespace, enter_network
+from tests.kernel.namespaces import Namespace, bind_file, enter_network, unshare_mounts
 from tests.minimal.machine import COMMAND
 from tests.minimal.marathon import MinimalMesosAgent
 
@@ -62,13 +67,18 @@ def task_of(name: str, number: int, group_name: str, host: HostName = ONE) -> En
 
 @dataclass
 class Host:
-    """One host: its network, its Mesos agent, and the product's agent if it runs."""
+    """One host: its network, its Mesos agent, and the product's agent if it runs.
+
+    `port` is where it is plugged into the switch, `boot` a file with its boot id.
+    """
 
     name: HostName
     address: IPAddress
+    port: str
     network: Namespace
     mesos: MinimalMesosAgent
     log: Path
+    boot: Path
     agent: subprocess.Popen[bytes] | None = None
 
 
@@ -96,6 +106,8 @@ class Cluster:
             descriptor = os.open(inside, os.O_RDONLY)
             enter_network(descriptor)
             os.close(descriptor)
+            unshare_mounts()
+            bind_file(host.boot, BOOT_ID)
 
         with host.log.open("ab") as log:
             host.agent = subprocess.Popen(
@@ -108,7 +120,7 @@ class Cluster:
                 stdout=log,
                 stderr=log,
                 stdin=subprocess.DEVNULL,
-                preexec_fn=enter,  # noqa: PLW1509 - only setns, in a fresh child
+                preexec_fn=enter,  # noqa: PLW1509 - only namespaces, in a fresh child
             )
 
     def kill(self, name: HostName) -> None:
@@ -118,6 +130,51 @@ class Cluster:
             agent.send_signal(signal.SIGKILL)
             agent.wait()
         self.hosts[name].agent = None
+
+    def reboot(self, name: HostName) -> None:
+        """End all that lives on a host; it comes back empty, and nothing of it runs yet.
+
+        It forwards, as a host may that was told so by its own settings.
+        """
+        self.kill(name)
+        host = self.hosts[name]
+        for task in host.mesos.pids:
+            self.tasks.pop(task).end()
+        host.mesos.pids.clear()
+        run("ip", "link", "delete", host.port)
+        host.network.end()
+        host.network = _plug(self.make(), host.port, host.address)
+        host.boot.write_text(f"{uuid4()}\n")
+        with host.network.entered():
+            Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
+
+    def page(self, name: HostName, path: str) -> Mapping[str, object]:
+        """What the agent of a host says on one of its pages; empty while it does not listen."""
+        host = self.hosts[name]
+        said = [line for line in host.log.read_text().splitlines() if line.startswith("{")]
+        if not said:
+            return {}
+        port = int(json.loads(said[-1])["listen"].rpartition(":")[2])
+        with host.network.socket(socket.AF_INET, socket.SOCK_STREAM) as sock:
+            sock.settimeout(PATIENCE)
+            try:
+                sock.connect(("127.0.0.1", port))
+            except ConnectionRefusedError:
+                return {}
+            sock.sendall(f"GET {path} HTTP/1.0\r\n\r\n".encode())
+            answer = b"".join(iter(partial(sock.recv, 65536), b""))
+        fields: Mapping[str, object] = json.loads(answer.partition(b"\r\n\r\n")[2])
+        return fields
+
+    def settle(self) -> None:
+        """Wait until the agents that run have brought in all that was written."""
+        written = self.store.put(READY, "true")
+        for name in [host.name for host in self.hosts.values() if host.agent is not None]:
+            self.wait_for(f"all at {name}", partial(self._has_come, name, written))
+
+    def _has_come(self, name: HostName, written: int) -> bool:
+        revision = self.page(name, "/readyz").get("revision")
+        return isinstance(revision, int) and revision >= written
 
     def task(self, wanted: EndpointSpec) -> Namespace:
         """A task's namespace, still without any network."""
@@ -172,7 +229,7 @@ class Cluster:
         while (waited := time.monotonic() - began) < PATIENCE:
             if holds():
                 return waited
-            time.sleep(0.02)
+            time.sleep(0.005)
         logs = "\n".join(
             f"--- {host.name}\n{host.log.read_text()[-3000:]}" for host in self.hosts.values()
         )
@@ -201,9 +258,11 @@ def running_cluster(directory: Path, make: Callable[[], Namespace]) -> Iterator[
             name: Host(
                 name,
                 address,
+                f"host{number}",
                 _plug(make(), f"host{number}", address),
                 stack.enter_context(MinimalMesosAgent()),
                 directory / f"agent-{name}.log",
+                directory / f"boot-{name}",
             )
             for number, (name, address) in enumerate(HOSTS.items())
         }
@@ -216,6 +275,7 @@ def running_cluster(directory: Path, make: Callable[[], Namespace]) -> Iterator[
             cluster.put_profile(openings(f"app-{name}", name, PORT))
         store.put(READY, "true")
         for host in HOSTS:
+            hosts[host].boot.write_text(f"{uuid4()}\n")
             stack.callback(cluster.kill, host)
             cluster.start(host)
         cluster.wait_for("agents", lambda: all(store.get(host_key(each)) for each in HOSTS))

@@ -21,6 +21,8 @@ from pathlib import Path
 from calico.dataplane.changes import NamespaceRef
 
 CLONE_NEWNET = 0x40000000
+CLONE_NEWNS = 0x00020000
+MS_BIND, MS_REC, MS_PRIVATE = 0x1000, 0x4000, 1 << 18
 PR_SET_PDEATHSIG = 1
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -40,6 +42,18 @@ def unshare_network() -> None:
 def enter_network(descriptor: int) -> None:
     """Move the calling thread into the network namespace of a descriptor."""
     _check(_libc.setns(descriptor, CLONE_NEWNET), "setns")
+
+
+def unshare_mounts() -> None:
+    """Give the calling process mounts of its own, which nobody else sees."""
+    _check(_libc.unshare(CLONE_NEWNS), "unshare")
+    _check(_libc.mount(b"none", b"/", None, MS_REC | MS_PRIVATE, None), "mount")
+
+
+def bind_file(source: Path, target: Path) -> None:
+    """Let a file stand in the place of another one, for those with the same mounts."""
+    paths = os.fsencode(source), os.fsencode(target)
+    _check(_libc.mount(*paths, None, MS_BIND, None), "mount")
 
 
 def open_own_network() -> int:

@@ -1,12 +1,15 @@
 """The kernel tests' own tools: namespaces, wires and probes."""
 
 import os
+import socket
+import time
 from collections.abc import Callable
 
 from netaddr import EUI, IPAddress
 
 from tests.kernel.namespaces import Namespace
 from tests.kernel.probes import connects, delivers, echoes, listening
+from tests.kernel.sensors import FORBIDDEN, Sensor
 from tests.kernel.wires import wire
 
 A, B = IPAddress("10.9.0.1"), IPAddress("10.9.0.2")
@@ -43,3 +46,23 @@ def test_two_wired_namespaces_reach_each_other_through_the_host(
         assert not connects(one, address, 9001)
         assert delivers(one, two, address, 9000)
         assert echoes(one, address)
+
+
+def test_a_sensor_sees_what_is_forbidden_and_nothing_else(
+    namespace: Callable[[], Namespace],
+) -> None:
+    task = namespace()
+    with Sensor(task) as sensor:
+        wire("cali1", task, EUI("02:00:00:00:00:01"), A, A6)
+        for address, level, option in (
+            (A, socket.IPPROTO_IP, socket.IP_TOS),
+            (A6, socket.IPPROTO_IPV6, socket.IPV6_TCLASS),
+        ):
+            before = len(sensor.forbidden)
+            family = socket.AF_INET if address.version == 4 else socket.AF_INET6
+            with socket.socket(family, socket.SOCK_DGRAM) as sender:
+                for kind in (0, FORBIDDEN ^ 0x80, FORBIDDEN):
+                    sender.setsockopt(level, option, kind)
+                    sender.sendto(b"seen", (str(address), 9000))
+            time.sleep(0.2)
+            assert len(sensor.forbidden) == before + 1

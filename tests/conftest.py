@@ -1,0 +1,31 @@
+"""What all tests share: how often they repeat things."""
+
+import pytest
+
+from tests.counts import FEW, MANY, Counts
+
+#: Seconds that one test may take under --soak.
+SOAK_TIMEOUT = 1800
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--soak", action="store_true", help="repeat the tests marked `soak` more often, for long"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "soak: repeats something, under --soak many times")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--soak"):
+        for item in items:
+            if item.get_closest_marker("soak"):
+                item.add_marker(pytest.mark.timeout(SOAK_TIMEOUT))
+
+
+@pytest.fixture(scope="session")
+def counts(pytestconfig: pytest.Config) -> Counts:
+    """How often to repeat."""
+    return MANY if pytestconfig.getoption("--soak") else FEW

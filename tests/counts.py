@@ -1,0 +1,19 @@
+"""How often a test repeats what goes wrong only once in many times.
+
+The one place for it: `make test` takes the few, `make soak` (`--soak`) the many.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Repetitions under a flood: agents ended by kill -9, policies changed, hosts rebooted."""
+
+    kills: int
+    changes: int
+    reboots: int
+
+
+FEW = Counts(kills=20, changes=100, reboots=2)
+MANY = Counts(kills=200, changes=1000, reboots=20)
