@@ -47,11 +47,13 @@ class Sweeper:
         for held in self._resting.keys() - unused:
             del self._resting[held]
         fresh = newly_unused(unused, self._resting)
-        if fresh:
+        ready = self._datastore.get(READY) if fresh else None
+        # While somebody has set it to false, agents act on nothing new anyway.
+        if ready is not None and ready.value.strip() == "true":
             # An agent's applied revision grows only with events that it sees,
             # so there must be one after the withdrawals. Felix takes a Ready
             # that is set to the same value as nothing.
-            revision = self._datastore.put(READY, "true")
+            revision = self._datastore.put(READY, ready.value, expect=ready.revision)
             now = self._clock.monotonic()
             self._resting.update({held: Resting(now, revision) for held in fresh})
         waiting = {
