@@ -195,11 +195,29 @@ class Pool:
 
 
 @dataclass(frozen=True, slots=True)
+class Protected:
+    """An address range that tasks never reach; `port` None closes it whole."""
+
+    network: IPNetwork
+    port: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HostFlags:
+    """What an agent was told of its host: which ports tasks reach, and what they never do."""
+
+    host_ports: tuple[PortRange, ...] = ()
+    protected: tuple[Protected, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class HostRecord:
     """What an agent registers of its host, under `/marathon-calico/v1/host`.
 
     `address` is on the underlay; `others` are the host's further ones. Packets
     of tasks to any of them keep their source address, by which they are judged.
+    `listen` is HOST:PORT of its pages, without HOST for every address. Agents
+    of an older version tell neither that nor `flags`.
     `forgotten` is an operator's word that the host is gone: it gets no task and
     nobody waits for it, but its blocks are routed until their addresses are free.
     """
@@ -211,6 +229,8 @@ class HostRecord:
     version: str
     others: tuple[IPAddress, ...] = ()
     forgotten: bool = False
+    listen: str = ""
+    flags: HostFlags | None = None
 
 
 @dataclass(frozen=True, slots=True)

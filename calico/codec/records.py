@@ -4,6 +4,8 @@ A field that a newer version added is passed over; one that an older version
 did not write has its default.
 """
 
+from collections.abc import Mapping
+
 from calico.codec.fields import (
     as_bool,
     as_int,
@@ -14,13 +16,16 @@ from calico.codec.fields import (
     render_json,
 )
 from calico.errors import InvalidValue
-from calico.iptext import parse_address
+from calico.iptext import parse_address, parse_network
 from calico.model import (
     AppliedRecord,
     BootId,
+    HostFlags,
     HostName,
     HostRecord,
     PortOpening,
+    PortRange,
+    Protected,
     TaskId,
     TaskRecord,
     TaskVerdict,
@@ -90,6 +95,13 @@ def encode_host(record: HostRecord) -> str:
         "version": record.version,
         "others": [str(each) for each in record.others],
     }
+    if record.listen:
+        value["listen"] = record.listen
+    if record.flags is not None:
+        value["host_ports"] = [[each.first, each.last] for each in record.flags.host_ports]
+        value["protected"] = [
+            {"network": str(each.network), "port": each.port} for each in record.flags.protected
+        ]
     return render_json(value | {"forgotten": True} if record.forgotten else value)
 
 
@@ -104,6 +116,34 @@ def decode_host(host: HostName, text: str) -> HostRecord:
         version=as_text(raw.get("version", ""), "version"),
         others=tuple(map(parse_address, as_tuple(raw.get("others", []), "others", as_text))),
         forgotten=as_bool(raw.get("forgotten", False), "forgotten"),
+        listen=as_text(raw.get("listen", ""), "listen"),
+        flags=_flags(raw),
+    )
+
+
+def _flags(raw: Mapping[str, object]) -> HostFlags | None:
+    """None for an agent of a version that does not tell: nothing is known of its host."""
+    if "host_ports" not in raw or "protected" not in raw:
+        return None
+    return HostFlags(
+        as_tuple(raw["host_ports"], "host_ports", _port_range),
+        as_tuple(raw["protected"], "protected", _protected),
+    )
+
+
+def _port_range(value: object, name: str) -> PortRange:
+    ends = as_tuple(value, name, as_int)
+    if len(ends) != 2 or not 1 <= ends[0] <= ends[1] <= 65535:
+        raise InvalidValue(f"{name}: {value!r} is no range of ports")
+    return PortRange(*ends)
+
+
+def _protected(value: object, name: str) -> Protected:
+    raw = as_object(value, name)
+    port = raw.get("port")
+    return Protected(
+        parse_network(as_text(raw.get("network"), f"{name}.network")),
+        None if port is None else as_int(port, f"{name}.port"),
     )
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from netaddr import EUI, IPAddress, IPNetwork
 
-from calico.model import HostName, InterfaceName, PortRange, TaskId
+from calico.model import HostName, InterfaceName, PortRange, Protected, TaskId
 
 TABLE = "marathon-calico"
 ROUTE_PROTOCOL = 80
@@ -228,14 +228,6 @@ class HostFacts:
     mtu: int
     networks: tuple[IPNetwork, ...] = ()
     others: tuple[IPAddress, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Protected:
-    """An address range that tasks never reach; `port` None closes it whole."""
-
-    network: IPNetwork
-    port: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

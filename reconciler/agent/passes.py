@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from netaddr import IPAddress
 
 from calico.dataplane.changes import Plan
-from calico.dataplane.state import Protected
-from calico.model import BootId, EndpointId, EndpointStatus, HostName, PortRange, TaskId
+from calico.model import BootId, EndpointId, EndpointStatus, HostName, PortRange, Protected, TaskId
 from reconciler.agent.belief import View
 from reconciler.agent.locators.api import Search
 from reconciler.runtime.watchfeed import FeedMessage

@@ -7,11 +7,10 @@ from urllib.parse import urlsplit
 
 from netaddr import IPAddress, IPNetwork
 
-from calico.dataplane.state import Protected
 from calico.datastore.api import Datastore
 from calico.errors import InvalidValue
 from calico.iptext import parse_network
-from calico.model import HostName, PortRange
+from calico.model import HostName, PortRange, Protected
 from reconciler.runtime.listener import ListenAddress
 
 Resolve = Callable[[str], tuple[IPAddress, ...]]

@@ -10,8 +10,8 @@ from pyroute2 import IPRoute
 
 from calico.dataplane.nftables import NftTable
 from calico.dataplane.render import Rendered, render_host
-from calico.dataplane.state import ROUTE_TABLE, HostConfig, Protected
-from calico.model import EndpointSpec, Snapshot
+from calico.dataplane.state import ROUTE_TABLE, HostConfig
+from calico.model import EndpointSpec, Protected, Snapshot
 from tests.dataplane_worlds import (
     CONFIG,
     HERE_ADDRESS,

@@ -3,8 +3,7 @@
 import pytest
 from netaddr import IPAddress, IPNetwork
 
-from calico.dataplane.state import Protected
-from calico.model import PortRange
+from calico.model import PortRange, Protected
 from reconciler.agent.settings import (
     parse_host_ports,
     parse_mark,

@@ -2,18 +2,22 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
-from netaddr import IPAddress
+from netaddr import IPAddress, IPNetwork
 
 from calico import codec
 from calico.errors import InvalidValue
 from calico.model import (
     AppliedRecord,
     BootId,
+    HostFlags,
     HostName,
     HostRecord,
     PortOpening,
+    PortRange,
+    Protected,
     TaskId,
     TaskRecord,
     TaskVerdict,
@@ -32,7 +36,17 @@ TASK = TaskRecord(
     since="2016-08-05T12:00:02Z",
 )
 HOST = HostRecord(
-    HostName("h"), IPAddress("172.31.0.1"), BootId("b"), "m", "0.1.0", (IPAddress("172.17.0.1"),)
+    HostName("h"),
+    IPAddress("172.31.0.1"),
+    BootId("b"),
+    "m",
+    "0.1.0",
+    (IPAddress("172.17.0.1"),),
+    listen=":9402",
+    flags=HostFlags(
+        (PortRange(53, 53), PortRange(31000, 32000)),
+        (Protected(IPNetwork("10.0.0.5/32"), 2379), Protected(IPNetwork("fd00::/8"))),
+    ),
 )
 APPLIED = AppliedRecord(HostName("h"), BootId("b"), 42, (TaskId("web.1"),), ("a pool overlaps",))
 
@@ -58,6 +72,16 @@ def test_fields_that_an_older_version_did_not_write_have_defaults() -> None:
     )
 
 
+def test_a_host_of_an_older_version_tells_neither_its_pages_nor_its_flags() -> None:
+    record = codec.decode_host(HOST.name, '{"address": "10.0.0.1", "boot_id": "b"}')
+    assert (record.listen, record.flags) == ("", None)
+
+
+def test_a_host_that_opens_and_protects_nothing_says_so() -> None:
+    record = replace(HOST, flags=HostFlags())
+    assert codec.decode_host(HOST.name, codec.encode_host(record)).flags == HostFlags()
+
+
 @pytest.mark.parametrize(
     ("decode", "text"),
     [
@@ -74,6 +98,16 @@ def test_fields_that_an_older_version_did_not_write_have_defaults() -> None:
         ),
         pytest.param(codec.decode_host, '{"boot_id": "b"}', id="host without address"),
         pytest.param(codec.decode_host, '{"address": "x", "boot_id": "b"}', id="host's address"),
+        pytest.param(
+            codec.decode_host,
+            '{"address":"10.0.0.1","boot_id":"b","host_ports":[[9,8]],"protected":[]}',
+            id="ports that end before they begin",
+        ),
+        pytest.param(
+            codec.decode_host,
+            '{"address":"10.0.0.1","boot_id":"b","host_ports":[],"protected":[{"network":"x"}]}',
+            id="a protected network that is none",
+        ),
         pytest.param(codec.decode_applied, '{"boot_id": "b"}', id="applied without revision"),
         pytest.param(
             codec.decode_applied, '{"boot_id": "b", "revision": 1.5}', id="half a revision"
