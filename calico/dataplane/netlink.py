@@ -1,4 +1,4 @@
-"""A route netlink socket: batches with an answer for each message, and dumps."""
+"""A netlink socket: batches with an answer for each message, and dumps."""
 
 import itertools
 import os
@@ -14,6 +14,7 @@ from calico.dataplane.netlink_wire import (
     NLMSG_ERROR,
     Reply,
     Request,
+    ending,
     error_code,
     explanation,
     split_replies,
@@ -24,7 +25,7 @@ from calico.errors import DataplaneError
 #: stops there, as a crash would.
 Step = Callable[[str], None]
 
-NETLINK_ROUTE = 0
+NETLINK_ROUTE, NETLINK_NETFILTER = 0, 12
 SOL_NETLINK = 270
 NETLINK_CAP_ACK, NETLINK_EXT_ACK, NETLINK_GET_STRICT_CHK = 10, 11, 12
 SO_RCVBUFFORCE = 33
@@ -49,10 +50,11 @@ class Refusal:
 
 
 class NetlinkSocket:
-    """Speaks rtnetlink in the namespace of the thread that opens it."""
+    """Speaks one netlink protocol in the namespace of the thread that opens it."""
 
-    def __init__(self, step: Step = go_on) -> None:
+    def __init__(self, step: Step = go_on, protocol: int = NETLINK_ROUTE) -> None:
         self._step = step
+        self._protocol = protocol
         self._socket: socket.socket | None = None
         self._sequence = itertools.count(1)
 
@@ -71,7 +73,7 @@ class NetlinkSocket:
     def open(self) -> None:
         """Open in the namespace of the calling thread."""
         made = socket.socket(
-            socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_ROUTE
+            socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, self._protocol
         )
         for option in (NETLINK_CAP_ACK, NETLINK_EXT_ACK, NETLINK_GET_STRICT_CHK):
             made.setsockopt(SOL_NETLINK, option, 1)
@@ -136,6 +138,19 @@ class NetlinkSocket:
                 return replies[:-1]
         raise DataplaneError(f"{request.what}: the kernel's list kept changing while it was read")
 
+    def datagrams(self, request: Request) -> Iterator[bytes]:
+        """What answers a question, unread; for lists too long to be split up here.
+
+        Raises DataplaneError when refused.
+        """
+        self._opened.send(request.packed(next(self._sequence)))
+        while True:
+            datagram = self._read()
+            yield datagram
+            if (reply := ending(datagram)) is not None:
+                _raise_refusal(request, reply)
+                return
+
     def _dump_once(self, request: Request) -> Iterator[Reply]:
         number = next(self._sequence)
         self._opened.send(request.packed(number))
@@ -149,8 +164,11 @@ class NetlinkSocket:
                     return
 
     def _receive(self) -> Iterator[Reply]:
+        return split_replies(self._read())
+
+    def _read(self) -> bytes:
         try:
-            return split_replies(self._opened.recv(LARGEST_DATAGRAM))
+            return self._opened.recv(LARGEST_DATAGRAM)
         except OSError as error:
             raise DataplaneError(f"netlink: {error}") from error
 

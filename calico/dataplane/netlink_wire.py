@@ -51,6 +51,17 @@ def split_replies(data: bytes) -> Iterator[Reply]:
         offset += (size + 3) & ~3
 
 
+def ending(data: bytes) -> Reply | None:
+    """The message in a datagram that ends a list, None if more is to come."""
+    offset = 0
+    while offset + _HEADER.size <= len(data):
+        size, kind, flags, sequence, _ = _HEADER.unpack_from(data, offset)
+        if kind in (NLMSG_ERROR, NLMSG_DONE) or size < _HEADER.size:
+            return Reply(kind, flags, sequence, data[offset + _HEADER.size : offset + size])
+        offset += (size + 3) & ~3
+    return None
+
+
 def error_code(body: bytes) -> int:
     """The errno in an NLMSG_ERROR or NLMSG_DONE, 0 for none."""
     return -int(_ERROR.unpack_from(body)[0]) if len(body) >= _ERROR.size else 0

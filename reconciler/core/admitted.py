@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from netaddr import IPAddress
 
 from calico.dataplane.render_addresses import AddressPlan, plan_addresses, span_of_address
-from calico.dataplane.state import Connection, HostConfig, Protected
-from calico.model import EndpointSpec, HostName, Snapshot, Tag
+from calico.dataplane.state import Connection, HostConfig
+from calico.model import EndpointSpec, HostEndpoint, HostName, Profile, Protected, Snapshot, Tag
 from reconciler.core.reach import (
+    EPHEMERAL_PORT,
     TCP,
     UDP,
     EndpointParty,
@@ -36,7 +37,67 @@ class _Cluster:
     plan: AddressPlan
     holders: Mapping[IPAddress, list[EndpointSpec]]
     hosts: Mapping[IPAddress, HostName]
-    gone: frozenset[IPAddress]
+
+
+@dataclass(frozen=True, slots=True)
+class _End:
+    """Who has an address, None if that is not certain, and the tags it carries."""
+
+    party: Party | None
+    tags: frozenset[Tag]
+
+
+class _Judge:
+    """Judges connections one by one; those that no rule can tell apart, once."""
+
+    def __init__(self, cluster: _Cluster) -> None:
+        self._cluster = cluster
+        self._ends: dict[IPAddress, _End] = {}
+        self._answers: dict[Packet, bool] = {}
+        self._source_ports = _asks_for_source_ports(cluster.snapshot.profiles.values())
+
+    def admits(self, connection: Connection) -> bool:
+        """Whether this host's rules would let it begin now."""
+        kind, code, _ = connection.icmp or (None, None, 0)
+        packet = Packet(
+            connection.source,
+            connection.destination,
+            connection.protocol,
+            connection.source_port if self._source_ports else _any_port(connection),
+            connection.destination_port,
+            kind,
+            code,
+        )
+        answer = self._answers.get(packet)
+        if answer is None:
+            answer = self._answers[packet] = self._judge(packet)
+        return answer
+
+    def _judge(self, packet: Packet) -> bool:
+        source, destination = self._end(packet.source), self._end(packet.destination)
+        if source.party is None or destination.party is None:
+            return False
+        config = self._cluster.config
+        here = HostParty(config.host)
+        if source.party == here:
+            # No rule of ours is asked about what a host itself sends.
+            return True
+        from_task = isinstance(source.party, EndpointParty)
+        if from_task and _is_protected(packet, config.protected):
+            return False
+        if destination.party == here:
+            return from_task and _is_host_port(packet, config)
+        tags = TagsOfEnds(source.tags, destination.tags)
+        answer = reach(self._cluster.snapshot, source.party, destination.party, packet, tags)
+        # Its own agent judges what another host lets in.
+        return answer.allowed or answer.shortcut is Shortcut.HOST_DECIDES
+
+    def _end(self, address: IPAddress) -> _End:
+        end = self._ends.get(address)
+        if end is None:
+            end = _End(_party(address, self._cluster), _tags(address, self._cluster))
+            self._ends[address] = end
+        return end
 
 
 def not_admitted(
@@ -53,16 +114,17 @@ def not_admitted(
     given = tuple(connections)
     if not given:
         return ()
-    cluster = _cluster(given, snapshot, config, gone)
-    return tuple(each for each in given if not _is_admitted(each, cluster))
+    judge = _Judge(_cluster(given, snapshot, config))
+    return tuple(
+        each
+        for each in given
+        if each.answering != each.destination
+        or (gone and each.ends & gone)
+        or not judge.admits(each)
+    )
 
 
-def _cluster(
-    connections: Iterable[Connection],
-    snapshot: Snapshot,
-    config: HostConfig,
-    gone: frozenset[IPAddress],
-) -> _Cluster:
+def _cluster(connections: Iterable[Connection], snapshot: Snapshot, config: HostConfig) -> _Cluster:
     holders: dict[IPAddress, list[EndpointSpec]] = {
         end: [] for each in connections for end in (each.source, each.destination)
     }
@@ -77,41 +139,21 @@ def _cluster(
     }
     hosts[config.address] = config.host
     plan = plan_addresses(snapshot.pools, config)
-    return _Cluster(snapshot, config, plan, holders, hosts, gone)
+    return _Cluster(snapshot, config, plan, holders, hosts)
 
 
-def _is_admitted(connection: Connection, cluster: _Cluster) -> bool:
-    if connection.answering != connection.destination or connection.ends & cluster.gone:
-        return False
-    source = _party(connection.source, cluster)
-    destination = _party(connection.destination, cluster)
-    if source is None or destination is None:
-        return False
-    here = HostParty(cluster.config.host)
-    if source == here:
-        # No rule of ours is asked about what a host itself sends.
-        return True
-    if isinstance(source, EndpointParty) and _is_protected(connection, cluster.config.protected):
-        return False
-    if destination == here:
-        return isinstance(source, EndpointParty) and _is_host_port(connection, cluster.config)
-    kind, code, _ = connection.icmp or (None, None, 0)
-    packet = Packet(
-        connection.source,
-        connection.destination,
-        connection.protocol,
-        connection.source_port,
-        connection.destination_port,
-        kind,
-        code,
+def _asks_for_source_ports(profiles: Iterable[Profile]) -> bool:
+    return any(
+        match.src_ports
+        for profile in profiles
+        for rule in (*profile.inbound, *profile.outbound)
+        for match in (rule.match, rule.unless)
     )
-    tags = TagsOfEnds(
-        _tags(cluster.holders[connection.source], cluster.snapshot),
-        _tags(cluster.holders[connection.destination], cluster.snapshot),
-    )
-    answer = reach(cluster.snapshot, source, destination, packet, tags)
-    # Its own agent judges what another host lets in.
-    return answer.allowed or answer.shortcut is Shortcut.HOST_DECIDES
+
+
+def _any_port(connection: Connection) -> int | None:
+    """A port that stands for all, where there are ports."""
+    return None if connection.source_port is None else EPHEMERAL_PORT
 
 
 def _party(address: IPAddress, cluster: _Cluster) -> Party | None:
@@ -128,31 +170,36 @@ def _party(address: IPAddress, cluster: _Cluster) -> Party | None:
             return None
 
 
-def _tags(holders: Iterable[EndpointSpec], snapshot: Snapshot) -> frozenset[Tag]:
+def _tags(address: IPAddress, cluster: _Cluster) -> frozenset[Tag]:
+    """The tags of an address that a task, or a host's own interface, has."""
+    profiles = cluster.snapshot.profiles
+    members: list[EndpointSpec | HostEndpoint] = [*cluster.holders[address]]
+    hosts = cluster.snapshot.host_endpoints.values()
+    members.extend(each for each in hosts if address in each.addresses)
     return frozenset(
         tag
-        for spec in holders
-        for name in spec.profiles
-        if name in snapshot.profiles
-        for tag in snapshot.profiles[name].tags
+        for member in members
+        for name in member.profiles
+        if name in profiles
+        for tag in profiles[name].tags
     )
 
 
-def _is_protected(connection: Connection, protected: Iterable[Protected]) -> bool:
+def _is_protected(packet: Packet, protected: Iterable[Protected]) -> bool:
     return any(
-        connection.destination in each.network
+        packet.destination in each.network
         and (
             each.port is None
-            or (connection.protocol in (TCP, UDP) and connection.destination_port == each.port)
+            or (packet.protocol in (TCP, UDP) and packet.destination_port == each.port)
         )
         for each in protected
     )
 
 
-def _is_host_port(connection: Connection, config: HostConfig) -> bool:
-    port = connection.destination_port
+def _is_host_port(packet: Packet, config: HostConfig) -> bool:
+    port = packet.destination_port
     return (
-        connection.protocol in (TCP, UDP)
+        packet.protocol in (TCP, UDP)
         and port is not None
         and any(each.first <= port <= each.last for each in config.host_ports)
     )

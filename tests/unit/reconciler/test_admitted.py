@@ -7,8 +7,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from netaddr import IPAddress, IPNetwork
 
-from calico.dataplane.state import Connection, Protected
-from calico.model import EndpointSpec, ProfileId, Snapshot
+from calico.dataplane.state import Connection
+from calico.model import (
+    Action,
+    EndpointSpec,
+    Match,
+    PortRange,
+    ProfileId,
+    Protected,
+    Rule,
+    Snapshot,
+)
 from reconciler.core.admitted import not_admitted
 from reconciler.core.reach import EndpointParty, Packet, reach
 from tests.dataplane_worlds import CONFIG, THERE, group, openings, snapshot, spec
@@ -99,6 +108,15 @@ def test_what_policy_would_let_begin_now_goes_on(connection: Connection, admitte
 def test_a_friend_is_admitted_no_more(world: Snapshot) -> None:
     connection = between(FRIEND, WEB)
     assert not_admitted([connection], world, CONFIG) == (connection,)
+
+
+def test_connections_that_only_a_source_port_tells_apart_are_judged_apart() -> None:
+    inbound = Rule(Action.ALLOW, Match(protocol=TCP, src_ports=(PortRange(1, 1023),)))
+    by_source_port = replace(PROFILES[1], inbound=(inbound,))
+    world = snapshot([WEB, FRIEND], (PROFILES[0], by_source_port))
+    high = between(FRIEND, WEB)
+    low = replace(high, source_port=1000)
+    assert not_admitted([high, low], world, CONFIG) == (high,)
 
 
 def test_nothing_of_an_address_that_changed_hands_goes_on() -> None:
