@@ -306,6 +306,7 @@ class Block:
 
     `allocations` has one entry per ordinal. `unallocated` lists exactly the
     free ordinals, longest free first, so that an address rests before reuse.
+    `unknown` are fields of other writers, as JSON: they stay when it is rewritten.
     """
 
     cidr: IPNetwork
@@ -313,6 +314,7 @@ class Block:
     allocations: tuple[Allocation | None, ...]
     unallocated: tuple[int, ...]
     strict: bool = False
+    unknown: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from calico.codec.fields import (
     as_object,
     as_text,
     as_text_pairs,
+    parse_json,
     parse_object,
     render_json,
 )
@@ -28,6 +29,17 @@ from calico.model import (
 )
 
 _AFFINE = "host:"
+_BLOCK = frozenset(
+    (
+        "cidr",
+        "affinity",
+        "strict_affinity",
+        "strictAffinity",
+        "allocations",
+        "unallocated",
+        "attributes",
+    )
+)
 
 
 def encode_pool(pool: Pool) -> str:
@@ -71,7 +83,8 @@ def encode_block(block: Block) -> str:
         for each in block.allocations
     ]
     return render_json(
-        {
+        {name: parse_json(text) for name, text in block.unknown}
+        | {
             "cidr": str(block.cidr),
             "affinity": None if block.affinity is None else _AFFINE + block.affinity,
             "strict_affinity": block.strict,
@@ -116,6 +129,7 @@ def decode_block(cidr: IPNetwork, text: str) -> Block:
         strict=any(
             as_bool(raw.get(name, False), name) for name in ("strict_affinity", "strictAffinity")
         ),
+        unknown=tuple((name, render_json(raw[name])) for name in sorted(raw.keys() - _BLOCK)),
     )
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from netaddr import IPNetwork
 
-from calico import codec, keys
+from calico import codec, ipam, keys
 from calico.datastore.api import Key
 from calico.errors import InvalidValue
 from calico.model import Allocation, HandleId, IpamConfig, Pool
@@ -33,6 +33,15 @@ def test_a_block_of_either_writer_is_read_and_kept_for_both(writer: str) -> None
 def block_value() -> dict[str, Any]:
     value: dict[str, Any] = sample("ipam-block-python")["value"]
     return value
+
+
+def test_fields_of_other_writers_survive_an_allocation() -> None:
+    theirs = {"hostAffinity": "host:calico-host-01", "deleted": False, "later": {"a": [1, None]}}
+    block = codec.decode_block(CIDR, json.dumps(block_value() | theirs))
+    after, _ = ipam.allocate(block, HandleId("t"))
+    written = json.loads(codec.encode_block(after))
+    assert theirs.items() <= written.items()
+    assert written["attributes"][-1]["handle_id"] == "t"
 
 
 @pytest.mark.parametrize("flag", ["strict_affinity", "strictAffinity"])
