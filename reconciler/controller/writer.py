@@ -15,8 +15,15 @@ from netaddr import IPAddress
 
 from calico.addresses import Addresses
 from calico.codec import NO_LABELS, encode_endpoint, encode_rules, encode_tags, encode_task
-from calico.datastore.api import ABSENT, Datastore, Key
-from calico.errors import AddressOutsidePools, AddressTaken, Conflict, InvalidValue, PoolExhausted
+from calico.datastore.api import ABSENT, Datastore, Key, Revision
+from calico.errors import (
+    AddressOutsidePools,
+    AddressTaken,
+    Conflict,
+    DatastoreUnavailable,
+    InvalidValue,
+    PoolExhausted,
+)
 from calico.ipam import usable_pools
 from calico.keys import (
     APP_PREFIX,
@@ -117,7 +124,7 @@ class TaskWriter:
         spec = self._stored.specs.get(endpoint)
         if spec is not None:
             key = endpoint_key(endpoint)
-            self._datastore.delete(key, expect=spec.revision)
+            self._delete(key, spec.revision)
             del self._stored.specs[endpoint]
             self._remove_empty(own_directories(key))
         self.drop_record(task)
@@ -127,7 +134,7 @@ class TaskWriter:
         """Take a record out; raises DatastoreError."""
         kept = self._stored.records.get(task)
         if kept is not None:
-            self._datastore.delete(task_key(task), expect=kept.revision)
+            self._delete(task_key(task), kept.revision)
             self._stored.forget_record(task)
 
     def _remove_empty(self, directories: Iterable[Key]) -> None:
@@ -135,8 +142,9 @@ class TaskWriter:
         for directory in directories:
             try:
                 self._datastore.delete(directory)
-            except Conflict:
-                # Something else lives in it.
+            except (Conflict, DatastoreUnavailable):
+                # Something else lives in it, or an empty directory stays, which
+                # is no reason to stop here.
                 return
 
     def _assign(
@@ -212,7 +220,7 @@ class TaskWriter:
         key = profile_key(profile.id, leaf)
         # If it came into being meanwhile, whoever made it had a reason.
         with suppress(Conflict):
-            self._datastore.put(key, text, expect=None if _is_ours(profile) else ABSENT)
+            self._put(key, text, None if _is_ours(profile) else ABSENT)
         leaves.add(leaf)
 
     def write_record(self, record: TaskRecord) -> None:
@@ -228,9 +236,7 @@ class TaskWriter:
             since = known.value.since
         record = replace(record, since=since)
         key = task_key(record.task)
-        revision = self._datastore.put(
-            key, encode_task(record), expect=self._stored.expected(key, known)
-        )
+        revision = self._put(key, encode_task(record), self._stored.expected(key, known))
         self._stored.keep_record(record, revision)
         self.writes += 1
         if record.verdict is not TaskVerdict.ACCEPTED:
@@ -244,15 +250,31 @@ class TaskWriter:
         if known is not None and known.value == spec:
             return
         key = endpoint_key(spec.id)
-        revision = self._datastore.put(
-            key, encode_endpoint(spec), expect=self._stored.expected(key, known)
-        )
+        revision = self._put(key, encode_endpoint(spec), self._stored.expected(key, known))
         self._stored.specs[spec.id] = Kept(spec, revision)
         self.writes += 1
         log.info(
             "endpoint written",
             extra={"task": spec.id.workload, "host": spec.id.host, "revision": revision},
         )
+
+    def _put(self, key: Key, text: str, expect: Revision | None) -> Revision:
+        """Write; without an answer, what is there tells whether it was done."""
+        try:
+            return self._datastore.put(key, text, expect=expect)
+        except DatastoreUnavailable:
+            stored = self._datastore.get(key)
+            if stored is None or stored.value != text:
+                raise
+            return stored.revision
+
+    def _delete(self, key: Key, expect: Revision) -> None:
+        """Remove; without an answer, what is there tells whether it was done."""
+        try:
+            self._datastore.delete(key, expect=expect)
+        except DatastoreUnavailable:
+            if self._datastore.get(key) is not None:
+                raise
 
 
 def _is_ours(profile: Profile) -> bool:
