@@ -25,9 +25,10 @@ _KNOWN = frozenset(
     + [f"ct original {each} {side}" for each in ("ip", "ip6") for side in ("saddr", "daddr")]
     + [f"{name} {side}" for name in (*_ANY_WITH_PORTS.values(), "th") for side in _PORTS]
     + [f"{header} {part}" for header in ("icmp", "icmpv6") for part in ("type", "code")]
-    + ["ether saddr", "ct state", "ct direction", "ct original proto-dst", "tcp flags"]
+    + ["ether saddr", "ip ttl", "ip6 hoplimit", "tcp flags"]
+    + ["ct state", "ct direction", "ct label", "ct original proto-dst"]
 )
-_TCP, _SYN = 6, 2
+_TCP, _SYN, _HOPS = 6, 2, 64
 _NO_PORT = -1
 _DEEPEST = 16
 
@@ -71,6 +72,8 @@ class Probe:
             "ether saddr": self.ether_source,
             f"{family} saddr": source,
             f"{family} daddr": destination,
+            "ip ttl" if family == "ip" else "ip6 hoplimit": _HOPS,
+            "ct label": "",
             "ct state": "new",
             "ct direction": "original",
             f"ct original {family} saddr": source,
@@ -92,13 +95,20 @@ class Probe:
 
 
 @dataclass(frozen=True, slots=True)
-class Walked:
-    """Where a walk ended: the rule that decided, counted from 1; 0 is the chain's policy."""
+class Step:
+    """A rule that led on or decided, counted from 1; 0 is the end of the chain."""
 
-    verdict: Verdict
     chain: str
     number: int = 0
     rule: NftRule | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Walked:
+    """How a walk ended, and the rules on the way; the last one decided."""
+
+    verdict: Verdict
+    steps: tuple[Step, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,12 +132,12 @@ def walk(table: Table, base: str, probe: Probe) -> Walked:
     """Send a packet through a base chain."""
     chain = table.chains.get(base)
     if chain is None:
-        return Walked(Verdict.ACCEPT, base)
+        return Walked(Verdict.ACCEPT, (Step(base),))
     ended = _Walk(table, probe.fields()).chain(base, _DEEPEST)
     if ended is not None:
         return ended
     policy = chain.base.policy if chain.base is not None else "drop"
-    return Walked(Verdict(policy), base)
+    return Walked(Verdict(policy), (Step(base),))
 
 
 class _Walk:
@@ -141,27 +151,28 @@ class _Walk:
         """What a chain decides; None if it returns to its caller."""
         chain = self._table.chains.get(name)
         if chain is None or depth == 0:
-            return Walked(Verdict.UNKNOWN, name)
+            return Walked(Verdict.UNKNOWN, (Step(name),))
         for number, rule in enumerate(chain.rules, start=1):
+            step = Step(name, number, rule)
             try:
                 outcome = self._rule(self._table.known.get(rule.digest, rule.expression))
             except (_NotUnderstood, LookupError, TypeError, ValueError):
-                return Walked(Verdict.UNKNOWN, name, number, rule)
+                return Walked(Verdict.UNKNOWN, (step,))
             match outcome:
                 case None:
                     continue
                 case ("return",):
                     return None
                 case ("accept" | "drop" as verdict,):
-                    return Walked(Verdict(verdict), name, number, rule)
-                case ("goto", str() as target):
-                    return self.chain(target, depth - 1)
-                case ("jump", str() as target):
+                    return Walked(Verdict(verdict), (step,))
+                case ("goto" | "jump" as verdict, str() as target):
                     ended = self.chain(target, depth - 1)
                     if ended is not None:
-                        return ended
+                        return Walked(ended.verdict, (step, *ended.steps))
+                    if verdict == "goto":
+                        return None
                 case _:
-                    return Walked(Verdict.UNKNOWN, name, number, rule)
+                    return Walked(Verdict.UNKNOWN, (step,))
         return None
 
     def _rule(self, expression: str) -> tuple[str, ...] | None:

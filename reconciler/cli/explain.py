@@ -1,13 +1,24 @@
 """A decision of the rules in an operator's words, with what would change it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from calico.closing import Direction, policy_reason
-from calico.model import PROTOCOLS, Action, PortRange, Rule, Snapshot
+from calico.model import (
+    PROTOCOLS,
+    Action,
+    HostFlags,
+    HostName,
+    PortRange,
+    Rule,
+    Snapshot,
+)
 from reconciler.cli.parties import Side
 from reconciler.cli.render import joined
 from reconciler.cli.words import ports_in_words, protocol_in_words, rule_in_words
 from reconciler.core.desired import PORTS_LABEL
+from reconciler.core.hostflags import flags_by_host
+from reconciler.core.open_ports import open_ports
 from reconciler.core.profiles import PUBLIC
 from reconciler.core.reach import (
     Cause,
@@ -17,7 +28,6 @@ from reconciler.core.reach import (
     Reach,
     Shortcut,
     first_packet,
-    open_ports,
     reach,
 )
 
@@ -46,18 +56,27 @@ class Question:
     packet: Packet
 
     @property
+    def flags(self) -> Mapping[HostName, HostFlags]:
+        """What the agents of the hosts concerned registered of their flags."""
+        return flags_by_host(self.snapshot.hosts)
+
+    @property
     def reach(self) -> Reach:
         """The answer of the rules."""
-        return reach(self.snapshot, *self.parties, self.packet)
+        return reach(self.snapshot, *self.parties, self.packet, flags=self.flags)
 
     def openings(self) -> Openings:
         """What else is open between the same two addresses."""
         pair = (self.packet.source, self.packet.destination)
         ping = PROTOCOLS["icmp" if pair[0].version == 4 else "icmpv6"]
         return Openings(
-            open_ports(self.snapshot, *self.parties, pair, PROTOCOLS["tcp"]),
-            open_ports(self.snapshot, *self.parties, pair, PROTOCOLS["udp"]),
-            bool(reach(self.snapshot, *self.parties, first_packet(*pair, ping)).allowed),
+            open_ports(self.snapshot, *self.parties, pair, PROTOCOLS["tcp"], self.flags),
+            open_ports(self.snapshot, *self.parties, pair, PROTOCOLS["udp"], self.flags),
+            bool(
+                reach(
+                    self.snapshot, *self.parties, first_packet(*pair, ping), flags=self.flags
+                ).allowed
+            ),
         )
 
 
@@ -78,7 +97,7 @@ def explain(question: Question) -> Finding:
     """Why the rules say what they say."""
     found = question.reach
     if found.shortcut is not None:
-        return _shortcut(question, found.shortcut)
+        return _shortcut(question, found, found.shortcut)
     if found.decision is None:
         return Finding(None, "unknown", "nothing in etcd decides")
     if found.allowed:
@@ -105,34 +124,66 @@ def openings_in_words(openings: Openings) -> str:
 EVERY_PORT = (PortRange(1, 65535),)
 
 
-def _shortcut(question: Question, shortcut: Shortcut) -> Finding:
-    host = question.destination.name
+def _shortcut(question: Question, found: Reach, shortcut: Shortcut) -> Finding:
+    asked, host = packet_in_words(question.packet), found.host
     match shortcut:
         case Shortcut.SAME_TASK:
             return Finding(True, "same task", "a task's own address never leaves it")
         case Shortcut.OWN_HOST:
-            return Finding(True, "own host", f"a host reaches the tasks that run on it: {host}")
+            name = question.destination.name
+            return Finding(True, "own host", f"a host reaches the tasks that run on it: {name}")
+        case Shortcut.HOST_PORT:
+            detail = f"{asked} is among --host-ports of the agent on {host}"
+            return Finding(True, "host port", f"{detail}: {_host_ports(question, host)}")
+        case Shortcut.HOST_PORT_CLOSED:
+            detail = f"{asked} is not among --host-ports of the agent on {host}"
+            wish = f"{asked} among --host-ports of the agent on {host}"
+            if question.packet.destination_port is None:
+                wish = "nothing: hosts let tasks reach ports of TCP and UDP alone"
+            return Finding(
+                False, "host port closed", f"{detail}: {_host_ports(question, host)}", wish
+            )
+        case Shortcut.PROTECTED:
+            closed = found.protected
+            range_ = "" if closed is None else f"{closed.network}"
+            if closed is not None and closed.port is not None:
+                range_ += f" port {closed.port}"
+            return Finding(
+                False,
+                "protected",
+                f"--protect of the agent on {host} closes {range_} to tasks",
+                f"{range_} taken out of --protect of the agent on {host}",
+            )
+        case Shortcut.METADATA:
+            return Finding(
+                False,
+                "metadata address",
+                f"{question.packet.destination} is link-local: of what tasks send there, hosts "
+                "pass on DNS alone",
+                "nothing: a cloud hands out the host's own credentials there",
+            )
         case Shortcut.HOST_DECIDES:
             return Finding(
                 None,
                 "host decides",
-                f"which ports of {host} tasks may reach is the agent's --host-ports and "
-                "--protect, which etcd does not hold",
+                f"the agent on {host} has not told its --host-ports and --protect: it is of an "
+                "older version, or not there",
             )
         case Shortcut.NOT_OURS:
             return Finding(None, "not ours", "neither end is a task, so no rule of ours applies")
+
+
+def _host_ports(question: Question, host: HostName | None) -> str:
+    flags = question.flags.get(host) if host is not None else None
+    return (ports_in_words(flags.host_ports) if flags is not None else "") or "none"
 
 
 def _allowed(question: Question, decision: Decision) -> Finding:
     rule = decision.rule
     where = _where(decision)
     if decision.direction is Direction.OUTBOUND:
-        return Finding(
-            None,
-            "egress is open",
-            f"{where}; but --protect of the agent on its host, which etcd does not hold, may "
-            "close it, and nothing of ours judges the other end",
-        )
+        detail = f"{where}; nothing of ours judges the other end"
+        return Finding(True, "egress is open", detail)
     if rule is not None and rule.match.src_tag is not None:
         tag = rule.match.src_tag
         if tag in question.source.groups and tag in question.destination.groups:

@@ -103,14 +103,15 @@ def _holder(cluster: Cluster, address: IPAddress) -> Side:
         if address in task.addresses:
             return _task(task, (address,))
     for host in cluster.snapshot.hosts.values():
-        if host.address == address:
-            return _host(cluster, host.name)
+        if address in (host.address, *host.others):
+            return Side("host", host.name, HostParty(host.name), (address,))
     return Side("address", str(address), OutsideParty(), (address,))
 
 
 def _host(cluster: Cluster, name: HostName) -> Side:
     record = cluster.snapshot.hosts.get(name)
-    return Side("host", name, HostParty(name), (record.address,) if record else ())
+    addresses = (record.address, *record.others) if record else ()
+    return Side("host", name, HostParty(name), addresses)
 
 
 def _task(task: TaskView, only: tuple[IPAddress, ...] = ()) -> Side:

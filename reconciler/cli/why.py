@@ -21,7 +21,8 @@ from reconciler.cli.explain import (
 from reconciler.cli.parties import Side, Target, parse_source, parse_target, protocol_number
 from reconciler.cli.render import Answer, Lines, joined
 from reconciler.cli.words import ports_in_words, rule_in_words
-from reconciler.core.reach import LAST_PORT, Decision, Party, first_packet
+from reconciler.core.open_ports import LAST_PORT
+from reconciler.core.reach import Decision, Party, first_packet
 from reconciler.core.verdict import AgentState, Verdict
 
 EXIT_CODES = {True: 0, False: 1, None: 3}

@@ -12,11 +12,9 @@ from netaddr import IPAddress
 
 from calico.dataplane.render_addresses import AddressPlan, plan_addresses, span_of_address
 from calico.dataplane.state import Connection, HostConfig
-from calico.model import EndpointSpec, HostEndpoint, HostName, Profile, Protected, Snapshot, Tag
+from calico.model import EndpointSpec, HostEndpoint, HostFlags, HostName, Profile, Snapshot, Tag
 from reconciler.core.reach import (
     EPHEMERAL_PORT,
-    TCP,
-    UDP,
     EndpointParty,
     HostParty,
     OutsideParty,
@@ -54,6 +52,8 @@ class _Judge:
         self._cluster = cluster
         self._ends: dict[IPAddress, _End] = {}
         self._answers: dict[Packet, bool] = {}
+        config = cluster.config
+        self._flags = {config.host: HostFlags(config.host_ports, config.protected)}
         self._source_ports = _asks_for_source_ports(cluster.snapshot.profiles.values())
 
     def admits(self, connection: Connection) -> bool:
@@ -77,20 +77,14 @@ class _Judge:
         source, destination = self._end(packet.source), self._end(packet.destination)
         if source.party is None or destination.party is None:
             return False
-        config = self._cluster.config
-        here = HostParty(config.host)
-        if source.party == here:
+        if source.party == HostParty(self._cluster.config.host):
             # No rule of ours is asked about what a host itself sends.
             return True
-        from_task = isinstance(source.party, EndpointParty)
-        if from_task and _is_protected(packet, config.protected):
-            return False
-        if destination.party == here:
-            return from_task and _is_host_port(packet, config)
         tags = TagsOfEnds(source.tags, destination.tags)
-        answer = reach(self._cluster.snapshot, source.party, destination.party, packet, tags)
+        snapshot, flags = self._cluster.snapshot, self._flags
+        answer = reach(snapshot, source.party, destination.party, packet, tags, flags)
         # Its own agent judges what another host lets in.
-        return answer.allowed or answer.shortcut is Shortcut.HOST_DECIDES
+        return bool(answer.allowed) or answer.shortcut is Shortcut.HOST_DECIDES
 
     def _end(self, address: IPAddress) -> _End:
         end = self._ends.get(address)
@@ -182,24 +176,4 @@ def _tags(address: IPAddress, cluster: _Cluster) -> frozenset[Tag]:
         for name in member.profiles
         if name in profiles
         for tag in profiles[name].tags
-    )
-
-
-def _is_protected(packet: Packet, protected: Iterable[Protected]) -> bool:
-    return any(
-        packet.destination in each.network
-        and (
-            each.port is None
-            or (packet.protocol in (TCP, UDP) and packet.destination_port == each.port)
-        )
-        for each in protected
-    )
-
-
-def _is_host_port(packet: Packet, config: HostConfig) -> bool:
-    port = packet.destination_port
-    return (
-        packet.protocol in (TCP, UDP)
-        and port is not None
-        and any(each.first <= port <= each.last for each in config.host_ports)
     )

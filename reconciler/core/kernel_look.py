@@ -19,12 +19,13 @@ MOST_ELEMENTS = 5
 class Look:
     """What an agent saw in its kernel, and what it wanted to see.
 
-    `revision` is that of the datastore's state behind `desired`. `at` is the
-    time in RFC 3339; `doubt` says why newer state is not acted on.
+    `addresses` are the host's own. `revision` is that of the datastore's state
+    behind `desired`; `doubt` says why newer state is not acted on. `at` is the
+    time in RFC 3339.
     """
 
     host: HostName
-    address: IPAddress
+    addresses: tuple[IPAddress, ...]
     underlay: str
     at: str
     revision: int

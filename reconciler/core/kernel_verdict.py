@@ -16,6 +16,8 @@ from reconciler.core.reach import Packet
 
 #: The chains at the hooks, in the order in which a packet meets them.
 PREROUTING, FORWARD, INPUT = "prerouting", "forward", "input"
+#: How the chains of profiles begin; see render_policy.
+POLICY = ("in-", "out-")
 NO_SET = NftSet("none", (), frozenset())
 
 
@@ -30,7 +32,7 @@ class KernelVerdict:
 def kernel_verdict(look: Look, packet: Packet) -> KernelVerdict:
     """Follow a packet through one host: its checks, its way, its rules."""
     local = _holder(look.observed, packet.source)
-    if local is None and packet.source == look.address:
+    if local is None and packet.source in look.addresses:
         return _to_destination(look, packet, _probe(packet, "lo", ""), own=True)
     interface, mac = local or (look.underlay, "")
     probe = _probe(packet, interface, mac)
@@ -41,7 +43,7 @@ def kernel_verdict(look: Look, packet: Packet) -> KernelVerdict:
 
 
 def _to_destination(look: Look, packet: Packet, probe: Probe, *, own: bool) -> KernelVerdict:
-    if packet.destination == look.address:
+    if packet.destination in look.addresses:
         if own:
             return KernelVerdict("accept", "it does not leave the host")
         return _told(look, walk(_table(look), INPUT, probe))
@@ -89,12 +91,13 @@ def _table(look: Look) -> Table:
 
 
 def _told(look: Look, ended: Walked) -> KernelVerdict:
-    if ended.rule is None:
-        return KernelVerdict(ended.verdict.value, f"end of chain {ended.chain}")
-    text = rule_text(ended.rule, set_names(look.snapshot))
-    return KernelVerdict(
-        ended.verdict.value, f"chain {ended.chain}, rule {ended.number}: {text or 'drop'}"
-    )
+    """What decides: a rule of the policy if one did, else the last rule on the way."""
+    asked = [step for step in ended.steps if step.chain.startswith(POLICY)]
+    step = asked[-1] if ended.verdict is Verdict.ACCEPT and asked else ended.steps[-1]
+    if step.rule is None:
+        return KernelVerdict(ended.verdict.value, f"end of chain {step.chain}")
+    text = rule_text(step.rule, set_names(look.snapshot))
+    return KernelVerdict(ended.verdict.value, f"chain {step.chain}, rule {step.number}: {text}")
 
 
 def _holder(observed: HostState, address: IPAddress) -> tuple[str, str] | None:

@@ -6,8 +6,9 @@ at the end. Replies of an allowed connection are not asked about.
 """
 
 import enum
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from netaddr import IPAddress, IPNetwork
 
@@ -15,21 +16,25 @@ from calico.closing import Direction, closing_reason, rules_of, selecting_polici
 from calico.model import (
     Action,
     EndpointSpec,
+    HostFlags,
     HostName,
     Match,
     PolicyId,
     PortRange,
     ProfileId,
+    Protected,
     Rule,
     Snapshot,
     Tag,
 )
+from reconciler.core.hostflags import is_metadata, opened_by, protected_by
 
 ICMP, TCP, UDP, ICMPV6 = 1, 6, 17, 58
 ECHO_REQUEST = {ICMP: 8, ICMPV6: 128}
 #: A sender's port when none is asked about: the first that IANA calls dynamic.
 EPHEMERAL_PORT = 49152
-LAST_PORT = 65535
+#: Nothing is known of any host's flags.
+NO_FLAGS: Mapping[HostName, HostFlags] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,10 +111,17 @@ class Decision:
 
 
 class Shortcut(enum.Enum):
-    """Why no rule was asked."""
+    """What decided in place of a rule.
+
+    HOST_DECIDES is for a host whose agent registered no flags.
+    """
 
     SAME_TASK = "same task"
     OWN_HOST = "own host"
+    HOST_PORT = "host port"
+    HOST_PORT_CLOSED = "host port closed"
+    PROTECTED = "protected"
+    METADATA = "metadata address"
     HOST_DECIDES = "host decides"
     NOT_OURS = "not ours"
 
@@ -118,12 +130,15 @@ class Shortcut(enum.Enum):
 class Reach:
     """The answer; `allowed` None means that the datastore cannot tell.
 
-    `decision` is that of the side which decided, None after a shortcut.
+    `decision` is that of the side which decided, or which let the packet on
+    to what the shortcut says. `host` is whose agent's flags decided.
     """
 
     allowed: bool | None
     decision: Decision | None = None
     shortcut: Shortcut | None = None
+    host: HostName | None = None
+    protected: Protected | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,13 +155,24 @@ def reach(
     destination: Party,
     packet: Packet,
     tags: TagsOfEnds | None = None,
+    flags: Mapping[HostName, HostFlags] = NO_FLAGS,
 ) -> Reach:
-    """Judge one packet between two parties; `tags` may be known from another packet."""
+    """Judge one packet between two parties; `tags` may be known from another packet.
+
+    `flags` are those of the hosts that are known.
+    """
     tags = tags or tags_of_ends(snapshot, packet.source, packet.destination)
     if not isinstance(source, EndpointParty):
         return _from_elsewhere(snapshot, source, destination, packet, tags)
     if source == destination:
         return Reach(True, shortcut=Shortcut.SAME_TASK)
+    own = source.spec.id.host
+    if destination == HostParty(own):
+        # It is not forwarded, so no profile is asked.
+        return _to_host(own, flags, packet, None)
+    closed = _closed_on_leaving(own, flags, packet)
+    if closed is not None:
+        return closed
     outbound = evaluate(snapshot, source.spec, Direction.OUTBOUND, packet, tags)
     if not outbound.allowed:
         return Reach(False, outbound)
@@ -154,11 +180,46 @@ def reach(
         case EndpointParty(spec):
             inbound = evaluate(snapshot, spec, Direction.INBOUND, packet, tags)
             return Reach(inbound.allowed, inbound)
-        case HostParty():
-            # Which of a host's ports tasks may reach is a flag of its agent.
-            return Reach(None, outbound, Shortcut.HOST_DECIDES)
+        case HostParty(host):
+            return _to_host(host, flags, packet, outbound)
         case OutsideParty():
+            if own not in flags:
+                return Reach(None, outbound, Shortcut.HOST_DECIDES, own)
             return Reach(True, outbound)
+
+
+def _closed_on_leaving(
+    host: HostName, flags: Mapping[HostName, HostFlags], packet: Packet
+) -> Reach | None:
+    """What a task's host closes to it, wherever it leads."""
+    if is_metadata(packet.destination, packet.destination_port):
+        return Reach(False, shortcut=Shortcut.METADATA, host=host)
+    return _protected(host, flags, packet)
+
+
+def _protected(host: HostName, flags: Mapping[HostName, HostFlags], packet: Packet) -> Reach | None:
+    if host not in flags:
+        return None
+    found = protected_by(flags[host], packet.destination, packet.protocol, packet.destination_port)
+    if found is None:
+        return None
+    return Reach(False, shortcut=Shortcut.PROTECTED, host=host, protected=found)
+
+
+def _to_host(
+    host: HostName,
+    flags: Mapping[HostName, HostFlags],
+    packet: Packet,
+    outbound: Decision | None,
+) -> Reach:
+    if host not in flags:
+        return Reach(None, outbound, Shortcut.HOST_DECIDES, host)
+    closed = _protected(host, flags, packet)
+    if closed is not None:
+        return closed
+    if opened_by(flags[host], packet.protocol, packet.destination_port) is None:
+        return Reach(False, outbound, Shortcut.HOST_PORT_CLOSED, host)
+    return Reach(True, outbound, Shortcut.HOST_PORT, host)
 
 
 def _from_elsewhere(
@@ -268,44 +329,3 @@ def _outcomes(match: Match, packet: Packet, tags: TagsOfEnds) -> Iterator[bool]:
 
 def _within(port: int | None, ranges: Iterable[PortRange]) -> bool:
     return port is not None and any(one.first <= port <= one.last for one in ranges)
-
-
-def open_ports(
-    snapshot: Snapshot,
-    source: Party,
-    destination: Party,
-    addresses: tuple[IPAddress, IPAddress],
-    protocol: int,
-) -> tuple[PortRange, ...]:
-    """Every port of a protocol that the destination lets the source reach.
-
-    An answer can change only where some rule's range begins or ends, so one
-    port between two such places speaks for all of them.
-    """
-    starts = {1}
-    for match in _matches_between(snapshot, source, destination):
-        for one in match.dst_ports:
-            starts |= {one.first, one.last + 1}
-    tags = tags_of_ends(snapshot, *addresses)
-    edges = sorted(port for port in starts if 1 <= port <= LAST_PORT)
-    found: list[PortRange] = []
-    for first, following in zip(edges, [*edges[1:], LAST_PORT + 1], strict=True):
-        packet = first_packet(*addresses, protocol, first)
-        if not reach(snapshot, source, destination, packet, tags).allowed:
-            continue
-        if found and found[-1].last == first - 1:
-            found[-1] = PortRange(found[-1].first, following - 1)
-        else:
-            found.append(PortRange(first, following - 1))
-    return tuple(found)
-
-
-def _matches_between(snapshot: Snapshot, source: Party, destination: Party) -> Iterator[Match]:
-    for party in (source, destination):
-        if not isinstance(party, EndpointParty):
-            continue
-        for name in party.spec.profiles:
-            profile = snapshot.profiles.get(name)
-            if profile is not None:
-                for rule in (*profile.inbound, *profile.outbound):
-                    yield from (rule.match, rule.unless)

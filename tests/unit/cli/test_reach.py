@@ -32,6 +32,7 @@ from calico.model import (
 )
 from calico.names import endpoint_of_task, interface_of
 from calico.selector import HasLabel
+from reconciler.core.open_ports import open_ports
 from reconciler.core.profiles import NetworkPolicy, profiles_of
 from reconciler.core.reach import (
     ICMP,
@@ -48,7 +49,6 @@ from reconciler.core.reach import (
     evaluate,
     first_packet,
     matches,
-    open_ports,
     reach,
 )
 
