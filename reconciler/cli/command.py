@@ -48,15 +48,18 @@ def reads_cluster(
     def callback(
         etcd: EtcdSettings, output: str, *args: Arguments.args, **kwargs: Arguments.kwargs
     ) -> None:
-        cluster = read(etcd)
-        answer = judge(cluster, datetime.now(UTC), *args, **kwargs)
-        write(answer, output, sys.stdout)
-        if answer.note and output == "table":
-            click.echo(clean(answer.note), err=True)
-        click.get_current_context().exit(answer.exit_code)
+        show(judge(read(etcd), datetime.now(UTC), *args, **kwargs), output)
 
     described: Callable[..., None] = functools.wraps(judge)(callback)
     return etcd_options(output_option(described))
+
+
+def show(answer: Answer, output: str) -> None:
+    """Print an answer and exit as it says."""
+    write(answer, output, sys.stdout)
+    if answer.note and output == "table":
+        click.echo(clean(answer.note), err=True)
+    click.get_current_context().exit(answer.exit_code)
 
 
 def read(etcd: EtcdSettings) -> Cluster:

@@ -4,12 +4,12 @@ from datetime import datetime
 
 import click
 
-from calico.model import BLOCK_SIZE, HostName, Pool, TaskVerdict
+from calico.model import BLOCK_SIZE, HostName, TaskVerdict
 from reconciler.cli.cluster import Cluster, HostView, TaskView
 from reconciler.cli.command import NoSuchThing, reads_cluster
 from reconciler.cli.named import match_tasks
 from reconciler.cli.render import Answer, Section, Table, age, joined
-from reconciler.cli.words import opening_in_words
+from reconciler.cli.words import opening_in_words, pool_options
 from reconciler.core.verdict import AgentState
 
 KINDS = ("tasks", "hosts", "groups", "pools")
@@ -205,20 +205,8 @@ def _pools(cluster: Cluster, name: str | None) -> Answer:
                 str(pool.cidr),
                 f"{used} of {pool.cidr.size}",
                 str(len(blocks)),
-                _pool_options(pool),
+                joined(pool_options(pool)),
             )
         )
     columns = ("pool", "used", "blocks", "options")
     return _answer("pools", name, found, Table(columns, tuple(rows)))
-
-
-def _pool_options(pool: Pool) -> str:
-    return joined(
-        word
-        for word, holds in (
-            ("nat-outgoing", pool.masquerade),
-            ("disabled", pool.disabled),
-            ("no addresses given", not pool.ipam),
-        )
-        if holds
-    )

@@ -20,6 +20,11 @@ COMMANDS = {
     "describe": ("reconciler.cli.describe:describe", "All about one task: desired and actual."),
     "diff": ("reconciler.cli.diff:diff", "Where what agents report differs from what is desired."),
     "get": ("reconciler.cli.get:get", "List tasks, hosts, groups or pools."),
+    "hosts": ("reconciler.cli.hosts:hosts", "List hosts, or forget one that is gone."),
+    "ipam": (
+        "reconciler.cli.ipam:ipam",
+        "Who has which address, and whether all are accounted for.",
+    ),
     "status": ("reconciler.cli.status:status", "Whether all is as it should be, on one screen."),
     "why": ("reconciler.cli.why:why", "Whether one task reaches another, and what decides it."),
 }

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
-from calico.model import PROTOCOLS, Match, PortOpening, PortRange, Rule
+from calico.model import PROTOCOLS, Match, Pool, PortOpening, PortRange, Rule
 
 _NAMES = {number: name for name, number in PROTOCOLS.items()}
 
@@ -68,3 +68,16 @@ def _destination(match: Match, sign: str) -> Iterator[str]:
         yield f"{sign}cidr {match.dst_net}"
     if match.dst_selector is not None:
         yield f"{sign}selector {match.dst_selector}"
+
+
+def pool_options(pool: Pool) -> tuple[str, ...]:
+    """What a pool is apart from a range, in calicoctl's words where it has them."""
+    return tuple(
+        word
+        for word, holds in (
+            ("nat-outgoing", pool.masquerade),
+            ("disabled", pool.disabled),
+            ("no addresses given", not pool.ipam),
+        )
+        if holds
+    )

@@ -11,15 +11,20 @@ from pathlib import Path
 
 import pytest
 import yaml
+from netaddr import IPAddress
 
 from calico import keys
+from calico.addresses import Addresses
 from calico.datastore.api import Key
 from calico.datastore.etcd import EtcdDatastore
-from calico.model import HostName, TaskVerdict
+from calico.model import HandleId, HostName, TaskVerdict
+from tests.contract.lossy import lossy_proxy
 from tests.contract.real_etcd import etcd_binary, free_port, running_etcd
 from tests.unit.cli.world import World, star
 
 PROGRAM = Path(sys.executable).with_name("marathon-calico")
+#: One for what is ours, one for Calico's.
+READS_OF_A_LOOK = 2
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +65,10 @@ def test_every_command_reads_a_healthy_cluster(world: World, own_etcd: str) -> N
         (["get", "hosts"], "HOST"),
         (["get", "groups"], "GROUP"),
         (["get", "pools"], "POOL"),
+        (["hosts", "list"], "HOST"),
+        (["ipam", "show"], "POOL"),
+        (["ipam", "show", "--address", "192.168.0.1"], "address   192.168.0.1"),
+        (["ipam", "check"], "POOL"),
         (["describe", "task", "/star_probe-a"], "task      star_probe-a.1"),
         (["why", "star_probe-a", "star_probe-b:9000"], "ALLOWED  star_probe-a.1"),
     ):
@@ -87,6 +96,10 @@ def test_exit_codes_tell_what_is_not_as_it_should_be(world: World, own_etcd: str
         (["describe", "task", "star_probe"], 2),
         (["diff", "nothing"], 2),
         (["why", "nothing", "star_probe-a"], 2),
+        (["ipam", "show", "--address", "10.9.9.9"], 2),
+        (["ipam", "show", "--address", "10.9.9.09"], 2),
+        (["ipam", "release", "10.9.9.9"], 2),
+        (["hosts", "forget", "nothing"], 2),
     ):
         done = run(*arguments, MARATHON_CALICO_ETCD=own_etcd)
         assert done.returncode == code, (arguments, done.stdout, done.stderr)
@@ -101,6 +114,12 @@ def test_json_and_yaml_say_the_same(world: World, own_etcd: str) -> None:
         ["describe", "task", "star_probe-a"],
         ["why", "star_probe-a", "star_probe-c:9000"],
         ["diff"],
+        ["hosts", "list"],
+        ["hosts", "forget", "host-a"],
+        ["ipam", "show"],
+        ["ipam", "show", "--address", "192.168.0.1"],
+        ["ipam", "check"],
+        ["ipam", "release", "192.168.0.1"],
     ):
         as_json = run(*arguments, "-o", "json", ETCD_ENDPOINTS=own_etcd)
         as_yaml = run(*arguments, "-o", "yaml", ETCD_AUTHORITY=own_etcd.removeprefix("http://"))
@@ -156,7 +175,15 @@ def _read(master: int) -> bytes:
 
 def test_an_unreachable_etcd_is_one_line_with_url_and_remedy() -> None:
     url = f"http://127.0.0.1:{free_port()}"
-    for arguments in (["status"], ["get", "tasks"], ["why", "a", "b"], ["diff"]):
+    for arguments in (
+        ["status"],
+        ["get", "tasks"],
+        ["why", "a", "b"],
+        ["diff"],
+        ["ipam", "check"],
+        ["ipam", "release", "10.0.0.1", "--yes"],
+        ["hosts", "forget", "h", "--yes"],
+    ):
         done = run(*arguments, "--etcd", url)
         assert (done.returncode, done.stdout) == (3, "")
         (line,) = done.stderr.splitlines()
@@ -182,3 +209,92 @@ def test_what_cannot_be_read_is_told_and_the_rest_is_shown(world: World, own_etc
     assert "PROBLEM /marathon-calico/v1/task/odd.1" in done.stdout
     assert "PROBLEM /calico/v1/ipam/v4/pool/192.168.0.0-16" in done.stdout
     assert "tasks       4: 4 in sync" in done.stdout
+
+
+def test_an_address_is_released_only_if_nobody_uses_it_and_only_when_told(
+    world: World, own_etcd: str
+) -> None:
+    world.allocate(HostName("host-a"), "container-7", "192.168.0.21", ours=False)
+    in_use = run("ipam", "release", "192.168.0.1", "--yes", "--etcd", own_etcd)
+    assert in_use.returncode == 1
+    assert in_use.stdout == "REFUSED 192.168.0.1: star_probe-a.1 on host-a uses it\n"
+    assert run("ipam", "check", "--etcd", own_etcd).returncode == 1
+    asked = run("ipam", "release", "192.168.0.21", "--etcd", own_etcd)
+    assert asked.returncode == 2
+    assert asked.stdout.startswith("would release 192.168.0.21: container-7 holds it")
+    assert Addresses(world.datastore).holder(IPAddress("192.168.0.21")) == "container-7"
+    done = run("ipam", "release", "192.168.0.21", "--yes", "--etcd", own_etcd)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "released 192.168.0.21: container-7 held it\n"
+    again = run("ipam", "release", "192.168.0.21", "--yes", "--etcd", own_etcd)
+    assert (again.returncode, again.stdout) == (0, "nothing to do for 192.168.0.21: it is free\n")
+    checked = run("ipam", "check", "--etcd", own_etcd)
+    assert (checked.returncode, checked.stderr) == (0, "")
+
+
+def started(etcd: str, *arguments: str) -> subprocess.Popen[str]:
+    """A command that goes on while the test acts."""
+    return subprocess.Popen(
+        [str(PROGRAM), *arguments, "--etcd", etcd],
+        env={"PATH": os.defpath},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_an_owner_that_comes_between_two_looks_keeps_its_address(
+    world: World, own_etcd: str
+) -> None:
+    host = world.host("host-a", "10.1.0.1")
+    world.allocate(host.name, "late.1", "192.168.0.21")
+    with (
+        lossy_proxy(own_etcd) as proxy,
+        started(proxy.url, "ipam", "release", "192.168.0.21", "--yes") as command,
+    ):
+        proxy.await_reads(READS_OF_A_LOOK)
+        world.task(host, "late.1", "192.168.0.21")
+        output, _ = command.communicate(timeout=60)
+    assert command.returncode == 1
+    assert output == "REFUSED 192.168.0.21: late.1 on host-a uses it\n"
+    assert Addresses(world.datastore).holder(IPAddress("192.168.0.21")) == "late.1"
+
+
+def test_what_is_wrong_for_an_instant_only_is_not_told(world: World, own_etcd: str) -> None:
+    world.allocate(HostName("host-a"), "slow-7", "192.168.0.21", ours=False)
+    with lossy_proxy(own_etcd) as proxy, started(proxy.url, "ipam", "check") as command:
+        proxy.await_reads(READS_OF_A_LOOK)
+        Addresses(world.datastore).release(HandleId("slow-7"), IPAddress("192.168.0.21"))
+        output, _ = command.communicate(timeout=60)
+    assert (command.returncode, "PROBLEM" in output) == (0, False)
+    assert len(proxy.seen) == 2 * READS_OF_A_LOOK
+
+
+def test_a_host_is_forgotten_and_what_it_held_up_no_longer_waits(
+    world: World, own_etcd: str
+) -> None:
+    world.allocate(HostName("host-b"), "ended.1", "192.168.0.80")
+    assert run("hosts", "forget", "host-b", "--yes", "--etcd", own_etcd).returncode == 1
+    world.datastore.delete(keys.felix_status_key(HostName("host-b")))
+    refused = run("hosts", "forget", "host-b", "--yes", "--etcd", own_etcd)
+    assert refused.returncode == 1
+    assert "REFUSED host-b: endpoints are stored for star_probe-b.1" in refused.stdout
+    asked = run("hosts", "forget", "host-b", "--force", "--etcd", own_etcd)
+    assert asked.returncode == 2
+    assert asked.stdout.startswith("would forget host-b: 2 endpoints stay")
+    assert run("hosts", "list", "--etcd", own_etcd).stdout.count("silent") == 1
+    done = run("hosts", "forget", "host-b", "--yes", "--force", "--etcd", own_etcd)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "forgot host-b, nobody waits for it any more" in done.stdout
+    assert "192.168.0.64/26 stays routed to it until all addresses are free" in done.stdout
+    listed = run("hosts", "list", "--etcd", own_etcd)
+    assert listed.stdout.count("forgotten") == 1
+    shown = run("ipam", "check", "-o", "json", "--etcd", own_etcd)
+    assert json.loads(shown.stdout)["waits_for"] == []
+
+
+def test_a_host_without_tasks_is_gone_at_once(world: World, own_etcd: str) -> None:
+    world.host("host-c", "10.1.0.3", alive=False)
+    done = run("hosts", "forget", "host-c", "--yes", "--etcd", own_etcd)
+    assert done.stdout == "forgot host-c, nobody waits for it any more: nothing is left of it\n"
+    assert world.datastore.get(keys.host_key(HostName("host-c"))) is None
+    assert run("hosts", "forget", "host-c", "--yes", "--etcd", own_etcd).returncode == 2

@@ -9,7 +9,10 @@ from click.testing import CliRunner
 
 from reconciler.cli.main import COMMANDS, main
 
-READING = ("status", "get", "describe", "diff", "why")
+READING = (
+    *("status", "get", "describe", "diff", "why"),
+    *("hosts list", "hosts forget", "ipam show", "ipam check", "ipam release"),
+)
 
 
 def run_python(program: str) -> subprocess.CompletedProcess[str]:
@@ -44,7 +47,7 @@ def test_the_shared_options_import_no_table_library() -> None:
 
 @pytest.mark.parametrize("command", READING)
 def test_every_reading_command_says_what_it_does(command: str) -> None:
-    result = CliRunner().invoke(main, [command, "--help"])
+    result = CliRunner().invoke(main, [*command.split(), "--help"])
     assert result.exit_code == 0
     assert "Fields of -o json" in result.output
     assert "--etcd URL" in result.output

@@ -1,18 +1,23 @@
 """A cluster written through the codec into any datastore, for the commands to read."""
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from netaddr import IPAddress, IPNetwork
 
 from calico import codec, keys
+from calico.addresses import Addresses
 from calico.datastore.api import Datastore, Key, Revision
+from calico.errors import AddressOutsidePools
 from calico.model import (
+    OWNER,
     AppliedRecord,
     BootId,
     EndpointSpec,
     EndpointState,
     EndpointStatus,
+    HandleId,
     HostName,
     HostRecord,
     Pool,
@@ -102,6 +107,12 @@ class World:
         key = keys.endpoint_key(endpoint)
         return spec, self.datastore.put(key, codec.encode_endpoint(spec))
 
+    def allocate(self, host: HostName, handle: str, address: str, *, ours: bool = True) -> None:
+        """Take an address as a controller would, or as another orchestrator."""
+        Addresses(self.datastore).assign_fixed(
+            host, HandleId(handle), IPAddress(address), secondary=(OWNER,) if ours else ()
+        )
+
     def report(
         self,
         spec: EndpointSpec,
@@ -120,6 +131,9 @@ class World:
         self, host: HostRecord, task: str, address: str, **declared: object
     ) -> tuple[TaskRecord, EndpointSpec, Revision]:
         """A task that runs as it should."""
+        # Some tests want an address that is nobody's to give.
+        with suppress(AddressOutsidePools):
+            self.allocate(host.name, task, address)
         record = self.record(host, task, **declared)  # type: ignore[arg-type]
         spec, revision = self.endpoint(host, record, address)
         self.report(spec, revision)

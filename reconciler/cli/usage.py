@@ -1,0 +1,85 @@
+"""Every address beside who stands behind it, from one read of the cluster."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from netaddr import IPAddress
+
+from calico import ipam, keys
+from calico.audit import (
+    AddressState,
+    Held,
+    PoolUse,
+    Standing,
+    held_addresses,
+    pool_use,
+    standing,
+)
+from calico.datastore.api import Key
+from calico.model import Pool, TaskId
+from reconciler.cli.cluster import Cluster
+from reconciler.core.address_findings import Finding, find
+from reconciler.core.verdict import AgentState
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What every address is; `held` has those that are not free, in order.
+
+    `waits_for` are hosts that hold resting ones up.
+    """
+
+    who: Standing
+    held: Mapping[IPAddress, Held]
+    pools: tuple[PoolUse, ...]
+    waits_for: tuple[str, ...]
+
+    def resting(self) -> int:
+        """How many addresses rest."""
+        return sum(each.state is AddressState.RESTING for each in self.held.values())
+
+
+def usage_of(cluster: Cluster) -> Usage:
+    """What every address is."""
+    unclear = (task for each in cluster.problems if (task := _task_of(Key(each.key))) is not None)
+    who = standing(cluster.snapshot.specs.values(), frozenset((*cluster.records, *unclear)))
+    held = held_addresses(cluster.books, who)
+    pools = cluster.snapshot.pools
+    return Usage(
+        who,
+        {each.address: each for each in held},
+        tuple(pool_use(pool, cluster.books, who, held) for pool in pools),
+        tuple(
+            host.name
+            for host in cluster.hosts()
+            if host.agent.state is AgentState.SILENT
+            or (host.agent.state is AgentState.REPORTING and not host.agent.applied)
+        ),
+    )
+
+
+def _task_of(key: Key) -> TaskId | None:
+    """The task whose record or endpoint is there."""
+    endpoint = keys.parse_endpoint_key(key)
+    return keys.parse_task_key(key) if endpoint is None else TaskId(endpoint.workload)
+
+
+def findings_of(cluster: Cluster, usage: Usage) -> tuple[Finding, ...]:
+    """What is wrong with addresses."""
+    unreadable = {
+        Key(each.key): each.reason
+        for each in cluster.problems
+        if each.key.startswith(f"{keys.POOLS}/")
+    }
+    return find(cluster.snapshot.pools, cluster.books, usage.who, usage.held.values(), unreadable)
+
+
+def pools_of(address: IPAddress, pools: Iterable[Pool]) -> tuple[Pool, ...]:
+    """The pools that an address belongs to."""
+    return tuple(pool for pool in pools if address in pool.cidr)
+
+
+def has_block(cluster: Cluster, address: IPAddress) -> bool:
+    """Whether there is a block of this address."""
+    cidr = ipam.block_of(address)
+    return cidr in cluster.books.blocks or cluster.books.is_unreadable(cidr)
