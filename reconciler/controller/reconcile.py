@@ -180,7 +180,7 @@ class Reconciler:
                 continue
             try:
                 bootstrap_host(self._datastore, host)
-                self._writer.rewrite_profile(host_profile(host))
+                self._writer.rewrite_profile(host_profile(host, self.policy))
             except CalicoError as error:
                 log.warning("host not written", extra={"host": host.name, "why": str(error)})
                 raise

@@ -48,22 +48,35 @@ class NetworkPolicy:
 def profiles_of(record: TaskRecord, host: HostRecord, policy: NetworkPolicy) -> tuple[Profile, ...]:
     """The profiles of one task in order: its host's, its groups', its app's."""
     return (
-        host_profile(host),
+        host_profile(host, policy),
         *(group_profile(group) for group in record.groups),
         app_profile(record, policy),
     )
 
 
-def host_profile(host: HostRecord) -> Profile:
+def host_profile(host: HostRecord, policy: NetworkPolicy) -> Profile:
     """The host and its tasks reach each other."""
     net = IPNetwork(host.address)
     name = f"{HOST_PREFIX}{host.name}"
+    version = _version_of(net, policy)
     return Profile(
         ProfileId(name),
         tags=(Tag(name),),
-        inbound=(Rule(Action.ALLOW, Match(src_net=net)),),
-        outbound=(Rule(Action.ALLOW, Match(dst_net=net)),),
+        inbound=(Rule(Action.ALLOW, Match(src_net=net), ip_version=version),),
+        outbound=(Rule(Action.ALLOW, Match(dst_net=net), ip_version=version),),
     )
+
+
+def _version_of(net: IPNetwork | None, policy: NetworkPolicy) -> int | None:
+    """The family to name in a rule with a network.
+
+    Felix 1.4 leaves a network out in the chain of the other family and keeps
+    the rest, which then holds for everybody. But the Python calicoctl cannot
+    show a profile that names a family, so it stays away while all is IPv4.
+    """
+    if net is None or (net.version == 4 and not policy.ipv6):
+        return None
+    return int(net.version)
 
 
 def group_profile(group: str) -> Profile:
@@ -77,8 +90,8 @@ def group_profile(group: str) -> Profile:
 
 def app_profile(record: TaskRecord, policy: NetworkPolicy) -> Profile:
     """The openings of a task; its id tells its content, so it never changes."""
-    sources = _sources(record.groups, policy.allow_from)
-    openings = tuple(rule for source in sources for rule in _openings(source, record))
+    sources = _sources(record.groups, policy)
+    openings = tuple(rule for source in sources for rule in _openings(source, record, policy))
     rules = (*openings, *(_echoes(sources, policy) if record.ports_declared else ()))
     profile = Profile(ProfileId("app"), inbound=rules, outbound=(Rule(Action.ALLOW),))
     slug = re.sub(r"[^a-z0-9.-]+", "-", record.app.lower()).strip(".-")[:60].rstrip(".-")
@@ -86,20 +99,25 @@ def app_profile(record: TaskRecord, policy: NetworkPolicy) -> Profile:
     return replace(profile, id=ProfileId(f"{APP_PREFIX}{slug or 'root'}-{digest}"))
 
 
-def _sources(groups: Collection[str], allow_from: Collection[IPNetwork]) -> tuple[Match, ...]:
-    """Who may reach a task's openings, as matches on the source."""
+def _sources(groups: Collection[str], policy: NetworkPolicy) -> tuple[Match, ...]:
+    """Who may reach a task's openings, as matches on the source.
+
+    Without a pool of IPv6 nobody reaches a task from there.
+    """
     if PUBLIC in groups:
         return (Match(),)
+    nets = (net for net in policy.allow_from if net.version == 4 or policy.ipv6)
     return (
         *(Match(src_tag=Tag(group)) for group in groups),
-        *(Match(src_net=net) for net in allow_from),
+        *(Match(src_net=net) for net in nets),
     )
 
 
-def _openings(source: Match, record: TaskRecord) -> tuple[Rule, ...]:
+def _openings(source: Match, record: TaskRecord, policy: NetworkPolicy) -> tuple[Rule, ...]:
     """What one source may reach, without echo."""
+    version = _version_of(source.src_net, policy)
     if not record.ports_declared:
-        return (Rule(Action.ALLOW, source),)
+        return (Rule(Action.ALLOW, source, ip_version=version),)
     numbers_by_protocol = {
         protocol: sorted({port.number for port in record.ports if port.protocol == name})
         for name, protocol in PROTOCOLS.items()
@@ -112,6 +130,7 @@ def _openings(source: Match, record: TaskRecord) -> tuple[Rule, ...]:
                 protocol=protocol,
                 dst_ports=tuple(PortRange(number, number) for number in numbers),
             ),
+            ip_version=version,
         )
         for protocol, numbers in numbers_by_protocol.items()
         if numbers
@@ -132,7 +151,6 @@ def _echoes(sources: Collection[Match], policy: NetworkPolicy) -> tuple[Rule, ..
         return tuple(
             Rule(Action.ALLOW, replace(echo4, src_tag=source.src_tag, src_net=source.src_net))
             for source in sources
-            if source.src_net is None or source.src_net.version == 4
         )
     return tuple(
         Rule(

@@ -20,7 +20,13 @@ from reconciler.core.desired import (
     record_id,
     versions_needed,
 )
-from reconciler.core.profiles import ICMP, NetworkPolicy, app_profile, profiles_of
+from reconciler.core.profiles import (
+    ICMP,
+    NetworkPolicy,
+    app_profile,
+    host_profile,
+    profiles_of,
+)
 from tests.unit.reconciler.apps import HOST, HOSTS, V1, V2, V3, app, network, task
 
 POLICY = NetworkPolicy()
@@ -290,3 +296,40 @@ def test_an_address_label_on_the_app_itself_is_pointed_out() -> None:
     desired = one(network("g"), labels=(("ipv4_addrs", "['192.168.1.5']"),))
     assert desired.wish == AnyAddress()
     assert "belongs into ipAddress.labels" in desired.record.reason
+
+
+V4_SOURCE, V6_SOURCE = IPNetwork("203.0.113.7/32"), IPNetwork("fd00::7/128")
+
+
+@pytest.mark.parametrize(
+    ("ipv6", "families"),
+    [
+        pytest.param(False, {V4_SOURCE: {None}}, id="IPv4 alone: no field that calicoctl lacks"),
+        pytest.param(True, {V4_SOURCE: {4}, V6_SOURCE: {6}}, id="both families: each its own"),
+    ],
+)
+def test_a_rule_with_a_network_never_opens_the_other_family(
+    ipv6: bool, families: dict[IPNetwork, set[int | None]]
+) -> None:
+    policy = NetworkPolicy(allow_from=(V4_SOURCE, V6_SOURCE), ipv6=ipv6)
+    record = one(network("g", ports=(PortOpening(80, "tcp", ""),)), policy=policy).record
+    found: dict[IPNetwork, set[int | None]] = {}
+    for rule in app_profile(record, policy).inbound:
+        if rule.match.src_net is not None:
+            found.setdefault(rule.match.src_net, set()).add(rule.ip_version)
+    assert found == families
+
+
+@pytest.mark.parametrize(
+    ("address", "ipv6", "version"),
+    [
+        pytest.param("172.17.8.101", False, None, id="IPv4 alone"),
+        pytest.param("172.17.8.101", True, 4, id="IPv4 beside IPv6"),
+        pytest.param("fd00::1", False, 6, id="IPv6"),
+    ],
+)
+def test_a_host_s_profile_names_the_family_where_it_matters(
+    address: str, ipv6: bool, version: int | None
+) -> None:
+    profile = host_profile(replace(HOST, address=IPAddress(address)), NetworkPolicy(ipv6=ipv6))
+    assert {rule.ip_version for rule in (*profile.inbound, *profile.outbound)} == {version}
