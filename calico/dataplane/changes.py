@@ -103,11 +103,14 @@ class Stage(enum.IntEnum):
     """The rank of a change: policy stands before any link or route opens.
 
     The one transaction also takes away: what it takes away is closed at once,
-    before its route and link go.
+    before its route and link go. Routes to other hosts come before others go:
+    a wide one may take the place of narrow ones, whose packets must not be
+    lost in between, and who may receive is for the other host to say.
     """
 
     TABLE = 10
     SYSCTLS = 20
+    HOST_ROUTES = 25
     REMOVE_ROUTES = 30
     REMOVE_LINKS = 40
     MARK_RULES = 50

@@ -98,6 +98,13 @@ def only_mending(plan: Plan, observed: HostState) -> Plan:
     return tuple(change for change in plan if isinstance(change, mending))
 
 
+_ADDING = {
+    RouteKind.HOST: Stage.HOST_ROUTES,
+    RouteKind.BLACKHOLE: Stage.CLOSING_ROUTES,
+    RouteKind.TASK: Stage.ADD_ROUTES,
+}
+
+
 def stage_of(change: Change) -> Stage:
     """When in a plan a change is carried out."""
     match change:
@@ -112,8 +119,7 @@ def stage_of(change: Change) -> Stage:
         case AddMarkRule() | RemoveMarkRule():
             return Stage.MARK_RULES
         case AddRoute(route):
-            closing = route.kind is RouteKind.BLACKHOLE
-            return Stage.CLOSING_ROUTES if closing else Stage.ADD_ROUTES
+            return _ADDING[route.kind]
         case AttachTask():
             return Stage.ADD_LINKS
         case _:

@@ -7,6 +7,7 @@ from netaddr import IPAddress, IPNetwork
 from calico.dataplane.changes import (
     AddRoute,
     AttachTask,
+    Change,
     CommitTable,
     RemoveLink,
     RemoveRoute,
@@ -68,6 +69,21 @@ def test_a_changed_gateway_replaces_the_route_without_a_gap() -> None:
     )
 
     assert planned.plan == (AddRoute(desired),)
+
+
+def test_what_led_to_another_host_goes_after_what_leads_there_now() -> None:
+    block = IPNetwork("192.168.1.0/26")
+    wide = Route(block, RouteKind.HOST, gateway=IPAddress("10.0.0.2"))
+    narrow = replace(wide, destination=IPNetwork("192.168.1.7/32"))
+    own = Route(block, RouteKind.BLACKHOLE)
+
+    def between(before: Route, desired: set[Route]) -> tuple[Change, ...]:
+        states = (HostState(routes=frozenset(each)) for each in ({before}, desired))
+        return plan_host(*states, {}).plan
+
+    assert between(wide, {narrow}) == (AddRoute(narrow), RemoveRoute(wide))
+    assert between(narrow, {wide}) == (AddRoute(wide), RemoveRoute(narrow))
+    assert between(wide, {own, narrow}) == (AddRoute(narrow), AddRoute(own))
 
 
 def test_an_address_that_moves_to_another_task_is_unrouted_first() -> None:
