@@ -49,7 +49,8 @@ _ONLY_FORBIDDEN = (
 #: Sends raw packets round and round until its standard input closes.
 _FLOOD = """
 import socket, sys, time, select
-shots = [(a, bytes.fromhex(p)) for a, p in (each.split("=") for each in sys.argv[1:])]
+pause = float(sys.argv[1])
+shots = [(a, bytes.fromhex(p)) for a, p in (each.split("=") for each in sys.argv[2:])]
 sock = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
 sent = 0
 print("ready", flush=True)
@@ -61,7 +62,7 @@ while not select.select([sys.stdin], [], [], 0)[0]:
                 sent += 1
             except OSError:
                 pass
-    time.sleep(0.0005)
+    time.sleep(pause)
 print(sent)
 """
 
@@ -87,15 +88,22 @@ def shots(source: IPAddress, target: IPAddress, port: int) -> list[bytes]:
 
 @contextmanager
 def flooding(
-    sender: Namespace, source: IPAddress, targets: Iterable[IPAddress], port: int
+    sender: Namespace,
+    source: IPAddress,
+    targets: Iterable[IPAddress],
+    port: int,
+    pause: float = 0.0005,
 ) -> Iterator[None]:
-    """Flood addresses while the body runs, whether or not they exist yet."""
+    """Flood addresses while the body runs, whether or not they exist yet.
+
+    Some 48 packets go at once; `pause` is the time until the next ones.
+    """
     words = [
         f"{target}={packet.hex()}" for target in targets for packet in shots(source, target, port)
     ]
     inside = f"/proc/{sender.pid}/ns/net"
     process = subprocess.Popen(
-        [sys.executable, "-I", "-c", _FLOOD, *words],
+        [sys.executable, "-I", "-c", _FLOOD, str(pause), *words],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         preexec_fn=lambda: _enter(inside),  # noqa: PLW1509 - only setns, in a fresh child
@@ -217,6 +225,14 @@ class Flow:
             thread.join()
         self._receiver.close()
         self._sender.close()
+
+    def forbid(self) -> None:
+        """From now on a sensor takes what it sends for a leak."""
+        self._sender.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, FORBIDDEN)
+
+    def permit(self) -> None:
+        """From now on it may arrive again."""
+        self._sender.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, 0)
 
     @property
     def received(self) -> int:
