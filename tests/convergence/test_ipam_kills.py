@@ -1,0 +1,176 @@
+"""Killed between any two writes: what is left is named, and is collected."""
+
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+import pytest
+from netaddr import IPAddress, IPNetwork
+
+from calico.addresses import Addresses
+from calico.audit import AddressState, held_addresses, pool_use, standing
+from calico.books import decode_books
+from calico.codec import decode_endpoint
+from calico.datastore.api import Datastore, Key, Listing, Revision, Stored, WatchEvent
+from calico.datastore.memory import MemoryDatastore
+from calico.keys import ENDPOINTS, IPAM, parse_endpoint_key
+from calico.model import OWNER, HandleId, HostName, Pool
+from reconciler.controller.departure import Departure
+from reconciler.controller.leftovers import LOOK_EVERY
+from reconciler.controller.stored import StoredState
+from reconciler.controller.writer import TaskWriter
+from reconciler.core.address_findings import Kind, find
+from reconciler.core.desired import desired_tasks
+from reconciler.core.profiles import NetworkPolicy
+from reconciler.core.quarantine import REST
+from tests.unit.controller.cluster import Cluster
+from tests.unit.reconciler.apps import HOST, app, task
+
+H1, H2 = HostName("h1"), HostName("h2")
+POOL = Pool(IPNetwork("10.9.0.0/25"))
+DEAD = HandleId("dead.1")
+MOST_WRITES = 30
+
+T = TypeVar("T")
+Deed = Callable[[Datastore], None]
+
+
+class Killed(BaseException):
+    """The process ended here."""
+
+
+class MortalStore:
+    """A store whose user ends before its write number `last`."""
+
+    def __init__(self, store: MemoryDatastore, last: int) -> None:
+        self._store = store
+        self._left = last
+
+    def get(self, key: Key) -> Stored | None:
+        return self._store.get(key)
+
+    def list(self, prefix: Key) -> Listing:
+        return self._store.list(prefix)
+
+    def put(
+        self, key: Key, value: str, *, expect: Revision | None = None, ttl: int | None = None
+    ) -> Revision:
+        return self._write(lambda: self._store.put(key, value, expect=expect, ttl=ttl))
+
+    def delete(self, key: Key, *, expect: Revision | None = None) -> None:
+        self._write(lambda: self._store.delete(key, expect=expect))
+
+    def make_directory(self, key: Key) -> None:
+        self._write(lambda: self._store.make_directory(key))
+
+    def watch(self, prefix: Key, after: Revision, timeout: float) -> Iterator[WatchEvent]:
+        return self._store.watch(prefix, after, timeout)
+
+    def _write(self, write: Callable[[], T]) -> T:
+        if not self._left:
+            raise Killed
+        self._left -= 1
+        return write()
+
+
+def assign(datastore: Datastore) -> None:
+    Addresses(datastore).assign(H1, DEAD, secondary=(OWNER,))
+
+
+def assign_fixed(datastore: Datastore) -> None:
+    Addresses(datastore).assign_fixed(H2, DEAD, IPAddress("10.9.0.70"), secondary=(OWNER,))
+
+
+def borrow(datastore: Datastore) -> None:
+    addresses = Addresses(datastore)
+    for number, host in enumerate((H1, H2, HostName("h3"))):
+        addresses.assign(host, HandleId(f"dead.{number}"), secondary=(OWNER,))
+
+
+def release(datastore: Datastore) -> None:
+    addresses = Addresses(datastore)
+    addresses.release(DEAD, addresses.assign(H1, DEAD, secondary=(OWNER,)))
+
+
+def bring(datastore: Datastore) -> None:
+    stored = StoredState()
+    stored.load(datastore)
+    definition = app(task("dead.1", host=HOST.name))
+    (desired,) = desired_tasks(
+        definition, {definition.version: definition}, {}, {HOST.name: HOST}, NetworkPolicy()
+    )
+    TaskWriter(datastore, stored, lambda: "2016-05-01T10:00:00Z").bring(desired)
+
+
+def forget(datastore: Datastore) -> None:
+    addresses = Addresses(datastore)
+    address = addresses.assign(H2, DEAD, secondary=(OWNER,))
+    addresses.release(DEAD, address)
+    departure = Departure(datastore)
+    departure.forget(H2)
+    departure.clear(H2)
+
+
+def judge(store: MemoryDatastore) -> tuple[set[Kind], dict[AddressState, int]]:
+    """What `ipam check` would say."""
+    books = decode_books(store.list(IPAM).entries)
+    specs = [
+        decode_endpoint(endpoint, stored.value)
+        for stored in store.list(ENDPOINTS).entries
+        if (endpoint := parse_endpoint_key(stored.key)) is not None
+    ]
+    who = standing(specs, frozenset())
+    held = held_addresses(books, who)
+    found = find((POOL,), books, who, held, {})
+    return {each.kind for each in found}, dict(pool_use(POOL, books, who, held).counts)
+
+
+def die_after(deed: Deed, writes: int) -> tuple[Cluster, bool]:
+    """A cluster in which somebody died in the middle of a deed; whether it was done."""
+    cluster = Cluster(pools=(POOL,))
+    # An empty list would remove nothing.
+    cluster.marathon.put(app(name="/other"))
+    cluster.connect()
+    cluster.applied()
+    try:
+        deed(MortalStore(cluster.store, writes))
+    except Killed:
+        return cluster, False
+    return cluster, True
+
+
+@pytest.mark.parametrize("deed", [assign, assign_fixed, borrow, release, bring, forget])
+def test_what_is_left_is_named_and_collected(deed: Deed) -> None:
+    for writes in range(MOST_WRITES):
+        cluster, done = die_after(deed, writes)
+        kinds, counts = judge(cluster.store)
+        assert kinds <= {Kind.MISCOUNTED, Kind.AFFINITY}, f"after {writes} writes"
+        assert sum(counts.values()) == POOL.cidr.size
+        assert counts[AddressState.LEAKED] == counts[AddressState.FOREIGN] == 0
+
+        # Marathon never names the task, so all of it is to be taken away again.
+        cluster.start()
+        cluster.connect()
+        for _ in range(4):
+            cluster.applied()
+            cluster.after(REST + LOOK_EVERY)
+
+        kinds, counts = judge(cluster.store)
+        assert kinds == set(), f"after {writes} writes"
+        assert counts[AddressState.FREE] == POOL.cidr.size
+        if done:
+            return
+    raise AssertionError("the deed never ends")
+
+
+@pytest.mark.parametrize("deed", [assign, assign_fixed, bring])
+def test_who_tries_again_has_one_address_and_exact_books(deed: Deed) -> None:
+    for writes in range(MOST_WRITES):
+        cluster, done = die_after(deed, writes)
+        deed(cluster.store)
+        held = Addresses(cluster.store).held_by(DEAD)
+        assert len(held) == 1, f"after {writes} writes"
+        kinds, _ = judge(cluster.store)
+        assert kinds <= {Kind.MISCOUNTED}
+        if done:
+            return
+    raise AssertionError("the deed never ends")
