@@ -2,18 +2,26 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Event
 
 from calico.codec import encode_status
 from calico.datastore.api import Key
 from calico.errors import InvalidName
 from calico.keys import status_key
-from calico.model import AppliedRecord, EndpointId, EndpointStatus, HostRecord, TaskId
+from calico.model import (
+    AppliedRecord,
+    EndpointId,
+    EndpointStatus,
+    HostFlags,
+    HostRecord,
+    TaskId,
+)
 from reconciler.agent.belief import Source
 from reconciler.agent.locators.api import Locator, Search, locate
+from reconciler.agent.lookout import LookAsked, Lookout
 from reconciler.agent.metrics import AgentMetrics
-from reconciler.agent.passes import AgentMessage, HostSettings, Pass
+from reconciler.agent.passes import AgentMessage, HostSettings, KernelChanged, Pass
 from reconciler.agent.reconcile import VERIFY_AFTER, HostReconciler
 from reconciler.agent.registration import host_record
 from reconciler.agent.reporter import Report
@@ -39,7 +47,7 @@ class Stop:
     """End the loop; the kernel stays as it is."""
 
 
-LoopMessage = AgentMessage | Stop
+LoopMessage = AgentMessage | LookAsked | Stop
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,15 +86,18 @@ class AgentLoop:
         self._lost: dict[Key, str] = {}
         self._record: HostRecord | None = None
         self._texts = _StatusTexts()
+        self._lookout = Lookout(reconciler.look, clock)
+        self._listen = ""
         metrics.age.set_function(self._age)
 
-    def run(self) -> None:
-        """Turn until told to stop.
+    def run(self, listen: str = "") -> None:
+        """Turn until told to stop; `listen` is where the pages are served.
 
         What was reached is told in a quiet moment: who follows a task's start
         closely then reads of its end, not of each step, and the kernel's next
         change does not wait for the telling.
         """
+        self._listen = listen
         wait = 0.0
         while True:
             messages = self._inbox.drain(min(wait, QUIET) if self._untold else wait)
@@ -104,12 +115,13 @@ class AgentLoop:
 
     def advance(self, messages: Sequence[LoopMessage]) -> float:
         """Take messages in and do what is due; tells how long nothing else is."""
+        asked = [message for message in messages if isinstance(message, LookAsked)]
         for message in messages:
             self._note(message)
-            if not isinstance(message, Stop):
+            if not isinstance(message, Stop | LookAsked):
                 self._reconciler.handle(message)
         self._begin(self._reconciler.search_arrived())
-        if messages or self._reconciler.look_is_due():
+        if len(messages) > len(asked) or self._reconciler.look_is_due():
             started = self._clock.monotonic()
             reached = self._reconciler.reconcile()
             if self._untold is None:
@@ -117,6 +129,7 @@ class AgentLoop:
             self._untold = self._last = reached
             self._metrics.note(reached, self._clock.monotonic() - started)
         self._begin(self._reconciler.search())
+        self._show(asked)
         self._turned = now = self._clock.monotonic()
         return min(LONGEST_WAIT, max(0.0, self._reconciler.next_due() - now))
 
@@ -125,6 +138,14 @@ class AgentLoop:
         untold, self._untold = self._untold, None
         if untold is not None:
             self._publish(untold)
+
+    def _show(self, asked: Sequence[LookAsked]) -> None:
+        """Let those see the kernel who asked; what is wrong with it is mended next."""
+        problems = self._last.problems if self._last is not None else ()
+        if not asked:
+            self._lookout.forget_old()
+        elif self._lookout.answer(asked, problems):
+            self._reconciler.handle(KernelChanged())
 
     def _begin(self, tasks: frozenset[TaskId]) -> None:
         if tasks:
@@ -166,7 +187,12 @@ class AgentLoop:
         if reached.address is not None and (
             record is None or (record.address, record.others) != found
         ):
-            record = host_record(host, reached.address, reached.others, boot_id)
+            flags = HostFlags(self._settings.host_ports, self._settings.protected)
+            record = replace(
+                host_record(host, reached.address, reached.others, boot_id),
+                listen=self._listen,
+                flags=flags,
+            )
             self._record = record
         applied = AppliedRecord(host, boot_id, reached.revision, reached.gone, reached.problems)
         statuses = None

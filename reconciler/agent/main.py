@@ -11,6 +11,7 @@ from pathlib import Path
 from types import FrameType
 
 from calico.dataplane.api import Dataplane
+from calico.dataplane.inspection import inspect_link
 from calico.dataplane.kernel import KernelDataplane
 from calico.dataplane.namespaces import holders, identify, not_for_tasks
 from calico.errors import DataplaneError, DataplaneUnsupported
@@ -18,6 +19,7 @@ from reconciler.agent.belief import PREFIXES
 from reconciler.agent.locators.api import Locator
 from reconciler.agent.locators.mesos import MesosLocator
 from reconciler.agent.locators.proc import ProcLocator
+from reconciler.agent.lookout import KernelPages
 from reconciler.agent.loop import AgentLoop, LoopMessage, Outlets, Searcher, Stop
 from reconciler.agent.metrics import AgentMetrics
 from reconciler.agent.passes import HostSettings
@@ -97,8 +99,11 @@ def _run(settings: AgentSettings, dataplane: Dataplane) -> None:
         clock,
     )
     pages = {"/healthz": loop.health, "/readyz": loop.readiness}
+    kernel = KernelPages(inbox.post, inspect_link)
     with ExitStack() as stack:
-        listener = stack.enter_context(Listener(settings.listen, pages, metrics.registry))
+        listener = stack.enter_context(
+            Listener(settings.listen, pages, metrics.registry, kernel.readers())
+        )
         stack.enter_context(_stopped_by_signals(inbox))
         stack.callback(stop.set)
         print(listener.announcement("agent"), flush=True)
@@ -108,7 +113,7 @@ def _run(settings: AgentSettings, dataplane: Dataplane) -> None:
         start_thread("reporter", partial(reporter.run, stop))
         start_thread("saver", partial(saver.run, stop))
         start_thread("searcher", partial(searcher.run, stop))
-        loop.run()
+        loop.run(str(listener.address))
         log.info("agent stopped", extra={"host": settings.host})
 
 

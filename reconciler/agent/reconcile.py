@@ -39,8 +39,9 @@ from reconciler.core.endpoint_status import (
     failures_by_interface,
     failures_of_host,
 )
+from reconciler.core.kernel_look import Look
 from reconciler.core.plan import only_mending, plan_host, reached_state
-from reconciler.runtime.clock import Clock
+from reconciler.runtime.clock import Clock, rfc3339
 from reconciler.runtime.watchfeed import Changed
 
 log = logging.getLogger(__name__)
@@ -184,6 +185,28 @@ class HostReconciler:
             self._kernel = replace(self._kernel, programmed=None, state=None)
             self._look_due = self._clock.monotonic() + (0.0 if assumed else VERIFY_AFTER)
             return self._pass(view, None, (f"dataplane: {error}",), looked=True)
+
+    def look(self) -> Look | None:
+        """What the kernel holds now beside what it should; None while that is not known.
+
+        Changes nothing; raises DataplaneError.
+        """
+        view = self._belief.judge()
+        if view.snapshot is None or self._config is None:
+            return None
+        desired = self._render(view.snapshot, self._config).state
+        return Look(
+            self._settings.host,
+            (self._config.address, *self._others),
+            self._config.underlay,
+            rfc3339(self._clock.wall()),
+            view.revision,
+            view.source.value,
+            desired,
+            self._dataplane.observe(),
+            view.snapshot,
+            view.doubt or view.unreachable,
+        )
 
     def _reconcile(self, view: View) -> Pass:
         now = self._clock.monotonic()

@@ -10,9 +10,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Self
+from urllib.parse import parse_qsl, unquote
 
+from netaddr import IPAddress
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
@@ -24,10 +26,29 @@ CLIENT_TIMEOUT = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """What a page says; 200 when all is well, else 503."""
+    """What a page says; 200 when all is well, else 503 or another `status`."""
 
     ok: bool
     fields: Mapping[str, object] = field(default_factory=dict)
+    status: int = 0
+
+    @property
+    def code(self) -> int:
+        """The status of the answer."""
+        return self.status or (200 if self.ok else 503)
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Who asks for a page, and what about: the rest of its path, and the query."""
+
+    peer: IPAddress
+    rest: str = ""
+    query: Mapping[str, str] = field(default_factory=dict)
+
+
+Reader = Callable[[Ask], Page]
+NO_READERS: Mapping[str, Reader] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +79,8 @@ class Listener:
     """Serves pages by path, and `/metrics`, from `with` to its end.
 
     The pages are called in the server's threads: they read values that another
-    thread replaces whole.
+    thread replaces whole. `readers` are pages that depend on what is asked; one
+    whose path ends in a slash is asked for all that lies below.
     """
 
     def __init__(
@@ -66,10 +88,12 @@ class Listener:
         address: ListenAddress,
         pages: Mapping[str, Callable[[], Page]],
         registry: CollectorRegistry,
+        readers: Mapping[str, Reader] = NO_READERS,
     ) -> None:
         self._wanted = address
         self._pages = pages
         self._registry = registry
+        self._readers = readers
         self._server: ThreadingHTTPServer | None = None
 
     @property
@@ -81,7 +105,7 @@ class Listener:
 
     def __enter__(self) -> Self:
         """Bind and serve; raises OSError if the address is taken."""
-        self._server = _server(self._wanted, self._pages, self._registry)
+        self._server = _server(self._wanted, self._pages, self._registry, self._readers)
         Thread(target=self._server.serve_forever, args=(0.1,), name="listener", daemon=True).start()
         return self
 
@@ -104,6 +128,7 @@ def _server(
     address: ListenAddress,
     pages: Mapping[str, Callable[[], Page]],
     registry: CollectorRegistry,
+    readers: Mapping[str, Reader],
 ) -> ThreadingHTTPServer:
     class Handler(BaseHTTPRequestHandler):
         timeout = CLIENT_TIMEOUT
@@ -118,16 +143,13 @@ def _server(
             self._answer(with_body=False)
 
         def _answer(self, with_body: bool) -> None:
-            path = self.path.partition("?")[0]
+            path, _, query = self.path.partition("?")
             kind, page = "application/json", pages.get(path)
             if path == "/metrics":
                 status, kind, body = 200, CONTENT_TYPE_LATEST, generate_latest(registry)
-            elif page is not None:
-                answer = page()
-                status, body = 200 if answer.ok else 503, _line({"ok": answer.ok, **answer.fields})
             else:
-                known = ["/metrics", *pages]
-                status, body = 404, _line({"ok": False, "pages": sorted(known)})
+                answer = page() if page is not None else self._read(path, query)
+                status, body = answer.code, _line({"ok": answer.ok, **answer.fields})
             self.send_response(status)
             self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(body)))
@@ -135,6 +157,18 @@ def _server(
             self.end_headers()
             if with_body:
                 self.wfile.write(body)
+
+        def _read(self, path: str, query: str) -> Page:
+            whole, rest = path, ""
+            if path not in readers:
+                head, slash, rest = path.rpartition("/")
+                whole = head + slash
+            if whole not in readers or (whole.endswith("/") and not rest):
+                return Page(False, {"pages": sorted(["/metrics", *pages, *readers])}, 404)
+            peer = IPAddress(self.client_address[0].partition("%")[0])
+            if peer.version == 6 and peer.is_ipv4_mapped():
+                peer = peer.ipv4()
+            return readers[whole](Ask(peer, unquote(rest), dict(parse_qsl(query))))
 
         def log_message(self, format: str, *args: object) -> None:
             log.debug("page served", extra={"request": format % args})
