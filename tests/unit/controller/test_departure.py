@@ -1,10 +1,12 @@
 """A host that an operator declared gone: nobody waits, nothing is cut too early."""
 
 import pytest
-from netaddr import IPNetwork
+from netaddr import IPAddress, IPNetwork
 
 from calico.addresses import Addresses
 from calico.codec import decode_host
+from calico.dataplane.render import render_host
+from calico.dataplane.state import HostConfig
 from calico.datastore.api import Key
 from calico.errors import Conflict
 from calico.keys import (
@@ -13,11 +15,14 @@ from calico.keys import (
     affinity_key,
     applied_key,
     block_key,
+    felix_status_key,
     handle_key,
     host_key,
     status_key,
 )
+from calico.mirror import Mirror
 from calico.model import HandleId, HostName, Pool
+from reconciler.agent.belief import PREFIXES
 from reconciler.controller.departure import Departure, Remains
 from reconciler.core.quarantine import REST
 from tests.unit.controller.cluster import Cluster
@@ -41,6 +46,16 @@ def forget(cluster: Cluster, host: HostName) -> Remains:
     remains = departure.clear(host)
     cluster.tell_hosts()
     return remains
+
+
+def gateways(cluster: Cluster) -> dict[str, str]:
+    """Where the agent of h1 leads packets to other hosts' addresses."""
+    mirror = Mirror()
+    for prefix in PREFIXES:
+        mirror.load(prefix, cluster.store.list(prefix))
+    config = HostConfig(host=H1, address=IPAddress("172.31.0.1"), mtu=1500, underlay="eth0")
+    routes = render_host(mirror.snapshot(), config).state.routes
+    return {str(each.destination): str(each.gateway) for each in routes if each.gateway}
 
 
 def left_of(cluster: Cluster, host: HostName) -> list[str]:
@@ -80,6 +95,42 @@ def test_a_forgotten_host_stays_reachable_until_its_addresses_are_free(cluster: 
     cluster.after(30)
     assert cluster.store.get(block_key(block.cidr)) is None
     assert left_of(cluster, H2) == []
+
+
+def test_a_forgotten_host_is_unrouted_only_after_its_addresses_are_free(cluster: Cluster) -> None:
+    made = app(task("t", host="h1"), task("u", host="h2"))
+    cluster.run(made)
+    (block,) = [each.cidr for each, _ in Addresses(cluster.store).blocks() if each.affinity == H2]
+    routes = {str(block): "172.31.0.2"}
+    assert gateways(cluster) == routes
+    forget(cluster, H2)
+    assert gateways(cluster) == routes
+    cluster.kill(made, made.tasks[1])
+    cluster.applied(hosts=("h1",))
+    cluster.after(REST - 10)
+    assert gateways(cluster) == routes
+    cluster.after(30)
+    assert gateways(cluster) == {}
+
+
+def test_a_forgotten_host_keeps_the_route_of_an_address_that_it_borrowed(cluster: Cluster) -> None:
+    cluster = Cluster(pools=(Pool(IPNetwork("10.9.0.0/26")),))
+    cluster.connect()
+    made = app(task("t", host="h1"), task("u", host="h2"))
+    cluster.run(app(made.tasks[0]))
+    cluster.run(made)
+    (borrowed,) = cluster.specs()["u"].addresses
+    forget(cluster, H2)
+    assert gateways(cluster) == {f"{borrowed}/32": "172.31.0.2"}
+    assert cluster.store.get(host_key(H2)) is not None
+
+
+def test_a_host_that_merely_falls_silent_stays_routed(cluster: Cluster) -> None:
+    cluster.run(app(task("u", host="h2")))
+    cluster.store.delete(felix_status_key(H2))
+    before = gateways(cluster)
+    cluster.after(10 * RESYNC)
+    assert gateways(cluster) == before != {}
 
 
 def test_forgetting_a_host_without_tasks_leaves_nothing_of_it(cluster: Cluster) -> None:
