@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
+from operator import gt
 from pathlib import Path
 
 import pytest
@@ -13,9 +14,11 @@ from netaddr import IPAddress
 
 from calico.dataplane.state import TABLE
 from calico.model import EndpointSpec, ProfileId
+from tests.counts import Counts
 from tests.dataplane_worlds import group, openings
 from tests.kernel.cluster import (
     CLOSED_PORT,
+    HOSTS,
     ONE,
     PORT,
     STRANGER,
@@ -32,10 +35,11 @@ from tests.kernel.sensors import ECHO_ID, Connection, Flow, Sensor, flooding, sh
 ANY = IPAddress("0.0.0.0")
 FRIEND, FRIEND_THERE = task_of("friend.1", 1, "red"), task_of("friend.2", 2, "red", TWO)
 FOE, FOE_THERE = task_of("foe.1", 3, "blue"), task_of("foe.2", 4, "blue", TWO)
+TURNCOAT = task_of("turncoat.1", 5, "red")
 VICTIM, VICTIM_THERE = task_of("victim.1", 11, "red"), task_of("victim.2", 12, "red", TWO)
 #: Long enough for what is on its way to arrive.
 SETTLED = 0.3
-KILLS, STARTED = 10, "agent started"
+STARTED = "agent started"
 MENDED_WITHIN = 11.0
 
 
@@ -129,34 +133,47 @@ def test_an_app_that_is_replaced_by_one_of_another_group_stays_apart(cluster: Cl
         assert unheard.received == 0
 
 
-def has_started(log: Path, times: int) -> bool:
-    return log.read_text().count(STARTED) == times
+def starts(cluster: Cluster) -> list[int]:
+    return [host.log.read_text().count(STARTED) for host in cluster.hosts.values()]
 
 
-def test_killing_the_agent_opens_nothing_and_breaks_nothing(cluster: Cluster) -> None:
-    cluster.run_tasks(FRIEND, FOE, FOE_THERE, VICTIM, FRIEND_THERE)
-    place, victim = cluster["friend.1"], cluster["victim.1"]
-    log = cluster.hosts[ONE].log
+@pytest.mark.soak
+def test_killing_agents_opens_nothing_and_breaks_nothing(cluster: Cluster, counts: Counts) -> None:
+    cluster.run_tasks(FRIEND, FOE, FOE_THERE, VICTIM, FRIEND_THERE, TURNCOAT)
+    victim, to_victim = cluster["victim.1"], (address_of(VICTIM), PORT)
     with (
         flooded(cluster, [FOE, FOE_THERE], [VICTIM]),
         watched(cluster, VICTIM),
-        Flow(place, victim, address_of(VICTIM), PORT) as flow,
-        Connection(place, victim, address_of(VICTIM), PORT) as connection,
+        Flow(cluster["friend.1"], victim, *to_victim) as flow,
+        Connection(cluster["friend.1"], victim, *to_victim) as connection,
+        Connection(cluster["friend.2"], victim, *to_victim) as from_there,
+        Flow(cluster["turncoat.1"], victim, address_of(VICTIM), PORT + 1) as turned,
     ):
-        for number in range(KILLS):
-            cluster.kill(ONE)
-            starts = log.read_text().count(STARTED)
-            cluster.start(ONE)
-            cluster.wait_for("a start", partial(has_started, log, starts + 1))
-            # At a different place of its first pass each time.
-            time.sleep(number * 0.02)
+        for number in range(counts.kills // len(HOSTS)):
+            # Both agents miss a change of policy, and an end of an agreement.
+            before = starts(cluster)
+            for host in HOSTS:
+                cluster.kill(host)
+            loyal = number % 2 == 0
+            turned.permit()
+            cluster.put_profile(openings("app-red", "red", PORT, PORT + 1, CLOSED_PORT - number))
+            cluster.put(TURNCOAT if loyal else replace(TURNCOAT, profiles=FOE.profiles))
+            for host in HOSTS:
+                cluster.start(host)
+            cluster.wait_for("starts", lambda before=before: all(map(gt, starts(cluster), before)))
+            if not loyal:
+                cluster.settle()
+                turned.forbid()
+            # At a different place of their first passes each time.
+            time.sleep(number % 10 * 0.02)
         later = task_of("later.1", 20, "red")
         cluster.run_tasks(later)
         assert reaches(cluster, FRIEND_THERE, later)
         time.sleep(SETTLED)
         assert flow.lost == []
         assert flow.received > 1000
-        assert connection.retransmitted == 0
+        assert turned.received > 1000
+        assert [connection.retransmitted, from_there.retransmitted] == [0, 0]
 
 
 def has_table(cluster: Cluster) -> bool:
