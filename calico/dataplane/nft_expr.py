@@ -72,6 +72,26 @@ def ours(key: str, *, negated: bool = False) -> Statement:
     return matches(meta(key), OUR_INTERFACES, negated=negated)
 
 
+def hop_limit(version: int) -> Statement:
+    """How many routers the packet may still pass."""
+    return payload("ip", "ttl") if version == 4 else payload("ip6", "hoplimit")
+
+
+def assign(field: Statement, value: int) -> Statement:
+    """Write a field of the packet; nftables keeps the header's checksum right."""
+    return {"mangle": {"key": field, "value": value}}
+
+
+def any_of(values: Iterable[int]) -> Mapping[str, object]:
+    """Numbers as an anonymous set."""
+    return {"set": list(values)}
+
+
+def between(first: int, last: int) -> Mapping[str, object]:
+    """A range of numbers, both included."""
+    return {"range": [first, last]}
+
+
 def within(network: IPNetwork) -> object:
     """A network as the right side of a match."""
     cidr = network.cidr
@@ -125,7 +145,7 @@ def by_connection(related: str) -> Statement:
         ["related", goto(related)],
         ["invalid", DROP],
     ]
-    return {"vmap": {"key": {"ct": {"key": "state"}}, "data": {"set": verdicts}}}
+    return {"vmap": {"key": tracked("state"), "data": {"set": verdicts}}}
 
 
 def connection(key: str, direction: str) -> Statement:
@@ -133,9 +153,25 @@ def connection(key: str, direction: str) -> Statement:
     return {"ct": {"key": key, "dir": direction}}
 
 
+def tracked(key: str) -> Statement:
+    """A property of the packet's connection as it is tracked."""
+    return {"ct": {"key": key}}
+
+
 def replying() -> Statement:
     """The packet goes towards who began the tracked connection."""
-    return matches({"ct": {"key": "direction"}}, "reply")
+    return matches(tracked("direction"), "reply")
+
+
+def label(bit: int) -> Statement:
+    """Set one bit of the tracked connection's label and keep the others."""
+    # A number would be taken for the label itself, a text is the name of a bit.
+    return {"mangle": {"key": tracked("label"), "value": str(bit)}}
+
+
+def labelled(bit: int) -> Statement:
+    """The tracked connection's label has this bit."""
+    return matches({"&": [tracked("label"), str(bit)]}, str(bit))
 
 
 def set_mark(bit: int) -> Statement:

@@ -74,6 +74,8 @@ def _statement(statement: Mapping[str, object], names: Names) -> str:
             return f'log prefix "{prefix}"'
         case {"mangle": {"key": key, "value": {"|": [_, int() as bit]}}}:
             return f"{_key(key)} set {_key(key)} | {bit:#x}"
+        case {"mangle": {"key": key, "value": (int() | str()) as value}}:
+            return f"{_key(key)} set {value}"
         case _ if len(statement) == 1 and next(iter(statement)) in _VERDICTS:
             return next(iter(statement))
         case _:
@@ -93,7 +95,7 @@ def _key(left: object) -> str:
         case {"concat": [*parts]}:
             return " . ".join(map(_key, parts))
         case {"&": [field, _]}:
-            # The only mask that we use: which of the flags of an opening are set.
+            # The masks that we use: the flags of an opening, and one bit of a label.
             return _key(field)
         case _:
             return json.dumps(left, sort_keys=True)

@@ -11,9 +11,13 @@ from calico.dataplane.changes import CommitTable
 from calico.dataplane.nft_expr import (
     MASQUERADE,
     address,
+    assign,
     by_connection,
     concat,
     dropping,
+    hop_limit,
+    label,
+    labelled,
     matches,
     meta,
     payload,
@@ -46,6 +50,8 @@ _FEATURES = CommitTable(
             (
                 rule(by_connection("probe-end")),
                 rule(set_mark(1)),
+                rule(labelled(1), label(1)),
+                rule(assign(hop_limit(4), 1)),
                 rule(verdict_of(address(4, "daddr"), "probe-map")),
                 dropping(
                     matches(

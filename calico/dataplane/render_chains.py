@@ -4,7 +4,7 @@ What differs from host to host and from minute to minute is in sets and verdict
 maps, which they look up; see render_table.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 
 from netaddr import IPNetwork
 
@@ -14,6 +14,7 @@ from calico.dataplane.nft_expr import (
     RETURN,
     Statement,
     address,
+    any_of,
     by_connection,
     concat,
     connection,
@@ -33,6 +34,7 @@ from calico.dataplane.nft_expr import (
     within,
 )
 from calico.dataplane.render_addresses import AddressPlan, interval_elements, span_of
+from calico.dataplane.render_beginnings import BETWEEN_HOSTS, render_beginnings
 from calico.dataplane.render_policy import TO_TASK
 from calico.dataplane.state import BaseHook, Chain, HostConfig, NftRule
 
@@ -68,6 +70,7 @@ def render_chains(config: HostConfig, plan: AddressPlan) -> Iterator[Chain]:
     yield Chain("forward", tuple(_forward(config)), FORWARD)
     yield Chain(FROM_TASK, tuple(_from_task(config)))
     yield Chain(TO_TASK, tuple(_to_task()))
+    yield from render_beginnings()
     yield Chain("input", tuple(_input()), INPUT)
     yield Chain(TO_HOST, tuple(_to_host(config)))
     yield Chain("postrouting", tuple(_postrouting(plan)), POSTROUTING)
@@ -85,20 +88,16 @@ def _prerouting(config: HostConfig) -> Iterator[NftRule]:
 
 
 def _check_source() -> Iterator[NftRule]:
-    yield dropping(matches(meta("l4proto"), _any_of(ENCAPSULATIONS)))
-    yield dropping(matches(payload("udp", "dport"), _any_of(TUNNEL_PORTS)))
-    yield dropping(matches(payload("udp", "sport"), _any_of(DHCP_SERVER_PORTS)))
+    yield dropping(matches(meta("l4proto"), any_of(ENCAPSULATIONS)))
+    yield dropping(matches(payload("udp", "dport"), any_of(TUNNEL_PORTS)))
+    yield dropping(matches(payload("udp", "sport"), any_of(DHCP_SERVER_PORTS)))
     yield dropping(
-        matches(payload("icmpv6", "type"), _any_of((ROUTER_ADVERTISEMENT, REDIRECT))),
+        matches(payload("icmpv6", "type"), any_of((ROUTER_ADVERTISEMENT, REDIRECT))),
     )
     for version in VERSIONS:
         source = concat(meta("iifname"), payload("ether", "saddr"), address(version, "saddr"))
         yield rule(matches(source, f"@source{version}"), RETURN)
     yield dropping()
-
-
-def _any_of(values: Iterable[int]) -> Mapping[str, object]:
-    return {"set": list(values)}
 
 
 def _related() -> Iterator[NftRule]:
@@ -107,7 +106,7 @@ def _related() -> Iterator[NftRule]:
     Nothing else is related that no policy admitted: what a connection tracking
     helper expects is not.
     """
-    yield dropping(matches(meta("l4proto"), _any_of(ICMP_ERRORS), negated=True))
+    yield dropping(matches(meta("l4proto"), any_of(ICMP_ERRORS), negated=True))
     yield rule(ours("iifname", negated=True), ACCEPT)
     for version in VERSIONS:
         # The source of either direction is one end of the connection.
@@ -130,6 +129,7 @@ def _forward(config: HostConfig) -> Iterator[NftRule]:
     # Two tasks of different hosts could else meet halfway: each host lets its
     # own task begin, and would take the other's beginning for the answer.
     yield dropping(opening(), replying())
+    yield rule(matches(meta("l4proto"), TCP, negated=True), jump(BETWEEN_HOSTS))
     yield rule(by_connection(RELATED))
     # A segment of a flow whose tracking was flushed must not revive it.
     yield dropping(opening(negated=True))
@@ -148,7 +148,7 @@ def _published(config: HostConfig) -> Iterator[NftRule]:
     if config.host_ports:
         port = connection("proto-dst", "original")
         yield rule(
-            matches(meta("l4proto"), _any_of((TCP, UDP))),
+            matches(meta("l4proto"), any_of((TCP, UDP))),
             matches(port, port_set(config.host_ports)),
             RETURN,
         )
@@ -184,7 +184,7 @@ def _to_host(config: HostConfig) -> Iterator[NftRule]:
     yield from _protected(config)
     if config.host_ports:
         yield rule(
-            matches(meta("l4proto"), _any_of((TCP, UDP))),
+            matches(meta("l4proto"), any_of((TCP, UDP))),
             matches(payload("th", "dport"), port_set(config.host_ports)),
             ACCEPT,
         )
@@ -209,7 +209,7 @@ def _protected(config: HostConfig) -> Iterator[NftRule]:
         ):
             statements: list[Statement] = [matches(target, closed)]
             if port:
-                statements.append(matches(meta("l4proto"), _any_of((TCP, UDP))))
+                statements.append(matches(meta("l4proto"), any_of((TCP, UDP))))
                 statements.append(matches(number, port))
             yield dropping(*statements)
 

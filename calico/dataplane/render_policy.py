@@ -15,7 +15,6 @@ from netaddr import IPNetwork
 
 from calico.closing import ICMP, Direction, closing_reason, rules_of
 from calico.dataplane.nft_expr import (
-    ACCEPT,
     Statement,
     address,
     concat,
@@ -32,7 +31,7 @@ from calico.dataplane.nft_expr import (
 from calico.dataplane.state import Chain, NftRule
 from calico.model import Action, Match, PortRange, Profile, ProfileId, Rule, Tag
 
-TO_TASK = "to-task"
+TO_TASK, ADMITTED = "to-task", "admitted"
 LOG_PREFIX_LENGTH = 27
 #: A task must not be able to fill the host's log.
 _LOG_LIMIT: Statement = {"limit": {"rate": 10, "per": "second", "burst": 20}}
@@ -205,7 +204,7 @@ def _icmp_matches(protocol: int | None, fields: Match, *, negated: bool) -> Iter
 def _conclude(asked: Rule, statements: Sequence[Statement], direction: Direction) -> NftRule:
     match asked.action:
         case Action.ALLOW:
-            verdict = ACCEPT if direction is Direction.INBOUND else goto(TO_TASK)
+            verdict = goto(ADMITTED if direction is Direction.INBOUND else TO_TASK)
             return rule(*statements, verdict)
         case Action.DENY | Action.NEXT_TIER:
             return dropping(*statements)

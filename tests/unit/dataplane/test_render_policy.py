@@ -197,7 +197,9 @@ def test_a_denial_outside_a_v4_net_holds_for_v6_too() -> None:
 @pytest.mark.parametrize(
     ("action", "direction", "verdict"),
     [
-        pytest.param(Action.ALLOW, Direction.INBOUND, [{"accept": None}], id="allow in"),
+        pytest.param(
+            Action.ALLOW, Direction.INBOUND, [{"goto": {"target": "admitted"}}], id="allow in"
+        ),
         pytest.param(
             Action.ALLOW,
             Direction.OUTBOUND,
@@ -284,7 +286,7 @@ def test_what_cannot_be_enforced_closes_from_there_on(broken: Profile | None, re
     assert len(chain.problems) == 1
     assert reason in chain.problems[0]
     allowed, end = chain.chain.rules
-    assert json.loads(allowed.expression) == [TCP, {"accept": None}]
+    assert json.loads(allowed.expression) == [TCP, {"goto": {"target": "admitted"}}]
     assert end == dropping()
 
 
