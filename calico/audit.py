@@ -80,7 +80,7 @@ def standing(specs: Iterable[EndpointSpec], tasks: Collection[TaskId]) -> Standi
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class HeldAddress:
     """One address that is given out; `users` are the endpoints that have it."""
 
     address: IPAddress
@@ -90,10 +90,10 @@ class Held:
     users: tuple[EndpointId, ...] = ()
 
 
-def held_addresses(books: Books, who: Standing) -> tuple[Held, ...]:
+def held_addresses(books: Books, who: Standing) -> tuple[HeldAddress, ...]:
     """Every address that a readable block gave out, in order."""
     return tuple(
-        Held(address, cidr, who.state_of(allocation, address), allocation, users)
+        HeldAddress(address, cidr, who.state_of(allocation, address), allocation, users)
         for cidr, block in sorted(books.blocks.items())
         for ordinal, allocation in enumerate(block.allocations)
         if allocation is not None
@@ -111,7 +111,7 @@ class PoolUse:
     counts: Mapping[AddressState, int]
 
 
-def pool_use(pool: Pool, books: Books, who: Standing, held: Iterable[Held]) -> PoolUse:
+def pool_use(pool: Pool, books: Books, who: Standing, held: Iterable[HeldAddress]) -> PoolUse:
     """The sums of one pool.
 
     Of a block that cannot be read nothing is given out, and nothing comes back.

@@ -8,7 +8,7 @@ from netaddr import IPAddress
 
 from calico import ipam as blocks
 from calico.addresses import Addresses
-from calico.audit import AddressState, Held
+from calico.audit import AddressState, HeldAddress
 from calico.errors import DatastoreError, InvalidValue
 from calico.iptext import parse_address
 from reconciler.cli.cluster import Cluster
@@ -124,7 +124,7 @@ def release_command(etcd: EtcdSettings, output: str, address: IPAddress, yes: bo
     show(answer, output)
 
 
-def _release(etcd: EtcdSettings, found: Held, *, unchanged: bool) -> Answer:
+def _release(etcd: EtcdSettings, found: HeldAddress, *, unchanged: bool) -> Answer:
     handle = found.allocation.handle
     try:
         released = unchanged and Addresses(etcd.open()).release(handle, found.address)

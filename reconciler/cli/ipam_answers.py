@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 from netaddr import IPAddress, IPNetwork
 
 from calico import ipam
-from calico.audit import AddressState, Held, PoolUse, unreadable_blocks
+from calico.audit import AddressState, HeldAddress, PoolUse, unreadable_blocks
 from calico.model import BLOCK_SIZE, HostName, TaskId
 from reconciler.cli.cluster import Cluster
 from reconciler.cli.command import NoSuchThing
@@ -163,13 +163,13 @@ def _held_fields(cluster: Cluster, usage: Usage, address: IPAddress) -> dict[str
     }
 
 
-def app_of(cluster: Cluster, held: Held) -> str:
+def app_of(cluster: Cluster, held: HeldAddress) -> str:
     """The app of the task that holds an address; empty if that is not known."""
     record = cluster.records.get(TaskId(held.allocation.handle or ""))
     return record.app if record else ""
 
 
-def _host_of(cluster: Cluster, held: Held) -> HostName | None:
+def _host_of(cluster: Cluster, held: HeldAddress) -> HostName | None:
     """The host that the block of an address is kept for."""
     return cluster.books.blocks[held.block].affinity
 

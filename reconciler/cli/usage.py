@@ -8,7 +8,7 @@ from netaddr import IPAddress
 from calico import ipam, keys
 from calico.audit import (
     AddressState,
-    Held,
+    HeldAddress,
     PoolUse,
     Standing,
     held_addresses,
@@ -30,7 +30,7 @@ class Usage:
     """
 
     who: Standing
-    held: Mapping[IPAddress, Held]
+    held: Mapping[IPAddress, HeldAddress]
     pools: tuple[PoolUse, ...]
     waits_for: tuple[str, ...]
 

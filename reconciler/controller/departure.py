@@ -73,15 +73,15 @@ class Departure:
         """Give up what a forgotten host no longer needs, and say what is left.
 
         Once nothing is, its own keys go too, the registration last, so that an
-        interrupted attempt is taken up again. Raises DatastoreError; Conflict
-        if something changed meanwhile.
+        interrupted attempt is taken up again; without one they are not ours.
+        Raises DatastoreError; Conflict if something changed meanwhile.
         """
         registration = self._datastore.get(host_key(host))
         remains = Remains(
             tuple(self._give_up_blocks(host)),
             len(self._datastore.list(Key(f"{ENDPOINTS}/{check_host(host)}/workload")).entries),
         )
-        if remains:
+        if remains or registration is None:
             return remains
         for stored in self._datastore.list(Key(f"{FELIX}/{host}")).entries:
             self._datastore.delete(stored.key)
@@ -89,9 +89,8 @@ class Departure:
             # A directory in which somebody else keeps something stays.
             with suppress(Conflict):
                 self._datastore.delete(key)
-        if registration is not None:
-            self._datastore.delete(host_key(host), expect=registration.revision)
-            log.info("host removed", extra={"host": host})
+        self._datastore.delete(host_key(host), expect=registration.revision)
+        log.info("host removed", extra={"host": host})
         return remains
 
     def _give_up_blocks(self, host: HostName) -> Iterator[IPNetwork]:

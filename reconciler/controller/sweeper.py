@@ -67,6 +67,7 @@ class Sweeper:
             self._stored.applied,
             waiting,
             self._clock.monotonic(),
+            all_forgotten=bool(self._stored.forgotten_hosts),
         )
         released = [held for held in sorted(free) if self._release(held)]
         return bool(released)

@@ -14,7 +14,7 @@ from calico.audit import (
     AddressState,
     DanglingAffinity,
     Drift,
-    Held,
+    HeldAddress,
     Miscounted,
     Standing,
     UnlistedBlock,
@@ -53,7 +53,7 @@ def find(
     pools: Iterable[Pool],
     books: Books,
     who: Standing,
-    held: Iterable[Held],
+    held: Iterable[HeldAddress],
     unreadable: Mapping[Key, str],
 ) -> tuple[Finding, ...]:
     """Everything that is wrong; `unreadable` are further keys that should be readable."""
@@ -113,7 +113,7 @@ def _is_managed(address: IPAddress, pools: tuple[Pool, ...]) -> bool:
     return any(pool.ipam and address in pool.cidr for pool in pools)
 
 
-def _of_held(held: Held, who: Standing) -> Finding | None:
+def _of_held(held: HeldAddress, who: Standing) -> Finding | None:
     handle = held.allocation.handle
     for user in held.users:
         task = TaskId(user.workload)

@@ -41,16 +41,20 @@ def releasable(
     applied: Mapping[HostName, AppliedRecord],
     waiting_apps: Collection[str],
     now: float,
+    *,
+    all_forgotten: bool = False,
 ) -> frozenset[Held]:
     """Addresses that rested and that every registered host has let go of.
 
     An address that an app asked for by name need not rest if a task of that
-    same app waits for it. Without any host there is nobody to have let go.
+    same app waits for it. Without any host there is nobody to have let go,
+    unless an operator declared all that there were gone.
     """
     oldest = min((applied[h].revision if h in applied else -1 for h in hosts), default=-1)
+    let_go = all_forgotten and not hosts
     return frozenset(
         held
         for held, rest in resting.items()
-        if oldest >= rest.revision
+        if (let_go or oldest >= rest.revision)
         and (now - rest.since >= REST or (held.app and held.app in waiting_apps))
     )

@@ -232,6 +232,32 @@ def test_a_block_in_use_keeps_its_claim_and_an_empty_one_is_given_up(cluster: Cl
     assert cluster.store.get(affinity_key(H2, used)) is not None
 
 
+def test_the_last_host_can_be_forgotten_too() -> None:
+    cluster = Cluster("h2")
+    cluster.connect()
+    made = app(task("t", host="h2"))
+    cluster.run(made)
+    cluster.kill(made, made.tasks[0])
+    forget(cluster, H2)
+    cluster.after(REST + RESYNC)
+    assert left_of(cluster, H2) == []
+    assert Addresses(cluster.store).blocks() == ()
+
+
+def test_keys_of_a_host_that_never_registered_are_not_ours(cluster: Cluster) -> None:
+    stranger = HostName("stranger")
+    Addresses(cluster.store).assign(stranger, HandleId("theirs"))
+    theirs = Key("/calico/bgp/v1/host/stranger/ip_addr_v4")
+    cluster.store.put(theirs, "172.31.0.77")
+    assert forget(cluster, stranger).blocks != ()
+    Addresses(cluster.store).release(
+        HandleId("theirs"), Addresses(cluster.store).held_by(HandleId("theirs"))[0]
+    )
+    assert forget(cluster, stranger) == Remains()
+    assert Addresses(cluster.store).blocks() == ()
+    assert cluster.store.get(theirs) is not None
+
+
 def test_what_its_agent_reported_goes_with_the_host(cluster: Cluster) -> None:
     made = app(task("t", host="h2"))
     cluster.run(made)

@@ -54,5 +54,20 @@ def test_without_any_host_nobody_has_let_go() -> None:
     assert releasable({HELD: Resting(0.0, 0)}, (), {}, (), REST) == frozenset()
 
 
+@pytest.mark.parametrize(
+    ("hosts", "age", "free"),
+    [
+        pytest.param((), REST, True, id="none is left to wait for"),
+        pytest.param((), REST - 1, False, id="still resting"),
+        pytest.param((ONE,), REST, False, id="another host is there"),
+    ],
+)
+def test_if_all_hosts_are_forgotten_nobody_holds_it(
+    hosts: tuple[HostName, ...], age: float, free: bool
+) -> None:
+    found = releasable({HELD: Resting(0.0, 10)}, hosts, {}, (), age, all_forgotten=True)
+    assert (HELD in found) is free
+
+
 def test_rest_begins_once() -> None:
     assert newly_unused({HELD, FIXED}, {HELD: Resting(0.0, 1)}) == {FIXED}
