@@ -255,13 +255,13 @@ class HostReconciler:
         plan = plan_host(observed, desired, self._searches.take_found()).plan
         if view.source is not Source.DATASTORE:
             plan = only_mending(plan, observed)
-        tableless = not any(chain.base is not None for chain in observed.chains.values())
-        if tableless:
-            # Else what began without our table would pass until it is forgotten.
+        breached = assumed is None and _is_breached(observed, self._kernel.programmed, desired)
+        if breached:
+            # Else what began without our rules would pass until it is forgotten.
             self._revocation.judge_all(snapshot, config)
         failures = self._dataplane.apply(plan).failures if plan else {}
         self._learn(observed, desired, plan, failures)
-        if tableless:
+        if breached:
             self._revocation.judge_all(snapshot, config)
         if view.source is Source.DATASTORE:
             self._revocation.carry_through(snapshot, config, _lost(plan, desired))
@@ -376,6 +376,19 @@ class HostReconciler:
             for key, why in sorted(view.problems.items())
             if key.startswith((own, f"{POOLS}/"))
         )
+
+
+def _is_breached(observed: HostState, programmed: HostState | None, desired: HostState) -> bool:
+    """Whether our table is not as it was left, so that it may have let through anything.
+
+    Of one that an earlier run left only the base chains are known.
+    """
+    if programmed is None:
+        base = {name: chain for name, chain in desired.chains.items() if chain.base is not None}
+        programmed = HostState(chains=base)
+    return any(
+        observed.chains.get(name) != chain for name, chain in programmed.chains.items()
+    ) or any(observed.sets.get(name) != each for name, each in programmed.sets.items())
 
 
 def _lost(plan: Plan, desired: HostState) -> frozenset[IPAddress]:

@@ -131,6 +131,17 @@ class Cluster:
             agent.wait()
         self.hosts[name].agent = None
 
+    @contextmanager
+    def held(self, name: HostName) -> Iterator[None]:
+        """The agent of a host does nothing while the body runs."""
+        agent = self.hosts[name].agent
+        assert agent is not None
+        agent.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            agent.send_signal(signal.SIGCONT)
+
     def reboot(self, name: HostName) -> None:
         """End all that lives on a host; it comes back empty, and nothing of it runs yet.
 
