@@ -26,7 +26,7 @@ def hosts() -> None:
     """Hosts: list them, forget one that is gone."""
 
 
-@hosts.command("list")
+@hosts.command("list", short_help="Every host with its agent, blocks and tasks.")
 @reads_cluster
 def list_command(cluster: Cluster, now: datetime) -> Answer:
     """Every host with its agent, how far that has come, and what is there.
@@ -41,7 +41,7 @@ def list_command(cluster: Cluster, now: datetime) -> Answer:
     return list_hosts(cluster, now, None)
 
 
-@hosts.command("forget")
+@hosts.command("forget", short_help="Declare that a host is gone for good.")
 @click.argument("host")
 @click.option("--yes", is_flag=True, help="Do it. Without, only tell what would be done.")
 @click.option("--force", is_flag=True, help="Also if endpoints are stored for it.")

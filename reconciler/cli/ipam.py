@@ -31,7 +31,7 @@ def ipam() -> None:
     """Who has which address: show, check, release."""
 
 
-@ipam.command("show")
+@ipam.command("show", short_help="Pools and blocks, or who has one address.")
 @click.option("--address", type=ADDRESS, help="Who has this one.")
 @reads_cluster
 def show_command(cluster: Cluster, now: datetime, address: IPAddress | None) -> Answer:  # noqa: ARG001 - a read has a time
@@ -58,7 +58,7 @@ def show_command(cluster: Cluster, now: datetime, address: IPAddress | None) -> 
     return judge_address(cluster, usage, address)
 
 
-@ipam.command("check")
+@ipam.command("check", short_help="Whether every address is accounted for.")
 @etcd_options
 @output_option
 def check_command(etcd: EtcdSettings, output: str) -> None:
@@ -89,7 +89,7 @@ def check_command(etcd: EtcdSettings, output: str) -> None:
     show(judge_check(cluster, usage, findings), output)
 
 
-@ipam.command("release")
+@ipam.command("release", short_help="Take an address from an owner that is gone.")
 @click.argument("address", type=ADDRESS)
 @click.option("--yes", is_flag=True, help="Do it. Without, only tell what would be done.")
 @etcd_options
