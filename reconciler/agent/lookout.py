@@ -107,12 +107,11 @@ class KernelPages:
         if isinstance(look, Page):
             return look
         link = link_of_task(look, ask.rest)
-        if link is None:
-            return _refusal(404, f"no task {ask.rest!r} here, neither wanted nor in the kernel")
+        seen, unread = None, ""
         try:
-            seen, unread = self._inspect(link.name), ""
+            seen = self._inspect(link.name) if link is not None else None
         except DataplaneError as error:
-            seen, unread = None, str(error)
+            unread = str(error)
         return Page(True, asdict(task_page(look, ask.rest, seen, unread)))
 
     def verdict(self, ask: Ask) -> Page:

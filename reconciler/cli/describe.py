@@ -1,24 +1,29 @@
-"""`marathon-calico describe`: what one task should have and what it has."""
+"""`marathon-calico describe`: what one task should have, and what it has."""
 
 from collections.abc import Iterator
+from dataclasses import asdict
 from datetime import datetime
 
 import click
 
 from calico.model import Profile, ProfileId, TaskVerdict
+from reconciler.cli.beside import compare, comparison_table, kernel_fields, kernel_sections
 from reconciler.cli.cluster import Cluster, TaskView
 from reconciler.cli.command import reads_cluster
 from reconciler.cli.get import task_fields
+from reconciler.cli.kernels import NOT_ASKED, Kernels, ask_task, kernel_option
 from reconciler.cli.named import one_task
 from reconciler.cli.render import Answer, Lines, age, joined
 from reconciler.cli.words import opening_in_words, rule_in_words
+from reconciler.core.kernel_page import TaskPage
 
 
 @click.command()
 @click.argument("kind", type=click.Choice(["task"]))
 @click.argument("name")
+@kernel_option
 @reads_cluster
-def describe(cluster: Cluster, now: datetime, kind: str, name: str) -> Answer:  # noqa: ARG001 - one kind so far
+def describe(cluster: Cluster, now: datetime, kind: str, name: str, kernel: bool) -> Answer:  # noqa: ARG001 - one kind so far
     """All about the task NAME: its id, a unique prefix of it, or its app's id.
 
     Exits 2 if there is no such task, or several; then they are listed.
@@ -31,13 +36,24 @@ def describe(cluster: Cluster, now: datetime, kind: str, name: str) -> Answer:  
                    null if no endpoint is stored
       actual       state, revision, addresses, reason; null if nothing is reported
       agent        host, state, applied, last_seen
+      compared     what, desired, reported, kernel (lists of text, null where
+                   that side does not tell) and differs, line by line
+      kernel       told (if not: reason and remedy), looked_at, revision,
+                   interface, facts, chains with rules and counts, sets, sent,
+                   received, differences; null with --no-kernel
     """
-    return judge_describe(cluster, now, name)
+    task = one_task(cluster, name)
+    kernels = ask_task(cluster, task.host, task.name) if kernel else NOT_ASKED
+    return judge_describe(cluster, now, name, kernels)
 
 
-def judge_describe(cluster: Cluster, now: datetime, name: str) -> Answer:
+def judge_describe(
+    cluster: Cluster, now: datetime, name: str, kernels: Kernels = NOT_ASKED
+) -> Answer:
     """Everything about one task."""
     task = one_task(cluster, name)
+    kernel = kernels.tasks.get((task.host, task.name))
+    lines = compare(task, kernel)
     host = cluster.host(task.host)
     data: dict[str, object] = {
         **task_fields(task),
@@ -56,6 +72,8 @@ def judge_describe(cluster: Cluster, now: datetime, name: str) -> Answer:
             "applied": host.agent.applied,
             "last_seen": host.last_seen,
         },
+        "compared": [asdict(line) | {"differs": line.differs} for line in lines],
+        "kernel": kernel_fields(kernel),
     }
     heard = f", heard {age(host.last_seen, now)} ago" if host.last_seen else ""
     head = (
@@ -67,8 +85,10 @@ def judge_describe(cluster: Cluster, now: datetime, name: str) -> Answer:
     )
     sections = (
         Lines(head),
+        comparison_table(lines, kernel=isinstance(kernel, TaskPage)),
         Lines(tuple(_desired_lines(cluster, task))),
         Lines(tuple(_actual_lines(task))),
+        *kernel_sections(kernel),
     )
     return Answer(data, sections)
 

@@ -1,4 +1,4 @@
-"""`marathon-calico diff`: desired beside reported, as +/- lines."""
+"""`marathon-calico diff`: desired beside reported and beside the kernels, as +/- lines."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
@@ -9,52 +9,107 @@ import click
 from calico.model import EndpointState, HostName, TaskVerdict
 from reconciler.cli.cluster import Cluster, TaskView
 from reconciler.cli.command import NoSuchThing, reads_cluster
+from reconciler.cli.kernels import NOT_ASKED, Kernels, NotTold, ask_hosts, kernel_option
 from reconciler.cli.named import match_tasks
 from reconciler.cli.render import Answer, Lines, Section, joined
 from reconciler.core.verdict import AgentState, AgentView
 
+REPORT, KERNEL = "report", "kernel"
+
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """`+` is desired and not reported, `-` reported and not desired, `?` not known."""
+    """`+` is desired and not there, `-` there and not desired, `?` not known.
+
+    `source` is who says so: the agent's reports in etcd, or the kernel itself.
+    """
 
     sign: str
     host: str
     task: str
     what: str
     value: str
+    source: str = REPORT
 
 
 @click.command()
 @click.argument("name", metavar="[TASK|HOST]", required=False)
+@kernel_option
 @reads_cluster
-def diff(cluster: Cluster, now: datetime, name: str | None) -> Answer:  # noqa: ARG001 - a read has a time
-    """Where what agents report differs from what is desired.
+def diff(cluster: Cluster, now: datetime, name: str | None, kernel: bool) -> Answer:  # noqa: ARG001 - a read has a time
+    """Where what agents report, or what their kernels hold, differs from what is desired.
 
     Exits 0 if it is the same, 1 if it is not, 2 if there is no such TASK or HOST.
-    Lines begin with + (desired, not reported), - (reported, not desired) or
-    ? (the agent is silent, nobody knows).
+    Lines begin with + (desired, not there), - (there, not desired) or ? (the
+    agent is silent, or cannot be asked for its kernel: nobody knows). A kernel
+    that cannot be asked leaves the exit code as it is.
 
     \b
     Fields of -o json, a list of objects:
-      sign, host, task, what (endpoint, address, state, revision, agent), value
+      sign, host, task, value
+      what    endpoint, address, state, revision or agent; of a kernel link,
+              route, ip rule, chain, rule, set, element, setting or kernel
+      source  report or kernel
     """
-    return judge_diff(cluster, name)
+    hosts = hosts_concerned(cluster, name)
+    return judge_diff(cluster, name, ask_hosts(cluster, hosts) if kernel else NOT_ASKED)
 
 
-def judge_diff(cluster: Cluster, name: str | None) -> Answer:
+def judge_diff(cluster: Cluster, name: str | None, kernels: Kernels = NOT_ASKED) -> Answer:
     """The differences of all tasks, of one host's, or of those that a name means."""
-    found = tuple(_differences(cluster, _chosen(cluster, name), name))
+    tasks = _chosen(cluster, name)
+    found = [*_differences(cluster, tasks, name), *_in_kernels(cluster, tasks, name, kernels)]
     sections: list[Section] = []
-    for subject in dict.fromkeys((each.host, each.task) for each in found):
+    for subject in sorted({(each.host, each.task) for each in found}, key=_order):
         lines = [f"{subject[1] or 'agent'} on {subject[0]}"]
-        lines.extend(
-            f"{each.sign} {each.what} {each.value}"
-            for each in found
-            if (each.host, each.task) == subject
-        )
+        lines.extend(_line(each) for each in found if (each.host, each.task) == subject)
         sections.append(Lines(tuple(lines)))
-    return Answer([asdict(each) for each in found], tuple(sections), int(bool(found)))
+    differ = any(each.sign != "?" or each.source != KERNEL for each in found)
+    return Answer([asdict(each) for each in found], tuple(sections), int(differ))
+
+
+def hosts_concerned(cluster: Cluster, name: str | None) -> tuple[HostName, ...]:
+    """The hosts whose kernels have to do with the question, by name."""
+    registered = {
+        host.name for host in cluster.hosts() if host.record and not host.record.forgotten
+    }
+    if name is None:
+        return tuple(sorted(registered))
+    if name in registered:
+        return (HostName(name),)
+    return tuple(sorted({task.host for task in _chosen(cluster, name)} & registered))
+
+
+def _order(subject: tuple[str, str]) -> tuple[bool, str, str]:
+    """Hosts themselves first, then tasks by name."""
+    host, task = subject
+    return bool(task), task, host
+
+
+def _line(each: Difference) -> str:
+    where = f"{KERNEL} " if each.source == KERNEL and each.what != KERNEL else ""
+    return f"{each.sign} {where}{each.what} {each.value}"
+
+
+def _in_kernels(
+    cluster: Cluster, tasks: tuple[TaskView, ...], name: str | None, kernels: Kernels
+) -> Iterator[Difference]:
+    """What each kernel lacks or has too much, by what its agent tells."""
+    chosen = {(task.host, task.name) for task in tasks}
+    whole = name is None or any(host.name == name for host in cluster.hosts())
+    for host, told in sorted(kernels.hosts.items()):
+        if isinstance(told, NotTold):
+            yield Difference("?", host, "", KERNEL, str(told), KERNEL)
+            continue
+        if told.doubt:
+            older = f"compared with what was desired before: {told.doubt}"
+            yield Difference("?", host, "", KERNEL, older, KERNEL)
+        for each in told.differences:
+            if whole or (host, each.task) in chosen:
+                yield Difference(each.sign, host, each.task, each.what, each.value, KERNEL)
+        if told.more:
+            sign = "-" if whole else "?"
+            yield Difference(sign, host, "", KERNEL, f"and {told.more} more differences", KERNEL)
 
 
 def _chosen(cluster: Cluster, name: str | None) -> tuple[TaskView, ...]:

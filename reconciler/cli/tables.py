@@ -26,6 +26,7 @@ STYLES = {
     "DENIED": "bold red",
     "UNKNOWN": "bold yellow",
     "PROBLEM": "bold red",
+    "DIFFERS": "bold red",
     "REMARK": "yellow",
     "reporting": "green",
     "silent": "bold red",

@@ -8,7 +8,7 @@ import click
 from netaddr import IPAddress
 
 from calico.model import EndpointState, PortRange
-from reconciler.cli.cluster import Cluster, TaskView
+from reconciler.cli.cluster import Cluster
 from reconciler.cli.command import reads_cluster
 from reconciler.cli.explain import (
     Finding,
@@ -18,11 +18,13 @@ from reconciler.cli.explain import (
     openings_in_words,
     packet_in_words,
 )
+from reconciler.cli.kernels import NOT_ASKED, Kernels, ask_verdicts, kernel_option
 from reconciler.cli.parties import Side, Target, parse_source, parse_target, protocol_number
 from reconciler.cli.render import Answer, Lines, joined
+from reconciler.cli.why_kernel import Kernel, hosts_on_the_way, judge_kernel
 from reconciler.cli.words import ports_in_words, rule_in_words
 from reconciler.core.open_ports import LAST_PORT
-from reconciler.core.reach import Decision, Party, first_packet
+from reconciler.core.reach import Decision, Party, Reach, first_packet
 from reconciler.core.verdict import AgentState, Verdict
 
 EXIT_CODES = {True: 0, False: 1, None: 3}
@@ -32,36 +34,34 @@ SOME_PORT = 80
 
 
 @dataclass(frozen=True, slots=True)
-class Kernel:
-    """Whether the destination's host does what etcd asks: yes, no or unknown."""
-
-    host: str
-    agrees: str
-    detail: str
-
-
-@dataclass(frozen=True, slots=True)
 class Ruling:
     """What policy says, before anything is asked of the hosts."""
 
     finding: Finding
     pair: tuple[IPAddress, IPAddress] | None = None
     openings: Openings | None = None
-    decision: Decision | None = None
+    question: Question | None = None
     asked: str = "anything"
+
+    @property
+    def reach(self) -> Reach:
+        """What was decided, nothing if there was no packet to ask about."""
+        return self.question.reach if self.question is not None else Reach(None)
 
 
 @click.command()
 @click.argument("source", metavar="SRC")
 @click.argument("destination", metavar="DST[:PORT][/PROTOCOL]")
+@kernel_option
 @reads_cluster
-def why(cluster: Cluster, now: datetime, source: str, destination: str) -> Answer:  # noqa: ARG001 - a read has a time
+def why(cluster: Cluster, now: datetime, source: str, destination: str, kernel: bool) -> Answer:  # noqa: ARG001 - a read has a time
     """Whether SRC may open a connection to DST, and the first fact that decides.
 
     SRC and DST are tasks (id, unique prefix or app id), hosts or addresses.
     Without a PORT the answer is about every port; PROTOCOL is tcp, udp or icmp.
     Exits 0 if allowed, 1 if denied, 2 if there is no such thing, 3 if etcd
-    cannot tell.
+    cannot tell. The agents of the hosts on the way are asked what their kernels
+    do with the first packet: their own routes, chains and sets decide.
 
     \b
     Fields of -o json:
@@ -75,21 +75,33 @@ def why(cluster: Cluster, now: datetime, source: str, destination: str) -> Answe
       open         tcp, udp (port ranges as text) and icmp (true or false);
                    null if a port was asked about
       rule         direction, profile, number, text of the deciding rule, or null
-      kernel       host, agrees (yes, no, unknown) and detail of the
-                   destination's host; null if DST is no task
+      kernel       host, agrees (yes, no, unknown) and detail of the host that
+                   decides; null if none does
     """
-    return judge_why(cluster, source, destination)
+    sender, target = parse_source(cluster, source), parse_target(cluster, destination)
+    kernels = _ask(cluster, sender, target) if kernel else NOT_ASKED
+    return judge_why(cluster, source, destination, kernels)
 
 
-def judge_why(cluster: Cluster, source: str, destination: str) -> Answer:
-    """Answer for one pair, from policy first and from what agents report second."""
+def _ask(cluster: Cluster, sender: Side, target: Target) -> Kernels:
+    ruling = _rule(cluster, sender, target)
+    if ruling.question is None:
+        return NOT_ASKED
+    hosts = hosts_on_the_way(sender, target.side, ruling.reach.shortcut)
+    return ask_verdicts(cluster, hosts, ruling.question.packet)
+
+
+def judge_why(
+    cluster: Cluster, source: str, destination: str, kernels: Kernels = NOT_ASKED
+) -> Answer:
+    """Answer for one pair, from policy first, then from agents and their kernels."""
     sender = parse_source(cluster, source)
     target = parse_target(cluster, destination)
     ruling = _rule(cluster, sender, target)
     finding = ruling.finding
     if finding.allowed:
         finding = _closed_by_host(cluster, sender, target.side) or finding
-    kernel = _kernel(cluster, sender, target.side)
+    kernel = judge_kernel(cluster, sender, target.side, finding, kernels.verdicts)
     pair = ruling.pair or (None, None)
     openings = ruling.openings
     data = {
@@ -108,7 +120,7 @@ def judge_why(cluster: Cluster, source: str, destination: str) -> Answer:
             "udp": ports_in_words(openings.udp),
             "icmp": openings.ping,
         },
-        "rule": _rule_fields(ruling.decision),
+        "rule": _rule_fields(ruling.reach.decision),
         "kernel": kernel
         and {"host": kernel.host, "agrees": kernel.agrees, "detail": kernel.detail},
     }
@@ -131,13 +143,11 @@ def _rule(cluster: Cluster, sender: Side, target: Target) -> Ruling:
         return Ruling(Finding(False, "no common address family", detail, "a pool of that family"))
     question = _question(cluster, sender, target, (sender.party, receiver.party), pair)
     if target.port is not None or target.protocol in ("icmp", "icmpv6"):
-        decision = question.reach.decision
-        asked = packet_in_words(question.packet)
-        return Ruling(explain(question), pair, None, decision, asked)
+        return Ruling(explain(question), pair, None, question, packet_in_words(question.packet))
     openings = _narrowed(question.openings(), target.protocol)
     question = _typical(cluster, question, openings, target)
     asked = target.protocol or _extent(openings)
-    return Ruling(explain(question), pair, openings, question.reach.decision, asked)
+    return Ruling(explain(question), pair, openings, question, asked)
 
 
 def _extent(openings: Openings) -> str:
@@ -245,39 +255,6 @@ def _closed_by_host(cluster: Cluster, sender: Side, receiver: Side) -> Finding |
             f"look at the agent on {task.host}",
         )
     return None
-
-
-def _kernel(cluster: Cluster, sender: Side, receiver: Side) -> Kernel | None:
-    """What the destination's agent says about the policy of this pair."""
-    task = receiver.task
-    if task is None or task.spec is None:
-        return None
-    agent = cluster.host(task.host).agent
-    judgement = task.judgement
-    if agent.state is not AgentState.REPORTING and judgement.verdict is not Verdict.IN_SYNC:
-        return Kernel(task.host, "unknown", judgement.reason)
-    if judgement.verdict is not Verdict.IN_SYNC:
-        return Kernel(task.host, "no", judgement.reason)
-    needed = _revision_needed(cluster, task, sender.task)
-    if agent.state is AgentState.UNREGISTERED:
-        return Kernel(task.host, "unknown", "no agent of ours is registered there")
-    if agent.applied < needed:
-        detail = (
-            f"it has not confirmed the newest change yet (revision {agent.applied} of {needed})"
-        )
-        return Kernel(task.host, "unknown", detail)
-    return Kernel(task.host, "yes", f"up, and revision {needed} is applied")
-
-
-def _revision_needed(cluster: Cluster, receiver: TaskView, sender: TaskView | None) -> int:
-    """The newest of what decides: both specs and their profiles."""
-    revisions = [0]
-    for task in (receiver, sender):
-        if task is not None and task.spec is not None:
-            revisions.append(task.revision)
-            profiles = task.spec.profiles
-            revisions.extend(cluster.profile_revisions.get(name, 0) for name in profiles)
-    return max(revisions)
 
 
 def _side_fields(side: Side, address: IPAddress | None) -> dict[str, object]:

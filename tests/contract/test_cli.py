@@ -75,8 +75,16 @@ def test_every_command_reads_a_healthy_cluster(world: World, own_etcd: str) -> N
         done = run(*arguments, "--etcd", own_etcd)
         assert (done.returncode, done.stderr) == (0, ""), arguments
         assert done.stdout.startswith(first)
-    done = run("diff", "--etcd", own_etcd)
+    done = run("diff", "--no-kernel", "--etcd", own_etcd)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_an_agent_that_cannot_be_asked_for_its_kernel_is_told_and_no_difference(
+    world: World, own_etcd: str
+) -> None:
+    done = run("diff", "--etcd", own_etcd)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count("? kernel its agent does not say where it serves its pages") == 2
 
 
 def test_exit_codes_tell_what_is_not_as_it_should_be(world: World, own_etcd: str) -> None:
