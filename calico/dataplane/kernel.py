@@ -31,9 +31,9 @@ from calico.dataplane.host import observe_facts
 from calico.dataplane.links import Links, owned
 from calico.dataplane.namespaces import entered
 from calico.dataplane.netlink import NetlinkSocket, Step, go_on
-from calico.dataplane.nftables import NftTable
 from calico.dataplane.routes import Routes
 from calico.dataplane.state import Connection, HostFacts, HostState, Link
+from calico.dataplane.table import Table
 from calico.errors import DataplaneError, DataplaneUnsupported
 
 #: An index that no device has: the kernel judges the right before the device.
@@ -49,7 +49,7 @@ class _Session:
     kernel: IPRoute
     links: Links
     routes: Routes
-    table: NftTable
+    table: Table
 
 
 class KernelDataplane:
@@ -166,7 +166,7 @@ class KernelDataplane:
             held.callback(os.close, home)
             host = held.enter_context(NetlinkSocket(self._step))
             _expect_rights(home)
-            table = NftTable()
+            table = Table()
             table.open()
             held.callback(table.close)
             self._session = _Session(

@@ -28,9 +28,12 @@ Step = Callable[[str], None]
 NETLINK_ROUTE, NETLINK_NETFILTER = 0, 12
 SOL_NETLINK = 270
 NETLINK_CAP_ACK, NETLINK_EXT_ACK, NETLINK_GET_STRICT_CHK = 10, 11, 12
-SO_RCVBUFFORCE = 33
+SO_SNDBUFFORCE, SO_RCVBUFFORCE = 32, 33
 NLM_F_DUMP_INTR = 0x10
 RECEIVE_BUFFER = 1 << 20
+LARGEST_SENT = 1 << 28
+#: Bytes of the send buffer that the kernel keeps for itself.
+SEND_RESERVE = 64
 LARGEST_DATAGRAM = 1 << 16
 #: As many answers as surely fit into the smallest receive buffer.
 BATCH = 64
@@ -119,6 +122,48 @@ class NetlinkSocket:
                 if reply.kind == NLMSG_ERROR and reply.sequence in waiting:
                     answers[reply.sequence] = _refusal(waiting[reply.sequence], reply)
         return [answers[number] for number in waiting]
+
+    def widen(self) -> tuple[int, int]:
+        """Let a datagram be as large as the kernel permits; bytes before, and now.
+
+        Now it is less than LARGEST_SENT where the limits hold for us.
+        """
+        before = self._largest()
+        try:
+            self._opened.setsockopt(socket.SOL_SOCKET, SO_SNDBUFFORCE, LARGEST_SENT)
+        except PermissionError:
+            # Only the initial user namespace may exceed the limit.
+            self._opened.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, LARGEST_SENT)
+        return before, self._largest()
+
+    def _largest(self) -> int:
+        return self._opened.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) - SEND_RESERVE
+
+    def send_batch(self, requests: Sequence[Request]) -> list[Refusal]:
+        """Send messages as one datagram that is taken whole or not at all.
+
+        One message at least must ask for an answer. The kernel has answered
+        when the datagram is sent.
+        """
+        numbered = {next(self._sequence): request for request in requests}
+        try:
+            self._opened.send(b"".join(each.packed(number) for number, each in numbered.items()))
+            answers = list(self._waiting())
+        except OSError as error:
+            raise DataplaneError(f"netlink: {error}") from error
+        ours = [each for each in answers if each.kind == NLMSG_ERROR and each.sequence in numbered]
+        if not ours:
+            raise DataplaneError("netlink: the kernel did not answer")
+        refusals = (_refusal(numbered[each.sequence], each) for each in ours)
+        return [each for each in refusals if each is not None]
+
+    def _waiting(self) -> Iterator[Reply]:
+        while True:
+            try:
+                datagram = self._opened.recv(LARGEST_DATAGRAM, socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                return
+            yield from split_replies(datagram)
 
     def ask(self, request: Request) -> Reply:
         """The one reply to a question; raises DataplaneError when refused."""
