@@ -214,13 +214,14 @@ def _felix_conditions(raw: Mapping[str, Any], sign: str) -> Fields:
             check(isinstance(value, int) and 0 <= value <= 255, "ICMP")
             found.add((name, value))
         else:
+            check(isinstance(value, str), "selector")
             found.add((name, value))
     return frozenset(found)
 
 
 def _protocol(value: object) -> int:
-    if value in PROTOCOL_NUMBERS:
-        return PROTOCOL_NUMBERS[str(value)]
+    if isinstance(value, str) and value in PROTOCOL_NUMBERS:
+        return PROTOCOL_NUMBERS[value]
     check(re.match(r"[0-9]+\Z", str(value)) and 1 <= int(str(value)) <= 255, "protocol")
     return int(str(value))
 
