@@ -24,12 +24,19 @@ class Dataplane(Protocol):
         """What the host has of its own; `address` picks the underlay's interface."""
         ...
 
-    def observe(self) -> HostState:
-        """What the kernel holds of ours, complete; raises DataplaneError."""
+    def observe(self, *, in_words: bool = False) -> HostState:
+        """What the kernel holds of ours, complete; raises DataplaneError.
+
+        With `in_words` every rule has its expression and its counters, which
+        takes far longer; without, only what tells it from another.
+        """
         ...
 
     def apply(self, plan: Plan) -> Applied:
         """Carry a plan out, in its order; applying it twice is applying it once.
+
+        A table's change that the kernel does not take in one transaction is
+        made in several, closed in between.
 
         A change to one task's link or routes that fails is told and does not
         stop the others. A refused nftables transaction, a policy that could

@@ -82,7 +82,7 @@ class MemoryDataplane:
             raise DataplaneUnsupported(f"--address {address} is on no interface of this host")
         return self._facts
 
-    def observe(self) -> HostState:
+    def observe(self, *, in_words: bool = False) -> HostState:  # noqa: ARG002 - the seam's form
         """A copy of what is held."""
         held = self._held
         return HostState(

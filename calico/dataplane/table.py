@@ -50,7 +50,7 @@ class Table:
         except UnfamiliarError:
             return self._library.read()
 
-    def read_rules(self) -> tuple[Mapping[str, Chain], Mapping[str, NftSet]]:
+    def read_words(self) -> tuple[Mapping[str, Chain], Mapping[str, NftSet]]:
         """Our chains and sets, every rule with its expression; takes ten times as long."""
         return self._library.read()
 

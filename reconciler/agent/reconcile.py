@@ -203,7 +203,7 @@ class HostReconciler:
             view.revision,
             view.source.value,
             desired,
-            self._dataplane.observe(),
+            self._dataplane.observe(in_words=True),
             view.snapshot,
             view.doubt or view.unreachable,
         )

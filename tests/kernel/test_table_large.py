@@ -51,7 +51,7 @@ def bring(table: Table, desired: HostState) -> None:
         for change in plan:
             table.commit(change)  # type: ignore[arg-type]
     assert plan == ()
-    assert table.read_rules() == table.read() == (desired.chains, desired.sets)
+    assert table.read_words() == table.read() == (desired.chains, desired.sets)
 
 
 def main() -> None:
