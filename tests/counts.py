@@ -8,12 +8,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Repetitions under a flood: agents ended by kill -9, policies changed, hosts rebooted."""
+    """Under a flood: agents ended by kill -9, policies changed, hosts rebooted.
+
+    `policies` are those whose every packet is compared with what it should be.
+    """
 
     kills: int
     changes: int
     reboots: int
+    policies: int
 
 
-FEW = Counts(kills=20, changes=100, reboots=2)
-MANY = Counts(kills=200, changes=1000, reboots=20)
+FEW = Counts(kills=20, changes=100, reboots=2, policies=150)
+MANY = Counts(kills=200, changes=1000, reboots=20, policies=5000)
