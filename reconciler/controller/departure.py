@@ -25,8 +25,10 @@ from calico.keys import (
     block_key,
     check_host,
     host_key,
+    parse_endpoint_key,
+    parse_status_key,
 )
-from calico.model import HostName
+from calico.model import EndpointId, HostName
 from reconciler.controller.bootstrap import keys_of_host
 
 log = logging.getLogger(__name__)
@@ -77,14 +79,16 @@ class Departure:
         Raises DatastoreError; Conflict if something changed meanwhile.
         """
         registration = self._datastore.get(host_key(host))
-        remains = Remains(
-            tuple(self._give_up_blocks(host)),
-            len(self._datastore.list(Key(f"{ENDPOINTS}/{check_host(host)}/workload")).entries),
-        )
-        if remains or registration is None:
+        endpoints = self._endpoints(host)
+        remains = Remains(tuple(self._give_up_blocks(host)), len(endpoints))
+        if registration is None:
             return remains
         for stored in self._datastore.list(Key(f"{FELIX}/{host}")).entries:
-            self._datastore.delete(stored.key)
+            endpoint = parse_status_key(stored.key)
+            if not remains or (endpoint is not None and endpoint not in endpoints):
+                self._datastore.delete(stored.key)
+        if remains:
+            return remains
         for key in keys_of_host(host):
             # A directory in which somebody else keeps something stays.
             with suppress(Conflict):
@@ -92,6 +96,11 @@ class Departure:
         self._datastore.delete(host_key(host), expect=registration.revision)
         log.info("host removed", extra={"host": host})
         return remains
+
+    def _endpoints(self, host: HostName) -> frozenset[EndpointId]:
+        listing = self._datastore.list(Key(f"{ENDPOINTS}/{check_host(host)}/workload"))
+        parsed = (parse_endpoint_key(stored.key) for stored in listing.entries)
+        return frozenset(endpoint for endpoint in parsed if endpoint is not None)
 
     def _give_up_blocks(self, host: HostName) -> Iterator[IPNetwork]:
         """Give a host's empty blocks and vain claims up; those that are in use are told."""
