@@ -79,6 +79,8 @@ class Departure:
         Raises DatastoreError; Conflict if something changed meanwhile.
         """
         registration = self._datastore.get(host_key(host))
+        if registration is not None and not _is_forgotten(host, registration.value):
+            raise Conflict(f"host {host} has registered again")
         endpoints = self._endpoints(host)
         remains = Remains(tuple(self._give_up_blocks(host)), len(endpoints))
         if registration is None:
@@ -116,6 +118,13 @@ class Departure:
                 self._datastore.delete(block_key(cidr), expect=revision)
                 log.info("block given up", extra={"host": host, "block": cidr})
             self._datastore.delete(affinity_key(host, cidr))
+
+
+def _is_forgotten(host: HostName, text: str) -> bool:
+    try:
+        return codec.decode_host(host, text).forgotten
+    except InvalidValue:
+        return False
 
 
 def _is_in_use(books: Books, cidr: IPNetwork) -> bool:

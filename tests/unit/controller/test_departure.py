@@ -186,6 +186,18 @@ def test_a_host_that_registers_again_is_as_new(cluster: Cluster) -> None:
     assert set(cluster.specs()) == {"t"}
 
 
+def test_a_host_that_registered_again_is_not_cleared_on_old_news(cluster: Cluster) -> None:
+    cluster.run(app(task("t", host="h2")))
+    departure = Departure(cluster.store)
+    departure.forget(H2)
+    cluster.register("h2", 1)
+    before = cluster.store.list(Key("/calico")).entries
+    with pytest.raises(Conflict, match="registered again"):
+        departure.clear(H2)
+    assert cluster.store.list(Key("/calico")).entries == before
+    assert cluster.store.get(host_key(H2)) is not None
+
+
 def test_a_host_that_registers_meanwhile_is_not_removed(cluster: Cluster) -> None:
     class RegistersMeanwhile:
         """The store, in which an agent comes back while its host is cleared."""
