@@ -158,9 +158,9 @@ def tracked(key: str) -> Statement:
     return {"ct": {"key": key}}
 
 
-def replying() -> Statement:
-    """The packet goes towards who began the tracked connection."""
-    return matches(tracked("direction"), "reply")
+def replying(*, negated: bool = False) -> Statement:
+    """The packet goes towards who began the tracked connection; or the other way."""
+    return matches(tracked("direction"), "reply", negated=negated)
 
 
 def label(bit: int) -> Statement:

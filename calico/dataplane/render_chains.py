@@ -47,8 +47,8 @@ INPUT = BaseHook("filter", "input", 0, "accept")
 POSTROUTING = BaseHook("nat", "postrouting", 100, "accept")
 
 CHECK_SOURCE, FROM_TASK, TO_HOST = "check-source", "from-task", "to-host"
-RELATED, PUBLISHED = "related", "published"
-ICMP_ERRORS = (1, 58)
+BYSTANDERS, RELATED, PUBLISHED = "bystanders", "related", "published"
+ICMP = (1, 58)
 TCP, UDP = 6, 17
 #: IPv4 in IP, IPv6 in IP, GRE: a host that has such a tunnel would unwrap them.
 ENCAPSULATIONS = (4, 41, 47)
@@ -65,6 +65,7 @@ def render_chains(config: HostConfig, plan: AddressPlan) -> Iterator[Chain]:
     """The base chains, and those that they lead to before any policy."""
     yield Chain("prerouting", tuple(_prerouting(config)), PREROUTING)
     yield Chain(CHECK_SOURCE, tuple(_check_source()))
+    yield Chain(BYSTANDERS, tuple(_bystanders()))
     yield Chain(RELATED, tuple(_related()))
     yield Chain(PUBLISHED, tuple(_published(config)))
     yield Chain("forward", tuple(_forward(config)), FORWARD)
@@ -106,7 +107,8 @@ def _related() -> Iterator[NftRule]:
     Nothing else is related that no policy admitted: what a connection tracking
     helper expects is not.
     """
-    yield dropping(matches(meta("l4proto"), any_of(ICMP_ERRORS), negated=True))
+    yield dropping(matches(meta("l4proto"), any_of(ICMP), negated=True))
+    yield rule(jump(BETWEEN_HOSTS))
     yield rule(ours("iifname", negated=True), ACCEPT)
     for version in VERSIONS:
         # The source of either direction is one end of the connection.
@@ -118,18 +120,11 @@ def _related() -> Iterator[NftRule]:
 
 
 def _forward(config: HostConfig) -> Iterator[NftRule]:
-    for version in VERSIONS:
-        yield rule(
-            ours("iifname", negated=True),
-            ours("oifname", negated=True),
-            matches(address(version, "saddr"), f"@tasks{version}", negated=True),
-            matches(address(version, "daddr"), f"@tasks{version}", negated=True),
-            ACCEPT,
-        )
+    yield rule(ours("iifname", negated=True), ours("oifname", negated=True), jump(BYSTANDERS))
     # Two tasks of different hosts could else meet halfway: each host lets its
     # own task begin, and would take the other's beginning for the answer.
     yield dropping(opening(), replying())
-    yield rule(matches(meta("l4proto"), TCP, negated=True), jump(BETWEEN_HOSTS))
+    yield rule(matches(meta("l4proto"), any_of((TCP, *ICMP)), negated=True), jump(BETWEEN_HOSTS))
     yield rule(by_connection(RELATED))
     # A segment of a flow whose tracking was flushed must not revive it.
     yield dropping(opening(negated=True))
@@ -141,6 +136,16 @@ def _forward(config: HostConfig) -> Iterator[NftRule]:
     )
     yield rule(ours("iifname"), goto(FROM_TASK))
     yield rule(goto(TO_TASK))
+
+
+def _bystanders() -> Iterator[NftRule]:
+    """What neither comes from a task nor goes to one is none of our business."""
+    for version in VERSIONS:
+        yield rule(
+            matches(address(version, "saddr"), f"@tasks{version}", negated=True),
+            matches(address(version, "daddr"), f"@tasks{version}", negated=True),
+            ACCEPT,
+        )
 
 
 def _published(config: HostConfig) -> Iterator[NftRule]:

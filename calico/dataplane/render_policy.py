@@ -15,6 +15,7 @@ from netaddr import IPNetwork
 
 from calico.closing import ICMP, Direction, closing_reason, rules_of
 from calico.dataplane.nft_expr import (
+    COUNT,
     Statement,
     address,
     concat,
@@ -205,7 +206,8 @@ def _conclude(asked: Rule, statements: Sequence[Statement], direction: Direction
     match asked.action:
         case Action.ALLOW:
             verdict = goto(ADMITTED if direction is Direction.INBOUND else TO_TASK)
-            return rule(*statements, verdict)
+            # Only what begins comes here, so counting costs a connection, not a packet.
+            return rule(*statements, COUNT, verdict)
         case Action.DENY | Action.NEXT_TIER:
             return dropping(*statements)
         case Action.LOG:

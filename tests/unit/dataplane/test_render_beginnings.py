@@ -5,14 +5,14 @@ from collections.abc import Iterator, Mapping
 
 import pytest
 
-from calico.dataplane.nft_expr import RETURN, by_connection, matches, meta, tracked
+from calico.dataplane.nft_expr import RETURN, by_connection, labelled, matches, meta, tracked
 from calico.dataplane.render import render_host
 from calico.dataplane.render_beginnings import (
     ARRIVING,
     BEGUN_BY_BOTH,
     BETWEEN_HOSTS,
+    HALFWAY,
     LEAST_SIGNED,
-    LEAVING,
     SIGNED,
     UNSIGNED,
     USUAL,
@@ -23,7 +23,6 @@ from calico.dataplane.state import Chain
 from tests.dataplane_worlds import CONFIG, snapshot
 
 Statements = list[Mapping[str, object]]
-TCP = 6
 
 
 @pytest.fixture
@@ -43,60 +42,54 @@ def assigned(statements: Statements) -> Iterator[object]:
                 yield value
 
 
-def test_tcp_pays_one_comparison_before_its_connection_is_looked_at(
+def test_tcp_and_echoes_are_asked_for_their_protocol_and_no_more(
     chains: Mapping[str, Chain],
 ) -> None:
     rules = rules_of(chains["forward"])
     asked = next(each for each in rules if each[-1] == {"jump": {"target": BETWEEN_HOSTS}})
-    assert asked[:-1] == [matches(meta("l4proto"), TCP, negated=True)]
+    assert asked[:-1] == [matches(meta("l4proto"), {"set": [6, 1, 58]}, negated=True)]
     assert rules[rules.index(asked) + 1] == [by_connection(RELATED)]
 
 
-def test_of_icmp_only_errors_are_signed(chains: Mapping[str, Chain]) -> None:
-    first, *_ = rules_of(chains[BETWEEN_HOSTS])
-    assert first == [
-        matches(meta("l4proto"), {"set": [1, 58]}),
-        matches(tracked("state"), "related", negated=True),
-        RETURN,
-    ]
+def test_errors_are_signed_and_judged_like_what_they_tell_of(chains: Mapping[str, Chain]) -> None:
+    only_errors, signed, *_ = rules_of(chains[RELATED])
+    assert only_errors[-1] == {"drop": None}
+    assert signed == [{"jump": {"target": BETWEEN_HOSTS}}]
 
 
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        pytest.param(LEAVING, SIGNED, id="what begins is signed"),
+        pytest.param(BETWEEN_HOSTS, SIGNED, id="what begins is signed"),
         pytest.param(UNSIGNED, USUAL, id="what answers cannot look signed"),
-        pytest.param(ARRIVING, USUAL, id="what arrives does not look signed to a task"),
     ],
 )
-def test_hop_limits_are_written_in_both_families(
+def test_only_what_goes_to_a_task_is_written_into_in_both_families(
     chains: Mapping[str, Chain], name: str, value: int
 ) -> None:
-    written = [found for each in rules_of(chains[name]) for found in assigned(each)]
-    assert written == [value, value]
+    writing = [each for each in rules_of(chains[name]) if any(assigned(each))]
+    assert [list(assigned(each)) for each in writing] == [[value], [value]]
+    for each, kind, among in zip(writing, ("ip", "ip6"), ("@tasks4", "@tasks6"), strict=True):
+        assert matches({"payload": {"protocol": kind, "field": "daddr"}}, among) in each
 
 
-def test_only_packets_between_tasks_are_touched(chains: Mapping[str, Chain]) -> None:
-    for name, side in ((LEAVING, "daddr"), (ARRIVING, "saddr")):
-        rules = rules_of(chains[name])
-        asked = [
-            [matches({"payload": {"protocol": kind, "field": side}}, among, negated=True), RETURN]
-            for kind, among in (("ip", "@tasks4"), ("ip6", "@tasks6"))
-        ]
-        first_written = next(place for place, each in enumerate(rules) if any(assigned(each)))
-        assert all(each in rules[:first_written] for each in asked)
-
-
-def test_a_signed_answer_is_judged_unless_both_sides_were_let_begin(
+def test_a_signed_answer_of_a_task_is_judged_unless_both_sides_were_let_begin(
     chains: Mapping[str, Chain],
 ) -> None:
-    *_, both, judged = rules_of(chains[ARRIVING])
-    assert both[-1] == RETURN
-    assert str(BEGUN_BY_BOTH) in json.dumps(both)
-    assert judged == [
-        matches(tracked("direction"), "reply"),
-        {"goto": {"target": "to-task"}},
-    ]
+    beginning, *signed = rules_of(chains[ARRIVING])
+    assert beginning == [matches(tracked("direction"), "reply", negated=True), RETURN]
+    for each, kind, among in zip(signed, ("ip", "ip6"), ("@tasks4", "@tasks6"), strict=True):
+        assert matches({"payload": {"protocol": kind, "field": "saddr"}}, among) in each
+        assert each[-1] == {"goto": {"target": HALFWAY}}
+    local, both, judged = rules_of(chains[HALFWAY])
+    assert local == [matches(meta("iifname"), "cali*"), RETURN]
+    assert both == [labelled(BEGUN_BY_BOTH), RETURN]
+    assert judged == [{"goto": {"target": "to-task"}}]
+
+
+def test_what_a_policy_lets_begin_in_the_direction_of_answers_is_noted(
+    chains: Mapping[str, Chain],
+) -> None:
     noted, accepted = rules_of(chains[ADMITTED])
     assert noted == [
         matches(tracked("direction"), "reply"),

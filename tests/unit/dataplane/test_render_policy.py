@@ -42,11 +42,15 @@ def prefix(address: str, length: int) -> object:
 
 TCP, UDP = equal(meta("l4proto"), 6), equal(meta("l4proto"), 17)
 ONLY4, ONLY6 = equal(meta("nfproto"), "ipv4"), equal(meta("nfproto"), "ipv6")
+#: How a rule ends that lets in: counted, and on to what follows the policy.
+ALLOWED = [{"counter": None}, {"goto": {"target": "admitted"}}]
 
 
 def conditions(rule: Rule) -> list[list[object]]:
     """What each rendered rule asks for, without its verdict."""
-    return [json.loads(r.expression)[:-1] for r in render_rule(rule, Direction.INBOUND)]
+    rules = [json.loads(each.expression) for each in render_rule(rule, Direction.INBOUND)]
+    assert all(each[-2:] == ALLOWED for each in rules)
+    return [each[:-2] for each in rules]
 
 
 @pytest.mark.parametrize(
@@ -197,13 +201,11 @@ def test_a_denial_outside_a_v4_net_holds_for_v6_too() -> None:
 @pytest.mark.parametrize(
     ("action", "direction", "verdict"),
     [
-        pytest.param(
-            Action.ALLOW, Direction.INBOUND, [{"goto": {"target": "admitted"}}], id="allow in"
-        ),
+        pytest.param(Action.ALLOW, Direction.INBOUND, ALLOWED, id="allow in"),
         pytest.param(
             Action.ALLOW,
             Direction.OUTBOUND,
-            [{"goto": {"target": "to-task"}}],
+            [{"counter": None}, {"goto": {"target": "to-task"}}],
             id="allow out still asks the receiver",
         ),
         pytest.param(
@@ -286,7 +288,7 @@ def test_what_cannot_be_enforced_closes_from_there_on(broken: Profile | None, re
     assert len(chain.problems) == 1
     assert reason in chain.problems[0]
     allowed, end = chain.chain.rules
-    assert json.loads(allowed.expression) == [TCP, {"goto": {"target": "admitted"}}]
+    assert json.loads(allowed.expression) == [TCP, *ALLOWED]
     assert end == dropping()
 
 
