@@ -1,30 +1,56 @@
-"""Both sides of one task's veth as the kernel has them, counters included.
+"""Both sides of one task's veth, and what rules have counted, from any thread.
 
 The task's side is read from outside, by the number under which the host's
 namespace knows the task's: nothing is entered, no process is needed, and what
 is read is surely the other end of this very link. Unlike the rest of the
-dataplane this may be called from any thread: it opens a socket of its own.
+dataplane this opens sockets of its own, in the calling thread's namespace.
 """
 
 import socket
 import struct
+from collections.abc import Iterable, Mapping
 
 from netaddr import EUI, IPAddress
 
 from calico.dataplane import netlink_messages as messages
-from calico.dataplane.netlink import NetlinkSocket
-from calico.dataplane.netlink_wire import Request, attributes, integer, number, signed, string
-from calico.dataplane.state import Counters, LinkSide, SeenTaskLink
+from calico.dataplane.netlink import NETLINK_NETFILTER, NetlinkSocket
+from calico.dataplane.netlink_wire import (
+    NLMSG_DONE,
+    Request,
+    attributes,
+    integer,
+    number,
+    signed,
+    string,
+    text,
+)
+from calico.dataplane.nft_look import NFT_MSG_GETRULE, RULE_CHAIN, items, parse_rule
+from calico.dataplane.nft_wire import request
+from calico.dataplane.state import Counters, LinkSide, RuleCount, SeenTaskLink
 from calico.errors import DataplaneError
 from calico.model import InterfaceName
 
 RTM_NEWADDR, RTM_GETADDR = 20, 22
 IFLA_LINK, IFLA_STATS64, IFLA_CARRIER = 5, 23, 33
 IFA_TARGET_NETNSID = 10
+RULE_EXPRESSIONS, EXPRESSION_NAME, EXPRESSION_DATA = 4, 1, 2
+COUNTER_BYTES, COUNTER_PACKETS = 1, 2
 
 _LINK = struct.Struct("=BxHiII")
 _ADDRESS = struct.Struct("=BBBBI")
 _STATS = struct.Struct("=8Q")
+
+
+class KernelInspector:
+    """Reads what the loop does not look at; has no state, so any thread may use it."""
+
+    def link(self, name: InterfaceName) -> SeenTaskLink | None:
+        """See inspect_link."""
+        return inspect_link(name)
+
+    def counts(self, chains: Iterable[str]) -> Mapping[str, tuple[RuleCount, ...]]:
+        """See count_rules."""
+        return count_rules(chains)
 
 
 def inspect_link(name: InterfaceName) -> SeenTaskLink | None:
@@ -46,6 +72,41 @@ def inspect_link(name: InterfaceName) -> SeenTaskLink | None:
         found = (parse_address(reply.body) for reply in replies if reply.kind == RTM_NEWADDR)
         addresses = tuple(sorted(each for each in found if each is not None))
         return SeenTaskLink(parse_side(body), inside, addresses)
+
+
+def count_rules(chains: Iterable[str]) -> Mapping[str, tuple[RuleCount, ...]]:
+    """The rules of some chains of our table, in their order, with their counts.
+
+    A chain that is not there is left out. Raises DataplaneError.
+    """
+    found = {}
+    with NetlinkSocket(protocol=NETLINK_NETFILTER) as kernel:
+        for name in chains:
+            replies = kernel.dump(list_rules_of(name))
+            counts = tuple(parse_count(each.body) for each in replies if each.kind != NLMSG_DONE)
+            if counts:
+                found[name] = counts
+    return found
+
+
+def list_rules_of(chain: str) -> Request:
+    """Ask for the rules of one chain."""
+    return request(NFT_MSG_GETRULE, messages.NLM_F_DUMP, text(RULE_CHAIN, chain))
+
+
+def parse_count(body: bytes) -> RuleCount:
+    """What a rule's first counter has counted."""
+    _, digest = parse_rule(body)
+    for packed in items(attributes(body, 4).get(RULE_EXPRESSIONS, b"")):
+        expression = attributes(packed, 0)
+        if string(expression.get(EXPRESSION_NAME, b"")) == "counter":
+            counter = attributes(expression.get(EXPRESSION_DATA, b""), 0)
+            packets, size = (
+                int.from_bytes(counter.get(kind, b""), "big")
+                for kind in (COUNTER_PACKETS, COUNTER_BYTES)
+            )
+            return RuleCount(digest or "", packets, size)
+    return RuleCount(digest or "")
 
 
 def ask_link(index: int, namespace: int | None = None) -> Request:

@@ -166,7 +166,7 @@ def parse_elements(seen: SeenSet, bodies: Iterable[bytes]) -> NftSet:
     found = [
         attributes(packed, 0)
         for body in bodies
-        for packed in _items(attributes(body, 4).get(SET_ELEMENTS, b""))
+        for packed in items(attributes(body, 4).get(SET_ELEMENTS, b""))
     ]
     verdicts, interval = bool(seen.flags & SET_MAP), bool(seen.flags & SET_INTERVAL)
     if interval:
@@ -180,7 +180,8 @@ def parse_elements(seen: SeenSet, bodies: Iterable[bytes]) -> NftSet:
     return NftSet(seen.name, seen.kind, elements, interval=interval, verdicts=verdicts)
 
 
-def _items(packed: bytes) -> Iterator[bytes]:
+def items(packed: bytes) -> Iterator[bytes]:
+    """The members of a list: attributes of one kind, in their order."""
     offset = 0
     while offset + 4 <= len(packed):
         (size,) = struct.unpack_from("=H", packed, offset)

@@ -18,23 +18,13 @@ _VERDICTS = ("accept", "drop", "return", "masquerade")
 
 def rule_text(rule: NftRule, names: Names | None = None) -> str:
     """The rule in one line; `names` puts words for sets, by the sets' names."""
+    if not rule.expression:
+        return f"another program's, or of an earlier version, with the comment {rule.digest!r}"
     try:
         statements = json.loads(rule.expression)
         return " ".join(filter(None, (_statement(each, names or {}) for each in statements)))
     except (KeyError, TypeError, ValueError):
         return rule.expression
-
-
-def counted(rule: NftRule) -> tuple[int, int] | None:
-    """Packets and bytes that a rule read from the kernel has counted."""
-    try:
-        for statement in json.loads(rule.expression):
-            counter = statement.get("counter")
-            if isinstance(counter, dict):
-                return int(counter["packets"]), int(counter["bytes"])
-    except (AttributeError, KeyError, TypeError, ValueError):
-        pass
-    return None
 
 
 def element_text(element: object) -> str:
@@ -105,6 +95,8 @@ def _value(right: object, names: Names, *, protocols: bool = False) -> str:
     match right:
         case str() if right.startswith("@"):
             return names.get(right[1:], right)
+        case {"set": [element]} if not isinstance(element, list):
+            return _value(element, names, protocols=protocols)
         case {"set": [*elements]}:
             listed = ", ".join(_value(each, names, protocols=protocols) for each in elements)
             return f"{{ {listed} }}"

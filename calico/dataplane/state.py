@@ -189,6 +189,15 @@ class SeenTaskLink:
 
 
 @dataclass(frozen=True, slots=True)
+class RuleCount:
+    """What one rule of a chain has counted; None where it has no counter."""
+
+    digest: str
+    packets: int | None = None
+    bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Connection:
     """One tracked connection, by its first packet and by who answers it.
 

@@ -5,9 +5,11 @@ However many ask, the loop looks at most once a second, and gives at most a
 tenth of its time to it on a host where looking takes long.
 """
 
+import logging
 import queue
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from typing import Protocol
 
 from netaddr import AddrFormatError, IPAddress
 
@@ -15,11 +17,20 @@ from calico.dataplane.state import SeenTaskLink
 from calico.errors import DataplaneError
 from calico.model import InterfaceName
 from reconciler.core.kernel_look import Look
-from reconciler.core.kernel_page import host_page, link_of_task, task_page
+from reconciler.core.kernel_page import (
+    FIXED_CHAINS,
+    Counts,
+    chains_of_task,
+    host_page,
+    link_of_task,
+    task_page,
+)
 from reconciler.core.kernel_verdict import kernel_verdict
 from reconciler.core.reach import first_packet
 from reconciler.runtime.clock import Clock
 from reconciler.runtime.listener import Ask, Page
+
+log = logging.getLogger(__name__)
 
 LOOK_EVERY = 1.0
 #: The share of the loop's time that looks for others may take is one in this.
@@ -75,17 +86,29 @@ class Lookout:
         return "the datastore is not yet read" if look is None else replace(look, problems=problems)
 
 
+class Inspector(Protocol):
+    """Reads what the loop does not look at; called in any thread."""
+
+    def link(self, name: InterfaceName) -> SeenTaskLink | None:
+        """Both sides of a task's link, None if there is none; raises DataplaneError."""
+        ...
+
+    def counts(self, chains: Iterable[str]) -> Counts:
+        """What the rules of some chains have counted; raises DataplaneError."""
+        ...
+
+
 class KernelPages:
     """The pages that tell of the kernel; called in the server's threads."""
 
     def __init__(
         self,
         post: Callable[[LookAsked], None],
-        inspect: Callable[[InterfaceName], SeenTaskLink | None],
+        inspector: Inspector,
         patience: float = PATIENCE,
     ) -> None:
         self._post = post
-        self._inspect = inspect
+        self._inspector = inspector
         self._patience = patience
 
     def readers(self) -> Mapping[str, Callable[[Ask], Page]]:
@@ -99,7 +122,9 @@ class KernelPages:
     def host(self, ask: Ask) -> Page:
         """The host as a whole, with every difference."""
         look = self._looked(ask)
-        return look if isinstance(look, Page) else Page(True, asdict(host_page(look)))
+        if isinstance(look, Page):
+            return look
+        return Page(True, asdict(host_page(look, self._counts(FIXED_CHAINS))))
 
     def task(self, ask: Ask) -> Page:
         """One task: its link, both sides, its routes, chains and sets."""
@@ -109,10 +134,11 @@ class KernelPages:
         link = link_of_task(look, ask.rest)
         seen, unread = None, ""
         try:
-            seen = self._inspect(link.name) if link is not None else None
+            seen = self._inspector.link(link.name) if link is not None else None
         except DataplaneError as error:
             unread = str(error)
-        return Page(True, asdict(task_page(look, ask.rest, seen, unread)))
+        counts = self._counts(chains_of_task(look, ask.rest))
+        return Page(True, asdict(task_page(look, ask.rest, seen, counts, unread)))
 
     def verdict(self, ask: Ask) -> Page:
         """What the kernel does with the first packet of a connection."""
@@ -130,6 +156,14 @@ class KernelPages:
         told = kernel_verdict(look, first_packet(source, destination, protocol, port))
         at = {"host": look.host, "looked_at": look.at, "revision": look.revision}
         return Page(True, at | asdict(told))
+
+    def _counts(self, chains: Sequence[str]) -> Counts:
+        """Counts are the least of what is told: without them the rest still is."""
+        try:
+            return self._inspector.counts(chains)
+        except DataplaneError as error:
+            log.warning("rules not counted", extra={"why": str(error)})
+            return {}
 
     def _looked(self, ask: Ask) -> Look | Page:
         """What the loop sees now, or why it is not told."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import FrameType
 
 from calico.dataplane.api import Dataplane
-from calico.dataplane.inspection import inspect_link
+from calico.dataplane.inspection import KernelInspector
 from calico.dataplane.kernel import KernelDataplane
 from calico.dataplane.namespaces import holders, identify, not_for_tasks
 from calico.errors import DataplaneError, DataplaneUnsupported
@@ -99,7 +99,7 @@ def _run(settings: AgentSettings, dataplane: Dataplane) -> None:
         clock,
     )
     pages = {"/healthz": loop.health, "/readyz": loop.readiness}
-    kernel = KernelPages(inbox.post, inspect_link)
+    kernel = KernelPages(inbox.post, KernelInspector())
     with ExitStack() as stack:
         listener = stack.enter_context(
             Listener(settings.listen, pages, metrics.registry, kernel.readers())

@@ -138,7 +138,10 @@ def _set(each: SetTold) -> str:
 
 
 def _chain_lines(chain: ChainTold) -> Iterator[str]:
-    yield f"  {chain.direction:<9}  chain {chain.name}"
+    yield (
+        f"  {chain.direction:<9}  chain {chain.name}; its counts are of first packets, "
+        "of all tasks with these profiles"
+    )
     for rule in chain.rules:
         yield f"    {rule.number:>3} {rule.text}{_counts(rule)}"
 

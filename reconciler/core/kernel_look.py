@@ -9,7 +9,16 @@ from netaddr import IPAddress
 
 from calico.dataplane.nft_words import Names, element_text, rule_text
 from calico.dataplane.render_policy import tag_set_name
-from calico.dataplane.state import Chain, HostState, Link, MarkRule, NftSet, Route, RouteKind
+from calico.dataplane.state import (
+    Chain,
+    HostState,
+    Link,
+    MarkRule,
+    NftRule,
+    NftSet,
+    Route,
+    RouteKind,
+)
 from calico.model import HostName, InterfaceName, Snapshot
 
 MOST_ELEMENTS = 5
@@ -69,7 +78,7 @@ def kernel_differences(look: Look) -> tuple[KernelDifference, ...]:
         *_links(desired.links, observed.links, owners),
         *_routes(desired.routes, observed.routes, owners),
         *_mark_rules(desired.mark_rules, observed.mark_rules),
-        *_chains(desired.chains, observed.chains, names),
+        *_chains(desired.chains, observed.chains, names, rules_by_digest(desired)),
         *_sets(desired.sets, observed.sets, names, owners),
         *_sysctls(desired.sysctls, observed.sysctls),
     )
@@ -83,6 +92,16 @@ def set_names(snapshot: Snapshot) -> Names:
         for tag in profile.tags
         for version in (4, 6)
     }
+
+
+def rules_by_digest(desired: HostState) -> Mapping[str, NftRule]:
+    """The rules as we wrote them: the kernel is asked for their names alone."""
+    return {rule.digest: rule for chain in desired.chains.values() for rule in chain.rules}
+
+
+def spoken(rule: NftRule, known: Mapping[str, NftRule], names: Names) -> str:
+    """A rule of the kernel in words."""
+    return rule_text(rule if rule.expression else known.get(rule.digest, rule), names)
 
 
 def task_of_link(link: Link) -> str:
@@ -160,7 +179,10 @@ def _mark_rules(
 
 
 def _chains(
-    desired: Mapping[str, Chain], observed: Mapping[str, Chain], names: Names
+    desired: Mapping[str, Chain],
+    observed: Mapping[str, Chain],
+    names: Names,
+    known: Mapping[str, NftRule],
 ) -> Iterator[KernelDifference]:
     for name in sorted(desired.keys() | observed.keys()):
         wanted, found = desired.get(name), observed.get(name)
@@ -174,7 +196,7 @@ def _chains(
         if wanted.base != found.base:
             yield KernelDifference("-", "", "chain", _hook_text(found))
             yield KernelDifference("+", "", "chain", _hook_text(wanted))
-        yield from _rules(wanted, found, names)
+        yield from _rules(wanted, found, names, known)
 
 
 def _hook_text(chain: Chain) -> str:
@@ -184,7 +206,9 @@ def _hook_text(chain: Chain) -> str:
     return f"{chain.name} at {base.hook}, priority {base.priority}, policy {base.policy}"
 
 
-def _rules(wanted: Chain, found: Chain, names: Names) -> Iterator[KernelDifference]:
+def _rules(
+    wanted: Chain, found: Chain, names: Names, known: Mapping[str, NftRule]
+) -> Iterator[KernelDifference]:
     """Rules by their place: the same ones in another order differ too."""
     had, should = ([rule.digest for rule in chain.rules] for chain in (found, wanted))
     matcher = difflib.SequenceMatcher(a=had, b=should, autojunk=False)
@@ -196,7 +220,7 @@ def _rules(wanted: Chain, found: Chain, names: Names) -> Iterator[KernelDifferen
             ("+", wanted, range(to_first, to_last)),
         ):
             for place in span:
-                text = f"{chain.name} {place + 1}: {rule_text(chain.rules[place], names)}"
+                text = f"{chain.name} {place + 1}: {spoken(chain.rules[place], known, names)}"
                 yield KernelDifference(sign, "", "rule", text)
 
 

@@ -7,15 +7,16 @@ over the rest, so fields are only ever added, each with a default.
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from calico.dataplane.nft_words import Names, counted, element_text, rule_text
+from calico.dataplane.nft_words import Names, element_text
 from calico.dataplane.render_endpoints import mac_text
 from calico.dataplane.state import (
-    Chain,
     HostState,
     Link,
     LinkSide,
+    NftRule,
     NftSet,
     Route,
+    RuleCount,
     SeenTaskLink,
 )
 from calico.model import InterfaceName
@@ -24,11 +25,20 @@ from reconciler.core.kernel_look import (
     Look,
     kernel_differences,
     route_text,
+    rules_by_digest,
     set_names,
+    spoken,
     task_of_link,
 )
 
+Counts = Mapping[str, tuple[RuleCount, ...]]
+
 MOST_DIFFERENCES = 200
+#: Those in which packets end that no profile is asked about.
+FIXED_CHAINS = (
+    *("prerouting", "check-source", "related", "published", "forward"),
+    *("from-task", "to-task", "to-host"),
+)
 POLICED = (("inbound", "in4"), ("inbound", "in6"), ("outbound", "out"))
 
 
@@ -36,7 +46,8 @@ POLICED = (("inbound", "in4"), ("inbound", "in6"), ("outbound", "out"))
 class HostPage:
     """A host's kernel as a whole; `more` is how many differences are not listed.
 
-    `drops` are the packets that each chain has dropped since its rules changed.
+    `drops` are the packets that the chains of every host have dropped since their
+    rules last changed; what profiles drop is told with each task.
     """
 
     host: str
@@ -118,8 +129,8 @@ class TaskPage:
     unread: str = ""
 
 
-def host_page(look: Look) -> HostPage:
-    """The host as a whole."""
+def host_page(look: Look, counts: Counts) -> HostPage:
+    """The host as a whole; `counts` are those of the chains that every host has."""
     found = kernel_differences(look)
     return HostPage(
         look.host,
@@ -130,7 +141,7 @@ def host_page(look: Look) -> HostPage:
         look.problems,
         found[:MOST_DIFFERENCES],
         max(0, len(found) - MOST_DIFFERENCES),
-        dict(_drops(look.observed.chains.values())),
+        dict(_drops(look, counts)),
     )
 
 
@@ -143,8 +154,19 @@ def link_of_task(look: Look, task: str) -> Link | None:
     return None
 
 
-def task_page(look: Look, task: str, seen: SeenTaskLink | None, unread: str = "") -> TaskPage:
-    """One task whose link should be, or is, there."""
+def chains_of_task(look: Look, task: str) -> tuple[str, ...]:
+    """The chains of its profiles that a task's packets walk in the kernel."""
+    link = link_of_task(look, task)
+    if link is None:
+        return ()
+    policed = _policed(look.observed, link.name, _addresses(look, link.name))
+    return tuple(dict.fromkeys(name for _, name in policed))
+
+
+def task_page(
+    look: Look, task: str, seen: SeenTaskLink | None, counts: Counts, unread: str = ""
+) -> TaskPage:
+    """One task, perhaps without anything of it; `counts` are those of its chains."""
     link = link_of_task(look, task)
     interface = link.name if link is not None else InterfaceName("")
     names = set_names(look.snapshot)
@@ -158,7 +180,7 @@ def task_page(look: Look, task: str, seen: SeenTaskLink | None, unread: str = ""
         interface,
         tuple(_facts(look, interface, addresses, seen)),
         tuple(
-            _chain_told(direction, look.observed.chains[name], look.desired.chains.get(name), names)
+            _chain_told(direction, look, name, counts.get(name, ()))
             for direction, name in chains
             if name in look.observed.chains
         ),
@@ -269,14 +291,23 @@ def _chain_names(
     )
 
 
-def _chain_told(direction: str, chain: Chain, wanted: Chain | None, names: Names) -> ChainTold:
-    known = {rule.digest for rule in wanted.rules} if wanted is not None else set()
+def _chain_told(direction: str, look: Look, name: str, counts: tuple[RuleCount, ...]) -> ChainTold:
+    names, known = set_names(look.snapshot), rules_by_digest(look.desired)
+    wanted = look.desired.chains.get(name)
+    digests = {rule.digest for rule in wanted.rules} if wanted is not None else set()
     rules = []
-    for number, rule in enumerate(chain.rules, start=1):
-        packets, size = counted(rule) or (None, None)
-        text = rule_text(rule, names)
-        rules.append(RuleTold(number, text, rule.digest in known, packets, size))
-    return ChainTold(direction, chain.name, tuple(rules))
+    for number, rule in enumerate(look.observed.chains[name].rules, start=1):
+        count = _count(rule, number, counts)
+        text = spoken(rule, known, names)
+        rules.append(RuleTold(number, text, rule.digest in digests, count.packets, count.bytes))
+    return ChainTold(direction, name, tuple(rules))
+
+
+def _count(rule: NftRule, number: int, counts: tuple[RuleCount, ...]) -> RuleCount:
+    """A rule's count; chains may have changed since they were looked at."""
+    if number <= len(counts) and counts[number - 1].digest == rule.digest:
+        return counts[number - 1]
+    return RuleCount(rule.digest)
 
 
 def _sets(
@@ -296,16 +327,15 @@ def _parts(element: object) -> set[object]:
     return set(element) if isinstance(element, tuple) else {element}
 
 
-def _drops(chains: Iterable[Chain]) -> Iterator[tuple[str, int]]:
-    """Of chains that dropped anything: rules that let through count nothing here."""
-    for chain in sorted(chains, key=lambda chain: chain.name):
+def _drops(look: Look, counts: Counts) -> Iterator[tuple[str, int]]:
+    known = rules_by_digest(look.desired)
+    for name in sorted(counts.keys() & look.observed.chains.keys()):
         dropped = sum(
-            found[0]
-            for rule in chain.rules
-            if rule_text(rule).endswith("drop") and (found := counted(rule)) is not None
+            _count(rule, number, counts[name]).packets or 0
+            for number, rule in enumerate(look.observed.chains[name].rules, start=1)
+            if spoken(rule, known, {}).endswith("drop")
         )
-        if dropped:
-            yield chain.name, dropped
+        yield name, dropped
 
 
 def _received(side: LinkSide) -> Traffic:

@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from netaddr import IPAddress
 
 from calico.dataplane.nft_walk import Probe, Table, Verdict, Walked, walk
-from calico.dataplane.nft_words import rule_text
 from calico.dataplane.state import MAIN_TABLE, HostState, NftSet, Route, RouteKind
-from reconciler.core.kernel_look import Look, route_text, set_names
+from reconciler.core.kernel_look import Look, route_text, rules_by_digest, set_names, spoken
 from reconciler.core.reach import Packet
 
 #: The chains at the hooks, in the order in which a packet meets them.
@@ -82,11 +81,7 @@ def _probe(packet: Packet, interface: str, mac: str, outgoing: str = "") -> Prob
 
 def _table(look: Look) -> Table:
     """What the kernel holds; rules that bear our names are read in our own words."""
-    known = {
-        rule.digest: rule.expression
-        for chain in look.desired.chains.values()
-        for rule in chain.rules
-    }
+    known = {digest: rule.expression for digest, rule in rules_by_digest(look.desired).items()}
     return Table(look.observed.chains, look.observed.sets, known)
 
 
@@ -96,7 +91,7 @@ def _told(look: Look, ended: Walked) -> KernelVerdict:
     step = asked[-1] if ended.verdict is Verdict.ACCEPT and asked else ended.steps[-1]
     if step.rule is None:
         return KernelVerdict(ended.verdict.value, f"end of chain {step.chain}")
-    text = rule_text(step.rule, set_names(look.snapshot))
+    text = spoken(step.rule, rules_by_digest(look.desired), set_names(look.snapshot))
     return KernelVerdict(ended.verdict.value, f"chain {step.chain}, rule {step.number}: {text}")
 
 

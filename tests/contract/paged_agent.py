@@ -12,7 +12,15 @@ from calico.codec import decode_endpoint, decode_status, encode_host
 from calico.dataplane.changes import NamespaceRef
 from calico.dataplane.memory import MemoryDataplane
 from calico.dataplane.render_policy import chain_name
-from calico.dataplane.state import Chain, Counters, HostFacts, HostState, LinkSide, SeenTaskLink
+from calico.dataplane.state import (
+    Chain,
+    Counters,
+    HostFacts,
+    HostState,
+    LinkSide,
+    RuleCount,
+    SeenTaskLink,
+)
 from calico.datastore.api import Datastore
 from calico.keys import CLUSTER_GUID, ENDPOINTS, READY, host_key, parse_endpoint_key
 from calico.model import (
@@ -68,7 +76,7 @@ class PagedAgent:
             self.dataplane.start_namespace(ref)
         self.inbox.post(Search(tasks, Located(found)))
 
-    def inspect(self, name: InterfaceName) -> SeenTaskLink | None:
+    def link(self, name: InterfaceName) -> SeenTaskLink | None:
         """What a kernel would tell of a link that was wired as the datastore asks."""
         link, spec = self.kernel().links.get(name), self.specs.get(name)
         if link is None or spec is None or spec.mac is None:
@@ -76,6 +84,18 @@ class PagedAgent:
         inside = LinkSide("eth0", "", True, True, spec.mac, 1500, SENT)
         host = LinkSide(name, link.alias, True, True, spec.mac, 1500, SENT)
         return SeenTaskLink(host, inside, spec.addresses)
+
+    def counts(self, chains: Iterable[str]) -> dict[str, tuple[RuleCount, ...]]:
+        """Every rule has counted its number in packets of a hundred bytes."""
+        held = self.kernel().chains
+        return {
+            name: tuple(
+                RuleCount(rule.digest, number, number * 100)
+                for number, rule in enumerate(held[name].rules, start=1)
+            )
+            for name in chains
+            if name in held
+        }
 
     def kernel(self) -> HostState:
         """What the kernel holds."""
@@ -116,7 +136,7 @@ def paged_agent(
     reconciler = HostReconciler(settings, agent.dataplane, clock, _nobody)
     outlets = Outlets(agent.report, lambda _: None, agent.search)
     loop = AgentLoop(reconciler, settings, agent.inbox, outlets, metrics, clock)
-    pages = KernelPages(agent.inbox.post, agent.inspect, patience)
+    pages = KernelPages(agent.inbox.post, agent, patience)
     listen = ListenAddress("127.0.0.1", 0)
     with Listener(listen, {"/healthz": loop.health}, metrics.registry, pages.readers()) as served:
         agent.url = f"http://{served.address}"

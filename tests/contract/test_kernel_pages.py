@@ -13,6 +13,7 @@ from netaddr import IPAddress, IPNetwork
 
 from calico import codec, keys
 from calico.dataplane.changes import AddRoute, CommitTable, RemoveLink, RemoveRoute
+from calico.dataplane.inspection import KernelInspector
 from calico.dataplane.nft_expr import ACCEPT, rule
 from calico.dataplane.state import Chain, Route, RouteKind
 from calico.datastore.memory import MemoryDatastore
@@ -139,7 +140,8 @@ def test_a_task_is_described_as_wanted_reported_and_in_the_kernel(
     assert "DIFFERS" not in printed
     assert "  sent      7 packets, 700 bytes" in printed
     assert "  received  9 packets, 900 bytes, 1 dropped" in printed
-    assert "ip saddr tag star-1" in printed
+    assert "2 ip saddr tag star-1" in printed
+    assert "   2 packets, 200 bytes" in printed
     assert f"  inbound    chain {agent.chain_of('star_probe-b.1', 'inbound').name}" in printed
     assert isinstance(answer.data, dict)
     assert answer.data["kernel"]["told"] is True
@@ -235,7 +237,7 @@ def test_a_rule_that_is_not_understood_leaves_the_kernel_unknown(
 
 
 def test_tasks_are_not_told(agent: PagedAgent) -> None:
-    pages = KernelPages(agent.inbox.post, agent.inspect)
+    pages = KernelPages(agent.inbox.post, agent)
     query = {"source": "1.1.1.1", "destination": "1.1.1.2", "protocol": "6"}
     for peer, status in (("192.168.0.1", 403), ("10.1.0.9", 200), ("127.0.0.1", 200)):
         for page in (pages.host, pages.task, pages.verdict):
@@ -252,7 +254,7 @@ def test_however_many_ask_the_kernel_is_looked_at_once(agent: PagedAgent) -> Non
 
 
 def test_an_agent_that_is_stuck_says_so_in_time() -> None:
-    pages = KernelPages(lambda _: None, lambda _: None, patience=0.01)
+    pages = KernelPages(lambda _: None, KernelInspector(), patience=0.01)
     page = pages.host(Ask(IPAddress("127.0.0.1")))
     assert (page.code, "has not looked" in str(page.fields["reason"])) == (503, True)
 
