@@ -179,13 +179,13 @@ def _remarks(cluster: Cluster, usage: Usage) -> tuple[str, ...]:
     count = usage.resting()
     if not count:
         return ()
-    rest = "1 address rests" if count == 1 else f"{count} addresses rest"
+    rest = "1 address is at rest" if count == 1 else f"{count} addresses are at rest"
     remarks = []
     if cluster.leader is None:
-        remarks.append(f"{rest}, and no controller is active to give them back")
+        remarks.append(f"{rest}, and no controller is active to give it back")
     if usage.waits_for:
         names = joined(usage.waits_for)
-        remarks.append(f"{rest} until {names} let go; for a host that is gone see `hosts forget`")
+        remarks.append(f"{rest}, held up by {names}; if that host is gone, see `hosts forget`")
     return tuple(remarks)
 
 

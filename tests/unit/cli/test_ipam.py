@@ -179,16 +179,16 @@ def test_an_address_that_rests_is_none_and_says_what_it_waits_for() -> None:
     world = star(MemoryDatastore())
     world.allocate(A, "ended.1", "192.168.0.20")
     assert check(world).exit_code == 0
-    assert "rests" not in text(check(world))
+    assert "at rest" not in text(check(world))
     world.datastore.delete(keys.felix_status_key(B))
     answer = check(world)
     assert answer.exit_code == 0
     assert fields(answer)["waits_for"] == ["host-b"]
-    assert "1 address rests until host-b let go; for a host that is gone see `hosts forget`" in (
+    assert "1 address is at rest, held up by host-b; if that host is gone, see `hosts forget`" in (
         text(answer)
     )
     world.datastore.delete(keys.LEADER)
-    assert "1 address rests, and no controller is active to give them back" in text(check(world))
+    assert "1 address is at rest, and no controller is active to give it back" in text(check(world))
 
 
 def test_what_another_orchestrator_uses_is_foreign_and_no_problem() -> None:
