@@ -1,13 +1,14 @@
 """The seam to the kernel of one host."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from netaddr import IPAddress
 
 from calico.dataplane.changes import Change, Plan
-from calico.dataplane.state import Connection, HostFacts, HostState
+from calico.dataplane.state import Connection, HostFacts, HostState, Link
+from calico.model import InterfaceName
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,5 +53,39 @@ class Dataplane(Protocol):
         """Stop tracking connections; one that is not tracked is fine.
 
         What still comes of them is then judged like a first packet.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Noticed:
+    """What may be otherwise in the kernel than it was left.
+
+    `foreign` is that another program changed something of ours, or something
+    that facts are read from, or that this is not known. `links` are devices of
+    ours as they are now, None for one that is gone: those that changed since
+    the last notice, whoever did it.
+    """
+
+    foreign: bool = False
+    links: Mapping[InterfaceName, Link | None] = field(default_factory=dict)
+
+
+class Monitor(Protocol):
+    """Notices what others do to the owned objects of one host; used by one thread."""
+
+    def open(self) -> None:
+        """Notice from now on; raises DataplaneError."""
+        ...
+
+    def close(self) -> None:
+        """Notice no more; may be opened again."""
+        ...
+
+    def wait(self, timeout: float) -> Noticed | None:
+        """The next notice, None if there was none in so many seconds.
+
+        Changes that do not concern us, and those made through this process's
+        dataplane, give none, but for `links`. Raises DataplaneError.
         """
         ...

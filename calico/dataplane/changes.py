@@ -60,6 +60,16 @@ class AttachTask:
 
 
 @dataclass(frozen=True, slots=True)
+class MendLink:
+    """Make the host's side of a finished veth what it was, and bring it up.
+
+    The task's side is left alone, and needs no mending: the alias says so.
+    """
+
+    link: Link
+
+
+@dataclass(frozen=True, slots=True)
 class AddRoute:
     """Add or replace one route."""
 
@@ -92,6 +102,7 @@ Change = (
     | SetSysctl
     | AddMarkRule
     | AttachTask
+    | MendLink
     | AddRoute
     | RemoveRoute
     | RemoveLink

@@ -21,6 +21,7 @@ from calico.dataplane.changes import (
     AttachTask,
     Change,
     CommitTable,
+    MendLink,
     Plan,
     RemoveLink,
     RemoveMarkRule,
@@ -32,7 +33,7 @@ from calico.dataplane.links import Links, owned
 from calico.dataplane.namespaces import entered
 from calico.dataplane.netlink import NetlinkSocket, Step, go_on
 from calico.dataplane.routes import Routes
-from calico.dataplane.state import Connection, HostFacts, HostState, Link
+from calico.dataplane.state import Connection, HostFacts, HostState
 from calico.dataplane.table import Table
 from calico.errors import DataplaneError, DataplaneUnsupported
 
@@ -93,9 +94,7 @@ class KernelDataplane:
         # Settings of devices that went are of no more interest.
         self._settings &= sysctls.keys()
         return HostState(
-            links={
-                link.name: Link(link.name, link.alias, link.up) for link in seen if owned(link.name)
-            },
+            links={each.name: each.link for each in seen if owned(each.name)},
             routes=session.routes.observe({link.index: link.name for link in seen}),
             mark_rules=mark_rules,
             chains=chains,
@@ -134,6 +133,8 @@ class KernelDataplane:
                 )
             case AttachTask():
                 failures.update(session.links.attach(_only(AttachTask, run)))
+            case MendLink():
+                failures.update(session.links.mend(_only(MendLink, run)))
             case RemoveLink():
                 failures.update(session.links.remove(_only(RemoveLink, run)))
             case AddRoute():

@@ -17,7 +17,13 @@ from netaddr import IPAddress
 
 from calico.dataplane import netlink_messages as messages
 from calico.dataplane import sysctl
-from calico.dataplane.changes import AttachTask, Change, RemoveLink
+from calico.dataplane.changes import AttachTask, Change, MendLink, RemoveLink
+from calico.dataplane.link_settings import (
+    HOST_SIDE_IPV4,
+    HOST_SIDE_IPV6,
+    IPV6_OFF,
+    restore_address,
+)
 from calico.dataplane.namespaces import entered, opened
 from calico.dataplane.netlink import NetlinkSocket, Refusal, Step, go_on
 from calico.dataplane.netlink_messages import SeenLink
@@ -32,32 +38,16 @@ TOGETHER = 64
 #: The first of the device groups in which links are put to be deleted at once.
 DOOMED_GROUP = 0x6D630000
 
-#: IPv4 settings of a veth's host side, by their IPV4_DEVCONF number. Reverse
-#: path checks look into the tasks' own table only if they heed the mark.
-HOST_SIDE_IPV4 = {
-    1: 1,  # forwarding
-    3: 0,  # proxy_arp
-    4: 0,  # accept_redirects
-    6: 0,  # send_redirects
-    8: 1,  # rp_filter
-    9: 0,  # accept_source_route
-    19: 1,  # arp_ignore: the host's own addresses are not the task's neighbours
-    23: 0,  # accept_local
-    24: 1,  # src_valid_mark
-    26: 0,  # route_localnet
-}
-IPV6_OFF = {"disable_ipv6": "1"}
-HOST_SIDE_IPV6 = {"disable_ipv6": "0", "accept_ra": "0", "accept_redirects": "0", "forwarding": "1"}
 TASK_SIDE_IPV6 = {"disable_ipv6": "0", "accept_ra": "0", "accept_redirects": "0", "accept_dad": "0"}
 
 
 @dataclass(frozen=True, slots=True)
 class _Work:
-    """One link in the making; `namespace` is a descriptor of the task's."""
+    """One link in the making; `namespace` is a descriptor of the task's, if it is needed."""
 
-    change: AttachTask
+    change: AttachTask | MendLink
     wiring: Wiring
-    namespace: int
+    namespace: int = -1
 
     @property
     def name(self) -> InterfaceName:
@@ -100,6 +90,20 @@ class Links:
                         failures[change] = str(error)
                 self._attach_together(works, seen, failures)
         return failures
+
+    def mend(self, changes: Sequence[MendLink]) -> dict[Change, str]:
+        """Restore the host's side of links; those that failed, with their reasons."""
+        failures: dict[Change, str] = {}
+        requests: dict[_Work, list[Request]] = {}
+        for change in changes:
+            try:
+                work = _Work(change, _wiring_of(change))
+                requests[work] = [restore_address(_index_of(work.name))]
+            except DataplaneError as error:
+                failures[change] = str(error)
+        reasons = self._transact(requests)
+        reasons |= self._open([work for work in requests if work not in reasons])
+        return failures | {work.change: reason for work, reason in reasons.items()}
 
     def remove(self, changes: Sequence[RemoveLink]) -> dict[Change, str]:
         """Delete links, at the price of one; those that failed, with their reasons."""
@@ -245,12 +249,17 @@ def owned(name: str) -> bool:
 
 
 def _start(change: AttachTask, held: ExitStack) -> _Work:
+    wiring = _wiring_of(change)
+    return _Work(change, wiring, held.enter_context(opened(change.namespace)))
+
+
+def _wiring_of(change: AttachTask | MendLink) -> Wiring:
     link = change.link
     if not owned(link.name):
         raise DataplaneError(f"{link.name} is not ours")
     if link.wiring is None:
         raise DataplaneError(f"{link.name} has no wiring")
-    return _Work(change, link.wiring, held.enter_context(opened(change.namespace)))
+    return link.wiring
 
 
 def _exists(name: str) -> bool:

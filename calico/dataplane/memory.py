@@ -17,6 +17,7 @@ from calico.dataplane.changes import (
     AttachTask,
     Change,
     CommitTable,
+    MendLink,
     NamespaceRef,
     Plan,
     RemoveLink,
@@ -135,6 +136,8 @@ class MemoryDataplane:
                 held.mark_rules.discard(rule)
             case AttachTask(link, namespace):
                 self._attach(link, namespace)
+            case MendLink(link):
+                self._mend(link)
             case RemoveLink(name):
                 _expect_ours(name.startswith(INTERFACE_PREFIX), name)
                 self._drop_link(name)
@@ -170,6 +173,15 @@ class MemoryDataplane:
         if any(inside == namespace for _, inside in self._held.links.values()):
             raise DataplaneError("its namespace already has an interface eth0 that is not ours")
         self._held.links[link.name] = (finished, namespace)
+
+    def _mend(self, link: Link) -> None:
+        _expect_ours(link.name.startswith(INTERFACE_PREFIX), link.name)
+        if link.wiring is None:
+            raise DataplaneError(f"{link.name} has no wiring")
+        if link.name not in self._held.links:
+            raise DataplaneError(f"interface {link.name} is gone")
+        _, inside = self._held.links[link.name]
+        self._held.links[link.name] = (Link(link.name, link.wiring.alias), inside)
 
     def _drop_link(self, name: InterfaceName) -> None:
         self._held.links.pop(name, None)

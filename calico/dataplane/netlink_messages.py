@@ -12,6 +12,7 @@ from typing import Literal
 
 from netaddr import EUI, IPAddress, IPNetwork
 
+from calico.dataplane.link_settings import as_made
 from calico.dataplane.netlink_wire import (
     Request,
     attribute,
@@ -28,10 +29,11 @@ from calico.dataplane.state import (
     MAIN_TABLE,
     ROUTE_PROTOCOL,
     ROUTE_TABLE,
+    Link,
     Route,
     RouteKind,
 )
-from calico.model import InterfaceName
+from calico.model import INTERFACE_PREFIX, InterfaceName
 
 NLM_F_ACK = 0x4
 NLM_F_REPLACE, NLM_F_EXCL, NLM_F_CREATE = 0x100, 0x200, 0x400
@@ -75,11 +77,19 @@ class SeenLink:
     """What we look at in a network device; `namespace_id` is that of its peer."""
 
     index: int
-    name: InterfaceName
-    alias: str
-    up: bool
+    link: Link
     group: int
     namespace_id: int | None
+
+    @property
+    def name(self) -> InterfaceName:
+        """The device's name."""
+        return self.link.name
+
+    @property
+    def alias(self) -> str:
+        """What the device carries, empty for none."""
+        return self.link.alias
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,11 +194,16 @@ def parse_link(body: bytes) -> SeenLink:
     _, _, index, flags, _ = _LINK.unpack_from(body)
     found = attributes(body, _LINK.size)
     peer = found.get(IFLA_LINK_NETNSID)
+    name = InterfaceName(string(found[IFLA_IFNAME]))
     return SeenLink(
         index,
-        InterfaceName(string(found[IFLA_IFNAME])),
-        string(found.get(IFLA_IFALIAS, b"")),
-        bool(flags & IFF_UP),
+        Link(
+            name,
+            string(found.get(IFLA_IFALIAS, b"")),
+            bool(flags & IFF_UP),
+            # Only our own devices are judged: it takes a while.
+            sound=not name.startswith(INTERFACE_PREFIX) or as_made(found),
+        ),
         integer(found.get(IFLA_GROUP)),
         None if peer is None else integer(peer),
     )

@@ -16,6 +16,10 @@ FAMILY = "inet"
 #: What a rule is called that does not carry our comment.
 FOREIGN = "foreign"
 
+#: Flags of a table that works. The other one puts it to sleep, but nftables
+#: before 1.0.7 says the table's own name where it should say the flag's.
+_HARMLESS_FLAGS = frozenset({"owner", "persist"})
+
 Command = Mapping[str, object]
 _PLACE: Mapping[str, object] = {"family": FAMILY, "table": TABLE}
 
@@ -160,7 +164,7 @@ def decode_table(text: str) -> tuple[Mapping[str, Chain], Mapping[str, NftSet]]:
     sets: dict[str, NftSet] = {}
     for item in json.loads(text)["nftables"]:
         ((noun, body),) = item.items()
-        if noun == "table" and "dormant" in _listed(body.get("flags")):
+        if noun == "table" and set(_listed(body.get("flags"))) - _HARMLESS_FLAGS:
             return {}, {}
         if body.get("table") != TABLE or body.get("family") != FAMILY:
             continue

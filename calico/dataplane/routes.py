@@ -63,12 +63,13 @@ class Routes:
         return failures
 
     def _replace(self, requests: Mapping[AddRoute, Request]) -> dict[Change, str]:
-        """Take the places of our own routes, and of no others."""
+        """Take the places of our own routes, and of any in the table that is ours alone."""
         ours = {(route.destination, route.table) for route in self.observe({})}
         failures: dict[Change, str] = {
             change: f"another program has a route to {change.route.destination}"
             for change in requests
-            if (change.route.destination, change.route.table) not in ours
+            if change.route.table != ROUTE_TABLE
+            and (change.route.destination, change.route.table) not in ours
         }
         wanted = {change: each for change, each in requests.items() if change not in failures}
         answers = zip(wanted, self._host.transact(list(wanted.values())), strict=True)

@@ -52,13 +52,15 @@ class Link:
 
     The alias is set last, when the task's side is configured: a link whose
     alias differs from its wiring's is half built, or another task's, and is
-    replaced. `wiring` is known of desired links only.
+    replaced. `sound` is whether its MAC address and settings are those it was
+    made with. `wiring` is known of desired links only.
     """
 
     name: InterfaceName
     alias: str
     up: bool = True
     wiring: Wiring | None = field(default=None, compare=False)
+    sound: bool = True
 
 
 class RouteKind(enum.Enum):

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
-from calico.dataplane.changes import AddRoute, AttachTask, Change
+from calico.dataplane.changes import AddRoute, AttachTask, Change, MendLink
 from calico.dataplane.state import HostState
 from calico.model import (
     EndpointId,
@@ -71,7 +71,7 @@ def failures_by_interface(failures: Mapping[Change, str]) -> dict[InterfaceName,
     found: dict[InterfaceName, str] = {}
     for change, reason in failures.items():
         match change:
-            case AttachTask(link, _):
+            case AttachTask(link, _) | MendLink(link):
                 found.setdefault(link.name, reason)
             case AddRoute(route) if route.interface is not None:
                 found.setdefault(route.interface, reason)
@@ -86,7 +86,7 @@ def failures_of_host(failures: Mapping[Change, str]) -> tuple[str, ...]:
         sorted(
             f"{type(change).__name__}: {reason}"
             for change, reason in failures.items()
-            if not isinstance(change, AttachTask)
+            if not isinstance(change, AttachTask | MendLink)
             and not (isinstance(change, AddRoute) and change.route.interface is not None)
         )
     )

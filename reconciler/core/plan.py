@@ -18,6 +18,7 @@ from calico.dataplane.changes import (
     AttachTask,
     Change,
     CommitTable,
+    MendLink,
     NamespaceRef,
     Plan,
     RemoveLink,
@@ -53,19 +54,23 @@ def plan_host(
     links = diff(desired.links, observed.links)
     unlike = tuple(desired.links[name] for name in links.written)
     attached = tuple(_attachments(unlike, namespaces))
+    mended = tuple(_mendings(observed, unlike, namespaces))
     detached = tuple(_detachments(links, attached))
     changes: list[Change] = [
         *_table(observed, desired),
         *_sysctls(observed, desired),
         *_mark_rules(observed, desired),
         *attached,
+        *mended,
         *detached,
-        *_routes(observed, desired, unlike, attached, detached),
+        *_routes(observed, desired, unlike, attached, mended, detached),
     ]
     waiting = tuple(
         link.wiring.task
         for link in unlike
-        if link.wiring is not None and link.wiring.task not in namespaces
+        if link.wiring is not None
+        and link.wiring.task not in namespaces
+        and MendLink(link) not in mended
     )
     # Sorting is stable, so only the stage decides; each part is in order already.
     return HostPlan(tuple(sorted(changes, key=stage_of)), waiting)
@@ -87,15 +92,28 @@ def only_mending(plan: Plan, observed: HostState) -> Plan:
     """What of a plan may be done on the strength of a state that may be old.
 
     The kernel may be newer than a state file that was read back. So while our
-    table stands only what every state has in common is mended. A table that
+    table stands only what every state has in common is mended: settings, rules,
+    finished links, and routes to these where there is none. A table that
     another program flushed is put back, with its routes, or all stays cut off;
     nothing is taken away and no task is wired.
     """
     standing = any(chain.base is not None for chain in observed.chains.values())
-    mending = (
-        (SetSysctl, AddMarkRule) if standing else (SetSysctl, AddMarkRule, CommitTable, AddRoute)
-    )
-    return tuple(change for change in plan if isinstance(change, mending))
+    taken = {_place(route) for route in observed.routes}
+    unwired = {change.link.name for change in plan if isinstance(change, AttachTask)}
+
+    def mends(change: Change) -> bool:
+        match change:
+            case SetSysctl() | AddMarkRule() | MendLink():
+                return True
+            case CommitTable():
+                return not standing
+            case AddRoute(route):
+                own = route.kind is not RouteKind.HOST and _place(route) not in taken
+                return route.interface not in unwired and (own or not standing)
+            case _:
+                return False
+
+    return tuple(change for change in plan if mends(change))
 
 
 _ADDING = {
@@ -120,7 +138,7 @@ def stage_of(change: Change) -> Stage:
             return Stage.MARK_RULES
         case AddRoute(route):
             return _ADDING[route.kind]
-        case AttachTask():
+        case AttachTask() | MendLink():
             return Stage.ADD_LINKS
         case _:
             assert_never(change)
@@ -170,6 +188,21 @@ def _attachments(
             yield AttachTask(link, namespace)
 
 
+def _mendings(
+    observed: HostState, unlike: Iterable[Link], namespaces: Mapping[TaskId, NamespaceRef]
+) -> Iterator[MendLink]:
+    """Finished links that another program touched on the host's side."""
+    for link in unlike:
+        seen = observed.links.get(link.name)
+        if (
+            seen is not None
+            and seen.alias == link.alias
+            and link.wiring is not None
+            and link.wiring.task not in namespaces
+        ):
+            yield MendLink(link)
+
+
 def _detachments(
     links: Delta[InterfaceName], attached: tuple[AttachTask, ...]
 ) -> Iterator[RemoveLink]:
@@ -189,6 +222,7 @@ def _routes(
     desired: HostState,
     unlike: tuple[Link, ...],
     attached: tuple[AttachTask, ...],
+    mended: tuple[MendLink, ...],
     detached: tuple[RemoveLink, ...],
 ) -> Iterator[RemoveRoute | AddRoute]:
     renewed = {change.link.name for change in attached}
@@ -199,7 +233,7 @@ def _routes(
     missing = desired.routes - observed.routes
     if renewed:
         missing |= {route for route in desired.routes if route.interface in renewed}
-    usable = complete | renewed
+    usable = complete | renewed | {change.link.name for change in mended}
     added = [route for route in missing if _has_way(route, usable)]
     unwanted = observed.routes - desired.routes
     # Where one route gives way to one other, adding replaces without a gap.

@@ -107,7 +107,16 @@ def observed_states(draw: st.DrawFn) -> HostState:
     """What a kernel may hold: a desired state of earlier, torn in any way."""
     state = draw(desired_states())
     links = {
-        name: draw(st.sampled_from([each, replace(each, alias=""), replace(each, up=False)]))
+        name: draw(
+            st.sampled_from(
+                [
+                    each,
+                    replace(each, alias=""),
+                    replace(each, up=False),
+                    replace(each, sound=False),
+                ]
+            )
+        )
         for name, each in state.links.items()
         if draw(st.booleans())
     }

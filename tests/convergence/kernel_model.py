@@ -10,6 +10,7 @@ from calico.dataplane.changes import (
     AttachTask,
     Change,
     CommitTable,
+    MendLink,
     RemoveLink,
     RemoveMarkRule,
     RemoveRoute,
@@ -42,7 +43,7 @@ def _after_one(state: HostState, change: Change) -> HostState:
             return replace(state, mark_rules=state.mark_rules | {rule})
         case RemoveMarkRule(rule):
             return replace(state, mark_rules=state.mark_rules - {rule})
-        case AttachTask(link, _):
+        case AttachTask(link, _) | MendLink(link):
             return replace(state, links={**state.links, link.name: link})
         case RemoveLink(name):
             # The kernel drops the routes of a link that goes.

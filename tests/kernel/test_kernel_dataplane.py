@@ -28,6 +28,7 @@ from calico.dataplane.changes import (
 from calico.dataplane.kernel import KernelDataplane
 from calico.dataplane.nft_expr import ACCEPT, rule
 from calico.dataplane.state import (
+    MAIN_TABLE,
     ROUTE_TABLE,
     BaseHook,
     Chain,
@@ -140,20 +141,35 @@ def test_foreign_objects_are_not_seen_and_survive(
     assert "table inet foreign" in run("nft", "list", "tables")
 
 
-@pytest.mark.parametrize(
+EITHER_FAMILY = pytest.mark.parametrize(
     "network",
     [pytest.param("10.9.7.1/32", id="ipv4"), pytest.param("fd00:9::7/128", id="ipv6")],
 )
+
+
+@EITHER_FAMILY
 def test_a_route_of_another_program_is_neither_replaced_nor_removed(
     dataplane: KernelDataplane, network: str
 ) -> None:
-    run("ip", "route", "add", "blackhole", network, "table", "80", "proto", "static")
-    route = Route(IPNetwork(network), RouteKind.BLACKHOLE)
+    run("ip", "route", "add", "blackhole", network, "proto", "static")
+    route = Route(IPNetwork(network), RouteKind.BLACKHOLE, MAIN_TABLE)
     (reason,) = dataplane.apply((AddRoute(route),)).failures.values()
     assert "another program" in reason
     done(dataplane, RemoveRoute(route))
     version = "-6" if ":" in network else "-4"
-    assert "proto static" in run("ip", version, "route", "show", "table", "80")
+    assert "proto static" in run("ip", version, "route", "show", "table", "main")
+
+
+@EITHER_FAMILY
+def test_a_place_in_our_own_routing_table_is_taken_back(
+    dataplane: KernelDataplane, network: str
+) -> None:
+    run("ip", "route", "add", "unreachable", network, "table", "80", "proto", "static")
+    route = Route(IPNetwork(network), RouteKind.BLACKHOLE)
+    done(dataplane, AddRoute(route))
+    assert dataplane.observe().routes == {route}
+    version = "-6" if ":" in network else "-4"
+    assert "static" not in run("ip", version, "route", "show", "table", "80")
 
 
 @pytest.mark.parametrize(
