@@ -20,9 +20,10 @@ from calico.model import (
 from reconciler.agent.belief import Source
 from reconciler.agent.locators.api import Locator, Search, locate
 from reconciler.agent.lookout import LookAsked, Lookout
+from reconciler.agent.looks import VERIFY_AFTER
 from reconciler.agent.metrics import AgentMetrics
 from reconciler.agent.passes import AgentMessage, HostSettings, KernelChanged, Pass
-from reconciler.agent.reconcile import VERIFY_AFTER, HostReconciler
+from reconciler.agent.reconcile import HostReconciler
 from reconciler.agent.registration import host_record
 from reconciler.agent.reporter import Report
 from reconciler.agent.state_file import SavedState
@@ -121,7 +122,9 @@ class AgentLoop:
             if not isinstance(message, Stop | LookAsked):
                 self._reconciler.handle(message)
         self._begin(self._reconciler.search_arrived())
-        if len(messages) > len(asked) or self._reconciler.look_is_due():
+        # A notice alone asks for a look, now or later.
+        news = any(not isinstance(each, LookAsked | KernelChanged) for each in messages)
+        if news or self._reconciler.look_is_due():
             started = self._clock.monotonic()
             reached = self._reconciler.reconcile()
             if self._untold is None:
@@ -218,6 +221,8 @@ class AgentLoop:
                     log.warning("datastore lost", extra={"why": reason})
                 self._lost[prefix] = reason
                 self._metrics.lost.labels(prefix).inc()
+            case KernelChanged(noticed) if noticed.foreign:
+                self._metrics.foreign.inc()
             case _:
                 pass
 

@@ -10,9 +10,10 @@ from functools import partial
 from pathlib import Path
 from types import FrameType
 
-from calico.dataplane.api import Dataplane
+from calico.dataplane.api import Dataplane, Monitor
 from calico.dataplane.inspection import KernelInspector
 from calico.dataplane.kernel import KernelDataplane
+from calico.dataplane.monitor import KernelMonitor
 from calico.dataplane.namespaces import holders, identify, not_for_tasks
 from calico.errors import DataplaneError, DataplaneUnsupported
 from reconciler.agent.belief import PREFIXES
@@ -35,6 +36,7 @@ from reconciler.agent.registration import read_boot_id
 from reconciler.agent.reporter import Reporter
 from reconciler.agent.settings import AgentSettings
 from reconciler.agent.state_file import StateFileError, StateSaver, read_state
+from reconciler.agent.watcher import Watcher
 from reconciler.runtime.clock import SystemClock
 from reconciler.runtime.inbox import Inbox
 from reconciler.runtime.listener import Listener
@@ -58,7 +60,7 @@ def run_agent(settings: AgentSettings) -> int:
             expect_capabilities()
             expect_settings()
             expect_state_directory(settings.state_dir)
-            _run(settings, KernelDataplane())
+            _run(settings, KernelDataplane(), KernelMonitor())
     except (NotFit, DataplaneUnsupported) as error:
         print(f"marathon-calico agent: {error}", file=sys.stderr)
         return NOT_FIT
@@ -68,7 +70,7 @@ def run_agent(settings: AgentSettings) -> int:
     return 0
 
 
-def _run(settings: AgentSettings, dataplane: Dataplane) -> None:
+def _run(settings: AgentSettings, dataplane: Dataplane, monitor: Monitor) -> None:
     clock = SystemClock()
     inbox: Inbox[LoopMessage] = Inbox()
     stop = threading.Event()
@@ -90,6 +92,9 @@ def _run(settings: AgentSettings, dataplane: Dataplane) -> None:
     reporter = Reporter(settings.host, settings.open_datastore(), clock, full_jitter)
     saver = StateSaver(settings.state_dir / STATE_FILE)
     searcher = Searcher(_locators(settings), inbox.post)
+    watcher = Watcher(monitor, inbox.post)
+    # Before the first look: what is changed after it is noticed.
+    watcher.open()
     loop = AgentLoop(
         reconciler,
         host,
@@ -113,6 +118,7 @@ def _run(settings: AgentSettings, dataplane: Dataplane) -> None:
         start_thread("reporter", partial(reporter.run, stop))
         start_thread("saver", partial(saver.run, stop))
         start_thread("searcher", partial(searcher.run, stop))
+        start_thread("watcher", partial(watcher.run, stop))
         loop.run(str(listener.address))
         log.info("agent stopped", extra={"host": settings.host})
 

@@ -28,6 +28,11 @@ class AgentMetrics:
         self.changes = Counter(
             f"{prefix}_changes", "Changes of the kernel, by kind", ["kind"], registry=self.registry
         )
+        self.foreign = Counter(
+            f"{prefix}_foreign_changes",
+            "Times that another program was seen to change what is ours",
+            registry=self.registry,
+        )
         self.endpoints = Gauge(
             f"{prefix}_endpoints", "Local endpoints, by status", ["status"], registry=self.registry
         )

@@ -1,10 +1,11 @@
 """What goes into a pass and what comes out of it, as values."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from netaddr import IPAddress
 
+from calico.dataplane.api import Noticed
 from calico.dataplane.changes import Plan
 from calico.model import BootId, EndpointId, EndpointStatus, HostName, PortRange, Protected, TaskId
 from reconciler.agent.belief import View
@@ -14,7 +15,9 @@ from reconciler.runtime.watchfeed import FeedMessage
 
 @dataclass(frozen=True, slots=True)
 class KernelChanged:
-    """Somebody changed something of ours in the kernel."""
+    """Somebody may have changed something of ours in the kernel."""
+
+    noticed: Noticed = field(default_factory=lambda: Noticed(foreign=True))
 
 
 AgentMessage = FeedMessage | Search | KernelChanged

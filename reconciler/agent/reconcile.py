@@ -2,68 +2,37 @@
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from netaddr import IPAddress
 
 from calico.dataplane.api import Dataplane
-from calico.dataplane.changes import (
-    AttachTask,
-    Change,
-    NamespaceRef,
-    Plan,
-    RemoveLink,
-    RemoveRoute,
-)
-from calico.dataplane.render import Rendered, RenderMemory, render_host
+from calico.dataplane.changes import NamespaceRef, Plan, RemoveRoute
+from calico.dataplane.render import Rendered
 from calico.dataplane.state import HostConfig, HostState, RouteKind
 from calico.datastore.api import Put
 from calico.errors import DataplaneError
 from calico.keys import ENDPOINTS, POOLS, parse_endpoint_key
-from calico.model import (
-    InterfaceName,
-    Snapshot,
-    TaskId,
-)
+from calico.model import Snapshot, TaskId
 from reconciler.agent.belief import Belief, Source, View
 from reconciler.agent.evidence import Evidence, Holders
+from reconciler.agent.known import KnownKernel, learn
 from reconciler.agent.locators.api import Search
+from reconciler.agent.looks import VERIFY_AFTER, Looks
 from reconciler.agent.passes import AgentMessage, HostSettings, KernelChanged, Pass
+from reconciler.agent.rendering import Rendering
 from reconciler.agent.revocation import Revocation
 from reconciler.agent.searches import Searches
 from reconciler.agent.state_file import SavedState
-from reconciler.core.endpoint_status import (
-    Reached,
-    complete_links,
-    endpoint_statuses,
-    failures_by_interface,
-    failures_of_host,
-)
+from reconciler.core.endpoint_status import endpoint_statuses
 from reconciler.core.kernel_look import Look
-from reconciler.core.plan import only_mending, plan_host, reached_state
+from reconciler.core.plan import only_mending, plan_host
 from reconciler.runtime.clock import Clock, rfc3339
 from reconciler.runtime.watchfeed import Changed
 
 log = logging.getLogger(__name__)
 
-#: Seconds between two looks at the whole kernel when nothing happens.
-FULL_EVERY = 10.0
-#: Seconds after a change until it is looked at again, and between retries.
-VERIFY_AFTER = 1.0
 MOST_PROBLEMS = 20
-
-
-@dataclass
-class _Kernel:
-    """What is known of the kernel since it was last looked at."""
-
-    #: What it was brought to, if that succeeded whole.
-    programmed: HostState | None = None
-    #: What it held then: less, by the tasks that wait.
-    state: HostState | None = None
-    reached: Reached = field(default_factory=Reached)
-    linked: frozenset[TaskId] = frozenset()
-    problems: tuple[str, ...] = ()
 
 
 class HostReconciler:
@@ -83,15 +52,14 @@ class HostReconciler:
         self._evidence = Evidence(holders)
         self._searches = Searches()
         self._arrived: set[TaskId] = set()
-        self._kernel = _Kernel()
+        self._kernel = KnownKernel()
         self._config: HostConfig | None = None
         self._others: tuple[IPAddress, ...] = ()
         self._revocation = Revocation(dataplane)
         self._revision = 0
-        self._rendered: tuple[Snapshot, HostConfig, Rendered] | None = None
-        self._memory = RenderMemory()
+        self._rendering = Rendering()
         self._saved: tuple[View, Mapping[TaskId, NamespaceRef]] | None = None
-        self._look_due = clock.monotonic()
+        self._looks = Looks(clock.monotonic())
 
     def restore(self, saved: SavedState) -> None:
         """Take over an earlier run's last good state."""
@@ -109,9 +77,9 @@ class HostReconciler:
                 )
                 reached = self._kernel.reached
                 waiting = {task: self._searches.why_not(task) for task in reached.waiting}
-                self._kernel.reached = replace(reached, waiting=waiting)
-            case KernelChanged():
-                self._look_due = self._clock.monotonic()
+                self._kernel = replace(self._kernel, reached=replace(reached, waiting=waiting))
+            case KernelChanged(noticed):
+                self._looks.notice(noticed, self._clock.monotonic())
             case Changed(_, Put(stored)):
                 endpoint = parse_endpoint_key(stored.key)
                 if endpoint is not None and endpoint.host == self._settings.host:
@@ -122,12 +90,12 @@ class HostReconciler:
 
     def next_due(self) -> float:
         """When there is something to do although no message comes, monotonic."""
-        search = self._searches.next_due()
-        return self._look_due if search is None else min(self._look_due, search)
+        search, look = self._searches.next_due(), self._looks.next_due()
+        return look if search is None else min(look, search)
 
     def look_is_due(self) -> bool:
         """Whether a pass must be made even if no message came."""
-        return self._clock.monotonic() >= self._look_due
+        return self._looks.are_due(self._clock.monotonic(), self._kernel.is_as_left)
 
     def search_arrived(self) -> frozenset[TaskId]:
         """Tasks that an event just told of, to be searched for before anything else.
@@ -147,7 +115,7 @@ class HostReconciler:
         now = self._clock.monotonic()
         view = self._belief.judge()
         if view.source is Source.DATASTORE and view.snapshot is not None and self._config:
-            links = self._render(view.snapshot, self._config).state.links
+            links = self._rendering.of(view.snapshot, self._config).state.links
             complete = self._kernel.reached.complete
             self._searches.want(
                 (
@@ -183,7 +151,7 @@ class HostReconciler:
             # Nothing is known of the kernel any more. If something was only
             # assumed, another program may have been at it: look at once.
             self._kernel = replace(self._kernel, programmed=None, state=None)
-            self._look_due = self._clock.monotonic() + (0.0 if assumed else VERIFY_AFTER)
+            self._looks.ask(self._clock.monotonic() + (0.0 if assumed else VERIFY_AFTER))
             return self._pass(view, None, (f"dataplane: {error}",), looked=True)
 
     def look(self) -> Look | None:
@@ -194,7 +162,7 @@ class HostReconciler:
         view = self._belief.judge()
         if view.snapshot is None or self._config is None:
             return None
-        desired = self._render(view.snapshot, self._config).state
+        desired = self._rendering.of(view.snapshot, self._config).state
         return Look(
             self._settings.host,
             (self._config.address, *self._others),
@@ -212,13 +180,13 @@ class HostReconciler:
         now = self._clock.monotonic()
         look = self.look_is_due()
         if look:
-            self._look_due = now + FULL_EVERY
-            self._kernel.state = None
+            self._looks.begin(now)
+            self._kernel = self._kernel.unsure()
         if look or self._config is None:
             self._config = self._read_config()
         if view.snapshot is None:
             return self._pass(view, None, ())
-        rendered = self._render(view.snapshot, self._config)
+        rendered = self._rendering.of(view.snapshot, self._config)
         look = look or self._searches.has_found or rendered.state != self._kernel.programmed
         changes: Plan = ()
         if look:
@@ -228,17 +196,8 @@ class HostReconciler:
         if not self._kernel.problems and view.source is Source.DATASTORE:
             self._revision = view.revision
         reached = self._pass(view, rendered, self._kernel.problems)
+        self._looks.end(now, self._clock.monotonic())
         return replace(reached, changes=changes, looked=look)
-
-    def _render(self, snapshot: Snapshot, config: HostConfig) -> Rendered:
-        """Rendering is the dearest step on a large cluster, so it is done once."""
-        if self._rendered is not None:
-            of_snapshot, with_config, rendered = self._rendered
-            if _same_parts(of_snapshot, snapshot) and with_config == config:
-                return rendered
-        rendered = render_host(snapshot, config, self._memory)
-        self._rendered = (snapshot, config, rendered)
-        return rendered
 
     def _program(
         self, view: View, snapshot: Snapshot, config: HostConfig, rendered: Rendered
@@ -260,62 +219,18 @@ class HostReconciler:
             # Else what began without our rules would pass until it is forgotten.
             self._revocation.judge_all(snapshot, config)
         failures = self._dataplane.apply(plan).failures if plan else {}
-        self._learn(observed, desired, plan, failures)
+        self._kernel = learn(observed, desired, plan, failures, self._evidence, self._searches)
         if breached:
             self._revocation.judge_all(snapshot, config)
         if view.source is Source.DATASTORE:
             self._revocation.carry_through(snapshot, config, _lost(plan, desired))
         else:
-            self._kernel.state = None
+            self._kernel = self._kernel.unsure()
         if plan:
             log.info("kernel changed", extra={"changes": len(plan), "failures": len(failures)})
             delay = 0.0 if failures and assumed is not None else VERIFY_AFTER
-            self._look_due = min(self._look_due, self._clock.monotonic() + delay)
+            self._looks.ask(self._clock.monotonic() + delay)
         return plan
-
-    def _learn(
-        self,
-        observed: HostState,
-        desired: HostState,
-        plan: Plan,
-        failures: Mapping[Change, str],
-    ) -> None:
-        attached: set[InterfaceName] = set()
-        removed: set[InterfaceName] = set()
-        for change in plan:
-            match change:
-                case AttachTask(link, namespace) if change not in failures:
-                    attached.add(link.name)
-                    if link.wiring is not None:
-                        self._evidence.wired(link.wiring.task, namespace)
-                case RemoveLink(name) if change not in failures:
-                    removed.add(name)
-                case _:
-                    pass
-        present = (observed.links.keys() - removed) | attached
-        complete = complete_links(observed, desired, attached)
-        tasks = {
-            name: link.wiring.task
-            for name, link in desired.links.items()
-            if link.wiring is not None
-        }
-        self._evidence.weigh(
-            frozenset(tasks.values()), {task for name, task in tasks.items() if name in present}
-        )
-        failed = failures_by_interface(failures)
-        waiting = {
-            task: self._searches.why_not(task)
-            for name, task in tasks.items()
-            if name not in complete
-        }
-        half_built = not present <= complete
-        self._kernel = _Kernel(
-            programmed=None if failures else desired,
-            state=None if failures or half_built else reached_state(desired, complete),
-            reached=Reached(complete, failed, waiting, self._evidence.gone),
-            linked=frozenset(tasks[name] for name in complete if name in tasks),
-            problems=failures_of_host(failures),
-        )
 
     def _read_config(self) -> HostConfig:
         facts = self._dataplane.facts(self._settings.address)
@@ -400,21 +315,3 @@ def _lost(plan: Plan, desired: HostState) -> frozenset[IPAddress]:
         and change.route.kind is RouteKind.TASK
         and change.route not in desired.routes
     )
-
-
-def _same_parts(one: Snapshot, other: Snapshot) -> bool:
-    """Whether nothing that is rendered changed; the mirror keeps what did not."""
-    same = all(
-        getattr(one, part) is getattr(other, part)
-        for part in ("specs", "pools", "block_hosts", "hosts", "policies", "host_endpoints")
-    )
-    return same and (one.profiles is other.profiles or _same_used_profiles(one, other))
-
-
-def _same_used_profiles(one: Snapshot, other: Snapshot) -> bool:
-    """Whether every profile that an endpoint names is the same object in both.
-
-    A new app's profile comes before its endpoints, when there is most to do.
-    """
-    used = {name for each in one.members() for name in each.profiles}
-    return all(one.profiles.get(name) is other.profiles.get(name) for name in used)

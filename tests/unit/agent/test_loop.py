@@ -12,10 +12,11 @@ from calico.datastore.memory import MemoryDatastore
 from calico.keys import CALICO, status_key
 from calico.model import BootId, TaskId
 from reconciler.agent.locators.api import Located, LocatorUnavailable, Search
+from reconciler.agent.looks import FULL_EVERY
 from reconciler.agent.loop import STUCK_AFTER, AgentLoop, LoopMessage, Outlets, Searcher, Stop
 from reconciler.agent.metrics import AgentMetrics
 from reconciler.agent.passes import HostSettings
-from reconciler.agent.reconcile import FULL_EVERY, HostReconciler
+from reconciler.agent.reconcile import HostReconciler
 from reconciler.agent.reporter import Report
 from reconciler.agent.state_file import SavedState
 from reconciler.runtime.clock import ManualClock

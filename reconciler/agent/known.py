@@ -1,0 +1,85 @@
+"""What an agent knows of its kernel between two looks."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from calico.dataplane.changes import AttachTask, Change, MendLink, Plan, RemoveLink
+from calico.dataplane.state import HostState, Link
+from calico.model import InterfaceName, TaskId
+from reconciler.agent.evidence import Evidence
+from reconciler.agent.searches import Searches
+from reconciler.core.endpoint_status import (
+    Reached,
+    complete_links,
+    failures_by_interface,
+    failures_of_host,
+)
+from reconciler.core.plan import reached_state
+
+
+@dataclass(frozen=True, slots=True)
+class KnownKernel:
+    """What came of the last plan.
+
+    `programmed` is what the kernel was brought to, if that succeeded whole;
+    `state` what it held then, which is less by the tasks that wait.
+    """
+
+    programmed: HostState | None = None
+    state: HostState | None = None
+    reached: Reached = field(default_factory=Reached)
+    linked: frozenset[TaskId] = frozenset()
+    problems: tuple[str, ...] = ()
+
+    def unsure(self) -> "KnownKernel":
+        """The same when the kernel must be looked at before it is changed."""
+        return replace(self, state=None)
+
+    def is_as_left(self, name: InterfaceName, link: Link | None) -> bool:
+        """Whether a link, None for one that is absent, is what the last plan left there."""
+        if self.programmed is None:
+            return False
+        complete = name in self.reached.complete
+        return link == (self.programmed.links.get(name) if complete else None)
+
+
+def learn(
+    observed: HostState,
+    desired: HostState,
+    plan: Plan,
+    failures: Mapping[Change, str],
+    evidence: Evidence,
+    searches: Searches,
+) -> KnownKernel:
+    """What is known once a plan was carried out, and what it proves of the tasks."""
+    made: set[InterfaceName] = set()
+    removed: set[InterfaceName] = set()
+    for change in plan:
+        match change:
+            case AttachTask(link, namespace) if change not in failures:
+                made.add(link.name)
+                if link.wiring is not None:
+                    evidence.wired(link.wiring.task, namespace)
+            case MendLink(link) if change not in failures:
+                made.add(link.name)
+            case RemoveLink(name) if change not in failures:
+                removed.add(name)
+            case _:
+                pass
+    present = (observed.links.keys() - removed) | made
+    complete = complete_links(observed, desired, made)
+    tasks = {
+        name: link.wiring.task for name, link in desired.links.items() if link.wiring is not None
+    }
+    evidence.weigh(
+        frozenset(tasks.values()), {task for name, task in tasks.items() if name in present}
+    )
+    waiting = {task: searches.why_not(task) for name, task in tasks.items() if name not in complete}
+    half_built = not present <= complete
+    return KnownKernel(
+        programmed=None if failures else desired,
+        state=None if failures or half_built else reached_state(desired, complete),
+        reached=Reached(complete, failures_by_interface(failures), waiting, evidence.gone),
+        linked=frozenset(tasks[name] for name in complete if name in tasks),
+        problems=failures_of_host(failures),
+    )
