@@ -113,7 +113,7 @@ class Cluster:
             host.agent = subprocess.Popen(
                 [
                     *(COMMAND, "agent", "--etcd", moved(self.etcd)),
-                    *("--host", name, "--listen", "127.0.0.1:0"),
+                    *("--host", name, "--listen", ":0"),
                     *("--mesos-agent", moved(host.mesos.url)),
                     *("--state-dir", str(self.directory / f"state-{name}")),
                 ],
@@ -257,6 +257,7 @@ def running_cluster(directory: Path, make: Callable[[], Namespace]) -> Iterator[
     """Both agents run and have registered; there are no tasks yet."""
     run("ip", "link", "add", "lan", "type", "bridge")
     run("ip", "address", "add", f"{ADDRESS}/24", "dev", "lan")
+    run("ip", "link", "set", "lan", "addrgenmode", "none")
     run("ip", "link", "set", "lan", "up")
     Path("/proc/sys/net/ipv4/conf/lan/route_localnet").write_text("1")
     run("nft", "add table ip switch")
@@ -294,11 +295,13 @@ def running_cluster(directory: Path, make: Callable[[], Namespace]) -> Iterator[
 
 
 def _plug(network: Namespace, port: str, address: IPAddress) -> Namespace:
-    """Connect a namespace to the switch."""
+    """Connect a namespace to the switch, whose devices say nothing of themselves."""
     run("ip", "link", "add", port, "type", "veth", "peer", "eth0", "netns", str(network.pid))
+    run("ip", "link", "set", port, "addrgenmode", "none")
     run("ip", "link", "set", port, "master", "lan", "up")
     with network.entered():
         run("ip", "address", "add", f"{address}/24", "dev", "eth0")
+        run("ip", "link", "set", "eth0", "addrgenmode", "none")
         run("ip", "link", "set", "eth0", "up")
         run("ip", "route", "add", "default", "via", str(ADDRESS))
     return network
