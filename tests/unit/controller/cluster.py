@@ -5,6 +5,7 @@ from dataclasses import replace
 from netaddr import IPAddress, IPNetwork
 
 from calico.codec import decode_endpoint, decode_task, encode_applied, encode_host
+from calico.datastore.api import Datastore
 from calico.datastore.memory import MemoryDatastore
 from calico.keys import (
     APPLIED,
@@ -89,9 +90,10 @@ class Cluster:
         *hosts: str,
         pools: tuple[Pool, ...] = (),
         marathon: MemoryMarathon | None = None,
+        store: Datastore | None = None,
     ) -> None:
         self.clock = ManualClock()
-        self.store = MemoryDatastore(self.clock.monotonic)
+        self.store = store or MemoryDatastore(self.clock.monotonic)
         self.marathon = marathon or MemoryMarathon()
         for number, name in enumerate(hosts or ("h1", "h2")):
             self.register(name, number)
