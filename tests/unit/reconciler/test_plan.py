@@ -2,21 +2,24 @@
 
 from dataclasses import replace
 
-from netaddr import IPAddress, IPNetwork
+from netaddr import EUI, IPAddress, IPNetwork
 
 from calico.dataplane.changes import (
     AddRoute,
     AttachTask,
     Change,
     CommitTable,
+    MendLink,
     RemoveLink,
     RemoveRoute,
     SetSysctl,
 )
+from calico.dataplane.render import render_host
 from calico.dataplane.state import Chain, HostState, Link, NftRule, NftSet, Route, RouteKind
-from calico.model import InterfaceName
+from calico.model import EndpointId, EndpointSpec, InterfaceName, ProfileId
 from reconciler.core.plan import plan_host
 from tests.convergence.host_states import BASE_CHAINS, NAMESPACES, TASKS, interface, link
+from tests.dataplane_worlds import CONFIG, HERE, group, snapshot
 
 TASK = TASKS[0]
 LINK = link(TASK, 1500)
@@ -123,3 +126,19 @@ def test_the_table_changes_in_one_transaction_before_anything_else() -> None:
         ),
         SetSysctl("net/ipv4/ip_forward", "1"),
     )
+
+
+def test_the_interface_of_another_plugin_s_endpoint_is_left_as_it_is() -> None:
+    theirs = EndpointSpec(
+        EndpointId(HERE, "mesos", "ba11f1de-fc4d", "d79123c4784511e5bd1a080027f532f6"),
+        InterfaceName("calid79123c4784"),
+        EUI("d6:43:59:f7:93:d3"),
+        (IPAddress("10.9.0.1"),),
+        (ProfileId("red"),),
+    )
+    desired = render_host(snapshot([theirs], [group("red")]), CONFIG).state
+    made = Link(theirs.interface, "", up=True)
+    observed = replace(desired, links={made.name: made}, routes=frozenset())
+    plan = plan_host(observed, desired, {}).plan
+    assert not any(isinstance(each, AttachTask | MendLink | RemoveLink) for each in plan)
+    assert not any(isinstance(each, AddRoute) and each.route.interface for each in plan)
