@@ -182,7 +182,7 @@ def _remarks(cluster: Cluster, usage: Usage) -> tuple[str, ...]:
     rest = "1 address is at rest" if count == 1 else f"{count} addresses are at rest"
     remarks = []
     if cluster.leader is None:
-        remarks.append(f"{rest}, and no controller is active to give it back")
+        remarks.append(f"{rest}; no controller is active to give addresses back")
     if usage.waits_for:
         names = joined(usage.waits_for)
         remarks.append(f"{rest}, held up by {names}; if that host is gone, see `hosts forget`")

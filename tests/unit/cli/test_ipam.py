@@ -188,7 +188,9 @@ def test_an_address_that_rests_is_none_and_says_what_it_waits_for() -> None:
         text(answer)
     )
     world.datastore.delete(keys.LEADER)
-    assert "1 address is at rest, and no controller is active to give it back" in text(check(world))
+    assert "1 address is at rest; no controller is active to give addresses back" in text(
+        check(world)
+    )
 
 
 def test_what_another_orchestrator_uses_is_foreign_and_no_problem() -> None:
