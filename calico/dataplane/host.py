@@ -1,6 +1,6 @@
 """What a host has of its own: its underlay, its networks."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from netaddr import IPAddress, IPNetwork
 from pyroute2 import IPRoute
@@ -31,10 +31,20 @@ def observe_facts(kernel: IPRoute, routes: Routes, wanted: IPAddress | None) -> 
         address=address,
         mtu=link.get_attr("IFLA_MTU"),
         networks=tuple(sorted(networks)),
-        others=tuple(
-            sorted({network.ip for _, network in addresses if _is_known(network.ip)} - {address})
-        ),
+        others=tuple(_others(index, address, addresses)),
     )
+
+
+def _others(
+    underlay: int, address: IPAddress, addresses: Sequence[tuple[int, IPNetwork]]
+) -> Iterable[IPAddress]:
+    """What else other machines may know this one by, the underlay's own first."""
+    known = sorted(
+        (index != underlay, network.ip)
+        for index, network in addresses
+        if _is_known(network.ip) and network.ip != address
+    )
+    return dict.fromkeys(ip for _, ip in known)
 
 
 def _is_known(address: IPAddress) -> bool:

@@ -83,11 +83,15 @@ def _borrowed_routes(snapshot: Snapshot, config: HostConfig, plan: AddressPlan) 
 def _via(
     snapshot: Snapshot, config: HostConfig, host: HostName, destination: IPNetwork
 ) -> Iterator[Route]:
-    record = snapshot.hosts.get(host)
+    record, own = snapshot.hosts.get(host), snapshot.hosts.get(config.host)
     # A host that registered with our own address would send packets in a circle.
-    if (
-        record is not None
-        and record.address != config.address
-        and record.address.version == destination.version
-    ):
+    if record is None or record.address == config.address:
+        return
+    if record.address.version == destination.version:
         yield Route(destination, RouteKind.HOST, gateway=record.address)
+        return
+    shared = () if own is None else own.others
+    for gateway in record.others:
+        if gateway.version == destination.version and gateway not in shared:
+            yield Route(destination, RouteKind.HOST, gateway=gateway)
+            return

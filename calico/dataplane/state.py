@@ -228,7 +228,8 @@ class Connection:
 class HostFacts:
     """What the host has of its own, against which pools and flags are judged.
 
-    `others` are its addresses that other machines may know, less `address`.
+    `others` are its addresses that other machines may know, less `address`,
+    those of the same interface first.
     `networks` are its addresses with their prefixes and every foreign route
     except the default. `interface`, `address` and `mtu` are those of the
     default route, or of the address that was asked for.

@@ -153,6 +153,28 @@ def test_routes_to_blocks_and_borrowed_addresses(
     assert (route and (route.kind, route.gateway)) == expected
 
 
+@pytest.mark.parametrize(
+    ("others", "gateway"),
+    [
+        pytest.param(["fd00:77::2", "fd00:88::2"], "fd00:77::2", id="the first of its family"),
+        pytest.param(["172.17.0.1", "fd00:99::1", "fd00:88::2"], "fd00:88::2", id="not ours too"),
+        pytest.param(["172.17.0.1"], None, id="none of its family"),
+    ],
+)
+def test_the_other_family_is_routed_by_another_address_of_the_host(
+    others: list[str], gateway: str | None
+) -> None:
+    remote = spec("r", addresses=["fd00:9::5"], host=THERE)
+    world = snapshot([remote])
+    hosts = {
+        THERE: replace(world.hosts[THERE], others=tuple(map(IPAddress, others))),
+        HERE: replace(world.hosts[HERE], others=(IPAddress("fd00:99::1"),)),
+    }
+    found = render_host(replace(world, hosts=hosts), CONFIG).state.routes
+    routes = {str(r.gateway) for r in found if r.destination == IPNetwork("fd00:9::5/128")}
+    assert routes == ({gateway} if gateway else set())
+
+
 def test_without_routing_only_own_addresses_and_blackholes_are_routed() -> None:
     remote = spec("r", addresses=["10.9.0.5"], host=THERE)
     world = snapshot([TASK, remote], PROFILES, block_hosts=ROUTES)
