@@ -25,11 +25,10 @@ class Dataplane(Protocol):
         """What the host has of its own; `address` picks the underlay's interface."""
         ...
 
-    def observe(self, *, in_words: bool = False) -> HostState:
+    def observe(self) -> HostState:
         """What the kernel holds of ours, complete; raises DataplaneError.
 
-        With `in_words` every rule has its expression and its counters, which
-        takes far longer; without, only what tells it from another.
+        A rule has its digest, which tells it from another, and perhaps no more.
         """
         ...
 

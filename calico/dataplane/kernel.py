@@ -78,14 +78,14 @@ class KernelDataplane:
         except NetlinkError as error:
             raise DataplaneError(f"read the host's networks: {error}") from error
 
-    def observe(self, *, in_words: bool = False) -> HostState:
+    def observe(self) -> HostState:
         """What is ours in the kernel.
 
         Of the settings those are read that were ever set through this object.
         """
         session = self._open()
         seen = session.links.observe()
-        chains, sets = session.table.read_words() if in_words else session.table.read()
+        chains, sets = session.table.read()
         try:
             mark_rules = rules.observe(session.kernel)
         except NetlinkError as error:

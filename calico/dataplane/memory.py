@@ -83,7 +83,7 @@ class MemoryDataplane:
             raise DataplaneUnsupported(f"--address {address} is on no interface of this host")
         return self._facts
 
-    def observe(self, *, in_words: bool = False) -> HostState:  # noqa: ARG002 - the seam's form
+    def observe(self) -> HostState:
         """A copy of what is held."""
         held = self._held
         return HostState(

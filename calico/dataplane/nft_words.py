@@ -5,6 +5,7 @@ rule of another program in our chain, is shown as the JSON that it is.
 """
 
 import json
+import re
 from collections.abc import Mapping
 
 from calico.dataplane.state import NftRule
@@ -13,6 +14,9 @@ from calico.model import PROTOCOLS
 Names = Mapping[str, str]
 
 _PROTOCOL_NAMES = {str(number): name for name, number in PROTOCOLS.items()}
+#: nftables itself says it so: a protocol that its own field or port implies.
+_PORT_OF = re.compile(r"meta l4proto (tcp|udp|sctp|dccp|udplite) th (sport|dport)")
+_IMPLIED = re.compile(r"meta l4proto (icmp|icmpv6) (?=\1 )")
 _VERDICTS = ("accept", "drop", "return", "masquerade")
 
 
@@ -22,7 +26,8 @@ def rule_text(rule: NftRule, names: Names | None = None) -> str:
         return f"another program's, or of an earlier version, with the comment {rule.digest!r}"
     try:
         statements = json.loads(rule.expression)
-        return " ".join(filter(None, (_statement(each, names or {}) for each in statements)))
+        words = " ".join(filter(None, (_statement(each, names or {}) for each in statements)))
+        return _IMPLIED.sub("", _PORT_OF.sub(r"\1 \2", words))
     except (KeyError, TypeError, ValueError):
         return rule.expression
 

@@ -171,7 +171,7 @@ class HostReconciler:
             view.revision,
             view.source.value,
             desired,
-            self._dataplane.observe(in_words=True),
+            self._dataplane.observe(),
             view.snapshot,
             view.doubt or view.unreachable,
         )

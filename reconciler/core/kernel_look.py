@@ -95,13 +95,13 @@ def set_names(snapshot: Snapshot) -> Names:
 
 
 def rules_by_digest(desired: HostState) -> Mapping[str, NftRule]:
-    """The rules as we wrote them: the kernel is asked for their names alone."""
+    """The rules as we wrote them: the kernel tells their names, or uses other words."""
     return {rule.digest: rule for chain in desired.chains.values() for rule in chain.rules}
 
 
 def spoken(rule: NftRule, known: Mapping[str, NftRule], names: Names) -> str:
-    """A rule of the kernel in words."""
-    return rule_text(rule if rule.expression else known.get(rule.digest, rule), names)
+    """A rule of the kernel in words, which are ours if it is."""
+    return rule_text(known.get(rule.digest, rule), names)
 
 
 def task_of_link(link: Link) -> str:
@@ -153,7 +153,7 @@ def _links(
 
 
 def _link_text(link: Link, wanted: Link | None) -> str:
-    state = "up" if link.up else "down"
+    state = ("up" if link.up else "down") + ("" if link.sound else ", with changed settings")
     if wanted is None or link.alias == wanted.alias:
         return f"{link.name} {state}"
     if not link.alias:

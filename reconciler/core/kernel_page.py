@@ -253,7 +253,8 @@ def _facts(
 def _link(link: Link | None) -> tuple[str, ...]:
     if link is None:
         return ()
-    return (f"{link.name} {'up' if link.up else 'down'}",)
+    sound = "" if link.sound else ", with changed settings"
+    return (f"{link.name} {'up' if link.up else 'down'}{sound}",)
 
 
 def _source_checks(state: HostState, interface: InterfaceName) -> tuple[str, ...]:
