@@ -84,7 +84,8 @@ class Monitor(Protocol):
     def wait(self, timeout: float) -> Noticed | None:
         """The next notice, None if there was none in so many seconds.
 
-        Changes that do not concern us, and those made through this process's
-        dataplane, give none, but for `links`. Raises DataplaneError.
+        Changes that do not concern us give none. Those made through this
+        process's dataplane give none but for settings, which do not say who
+        changed them, and for `links`. Raises DataplaneError.
         """
         ...

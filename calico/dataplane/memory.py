@@ -4,13 +4,15 @@ It keeps what the kernel would hold and does to it what the kernel does: a link
 goes with its namespace, a route with its link.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+import queue
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from typing import assert_never
 
 from netaddr import IPAddress
 
-from calico.dataplane.api import Applied
+from calico.dataplane.api import Applied, Noticed
 from calico.dataplane.changes import (
     AddMarkRule,
     AddRoute,
@@ -65,6 +67,17 @@ class MemoryDataplane:
         self._held = _Held()
         self._namespaces: set[NamespaceRef] = set()
         self._tracked: list[Connection] = []
+        self._listeners: list[Callable[[Noticed], None]] = []
+
+    def listen(self, hear: Callable[[Noticed], None]) -> Callable[[], None]:
+        """Have changes told, whoever makes them; the result ends that."""
+        self._listeners.append(hear)
+        return lambda: self._listeners.remove(hear)
+
+    def meddle(self, plan: Plan) -> Applied:
+        """Carry a plan out as another program would."""
+        with self._told(foreign=True):
+            return self._apply(plan)
 
     def start_namespace(self, namespace: NamespaceRef) -> None:
         """Let a task's network namespace begin."""
@@ -72,10 +85,11 @@ class MemoryDataplane:
 
     def end_namespace(self, namespace: NamespaceRef) -> None:
         """Let a task's network namespace end, and its link with it."""
-        self._namespaces.discard(namespace)
-        for name, (_, inside) in list(self._held.links.items()):
-            if inside == namespace:
-                self._drop_link(name)
+        with self._told(foreign=False):
+            self._namespaces.discard(namespace)
+            for name, (_, inside) in list(self._held.links.items()):
+                if inside == namespace:
+                    self._drop_link(name)
 
     def facts(self, address: IPAddress | None) -> HostFacts:
         """The facts that were given; another address is none of this host's."""
@@ -97,6 +111,10 @@ class MemoryDataplane:
 
     def apply(self, plan: Plan) -> Applied:
         """Carry a plan out, change by change."""
+        with self._told(foreign=False):
+            return self._apply(plan)
+
+    def _apply(self, plan: Plan) -> Applied:
         failures: dict[Change, str] = {}
         for change in plan:
             self._step(type(change).__name__)
@@ -105,6 +123,23 @@ class MemoryDataplane:
             except DataplaneError as error:
                 failures[change] = str(error)
         return Applied(failures)
+
+    @contextmanager
+    def _told(self, *, foreign: bool) -> Iterator[None]:
+        """Tell the listeners what the body changed, as the kernel does."""
+        before = self.observe()
+        yield
+        after = self.observe()
+        changed = before.links.items() ^ after.links.items()
+        noticed = Noticed(
+            # A setting does not say who changed it, and a link is told of by itself.
+            (foreign and replace(before, links={}) != replace(after, links={}))
+            or before.sysctls != after.sysctls,
+            {name: after.links.get(name) for name, _ in changed},
+        )
+        if noticed != Noticed():
+            for hear in self._listeners:
+                hear(noticed)
 
     def track(self, connection: Connection) -> None:
         """Let a connection be under way."""
@@ -195,6 +230,35 @@ class MemoryDataplane:
         self._held.routes = {
             each for each in self._held.routes if (each.destination, each.table) != place
         } | {route}
+
+
+class MemoryMonitor:
+    """Implements `Monitor` for a dataplane in memory."""
+
+    def __init__(self, dataplane: MemoryDataplane) -> None:
+        self._dataplane = dataplane
+        self._noticed: queue.SimpleQueue[Noticed] = queue.SimpleQueue()
+        self._end: Callable[[], None] | None = None
+
+    def open(self) -> None:
+        """Notice from now on."""
+        self._noticed = queue.SimpleQueue()
+        self._end = self._dataplane.listen(self._noticed.put)
+
+    def close(self) -> None:
+        """Notice no more."""
+        if self._end is not None:
+            self._end()
+            self._end = None
+
+    def wait(self, timeout: float) -> Noticed | None:
+        """The next notice, None if there was none in time."""
+        if self._end is None:
+            raise DataplaneError("the monitor is not open")
+        try:
+            return self._noticed.get(timeout=timeout)
+        except queue.Empty:
+            return None
 
 
 def _expect_ours(ours: bool, what: str) -> None:

@@ -113,12 +113,14 @@ class KernelMonitor:
             old, new = before.get(index), now.get(index)
             if old == new:
                 continue
-            if old is not None and (was := messages.parse_link(old)) and owned(was.name):
+            was, is_ = _link(old), _link(new)
+            if was is not None and was != is_:
                 links.setdefault(was.name, None)
-            if new is not None and (is_ := messages.parse_link(new)) and owned(is_.name):
-                links[is_.name] = is_.link
+            if is_ is not None and was != is_:
+                links[is_.name] = is_
             if old is not None and new is not None:
                 foreign = foreign or heeds_mark(old) != heeds_mark(new)
+        links = {name: link for name, link in links.items() if owned(name)}
         return Noticed(foreign, links) if foreign or links else None
 
     def _list_devices(self) -> dict[int, bytes]:
@@ -136,6 +138,10 @@ class KernelMonitor:
         for reply in self._kernel.dump(dump_addresses()):
             if reply.kind == messages.RTM_NEWADDR:
                 yield reply.body
+
+
+def _link(device: bytes | None) -> Link | None:
+    return None if device is None else messages.parse_link(device).link
 
 
 def _each(events: EventSocket, hear: Callable[[bytes], Heard]) -> Iterator[Heard | None]:

@@ -11,7 +11,14 @@ from netaddr import EUI, IPAddress, IPNetwork
 from pyroute2 import IPRoute
 
 from calico.dataplane.api import Applied
-from calico.dataplane.changes import AddRoute, AttachTask, Change, RemoveLink, SetSysctl
+from calico.dataplane.changes import (
+    AddRoute,
+    AttachTask,
+    Change,
+    MendLink,
+    RemoveLink,
+    SetSysctl,
+)
 from calico.dataplane.kernel import KernelDataplane
 from calico.dataplane.links import DOOMED_GROUP
 from calico.dataplane.state import DEVICE_GROUP, MAIN_TABLE, Link, Route, RouteKind, Wiring
@@ -130,6 +137,31 @@ def test_the_host_side_checks_sources_by_mark_and_believes_no_task(
     assert {each: setting(f"ipv4/conf/{name}/{each}") for each in expected} == expected
     assert setting(f"ipv6/conf/{name}/accept_ra") == "0"
     assert setting(f"ipv6/conf/{name}/forwarding") == "1"
+
+
+def test_a_link_that_another_program_touched_is_mended_while_its_task_goes_on(
+    dataplane: KernelDataplane, namespace: Make
+) -> None:
+    one, two = namespace(), namespace()
+    link = wired(1)
+    done(dataplane, *attached((link, one), (wired(2), two)))
+    before = run("ip", "-d", "link", "show", "dev", link.name)
+    run("ip", "link", "set", link.name, "down")
+    run("ip", "link", "set", link.name, "address", "02:00:00:00:00:99")
+    for name in ("rp_filter", "arp_ignore", "src_valid_mark"):
+        Path(f"/proc/sys/net/ipv4/conf/{link.name}/{name}").write_text("0")
+    Path(f"/proc/sys/net/ipv6/conf/{link.name}/accept_ra").write_text("2")
+    seen = dataplane.observe().links[link.name]
+    assert (seen.alias, seen.up, seen.sound) == (link.alias, False, False)
+
+    done(dataplane, MendLink(link), *routes_to(link))
+
+    assert dataplane.observe().links[link.name] == link
+    assert run("ip", "-d", "link", "show", "dev", link.name) == before
+    neighbours = run("ip", "neighbour", "show", "dev", link.name)
+    assert "10.9.0.1 lladdr 02:00:00:00:00:01 PERMANENT" in neighbours
+    for address in (IPAddress("10.9.0.1"), IPAddress("fd00:9::1")):
+        assert echoes(two, address)
 
 
 def test_a_task_without_an_ipv6_address_has_no_ipv6(

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import pytest
 from netaddr import EUI, IPAddress, IPNetwork
 
 from calico.dataplane.changes import (
@@ -17,7 +18,7 @@ from calico.dataplane.changes import (
 from calico.dataplane.render import render_host
 from calico.dataplane.state import Chain, HostState, Link, NftRule, NftSet, Route, RouteKind
 from calico.model import EndpointId, EndpointSpec, InterfaceName, ProfileId
-from reconciler.core.plan import plan_host
+from reconciler.core.plan import only_mending, plan_host
 from tests.convergence.host_states import BASE_CHAINS, NAMESPACES, TASKS, interface, link
 from tests.dataplane_worlds import CONFIG, HERE, group, snapshot
 
@@ -54,6 +55,23 @@ def test_a_half_built_link_is_replaced_once_its_namespace_is_known() -> None:
         AttachTask(LINK, NAMESPACES[TASK]),
         AddRoute(ROUTE),
     )
+
+
+@pytest.mark.parametrize(
+    "touched",
+    [
+        pytest.param(replace(LINK, up=False), id="down"),
+        pytest.param(replace(LINK, sound=False), id="set otherwise"),
+    ],
+)
+def test_a_finished_link_that_was_touched_is_mended_where_it_is(touched: Link) -> None:
+    observed = HostState(links={LINK.name: touched})
+
+    planned = plan_host(observed, WIRED, {})
+
+    assert planned.plan == (MendLink(LINK), AddRoute(ROUTE))
+    assert planned.waiting == ()
+    assert only_mending(planned.plan, observed) == planned.plan
 
 
 def test_a_link_that_is_not_ours_is_left_alone() -> None:
