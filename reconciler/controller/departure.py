@@ -17,6 +17,7 @@ from calico.books import Books, decode_books
 from calico.datastore.api import Datastore, Key
 from calico.errors import Conflict, InvalidValue
 from calico.keys import (
+    BGP,
     ENDPOINTS,
     FELIX,
     IPAM,
@@ -91,13 +92,22 @@ class Departure:
                 self._datastore.delete(stored.key)
         if remains:
             return remains
+        needed = self._needed_by_others(host)
         for key in keys_of_host(host):
             # A directory in which somebody else keeps something stays.
             with suppress(Conflict):
-                self._datastore.delete(key)
+                if key not in needed:
+                    self._datastore.delete(key)
         self._datastore.delete(host_key(host), expect=registration.revision)
         log.info("host removed", extra={"host": host})
         return remains
+
+    def _needed_by_others(self, host: HostName) -> frozenset[Key]:
+        """The address of a host whose BGP peers an operator named: confd fails without it."""
+        own = frozenset(keys_of_host(host))
+        listed = self._datastore.list(Key(f"{BGP}/host/{check_host(host)}")).entries
+        theirs = any(stored.key not in own for stored in listed)
+        return frozenset({Key(f"{BGP}/host/{host}/ip_addr_v4")}) if theirs else frozenset()
 
     def _endpoints(self, host: HostName) -> frozenset[EndpointId]:
         listing = self._datastore.list(Key(f"{ENDPOINTS}/{check_host(host)}/workload"))

@@ -281,3 +281,13 @@ def test_what_its_agent_reported_goes_with_the_task(cluster: Cluster) -> None:
     cluster.after(10)
     assert cluster.store.get(status_key(spec.id)) is None
     assert cluster.store.get(host_key(H2)) is not None
+
+
+def test_the_address_of_a_host_stays_beside_the_peers_that_an_operator_gave_it(
+    cluster: Cluster,
+) -> None:
+    peer = Key("/calico/bgp/v1/host/h2/peer_v4/172.17.8.1")
+    cluster.store.put(peer, '{"ip": "172.17.8.1", "as_num": "64511"}')
+    assert forget(cluster, H2) == Remains()
+    assert cluster.store.get(Key("/calico/bgp/v1/host/h2/ip_addr_v4")) is not None
+    assert cluster.store.get(peer) is not None
