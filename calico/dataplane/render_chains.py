@@ -30,6 +30,7 @@ from calico.dataplane.nft_expr import (
     replying,
     rule,
     set_mark,
+    tracked,
     verdict_of,
     within,
 )
@@ -46,7 +47,8 @@ FORWARD = BaseHook("filter", "forward", 0, "drop")
 INPUT = BaseHook("filter", "input", 0, "accept")
 POSTROUTING = BaseHook("nat", "postrouting", 100, "accept")
 
-CHECK_SOURCE, FROM_TASK, TO_HOST = "check-source", "from-task", "to-host"
+CHECK_SOURCE, CHECK_ADDRESS = "check-source", "check-address"
+FROM_TASK, TO_HOST = "from-task", "to-host"
 BYSTANDERS, RELATED, PUBLISHED = "bystanders", "related", "published"
 ICMP = (1, 58)
 TCP, UDP = 6, 17
@@ -65,6 +67,7 @@ def render_chains(config: HostConfig, plan: AddressPlan) -> Iterator[Chain]:
     """The base chains, and those that they lead to before any policy."""
     yield Chain("prerouting", tuple(_prerouting(config)), PREROUTING)
     yield Chain(CHECK_SOURCE, tuple(_check_source()))
+    yield Chain(CHECK_ADDRESS, tuple(_check_address(config)))
     yield Chain(BYSTANDERS, tuple(_bystanders()))
     yield Chain(RELATED, tuple(_related()))
     yield Chain(PUBLISHED, tuple(_published(config)))
@@ -78,26 +81,29 @@ def render_chains(config: HostConfig, plan: AddressPlan) -> Iterator[Chain]:
 
 
 def _prerouting(config: HostConfig) -> Iterator[NftRule]:
-    yield rule(ours("iifname"), jump(CHECK_SOURCE))
+    yield rule(ours("iifname"), goto(CHECK_SOURCE))
     for version in VERSIONS:
-        yield dropping(
-            ours("iifname", negated=True),
-            matches(address(version, "saddr"), f"@local{version}"),
-        )
+        yield dropping(matches(address(version, "saddr"), f"@local{version}"))
     # Only marked packets find the routes to tasks; see render_routes.
     yield rule(set_mark(config.mark))
 
 
 def _check_source() -> Iterator[NftRule]:
+    # Of what most packets are, nothing but the address is asked.
+    yield rule(matches(meta("l4proto"), TCP), goto(CHECK_ADDRESS))
     yield dropping(matches(meta("l4proto"), any_of(ENCAPSULATIONS)))
     yield dropping(matches(payload("udp", "dport"), any_of(TUNNEL_PORTS)))
     yield dropping(matches(payload("udp", "sport"), any_of(DHCP_SERVER_PORTS)))
     yield dropping(
         matches(payload("icmpv6", "type"), any_of((ROUTER_ADVERTISEMENT, REDIRECT))),
     )
+    yield rule(goto(CHECK_ADDRESS))
+
+
+def _check_address(config: HostConfig) -> Iterator[NftRule]:
     for version in VERSIONS:
         source = concat(meta("iifname"), payload("ether", "saddr"), address(version, "saddr"))
-        yield rule(matches(source, f"@source{version}"), RETURN)
+        yield rule(matches(source, f"@source{version}"), set_mark(config.mark), ACCEPT)
     yield dropping()
 
 
@@ -120,6 +126,12 @@ def _related() -> Iterator[NftRule]:
 
 
 def _forward(config: HostConfig) -> Iterator[NftRule]:
+    # Nearly all packets, by the fewest expressions: the rules below, as far as
+    # they concern these, say the same.
+    known = matches(tracked("state"), "established")
+    yield rule(matches(meta("l4proto"), TCP), known, opening(negated=True), ACCEPT)
+    not_tcp = matches(meta("l4proto"), TCP, negated=True)
+    yield rule(ours("iifname"), ours("oifname"), not_tcp, known, ACCEPT)
     yield rule(ours("iifname", negated=True), ours("oifname", negated=True), jump(BYSTANDERS))
     # Two tasks of different hosts could else meet halfway: each host lets its
     # own task begin, and would take the other's beginning for the answer.

@@ -10,7 +10,7 @@ import pytest
 from netaddr import IPAddress
 
 from calico.dataplane.changes import CommitTable
-from calico.dataplane.nft_expr import RETURN, rule
+from calico.dataplane.nft_expr import ACCEPT, rule, set_mark
 from calico.dataplane.render import render_host
 from calico.dataplane.state import Chain
 from calico.model import Action, Match, Profile, ProfileId, Rule, Tag
@@ -94,7 +94,7 @@ def raw_arrives(
 def without_source_check(world: World) -> None:
     """Open what the tests of spoofing rest on, to see that they can fail."""
     chain = world.rendered.state.chains["check-source"]
-    world.table.commit(commit([Chain(chain.name, (rule(RETURN),))]))
+    world.table.commit(commit([Chain(chain.name, (rule(set_mark(TABLE_CONFIG.mark), ACCEPT),))]))
 
 
 def without_reverse_path_filter(interface: str) -> None:
