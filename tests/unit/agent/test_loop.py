@@ -1,6 +1,6 @@
 """The loop around a reconciler: what it hands over and what its pages say."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import pytest
@@ -10,8 +10,9 @@ from calico.dataplane.memory import MemoryDataplane
 from calico.dataplane.state import HostFacts
 from calico.datastore.memory import MemoryDatastore
 from calico.keys import CALICO, status_key
-from calico.model import BootId, TaskId
+from calico.model import BootId, HostFlags, PortRange, Protected, TaskId
 from reconciler.agent.locators.api import Located, LocatorUnavailable, Search
+from reconciler.agent.lookout import LOOK_EVERY, LookAsked
 from reconciler.agent.looks import FULL_EVERY
 from reconciler.agent.loop import STUCK_AFTER, AgentLoop, LoopMessage, Outlets, Searcher, Stop
 from reconciler.agent.metrics import AgentMetrics
@@ -19,12 +20,14 @@ from reconciler.agent.passes import HostSettings
 from reconciler.agent.reconcile import HostReconciler
 from reconciler.agent.reporter import Report
 from reconciler.agent.state_file import SavedState
+from reconciler.core.kernel_look import Look
 from reconciler.runtime.clock import ManualClock
 from reconciler.runtime.inbox import Inbox
 from reconciler.runtime.watchfeed import Unreachable
 from tests.unit.agent.world import HOST, UNDERLAY, filled_store, loaded, put_spec, spec
 
 WEB = spec(TaskId("web.1"), "192.168.0.1", "a")
+PROTECTED = Protected(IPNetwork("10.0.0.9/32"), 2379)
 FACTS = HostFacts("eth0", UNDERLAY, 1500, (IPNetwork("10.0.0.0/24"),))
 
 
@@ -39,10 +42,12 @@ class Bench:
     saved: list[SavedState] = field(default_factory=list)
     searches: list[frozenset[TaskId]] = field(default_factory=list)
 
-    def loop(self) -> AgentLoop:
-        settings = HostSettings(HOST, BootId("boot"))
+    def loop(self, report: Callable[[Report], None] | None = None) -> AgentLoop:
+        settings = HostSettings(
+            HOST, BootId("boot"), host_ports=(PortRange(53, 53),), protected=(PROTECTED,)
+        )
         reconciler = HostReconciler(settings, MemoryDataplane(FACTS), self.clock, set)
-        outlets = Outlets(self.reports.append, self.saved.append, self.searches.append)
+        outlets = Outlets(report or self.reports.append, self.saved.append, self.searches.append)
         return AgentLoop(reconciler, settings, self.inbox, outlets, self.metrics, self.clock)
 
     def count(self, name: str, **labels: str) -> float | None:
@@ -76,6 +81,51 @@ def test_an_agent_registers_before_it_knows_what_to_do(bench: Bench) -> None:
     assert report.host.address == UNDERLAY
     assert report.statuses is None
     assert bench.saved == []
+
+
+def test_an_agent_registers_its_pages_and_its_flags(bench: Bench) -> None:
+    # given an agent that is told to end when it has told what its first pass came to
+    def report(told: Report) -> None:
+        bench.reports.append(told)
+        bench.inbox.post(Stop())
+
+    bench.loop(report).run(":9402")
+
+    (told,) = bench.reports
+    assert told.host is not None
+    assert told.host.listen == ":9402"
+    assert told.host.flags == HostFlags((PortRange(53, 53),), (PROTECTED,))
+
+
+def test_whoever_asks_is_shown_the_kernel(bench: Bench, store: MemoryDatastore) -> None:
+    loop = bench.loop()
+    seen: list[Look | str] = []
+    turn(loop, [LookAsked(seen.append)])
+    assert seen == ["the datastore is not yet read"]
+
+    bench.clock.advance(2 * LOOK_EVERY)
+    turn(loop, [*loaded(store), LookAsked(seen.append)])
+    look = seen[-1]
+    assert isinstance(look, Look)
+    assert (look.host, look.addresses, look.revision) == (
+        HOST,
+        (UNDERLAY,),
+        store.list(CALICO).revision,
+    )
+    # then what waits for its namespace is wanted and not there
+    assert WEB.interface in look.desired.links
+    assert WEB.interface not in look.observed.links
+
+
+def test_a_look_is_shared_for_a_second(bench: Bench, store: MemoryDatastore) -> None:
+    loop = bench.loop()
+    turn(loop, loaded(store))
+    seen: list[Look | str] = []
+    for advance in (0.0, LOOK_EVERY / 2, LOOK_EVERY):
+        bench.clock.advance(advance)
+        turn(loop, [LookAsked(seen.append)])
+    assert seen[0] is seen[1]
+    assert seen[1] is not seen[2]
 
 
 def test_a_list_is_programmed_reported_saved_and_searched_for(

@@ -7,7 +7,7 @@ import pytest
 import requests
 from prometheus_client import CollectorRegistry, Counter
 
-from reconciler.runtime.listener import ListenAddress, Listener, Page, parse_listen
+from reconciler.runtime.listener import Ask, ListenAddress, Listener, Page, parse_listen
 
 
 @pytest.fixture
@@ -40,6 +40,53 @@ def test_an_unknown_page_names_those_there_are(url: str) -> None:
 
     assert answer.status_code == 404
     assert answer.json()["pages"] == ["/healthz", "/metrics", "/readyz"]
+
+
+def read(ask: Ask) -> Page:
+    """A page that says what it was asked."""
+    if ask.rest == "secret":
+        return Page(False, {"reason": "not for you"}, 403)
+    return Page(True, {"peer": str(ask.peer), "rest": ask.rest, "query": dict(ask.query)})
+
+
+@pytest.fixture
+def asked() -> Iterator[str]:
+    readers = {"/one": read, "/many/": read}
+    registry = CollectorRegistry()
+    with Listener(ListenAddress("127.0.0.1", 0), {}, registry, readers) as listener:
+        yield f"http://{listener.address}"
+
+
+@pytest.mark.parametrize(
+    ("path", "rest", "query"),
+    [
+        pytest.param("/one", "", {}, id="the path itself"),
+        pytest.param("/one?a=1&b=x%20y", "", {"a": "1", "b": "x y"}, id="a query"),
+        pytest.param("/many/web.1", "web.1", {}, id="what lies below"),
+        pytest.param("/many/a%2Fb%20c", "a/b c", {}, id="in other letters"),
+    ],
+)
+def test_a_reader_is_told_what_is_asked_and_who_asks(
+    asked: str, path: str, rest: str, query: dict[str, str]
+) -> None:
+    answer = requests.get(f"{asked}{path}", timeout=5)
+
+    assert answer.status_code == 200
+    assert answer.json() == {"ok": True, "peer": "127.0.0.1", "rest": rest, "query": query}
+
+
+def test_a_reader_may_refuse(asked: str) -> None:
+    answer = requests.get(f"{asked}/many/secret", timeout=5)
+
+    assert (answer.status_code, answer.json()["reason"]) == (403, "not for you")
+
+
+@pytest.mark.parametrize("path", ["/", "/many", "/many/", "/many/a/b", "/one/x"])
+def test_what_no_reader_is_for_is_unknown(asked: str, path: str) -> None:
+    answer = requests.get(f"{asked}{path}", timeout=5)
+
+    assert answer.status_code == 404
+    assert answer.json()["pages"] == ["/many/", "/metrics", "/one"]
 
 
 def test_the_announcement_has_the_real_port() -> None:
