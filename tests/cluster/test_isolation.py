@@ -1,5 +1,6 @@
 """An app deployed over REST gets an address, and the isolation of its groups."""
 
+import json
 import time
 
 from demo.hosts import MASTER
@@ -57,6 +58,33 @@ def test_tasks_reach_their_mesos_agent_but_never_etcd(drive: Drive) -> None:
             host.name for host in scene.hosts
         }
         assert {pair.source for pair, outcome in etcd.items() if not outcome.arrived} == tasks
+    finally:
+        drive.remove(group)
+
+
+def test_the_kernels_agree_with_what_etcd_asks_of_them(drive: Drive) -> None:
+    group = "/kernels"
+    drive.deploy(group, [probe("a", "one"), probe("b", "one"), probe("c", "two")])
+    try:
+        drive.settle(3)
+
+        differing = drive.cluster.product("diff")
+        assert (differing.returncode, differing.stdout) == (0, "")
+        for source, target, code in (
+            ("a", f"{group}/b:9000", 0),
+            ("a", f"{group}/c:9000", 1),
+            ("c", "host-1:5051", 0),
+            ("c", "host-2:9402", 1),
+        ):
+            answer = drive.cluster.product("why", f"{group}/{source}", target, "-o", "json")
+            assert (answer.returncode, json.loads(answer.stdout)["kernel"]["agrees"]) == (
+                code,
+                "yes",
+            ), answer.stdout
+        described = drive.cluster.product("describe", "task", f"{group}/a", "-o", "json")
+        told = json.loads(described.stdout)
+        assert told["kernel"]["told"] is True
+        assert not any(line["differs"] for line in told["compared"])
     finally:
         drive.remove(group)
 
