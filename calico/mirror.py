@@ -56,6 +56,10 @@ def _covers(prefix: str, key: str) -> bool:
     return key == prefix or key.startswith(prefix + "/")
 
 
+def _directory(key: Key) -> Key:
+    return Key(key.rpartition("/")[0])
+
+
 class Mirror:
     """A copy of the prefixes that were loaded, as values."""
 
@@ -72,6 +76,8 @@ class Mirror:
         self._policies: dict[PolicyId, Policy] = {}
         self._host_endpoints: dict[HostEndpointId, HostEndpoint] = {}
         self._problems: dict[Key, str] = {}
+        #: Profiles to decode at the end of a listing, by the directory of their leaves.
+        self._waiting: dict[ProfileId, Key] | None = None
         self._changed: set[_Part] = set()
         self._snapshot = Snapshot()
 
@@ -79,6 +85,9 @@ class Mirror:
         """Replace all that is known below a prefix."""
         self._progress[prefix] = listing.revision
         listed = {stored.key for stored in listing.entries}
+        # Once whole is cheaper than with each of its leaves.
+        waiting: dict[ProfileId, Key] = {}
+        self._waiting = waiting
         for key in [key for key in self._stored if _covers(prefix, key)]:
             if key not in listed:
                 self._remove(key)
@@ -86,6 +95,9 @@ class Mirror:
             # After a restore the same revision may stand for another value.
             if self._stored.get(stored.key) != stored:
                 self._put(stored)
+        self._waiting = None
+        for profile, directory in waiting.items():
+            self._decode_profile(directory, profile)
 
     def apply(self, event: WatchEvent) -> None:
         """Take in one event of a loaded prefix; one from before its listing is passed over."""
@@ -167,7 +179,7 @@ class Mirror:
             self._changed.add(_Part.SPECS)
         elif (leaf := parse_profile_key(key)) is not None:
             self._leaves.setdefault(leaf[0], {})[leaf[1]] = value
-            self._decode_profile(key, leaf[0])
+            self._decode_profile(_directory(key), leaf[0])
             if leaf[1] == "labels" and value != codec.NO_LABELS:
                 self._note_labels(key, value)
         elif (pool := parse_pool_key(key)) is not None:
@@ -199,7 +211,7 @@ class Mirror:
                 self._changed.add(_Part.SPECS)
         elif (leaf := parse_profile_key(key)) is not None:
             self._leaves.get(leaf[0], {}).pop(leaf[1], None)
-            self._decode_profile(key, leaf[0])
+            self._decode_profile(_directory(key), leaf[0])
         elif (pool := parse_pool_key(key)) is not None:
             if self._pools.pop(pool, None) is not None:
                 self._changed.add(_Part.POOLS)
@@ -218,8 +230,10 @@ class Mirror:
         ):
             self._changed.add(_Part.HOST_ENDPOINTS)
 
-    def _decode_profile(self, key: Key, profile_id: ProfileId) -> None:
-        directory = Key(key.rpartition("/")[0])
+    def _decode_profile(self, directory: Key, profile_id: ProfileId) -> None:
+        if self._waiting is not None:
+            self._waiting[profile_id] = directory
+            return
         self._problems.pop(directory, None)
         leaves = self._leaves.get(profile_id)
         if leaves:
