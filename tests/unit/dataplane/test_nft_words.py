@@ -30,9 +30,14 @@ NAMES = {tag_set_name(RED, 4): "tag red"}
             id="a tag and a port",
         ),
         pytest.param(
-            Rule(Action.DENY, Match(protocol=17, src_ports=(PortRange(1, 9), PortRange(53, 53)))),
-            "udp sport { 1-9, 53 } drop",
+            Rule(Action.DENY, Match(protocol=17, src_ports=(PortRange(53, 53), PortRange(80, 80)))),
+            "udp sport { 53, 80 } drop",
             id="ports",
+        ),
+        pytest.param(
+            Rule(Action.DENY, Match(protocol=17, src_ports=(PortRange(1, 1023),))),
+            "udp sport 1-1023 drop",
+            id="a range of ports",
         ),
         pytest.param(
             Rule(Action.DENY, Match(src_net=IPNetwork("10.0.0.0/8")), Match(protocol=6)),
