@@ -135,13 +135,13 @@ def opening(*, negated: bool = False) -> Statement:
     return matches(flags, _SYN, negated=negated)
 
 
-def by_connection(related: str) -> Statement:
-    """Accept what belongs to a tracked connection, drop what cannot.
+def by_connection(established: Statement, related: str) -> Statement:
+    """What becomes of a tracked connection's packets; drop what cannot be one's.
 
     What is only related to one is judged by the chain `related`.
     """
     verdicts = [
-        ["established", ACCEPT],
+        ["established", established],
         ["related", goto(related)],
         ["invalid", DROP],
     ]

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 from calico.dataplane.changes import CommitTable
 from calico.dataplane.nft_expr import (
+    ACCEPT,
     MASQUERADE,
     address,
     assign,
@@ -48,7 +49,7 @@ _FEATURES = CommitTable(
         Chain(
             "probe-filter",
             (
-                rule(by_connection("probe-end")),
+                rule(by_connection(ACCEPT, "probe-end")),
                 rule(set_mark(1)),
                 rule(labelled(1), label(1)),
                 rule(assign(hop_limit(4), 1)),
@@ -115,7 +116,7 @@ class NftTable:
             self.close()
             raise DataplaneUnsupported(
                 f"the kernel does not take our nftables rules ({error}): it needs Linux 5.10 "
-                "or later with nf_tables and nf_conntrack, and the capability NET_ADMIN"
+                "or later with nf_tables, nf_conntrack and its labels, and the capability NET_ADMIN"
             ) from error
 
     def close(self) -> None:

@@ -7,11 +7,12 @@ receiver's; a true answer is one at both. So the sender's host signs what
 begins, by a hop limit that no packet of a task leaves with otherwise, and the
 receiver's host asks the policy about a signed packet that looks like an answer.
 
-A connection both of whose sides were let begin carries a label: whatever it
-still sees is an answer. So it does not matter who of the two was first.
+Once a true answer was seen, the connection is labelled, and nothing more is
+asked about it. A connection both of whose sides were let begin has a label
+too: whatever it still sees is an answer. So it does not matter who was first.
 
-TCP needs none of it, since a beginning is known by its flags, and an echo is
-told from its answer by its type. Errors about all of them do need it.
+Two beginnings need no signature: that of TCP is known by its flags, and an
+echo is told from its answer by its type.
 """
 
 from collections.abc import Iterator
@@ -21,47 +22,90 @@ from calico.dataplane.nft_expr import (
     RETURN,
     Statement,
     address,
+    any_of,
     assign,
     between,
+    dropping,
     goto,
     hop_limit,
+    jump,
     label,
     labelled,
     matches,
+    meta,
+    opening,
     ours,
     replying,
     rule,
+    tracked,
 )
 from calico.dataplane.render_policy import ADMITTED, TO_TASK
 from calico.dataplane.state import Chain, NftRule
 
 VERSIONS = (4, 6)
-BETWEEN_HOSTS, UNSIGNED, ARRIVING, HALFWAY = "between-hosts", "unsigned", "arriving", "halfway"
+#: What becomes of packets of a connection under way, while none of its answers was seen.
+ESTABLISHED, LEAVING, ARRIVING = "established", "leaving", "arriving"
+SIGNING, UNSIGNED, COMPARING, HALFWAY = "signing", "unsigned", "comparing", "halfway"
+ICMP = (1, 58)
 #: Signed packets leave with the highest hop limit, and arrive with one that is
 #: still above what any host gives: 64 and 128 are in use.
 SIGNED, LEAST_SIGNED = 255, 192
 #: What a host gives that is told nothing else.
 USUAL = 64
-#: The last bit of a connection's label; who else uses labels counts from the first.
-BEGUN_BY_BOTH = 127
+#: The last bits of a connection's label; who else uses labels counts from the first.
+BEGUN_BY_BOTH, ANSWERED = 126, 127
+
+
+def answered() -> NftRule:
+    """The one rule for nearly all packets: their connection is one beyond doubt."""
+    return rule(matches(tracked("state"), "established"), labelled(ANSWERED), ACCEPT)
 
 
 def render_beginnings() -> Iterator[Chain]:
-    """The chains from BETWEEN_HOSTS on, which return what they do not decide.
+    """ESTABLISHED and ADMITTED accept; SIGNING and COMPARING return what they do not decide.
 
-    ADMITTED ends what a policy allows in.
+    ESTABLISHED is for what is not `answered`, ADMITTED ends what a policy
+    allows in. SIGNING is for packets that leave, COMPARING for those that come.
     """
-    yield Chain(BETWEEN_HOSTS, tuple(_between_hosts()))
-    yield Chain(UNSIGNED, tuple(_unsigned()))
+    yield Chain(ESTABLISHED, tuple(_established()))
+    yield Chain(LEAVING, tuple(_leaving()))
     yield Chain(ARRIVING, tuple(_arriving()))
+    yield Chain(SIGNING, tuple(_signing()))
+    yield Chain(UNSIGNED, tuple(_unsigned()))
+    yield Chain(COMPARING, tuple(_comparing()))
     yield Chain(HALFWAY, tuple(_halfway()))
     yield Chain(ADMITTED, tuple(_admitted()))
 
 
-def _between_hosts() -> Iterator[NftRule]:
+def _established() -> Iterator[NftRule]:
+    # A host that signs nothing must not let TCP begin as an answer either.
+    yield dropping(opening(), replying())
     yield rule(ours("oifname"), goto(ARRIVING))
-    # What only passes by was signed, or not, where it came from.
-    yield rule(ours("iifname", negated=True), RETURN)
+    yield rule(ours("iifname"), goto(LEAVING))
+    yield rule(ACCEPT)
+
+
+def _leaving() -> Iterator[NftRule]:
+    # An answer that looks signed has to come here each time, to be changed.
+    for version in VERSIONS:
+        yield rule(replying(), _is_signed(version, negated=True), label(ANSWERED))
+    yield rule(jump(SIGNING))
+    yield rule(ACCEPT)
+
+
+def _arriving() -> Iterator[NftRule]:
+    yield rule(replying(negated=True), ACCEPT)
+    yield rule(jump(COMPARING))
+    yield rule(label(ANSWERED))
+    yield rule(ACCEPT)
+
+
+def _signing() -> Iterator[NftRule]:
+    yield rule(
+        matches(meta("l4proto"), any_of(ICMP)),
+        matches(tracked("state"), "related", negated=True),
+        RETURN,
+    )
     yield rule(replying(), goto(UNSIGNED))
     yield rule(labelled(BEGUN_BY_BOTH), goto(UNSIGNED))
     for version in VERSIONS:
@@ -75,16 +119,16 @@ def _unsigned() -> Iterator[NftRule]:
         )
 
 
-def _arriving() -> Iterator[NftRule]:
+def _comparing() -> Iterator[NftRule]:
+    # On its own host a task may write whatever hop limit it likes.
+    yield rule(ours("iifname"), RETURN)
     yield rule(replying(negated=True), RETURN)
     for version in VERSIONS:
         yield rule(_is_signed(version), _with_task(version, "saddr"), goto(HALFWAY))
 
 
 def _halfway() -> Iterator[NftRule]:
-    # On its own host a task may write whatever hop limit it likes.
-    yield rule(ours("iifname"), RETURN)
-    yield rule(labelled(BEGUN_BY_BOTH), RETURN)
+    yield rule(labelled(BEGUN_BY_BOTH), ACCEPT)
     yield rule(goto(TO_TASK))
 
 
@@ -93,8 +137,8 @@ def _admitted() -> Iterator[NftRule]:
     yield rule(ACCEPT)
 
 
-def _is_signed(version: int) -> Statement:
-    return matches(hop_limit(version), between(LEAST_SIGNED, SIGNED))
+def _is_signed(version: int, *, negated: bool = False) -> Statement:
+    return matches(hop_limit(version), between(LEAST_SIGNED, SIGNED), negated=negated)
 
 
 def _with_task(version: int, side: str) -> Statement:

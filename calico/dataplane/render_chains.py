@@ -27,15 +27,19 @@ from calico.dataplane.nft_expr import (
     ours,
     payload,
     port_set,
-    replying,
     rule,
     set_mark,
-    tracked,
     verdict_of,
     within,
 )
 from calico.dataplane.render_addresses import AddressPlan, interval_elements, span_of
-from calico.dataplane.render_beginnings import BETWEEN_HOSTS, render_beginnings
+from calico.dataplane.render_beginnings import (
+    COMPARING,
+    ESTABLISHED,
+    SIGNING,
+    answered,
+    render_beginnings,
+)
 from calico.dataplane.render_policy import TO_TASK
 from calico.dataplane.state import BaseHook, Chain, HostConfig, NftRule
 
@@ -114,8 +118,9 @@ def _related() -> Iterator[NftRule]:
     helper expects is not.
     """
     yield dropping(matches(meta("l4proto"), any_of(ICMP), negated=True))
-    yield rule(jump(BETWEEN_HOSTS))
+    yield rule(ours("oifname"), jump(COMPARING))
     yield rule(ours("iifname", negated=True), ACCEPT)
+    yield rule(ours("oifname", negated=True), jump(SIGNING))
     for version in VERSIONS:
         # The source of either direction is one end of the connection.
         for direction in ("original", "reply"):
@@ -126,18 +131,9 @@ def _related() -> Iterator[NftRule]:
 
 
 def _forward(config: HostConfig) -> Iterator[NftRule]:
-    # Nearly all packets, by the fewest expressions: the rules below, as far as
-    # they concern these, say the same.
-    known = matches(tracked("state"), "established")
-    yield rule(matches(meta("l4proto"), TCP), known, opening(negated=True), ACCEPT)
-    not_tcp = matches(meta("l4proto"), TCP, negated=True)
-    yield rule(ours("iifname"), ours("oifname"), not_tcp, known, ACCEPT)
+    yield answered()
     yield rule(ours("iifname", negated=True), ours("oifname", negated=True), jump(BYSTANDERS))
-    # Two tasks of different hosts could else meet halfway: each host lets its
-    # own task begin, and would take the other's beginning for the answer.
-    yield dropping(opening(), replying())
-    yield rule(matches(meta("l4proto"), any_of((TCP, *ICMP)), negated=True), jump(BETWEEN_HOSTS))
-    yield rule(by_connection(RELATED))
+    yield rule(by_connection(goto(ESTABLISHED), RELATED))
     # A segment of a flow whose tracking was flushed must not revive it.
     yield dropping(opening(negated=True))
     version = config.address.version
@@ -178,6 +174,8 @@ def _from_task(config: HostConfig) -> Iterator[NftRule]:
         matches(payload("th", "dport"), DNS_PORT, negated=True),
     )
     yield from _protected(config)
+    signed = matches(meta("l4proto"), any_of((TCP, *ICMP)), negated=True)
+    yield rule(ours("oifname", negated=True), signed, jump(SIGNING))
     yield rule(verdict_of(meta("iifname"), "out"))
     yield dropping()
 
@@ -196,7 +194,7 @@ def _input() -> Iterator[NftRule]:
 
 
 def _to_host(config: HostConfig) -> Iterator[NftRule]:
-    yield rule(by_connection(RELATED))
+    yield rule(by_connection(ACCEPT, RELATED))
     yield dropping(opening(negated=True))
     yield from _protected(config)
     if config.host_ports:

@@ -4,19 +4,26 @@ import errno
 import select
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import pytest
 from netaddr import IPAddress
 
 from calico.dataplane.nftables import NftTable
-from calico.dataplane.render_beginnings import BETWEEN_HOSTS, LEAST_SIGNED, SIGNED, USUAL
+from calico.dataplane.render_beginnings import HALFWAY, LEAST_SIGNED, SIGNED, USUAL
 from calico.dataplane.state import Chain
 from calico.model import Action, HostName, Match, PortRange, Profile, ProfileId, Rule, Tag
 from tests.dataplane_worlds import HERE, THERE, commit, spec
 from tests.kernel.namespaces import Namespace
-from tests.kernel.probes import WAIT, family_of, ipv4_packet, send_raw, udp_payload
+from tests.kernel.probes import (
+    WAIT,
+    family_of,
+    ipv4_packet,
+    send_raw,
+    tcp_payload,
+    udp_payload,
+)
 from tests.kernel.test_closed_table import error_about, icmp_of
 from tests.kernel.two_hosts import TwoHosts, make_two_hosts
 
@@ -25,6 +32,7 @@ ONE, TWO = "one", "two"
 UDP, UNKNOWN = socket.IPPROTO_UDP, 253
 PORT, ASKING = 9000, 5000
 MANY = 100
+SYN, RST, ACK = 0x02, 0x04, 0x10
 EXPEDITED = 0xB8
 IP_RECVTTL, IPV6_RECVHOPLIMIT, UDP_SEGMENT = 12, 51, 103
 FAMILIES = [pytest.param(4, id="v4"), pytest.param(6, id="v6")]
@@ -132,7 +140,7 @@ def without_signatures(hosts: TwoHosts) -> None:
         with host.entered():
             table = NftTable()
             table.open()
-            table.commit(commit([Chain(BETWEEN_HOSTS, ())]))
+            table.commit(commit([Chain(HALFWAY, ())]))
             table.close()
 
 
@@ -153,6 +161,45 @@ def test_tasks_that_are_closed_to_each_other_meet_nowhere(
     for sender, receiver in ((one, two), (two, one)):
         sender.send(receiver, b"psst")
         assert receiver.received() == [b"psst"]
+
+
+def segments(source: IPAddress, target: IPAddress) -> Iterator[bytes]:
+    """What two ends of TCP send that mean to meet, whatever comes back."""
+    for flags, sequence, acknowledged, data in (
+        (SYN, 1, 0, b""),
+        (SYN | ACK, 1, 2, b"psst"),
+        (ACK, 2, 2, b"psst"),
+        (RST | ACK, 6, 6, b"psst"),
+        (ACK, 6, 6, b"psst"),
+    ):
+        segment = tcp_payload(
+            source,
+            target,
+            PORT,
+            PORT,
+            flags,
+            sequence=sequence,
+            acknowledged=acknowledged,
+            data=data,
+        )
+        yield ipv4_packet(source, target, socket.IPPROTO_TCP, segment)
+
+
+@pytest.mark.parametrize("closed", [True, pytest.param(False, id="or they would")])
+def test_segments_made_by_hand_meet_nowhere(namespace: Make, closed: bool) -> None:
+    hosts = closed_to_each_other(namespace)
+    if not closed:
+        without_signatures(hosts)
+    one, two = both_ends(hosts, 4, socket.IPPROTO_TCP)
+    for begun, met in zip(
+        segments(one.address, two.address), segments(two.address, one.address), strict=True
+    ):
+        # The first of each may have been too late for the other.
+        for _ in range(2):
+            send_raw(hosts[ONE], two.address, begun)
+            send_raw(hosts[TWO], one.address, met)
+    assert bool(one.received()) is not closed
+    assert bool(two.received()) is not closed
 
 
 @pytest.mark.parametrize("version", FAMILIES)

@@ -5,15 +5,33 @@ from collections.abc import Iterator, Mapping
 
 import pytest
 
-from calico.dataplane.nft_expr import RETURN, by_connection, labelled, matches, meta, tracked
+from calico.dataplane.nft_expr import (
+    ACCEPT,
+    RETURN,
+    by_connection,
+    dropping,
+    goto,
+    jump,
+    label,
+    labelled,
+    matches,
+    meta,
+    opening,
+    replying,
+    tracked,
+)
 from calico.dataplane.render import render_host
 from calico.dataplane.render_beginnings import (
+    ANSWERED,
     ARRIVING,
     BEGUN_BY_BOTH,
-    BETWEEN_HOSTS,
+    COMPARING,
+    ESTABLISHED,
     HALFWAY,
     LEAST_SIGNED,
+    LEAVING,
     SIGNED,
+    SIGNING,
     UNSIGNED,
     USUAL,
 )
@@ -42,25 +60,67 @@ def assigned(statements: Statements) -> Iterator[object]:
                 yield value
 
 
-def test_tcp_and_echoes_are_asked_for_their_protocol_and_no_more(
+def test_a_connection_that_was_answered_is_known_by_the_first_rule(
     chains: Mapping[str, Chain],
 ) -> None:
-    rules = rules_of(chains["forward"])
-    asked = next(each for each in rules if each[-1] == {"jump": {"target": BETWEEN_HOSTS}})
-    assert asked[:-1] == [matches(meta("l4proto"), {"set": [6, 1, 58]}, negated=True)]
-    assert rules[rules.index(asked) + 1] == [by_connection(RELATED)]
+    first, *_ = rules_of(chains["forward"])
+    assert first == [matches(tracked("state"), "established"), labelled(ANSWERED), ACCEPT]
+    (others,) = (each for each in rules_of(chains["forward"]) if "vmap" in each[0])
+    assert others == [by_connection(goto(ESTABLISHED), RELATED)]
 
 
-def test_errors_are_signed_and_judged_like_what_they_tell_of(chains: Mapping[str, Chain]) -> None:
-    only_errors, signed, *_ = rules_of(chains[RELATED])
-    assert only_errors[-1] == {"drop": None}
-    assert signed == [{"jump": {"target": BETWEEN_HOSTS}}]
+def test_a_packet_under_way_counts_as_an_answer_only_after_it_was_compared(
+    chains: Mapping[str, Chain],
+) -> None:
+    begun, compared, labelling, _ = rules_of(chains[ARRIVING])
+    assert begun == [replying(negated=True), ACCEPT]
+    assert compared == [jump(COMPARING)]
+    assert labelling == [label(ANSWERED)]
+    # What leaves is an answer if it goes to who began, unless it has to be changed.
+    for each, field in zip(rules_of(chains[LEAVING])[:2], ("ttl", "hoplimit"), strict=True):
+        assert each[0] == replying()
+        assert field in json.dumps(each[1])
+        assert each[2] == label(ANSWERED)
+
+
+def test_an_opening_of_tcp_is_never_an_answer(chains: Mapping[str, Chain]) -> None:
+    first, *_ = chains[ESTABLISHED].rules
+    assert first == dropping(opening(), replying())
+
+
+def test_what_comes_from_a_task_is_signed_before_its_policy_is_asked(
+    chains: Mapping[str, Chain],
+) -> None:
+    *_, signed, policy, _ = rules_of(chains["from-task"])
+    assert signed == [
+        matches(meta("oifname"), "cali*", negated=True),
+        matches(meta("l4proto"), {"set": [6, 1, 58]}, negated=True),
+        jump(SIGNING),
+    ]
+    assert "vmap" in policy[0]
+
+
+def test_errors_are_compared_and_signed_like_what_they_tell_of(
+    chains: Mapping[str, Chain],
+) -> None:
+    rules = rules_of(chains[RELATED])
+    ends = [each[-1] for each in rules]
+    assert ends.index(jump(COMPARING)) < ends.index(ACCEPT)
+    assert ends.index(jump(SIGNING)) == ends.index(ACCEPT) + 1
+    only_errors, *_ = rules_of(chains[SIGNING])
+    assert only_errors == [
+        matches(meta("l4proto"), {"set": [1, 58]}),
+        matches(tracked("state"), "related", negated=True),
+        RETURN,
+    ]
+    # Routers tell errors as well, which is no answer of a task.
+    assert all(label(ANSWERED) not in each for each in rules)
 
 
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        pytest.param(BETWEEN_HOSTS, SIGNED, id="what begins is signed"),
+        pytest.param(SIGNING, SIGNED, id="what begins is signed"),
         pytest.param(UNSIGNED, USUAL, id="what answers cannot look signed"),
     ],
 )
@@ -76,26 +136,23 @@ def test_only_what_goes_to_a_task_is_written_into_in_both_families(
 def test_a_signed_answer_of_a_task_is_judged_unless_both_sides_were_let_begin(
     chains: Mapping[str, Chain],
 ) -> None:
-    beginning, *signed = rules_of(chains[ARRIVING])
-    assert beginning == [matches(tracked("direction"), "reply", negated=True), RETURN]
+    local, begun, *signed = rules_of(chains[COMPARING])
+    assert local == [matches(meta("iifname"), "cali*"), RETURN]
+    assert begun == [replying(negated=True), RETURN]
     for each, kind, among in zip(signed, ("ip", "ip6"), ("@tasks4", "@tasks6"), strict=True):
         assert matches({"payload": {"protocol": kind, "field": "saddr"}}, among) in each
-        assert each[-1] == {"goto": {"target": HALFWAY}}
-    local, both, judged = rules_of(chains[HALFWAY])
-    assert local == [matches(meta("iifname"), "cali*"), RETURN]
-    assert both == [labelled(BEGUN_BY_BOTH), RETURN]
-    assert judged == [{"goto": {"target": "to-task"}}]
+        assert each[-1] == goto(HALFWAY)
+    both, judged = rules_of(chains[HALFWAY])
+    assert both == [labelled(BEGUN_BY_BOTH), ACCEPT]
+    assert judged == [goto("to-task")]
 
 
 def test_what_a_policy_lets_begin_in_the_direction_of_answers_is_noted(
     chains: Mapping[str, Chain],
 ) -> None:
     noted, accepted = rules_of(chains[ADMITTED])
-    assert noted == [
-        matches(tracked("direction"), "reply"),
-        {"mangle": {"key": tracked("label"), "value": str(BEGUN_BY_BOTH)}},
-    ]
-    assert accepted == [{"accept": None}]
+    assert noted == [replying(), label(BEGUN_BY_BOTH)]
+    assert accepted == [ACCEPT]
 
 
 def test_no_usual_packet_looks_signed_and_no_long_way_unsigns_one() -> None:
