@@ -7,6 +7,7 @@ from typing import Protocol
 from netaddr import IPAddress
 
 from calico.dataplane.changes import Change, Plan
+from calico.dataplane.foreign_rules import ForeignRules
 from calico.dataplane.state import Connection, HostFacts, HostState, Link
 from calico.model import InterfaceName
 
@@ -88,4 +89,20 @@ class Monitor(Protocol):
         process's dataplane give none but for settings, which do not say who
         changed them, and for `links`. Raises DataplaneError.
         """
+        ...
+
+
+class Firewalls(Protocol):
+    """Reads what other programs on the host filter by; used by one thread."""
+
+    def open(self) -> None:
+        """Get ready to read; raises DataplaneError."""
+        ...
+
+    def close(self) -> None:
+        """Let go; may be opened again."""
+        ...
+
+    def read(self) -> ForeignRules:
+        """What concerns tasks, as it is now; raises DataplaneError."""
         ...

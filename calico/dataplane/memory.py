@@ -27,6 +27,7 @@ from calico.dataplane.changes import (
     RemoveRoute,
     SetSysctl,
 )
+from calico.dataplane.foreign_rules import ForeignRules
 from calico.dataplane.netlink import Step, go_on
 from calico.dataplane.state import (
     MAIN_TABLE,
@@ -259,6 +260,23 @@ class MemoryMonitor:
             return self._noticed.get(timeout=timeout)
         except queue.Empty:
             return None
+
+
+class MemoryFirewalls:
+    """Implements `Firewalls` for a host whose other programs are told it."""
+
+    def __init__(self, rules: ForeignRules | None = None) -> None:
+        self.rules = rules or ForeignRules()
+
+    def open(self) -> None:
+        """Nothing has to be got ready."""
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def read(self) -> ForeignRules:
+        """What was told last."""
+        return self.rules
 
 
 def _expect_ours(ours: bool, what: str) -> None:

@@ -5,6 +5,7 @@ change costs some 50 microseconds, where a subprocess costs milliseconds.
 """
 
 import ctypes
+import threading
 from collections.abc import Mapping
 
 from calico.dataplane.changes import CommitTable
@@ -41,6 +42,8 @@ LIBRARY = "libnftables.so.1"
 
 _OUTPUT_JSON = 1 << 4
 _EMPTY = '{"nftables":[]}'
+#: What the library keeps for all of its contexts is not made for two threads.
+_LIBRARY = threading.Lock()
 
 #: A little of everything that our rules use, to be tried and not kept.
 _FEATURES = CommitTable(
@@ -106,7 +109,8 @@ class NftTable:
             ) from error
         _declare_functions(functions)
         self._functions = functions
-        self._context = functions.nft_ctx_new(0)
+        with _LIBRARY:
+            self._context = functions.nft_ctx_new(0)
         functions.nft_ctx_output_set_flags(self._context, _OUTPUT_JSON)
         functions.nft_ctx_buffer_output(self._context)
         functions.nft_ctx_buffer_error(self._context)
@@ -122,7 +126,8 @@ class NftTable:
     def close(self) -> None:
         """Give the context back; the table stays as it is."""
         if self._functions is not None and self._context is not None:
-            self._functions.nft_ctx_free(self._context)
+            with _LIBRARY:
+                self._functions.nft_ctx_free(self._context)
         self._context = None
 
     def read(self) -> tuple[Mapping[str, Chain], Mapping[str, NftSet]]:
@@ -132,6 +137,10 @@ class NftTable:
     def drops(self) -> Mapping[str, int]:
         """Packets dropped so far, by chain; a chain whose rules change begins anew."""
         return decode_drops(self._listing())
+
+    def ask(self, request: str) -> str:
+        """The answer to a request that changes nothing, both in libnftables' JSON."""
+        return self._run(request)
 
     def commit(self, change: CommitTable) -> None:
         """Make all of a change true at one instant, or raise and change nothing."""
@@ -162,7 +171,8 @@ class NftTable:
 
     def _run(self, text: str) -> str:
         functions = self._loaded()
-        failed = functions.nft_run_cmd_from_buffer(self._context, text.encode())
+        with _LIBRARY:
+            failed = functions.nft_run_cmd_from_buffer(self._context, text.encode())
         # Reading a buffer also empties it.
         output: bytes = functions.nft_ctx_get_output_buffer(self._context)
         errors: bytes = functions.nft_ctx_get_error_buffer(self._context)

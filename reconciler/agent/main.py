@@ -10,7 +10,8 @@ from functools import partial
 from pathlib import Path
 from types import FrameType
 
-from calico.dataplane.api import Dataplane, Monitor
+from calico.dataplane.api import Dataplane, Firewalls, Monitor
+from calico.dataplane.firewalls import KernelFirewalls
 from calico.dataplane.inspection import KernelInspector
 from calico.dataplane.kernel import KernelDataplane
 from calico.dataplane.monitor import KernelMonitor
@@ -27,6 +28,7 @@ from reconciler.agent.passes import HostSettings
 from reconciler.agent.preflight import (
     NotFit,
     expect_capabilities,
+    expect_no_felix,
     expect_settings,
     expect_state_directory,
     only_agent,
@@ -36,6 +38,7 @@ from reconciler.agent.registration import read_boot_id
 from reconciler.agent.reporter import Reporter
 from reconciler.agent.settings import AgentSettings
 from reconciler.agent.state_file import StateFileError, StateSaver, read_state
+from reconciler.agent.surveyor import Surveyor
 from reconciler.agent.watcher import Watcher
 from reconciler.runtime.clock import SystemClock
 from reconciler.runtime.inbox import Inbox
@@ -60,6 +63,7 @@ def run_agent(settings: AgentSettings) -> int:
             expect_capabilities()
             expect_settings()
             expect_state_directory(settings.state_dir)
+            expect_no_felix(_felix_chains(KernelFirewalls()))
             _run(settings, KernelDataplane(), KernelMonitor())
     except (NotFit, DataplaneUnsupported) as error:
         print(f"marathon-calico agent: {error}", file=sys.stderr)
@@ -93,6 +97,7 @@ def _run(settings: AgentSettings, dataplane: Dataplane, monitor: Monitor) -> Non
     saver = StateSaver(settings.state_dir / STATE_FILE)
     searcher = Searcher(_locators(settings), inbox.post)
     watcher = Watcher(monitor, inbox.post)
+    surveyor = Surveyor(KernelFirewalls(), inbox.post)
     # Before the first look: what is changed after it is noticed.
     watcher.open()
     loop = AgentLoop(
@@ -118,9 +123,22 @@ def _run(settings: AgentSettings, dataplane: Dataplane, monitor: Monitor) -> Non
         start_thread("reporter", partial(reporter.run, stop))
         start_thread("saver", partial(saver.run, stop))
         start_thread("searcher", partial(searcher.run, stop))
+        start_thread("surveyor", partial(surveyor.run, stop))
         start_thread("watcher", partial(watcher.run, stop))
         loop.run(str(listener.address))
         log.info("agent stopped", extra={"host": settings.host})
+
+
+def _felix_chains(firewalls: Firewalls) -> tuple[str, ...]:
+    firewalls.open()
+    try:
+        return firewalls.read().felix
+    except DataplaneError as error:
+        # To read it is no condition; that it cannot be is told again and again.
+        log.warning("other programs' firewalls not read", extra={"why": str(error)})
+        return ()
+    finally:
+        firewalls.close()
 
 
 def _expect_dataplane(dataplane: Dataplane, host: HostSettings) -> None:

@@ -7,6 +7,7 @@ from netaddr import IPAddress
 
 from calico.dataplane.api import Noticed
 from calico.dataplane.changes import Plan
+from calico.dataplane.foreign_rules import ForeignRules
 from calico.model import BootId, EndpointId, EndpointStatus, HostName, PortRange, Protected, TaskId
 from reconciler.agent.belief import View
 from reconciler.agent.locators.api import Search
@@ -20,7 +21,14 @@ class KernelChanged:
     noticed: Noticed = field(default_factory=lambda: Noticed(foreign=True))
 
 
-AgentMessage = FeedMessage | Search | KernelChanged
+@dataclass(frozen=True, slots=True)
+class Surveyed:
+    """What other programs on the host filter by, as it is now."""
+
+    foreign: ForeignRules
+
+
+AgentMessage = FeedMessage | Search | KernelChanged | Surveyed
 
 
 @dataclass(frozen=True, slots=True)

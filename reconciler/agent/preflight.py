@@ -2,11 +2,14 @@
 
 import contextlib
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+
+from calico.dataplane.foreign_rules import felix_at_work
 
 STATUS = Path("/proc/self/status")
 SETTINGS = Path("/proc/sys/net")
+PROCESSES = Path("/proc")
 SOCKET = "\0marathon-calico-agent"
 
 #: Bit in the kernel's capability sets, and what an agent does with it.
@@ -65,6 +68,35 @@ def expect_state_directory(directory: Path) -> None:
             f"the state directory {directory} cannot be written ({error.strerror}):"
             " make it writable, or name another with --state-dir"
         ) from error
+
+
+def expect_no_felix(chains: Sequence[str], processes: Path = PROCESSES) -> None:
+    """Raise NotFit if Calico's own agent is at work here, or has left its chains behind."""
+    pids = tuple(felix_processes(processes))
+    if pids:
+        raise NotFit(
+            f"Calico's Felix runs on this host (process {', '.join(map(str, pids))});"
+            " two agents would undo each other: stop it first"
+        )
+    if chains:
+        raise NotFit(felix_at_work(chains))
+
+
+def felix_processes(processes: Path = PROCESSES) -> Iterator[int]:
+    """Processes of Felix in the network namespace of the caller."""
+    own = (processes / "self/ns/net").stat().st_ino
+    for directory in sorted(processes.glob("[0-9]*")):
+        # It may have ended by now, or be none of our business.
+        with contextlib.suppress(OSError):
+            command = (directory / "cmdline").read_bytes().split(b"\0")
+            if _is_felix(command) and (directory / "ns/net").stat().st_ino == own:
+                yield int(directory.name)
+
+
+def _is_felix(command: Sequence[bytes]) -> bool:
+    """Felix by its name, also as a script that an interpreter runs, or as part of calico-node."""
+    names = [word.rpartition(b"/")[2] for word in command[:3]]
+    return b"calico-felix" in names or (b"calico-node" in names[:1] and b"-felix" in command)
 
 
 @contextlib.contextmanager

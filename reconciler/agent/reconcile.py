@@ -8,6 +8,7 @@ from netaddr import IPAddress
 
 from calico.dataplane.api import Dataplane
 from calico.dataplane.changes import NamespaceRef, Plan, RemoveRoute
+from calico.dataplane.foreign_rules import ForeignRules, find_obstacles
 from calico.dataplane.render import Rendered
 from calico.dataplane.state import HostConfig, HostState, RouteKind
 from calico.datastore.api import Put
@@ -19,7 +20,7 @@ from reconciler.agent.evidence import Evidence, Holders
 from reconciler.agent.known import KnownKernel, learn
 from reconciler.agent.locators.api import Search
 from reconciler.agent.looks import VERIFY_AFTER, Looks
-from reconciler.agent.passes import AgentMessage, HostSettings, KernelChanged, Pass
+from reconciler.agent.passes import AgentMessage, HostSettings, KernelChanged, Pass, Surveyed
 from reconciler.agent.rendering import Rendering
 from reconciler.agent.revocation import Revocation
 from reconciler.agent.searches import Searches
@@ -55,6 +56,7 @@ class HostReconciler:
         self._kernel = KnownKernel()
         self._config: HostConfig | None = None
         self._others: tuple[IPAddress, ...] = ()
+        self._foreign = ForeignRules()
         self._revocation = Revocation(dataplane)
         self._revision = 0
         self._rendering = Rendering()
@@ -80,6 +82,8 @@ class HostReconciler:
                 self._kernel = replace(self._kernel, reached=replace(reached, waiting=waiting))
             case KernelChanged(noticed):
                 self._looks.notice(noticed, self._clock.monotonic())
+            case Surveyed(foreign):
+                self._foreign = foreign
             case Changed(_, Put(stored)):
                 endpoint = parse_endpoint_key(stored.key)
                 if endpoint is not None and endpoint.host == self._settings.host:
@@ -266,6 +270,7 @@ class HostReconciler:
             *((view.doubt,) if view.doubt else ()),
             *problems,
             *(rendered.host_problems if rendered is not None else ()),
+            *self._obstacles(view),
             *self._problems_here(view),
         )
         return Pass(
@@ -279,6 +284,13 @@ class HostReconciler:
             settled=self._kernel.programmed is not None and rendered is not None,
             looked=looked,
         )
+
+    def _obstacles(self, view: View) -> tuple[str, ...]:
+        """What other programs on the host put in the way of its tasks."""
+        if view.snapshot is None or self._config is None:
+            return ()
+        versions = {pool.cidr.version for pool in view.snapshot.pools}
+        return find_obstacles(self._foreign, self._config.underlay, versions)
 
     def _problems_here(self, view: View) -> tuple[str, ...]:
         """What could not be read of this host's endpoints, and of the pools.

@@ -8,7 +8,9 @@ from dataclasses import replace
 import pytest
 from netaddr import IPAddress, IPNetwork
 
+from calico.dataplane.api import Noticed
 from calico.dataplane.changes import CommitTable, NamespaceRef
+from calico.dataplane.foreign_rules import ForeignRules, ForeignTable
 from calico.dataplane.memory import MemoryDataplane
 from calico.dataplane.netlink import Step, go_on
 from calico.dataplane.render_policy import tag_set_name
@@ -18,8 +20,8 @@ from calico.datastore.memory import MemoryDatastore
 from calico.keys import BLOCKS, CALICO, HOSTS, endpoint_key
 from calico.model import BootId, EndpointSpec, EndpointState, ProfileId, Tag, TaskId
 from reconciler.agent.locators.api import Located, Search
-from reconciler.agent.looks import FULL_EVERY, VERIFY_AFTER
-from reconciler.agent.passes import HostSettings, KernelChanged, Pass
+from reconciler.agent.looks import FULL_EVERY, SETTLED_AFTER, VERIFY_AFTER
+from reconciler.agent.passes import HostSettings, KernelChanged, Pass, Surveyed
 from reconciler.agent.reconcile import HostReconciler
 from reconciler.agent.state_file import SavedState
 from reconciler.runtime.clock import ManualClock
@@ -657,3 +659,36 @@ def test_a_spec_that_cannot_be_read_is_told_by_its_own_host_only(
 
     assert len(problems) == 1
     assert str(endpoint_key(DB.id)) in problems[0]
+
+
+def test_what_another_firewall_drops_is_told_while_it_does(
+    machine: Machine, start: Callable[..., Agent]
+) -> None:
+    agent = start()
+    agent.settle()
+    table = ForeignTable("iptables", "ip", "filter", {"FORWARD": ()}, {"FORWARD": "drop"})
+
+    agent.reconciler.handle(Surveyed(ForeignRules((table,))))
+    (told,) = agent.turn().problems
+    assert "iptables -I FORWARD -i cali+ -j ACCEPT" in told
+
+    agent.reconciler.handle(Surveyed(ForeignRules()))
+    assert agent.turn().problems == ()
+
+
+def test_a_link_that_is_as_it_was_left_is_not_looked_at_again(
+    machine: Machine, start: Callable[..., Agent]
+) -> None:
+    machine.start(WEB)
+    agent = start()
+    agent.settle()
+    made = machine.kernel.links[WEB.interface]
+
+    agent.reconciler.handle(KernelChanged(Noticed(links={WEB.interface: replace(made, alias="")})))
+    agent.reconciler.handle(KernelChanged(Noticed(links={WEB.interface: made})))
+    agent.clock.advance(SETTLED_AFTER)
+    assert not agent.reconciler.look_is_due()
+
+    agent.reconciler.handle(KernelChanged(Noticed(links={WEB.interface: None})))
+    agent.clock.advance(SETTLED_AFTER)
+    assert agent.reconciler.look_is_due()
