@@ -24,7 +24,7 @@ from calico.dataplane.link_settings import (
     IPV6_OFF,
     restore_address,
 )
-from calico.dataplane.namespaces import entered, opened
+from calico.dataplane.namespaces import entered, not_for_tasks, opened
 from calico.dataplane.netlink import NetlinkSocket, Refusal, Step, go_on
 from calico.dataplane.netlink_messages import SeenLink
 from calico.dataplane.netlink_wire import Request
@@ -68,6 +68,7 @@ class Links:
         self._host = host
         self._home = home
         self._step = step
+        self._ipv6 = True
 
     def observe(self) -> list[SeenLink]:
         """All devices of the host, foreign ones too."""
@@ -77,6 +78,8 @@ class Links:
     def attach(self, changes: Sequence[AttachTask]) -> dict[Change, str]:
         """Make links; those that failed, with their reasons."""
         failures: dict[Change, str] = {}
+        self._ipv6 = sysctl.has_ipv6()
+        own = not_for_tasks()
         # As a rule all are new; then the list of all devices is not needed.
         known = any(_exists(change.link.name) for change in changes)
         seen = {link.name: link for link in self.observe()} if known else {}
@@ -85,7 +88,7 @@ class Links:
                 works = []
                 for change in changes[first : first + TOGETHER]:
                     try:
-                        works.append(_start(change, held))
+                        works.append(_start(change, own, held))
                     except DataplaneError as error:
                         failures[change] = str(error)
                 self._attach_together(works, seen, failures)
@@ -94,6 +97,7 @@ class Links:
     def mend(self, changes: Sequence[MendLink]) -> dict[Change, str]:
         """Restore the host's side of links; those that failed, with their reasons."""
         failures: dict[Change, str] = {}
+        self._ipv6 = sysctl.has_ipv6()
         requests: dict[_Work, list[Request]] = {}
         for change in changes:
             try:
@@ -207,7 +211,7 @@ class Links:
         )
 
     def _set_ipv6(self, interface: str, values: Mapping[str, str]) -> None:
-        if not sysctl.has_ipv6():
+        if not self._ipv6:
             return
         for name, value in values.items():
             path = f"net/ipv6/conf/{interface}/{name}"
@@ -248,9 +252,9 @@ def owned(name: str) -> bool:
     return name.startswith(INTERFACE_PREFIX)
 
 
-def _start(change: AttachTask, held: ExitStack) -> _Work:
+def _start(change: AttachTask, own: frozenset[int], held: ExitStack) -> _Work:
     wiring = _wiring_of(change)
-    return _Work(change, wiring, held.enter_context(opened(change.namespace)))
+    return _Work(change, wiring, held.enter_context(opened(change.namespace, own)))
 
 
 def _wiring_of(change: AttachTask | MendLink) -> Wiring:

@@ -8,7 +8,7 @@ namespace itself is held by a descriptor.
 import ctypes
 import os
 import select
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -33,8 +33,10 @@ def identify(pid: int) -> NamespaceRef:
 
 
 @contextmanager
-def opened(ref: NamespaceRef) -> Iterator[int]:
+def opened(ref: NamespaceRef, own: Collection[int]) -> Iterator[int]:
     """A descriptor of exactly the namespace that was named; closed afterwards.
+
+    `own` are namespaces that are no task's, see not_for_tasks.
 
     Raises NamespaceGone when the process ended or its pid is another's now,
     NamespaceRefused when the namespace is not a task's own.
@@ -52,7 +54,7 @@ def opened(ref: NamespaceRef) -> Iterator[int]:
             inode = os.fstat(descriptor).st_ino
             if inode != ref.inode:
                 raise NamespaceGone(f"process {ref.pid} is in another network namespace now")
-            if inode in not_for_tasks():
+            if inode in own:
                 raise NamespaceRefused(
                     f"process {ref.pid} is in the network namespace of the host, not in its own"
                 )

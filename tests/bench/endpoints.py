@@ -1,6 +1,6 @@
-"""Programming the endpoints of one host, against the standard tools.
+"""Programming the endpoints of one host, against the standard tools and a CNI plugin.
 
-Both sides make, in one run and in turn, the same things in the kernel: a veth
+All sides make, in one run and in turn, the same things in the kernel: a veth
 for each task with its peer configured inside the task's namespace, a neighbour
 and a route on the host, and the task's elements in sets of one table. The
 reference is what a script would do at best: two `ip -batch`, one more in each
@@ -8,13 +8,16 @@ namespace, and one `nft -f -`. For us it includes rendering, looking at the
 kernel and comparing, which is what the agent does.
 """
 
+import json
+import os
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from netaddr import IPAddress
-from pyroute2 import IPRoute
 
 from calico.dataplane.changes import NamespaceRef
 from calico.dataplane.kernel import KernelDataplane
@@ -22,11 +25,14 @@ from calico.dataplane.render import render_host
 from calico.dataplane.state import HostState
 from calico.model import Snapshot, TaskId
 from reconciler.core.plan import plan_host
-from tests.bench.report import Figure, median
-from tests.dataplane_worlds import CONFIG, HERE_ADDRESS, group, openings, snapshot, spec
+from tests.bench.hosts import give_underlay, namespaces, run
+from tests.bench.report import Line, Remark, Unavailable, figure, median
+from tests.dataplane_worlds import CONFIG, group, openings, snapshot, spec
 from tests.kernel.namespaces import Namespace, fresh_network
 
-ROUNDS = 5
+#: How many endpoints, how often, and the most of the reference's time and the
+#: most seconds that it may take.
+SIZES = ((1, 5, None, None), (100, 5, 0.25, None), (1000, 3, 0.25, 1.2))
 GROUP = "81"
 TABLE = (
     "table inet reference { set m0 { type ipv4_addr; }; set m1 { type ipv4_addr; }; "
@@ -38,128 +44,181 @@ INSIDE = (
     "route add 169.254.1.1 dev eth0 scope link\nroute add default via 169.254.1.1 dev eth0\n"
     "neigh add 169.254.1.1 lladdr ee:ee:ee:ee:ee:ee dev eth0 nud permanent\n"
 )
+PLUGINS = Path("/usr/lib/cni")
+PLUGIN_TASKS, PLUGIN_ROUNDS = 10, 3
 
 
-def measure(count: int = 100) -> Iterator[Figure]:
+def measure() -> Iterator[Line]:
     """Add and remove all endpoints at once, in turn with the reference."""
+    most = max(count for count, *_ in SIZES)
     with ExitStack() as stack:
         stack.enter_context(fresh_network())
-        _give_underlay()
-        tasks = []
-        for _ in range(count):
-            tasks.append(Namespace.start())
-            stack.callback(tasks[-1].end)
-        addresses = [IPAddress(0x0A090000 + number) for number in range(1, count + 1)]
-        reference = Reference(tasks, addresses)
-        ours = Ours(tasks, addresses)
-        added, removed, ratios = [], [], []
-        for _ in range(ROUNDS):
-            theirs = reference.add()
-            reference.remove()
-            added.append(ours.bring(ours.full))
-            ratios.append(added[-1] / theirs)
-            removed.append(ours.bring(ours.empty))
-        yield Figure(f"{count} endpoints, of `ip -batch` + `nft -f -`", median(ratios), "x", 1.5)
-        yield Figure(f"{count} endpoints", 1000 * median(added), "ms")
-        yield Figure(f"{count} endpoints removed", 1000 * median(removed), "ms", 100)
-        ours.bring(ours.full)
-        idle = median([ours.bring(ours.full) for _ in range(ROUNDS)])
-        yield Figure(f"a pass over {count} endpoints that changes nothing", 1000 * idle, "ms")
-        ours.bring(ours.empty)
-        one = [ours.bring(ours.first) for _ in range(ROUNDS) if ours.bring(ours.empty) >= 0]
-        yield Figure("one endpoint", 1000 * median(one), "ms")
+        give_underlay()
+        tasks = stack.enter_context(namespaces(most))
+        addresses = [IPAddress(0x0A090000 + number) for number in range(1, most + 1)]
+        reference, ours = Reference(), Ours()
+        for count, rounds, share, seconds in SIZES:
+            some = list(zip(tasks[:count], addresses[:count], strict=True))
+            world = Wanted(some)
+            added, removed, singly, theirs = [], [], [], []
+            for _ in range(rounds):
+                theirs.append(reference.add(some))
+                singly.append(reference.remove(some if count == 100 else ()))
+                added.append(ours.bring(world, world.full))
+                removed.append(ours.bring(world, world.empty))
+            ratios = [one / other for one, other in zip(added, theirs, strict=True)]
+            yield figure(f"{count} added, of `ip -batch` + `nft -f -`", ratios, "x", share)
+            yield figure(f"{count} added", added, "s", seconds)
+            yield figure(f"{count} removed", removed, "s", 0.1 if count == 100 else None)
+            if count == 100:
+                faster = [one / other for one, other in zip(singly, removed, strict=True)]
+                yield figure("100 removed: one by one takes", faster, "x", least=20)
+        try:
+            yield from _against_plugin(stack, tasks, ours, addresses)
+        except Unavailable as error:
+            yield Remark(f"not measured: CNI ptp: {error}")
+
+
+class Wanted:
+    """What the host should hold with these tasks, and without."""
+
+    def __init__(self, some: Sequence[tuple[Namespace, IPAddress]]) -> None:
+        self.namespaces: Mapping[TaskId, NamespaceRef] = {
+            TaskId(f"t{n}"): task.ref for n, (task, _) in enumerate(some)
+        }
+        specs = [
+            spec(f"t{n}", "g", "app-g", addresses=[str(address)])
+            for n, (_, address) in enumerate(some)
+        ]
+        profiles = [group("g"), openings("app-g", "g", 9000)]
+        self.full = snapshot(specs, profiles)
+        self.empty = snapshot([], profiles)
 
 
 class Reference:
     """The same by scripts of the standard tools."""
 
-    def __init__(self, tasks: Sequence[Namespace], addresses: Sequence[IPAddress]) -> None:
-        self._tasks = tasks
-        self._addresses = addresses
-        _run(["nft", "-f", "-"], TABLE)
+    def __init__(self) -> None:
+        run(["nft", "-f", "-"], TABLE)
 
-    def add(self) -> float:
+    def add(self, some: Sequence[tuple[Namespace, IPAddress]]) -> float:
         """Everything for all tasks; the seconds it took."""
-        pairs = list(zip(self._tasks, self._addresses, strict=True))
         started = time.perf_counter()
         links = "".join(
             f"link add r{n} mtu 1500 address ee:ee:ee:ee:ee:ee group {GROUP} type veth "
             f"peer name eth0 address 02:00:00:00:00:01 netns {task.pid}\n"
             f"link set r{n} up alias task-{n}\n"
             f"neigh add {address} lladdr 02:00:00:00:00:01 dev r{n} nud permanent\n"
-            for n, (task, address) in enumerate(pairs)
+            for n, (task, address) in enumerate(some)
         )
-        _run(["ip", "-batch", "-"], links)
+        run(["ip", "-batch", "-"], links)
         routes = "".join(
             f"route add {address}/32 dev r{n} scope link table 81 proto 81\n"
-            for n, (_, address) in enumerate(pairs)
+            for n, (_, address) in enumerate(some)
         )
-        _run(["ip", "-batch", "-"], routes)
-        for task, address in pairs:
+        run(["ip", "-batch", "-"], routes)
+        for task, address in some:
             inside = ["nsenter", f"--net=/proc/{task.pid}/ns/net", "ip", "-batch", "-"]
-            _run(inside, INSIDE.format(address=address))
-        elements = ", ".join(map(str, self._addresses))
-        _run(
+            run(inside, INSIDE.format(address=address))
+        elements = ", ".join(str(address) for _, address in some)
+        run(
             ["nft", "-f", "-"],
             "".join(f"add element inet reference m{n} {{ {elements} }}\n" for n in range(SETS)),
         )
         return time.perf_counter() - started
 
-    def remove(self) -> None:
-        """Take all of it away."""
-        _run(["ip", "link", "del", "group", GROUP], "")
-        _run(
+    def remove(self, singly: Sequence[tuple[Namespace, IPAddress]] = ()) -> float:
+        """Take all of it away, links at once or one by one; the seconds that links took."""
+        started = time.perf_counter()
+        if singly:
+            run(["ip", "-batch", "-"], "".join(f"link del r{n}\n" for n in range(len(singly))))
+        else:
+            run(["ip", "link", "del", "group", GROUP])
+        seconds = time.perf_counter() - started
+        run(
             ["nft", "-f", "-"],
             "".join(f"flush set inet reference m{n}\n" for n in range(SETS)),
         )
+        return seconds
 
 
 class Ours:
     """Render, observe, plan and apply, as the agent does."""
 
-    def __init__(self, tasks: Sequence[Namespace], addresses: Sequence[IPAddress]) -> None:
+    def __init__(self) -> None:
         self._dataplane = KernelDataplane()
-        self._namespaces: Mapping[TaskId, NamespaceRef] = {
-            TaskId(f"t{n}"): task.ref for n, task in enumerate(tasks)
-        }
-        specs = [
-            spec(f"t{n}", "g", "app-g", addresses=[str(address)])
-            for n, address in enumerate(addresses)
-        ]
-        profiles = [group("g"), openings("app-g", "g", 9000)]
-        self.full = snapshot(specs, profiles)
-        self.first = snapshot(specs[:1], profiles)
-        self.empty = snapshot([], profiles)
-        self.bring(self.empty)
 
-    def bring(self, wanted: Snapshot) -> float:
+    def bring(self, world: Wanted, wanted: Snapshot) -> float:
         """Make the kernel hold this; the seconds it took."""
         started = time.perf_counter()
         desired = render_host(wanted, CONFIG).state
-        plan = plan_host(self._dataplane.observe(), desired, self._namespaces).plan
+        plan = plan_host(self._dataplane.observe(), desired, world.namespaces).plan
         applied = self._dataplane.apply(plan)
         seconds = time.perf_counter() - started
         if applied.failures:
             raise RuntimeError(next(iter(applied.failures.values())))
-        self._check(desired)
+        self._check(desired, world)
         return seconds
 
-    def _check(self, desired: HostState) -> None:
-        left = plan_host(self._dataplane.observe(), desired, self._namespaces).plan
+    def _check(self, desired: HostState, world: Wanted) -> None:
+        left = plan_host(self._dataplane.observe(), desired, world.namespaces).plan
         if left:
             raise RuntimeError(f"not brought about: {left[0]}")
 
 
-def _give_underlay() -> None:
-    with IPRoute() as routes:
-        routes.link("add", ifname=CONFIG.underlay, kind="veth", peer={"ifname": "rest0"})
-        for name in (CONFIG.underlay, "rest0"):
-            routes.link("set", index=routes.link_lookup(ifname=name)[0], state="up")
-        index = routes.link_lookup(ifname=CONFIG.underlay)[0]
-        routes.addr("add", index=index, address=str(HERE_ADDRESS), prefixlen=24)
+def _against_plugin(
+    stack: ExitStack, tasks: Sequence[Namespace], ours: Ours, addresses: Sequence[IPAddress]
+) -> Iterator[Line]:
+    """One endpoint after the other, by the plugin and by us."""
+    if not (PLUGINS / "ptp").exists():
+        raise Unavailable("install containernetworking-plugins")
+    plugin = Plugin(Path(stack.enter_context(TemporaryDirectory())))
+    adds, removals, ratios, less = [], [], [], []
+    for _ in range(PLUGIN_ROUNDS):
+        for task, address in zip(tasks[:PLUGIN_TASKS], addresses, strict=False):
+            world = Wanted([(task, address)])
+            adds.append(plugin.call("ADD", task))
+            removals.append(plugin.call("DEL", task))
+            ratios.append(adds[-1] / ours.bring(world, world.full))
+            less.append(removals[-1] / ours.bring(world, world.empty))
+    yield figure("one added: CNI ptp and host-local take", ratios, "x", least=3)
+    yield figure("one added by CNI ptp and host-local", [1000 * each for each in adds], "ms")
+    yield figure("one removed: CNI ptp and host-local take", less, "x")
+    yield Remark(f"  (medians of {len(ratios)}; CNI alone: {1000 * median(removals):.1f} ms a DEL)")
 
 
-def _run(command: Sequence[str], text: str) -> None:
-    done = subprocess.run(command, input=text, text=True, capture_output=True, check=False)
-    if done.returncode:
-        raise RuntimeError(f"{' '.join(command)}: {done.stderr[:500]}")
+class Plugin:
+    """CNI's point-to-point plugin with its own keeper of addresses."""
+
+    def __init__(self, directory: Path) -> None:
+        ipam = {
+            "type": "host-local",
+            "dataDir": str(directory),
+            "subnet": "10.201.0.0/16",
+            "routes": [{"dst": "0.0.0.0/0"}],
+        }
+        config = {"cniVersion": "0.4.0", "name": "bench", "type": "ptp", "ipMasq": False}
+        self._config = json.dumps({**config, "ipam": ipam})
+
+    def call(self, command: str, task: Namespace) -> float:
+        """One call as a container runtime makes it; the seconds it took."""
+        environment = {
+            **os.environ,
+            "CNI_COMMAND": command,
+            "CNI_CONTAINERID": f"task-{task.pid}",
+            "CNI_NETNS": f"/proc/{task.pid}/ns/net",
+            "CNI_IFNAME": "eth0",
+            "CNI_PATH": str(PLUGINS),
+        }
+        started = time.perf_counter()
+        done = subprocess.run(
+            [str(PLUGINS / "ptp")],
+            input=self._config,
+            text=True,
+            capture_output=True,
+            env=environment,
+            check=False,
+        )
+        if done.returncode:
+            raise Unavailable(f"ptp: {done.stdout or done.stderr}")
+        return time.perf_counter() - started

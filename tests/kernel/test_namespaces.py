@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from calico.dataplane.changes import NamespaceRef
-from calico.dataplane.namespaces import holders, identify, opened
+from calico.dataplane.namespaces import holders, identify, not_for_tasks, opened
 from calico.errors import NamespaceGone, NamespaceRefused
 from tests.kernel.namespaces import Namespace
 
@@ -19,7 +19,7 @@ Make = Callable[[], Namespace]
 
 def open_once(ref: NamespaceRef) -> int:
     """The inode behind a reference."""
-    with opened(ref) as descriptor:
+    with opened(ref, not_for_tasks()) as descriptor:
         return os.fstat(descriptor).st_ino
 
 
