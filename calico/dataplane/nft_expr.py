@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from netaddr import IPNetwork
 
@@ -100,10 +100,17 @@ def within(network: IPNetwork) -> object:
     return {"prefix": {"addr": str(cidr.ip), "len": cidr.prefixlen}}
 
 
-def port_set(ranges: Iterable[PortRange]) -> Mapping[str, object]:
-    """Ports as an anonymous set; ranges that touch are joined.
+#: A range of no more ports is listed port by port.
+LISTED_PORTS = 16
 
-    nftables refuses a set whose intervals overlap.
+
+def port_conditions(ranges: Iterable[PortRange]) -> tuple[object, ...]:
+    """Right sides of matches: a port is among these if it fits one of them.
+
+    A set of intervals would be one side. But while the rule that it belongs to
+    is brought in, the kernel looks into such a set in vain for some packets
+    (measured on 6.18), and a denial would let them through. So wide ranges
+    stand for themselves.
     """
     joined: list[PortRange] = []
     for each in sorted(ranges, key=lambda r: (r.first, r.last)):
@@ -111,7 +118,16 @@ def port_set(ranges: Iterable[PortRange]) -> Mapping[str, object]:
             joined[-1] = PortRange(joined[-1].first, max(joined[-1].last, each.last))
         else:
             joined.append(each)
-    return {"set": [r.first if r.first == r.last else {"range": [r.first, r.last]} for r in joined]}
+    wide = [each for each in joined if each.last - each.first >= LISTED_PORTS]
+    listed = [
+        port for each in joined if each not in wide for port in range(each.first, each.last + 1)
+    ]
+    return (*one_or_any_of(listed), *(between(each.first, each.last) for each in wide))
+
+
+def one_or_any_of(values: Sequence[object]) -> tuple[object, ...]:
+    """Single values as the right side of a match; none for no value."""
+    return (values[0] if len(values) == 1 else {"set": list(values)},) if values else ()
 
 
 def goto(chain: str) -> Statement:

@@ -4,7 +4,7 @@ What differs from host to host and from minute to minute is in sets and verdict
 maps, which they look up; see render_table.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from netaddr import IPNetwork
 
@@ -23,10 +23,11 @@ from calico.dataplane.nft_expr import (
     jump,
     matches,
     meta,
+    one_or_any_of,
     opening,
     ours,
     payload,
-    port_set,
+    port_conditions,
     rule,
     set_mark,
     verdict_of,
@@ -158,11 +159,10 @@ def _bystanders() -> Iterator[NftRule]:
 
 def _published(config: HostConfig) -> Iterator[NftRule]:
     """What a task asks of the host itself and docker's NAT leads on to a container."""
-    if config.host_ports:
-        port = connection("proto-dst", "original")
+    for ports in port_conditions(config.host_ports):
         yield rule(
             matches(meta("l4proto"), any_of((TCP, UDP))),
-            matches(port, port_set(config.host_ports)),
+            matches(connection("proto-dst", "original"), ports),
             RETURN,
         )
     yield dropping()
@@ -197,17 +197,17 @@ def _to_host(config: HostConfig) -> Iterator[NftRule]:
     yield rule(by_connection(ACCEPT, RELATED))
     yield dropping(opening(negated=True))
     yield from _protected(config)
-    if config.host_ports:
+    for ports in port_conditions(config.host_ports):
         yield rule(
             matches(meta("l4proto"), any_of((TCP, UDP))),
-            matches(payload("th", "dport"), port_set(config.host_ports)),
+            matches(payload("th", "dport"), ports),
             ACCEPT,
         )
     yield dropping()
 
 
 def _protected(config: HostConfig) -> Iterator[NftRule]:
-    """Two rules per family and port; the networks are in one anonymous set.
+    """Two rules per family, port and network; single addresses are together.
 
     A destination is looked at as the task wrote it too: a service that docker
     publishes has another address by the time that it is forwarded.
@@ -216,17 +216,24 @@ def _protected(config: HostConfig) -> Iterator[NftRule]:
     for each in config.protected:
         networks.setdefault((each.network.version, each.port or 0), []).append(each.network)
     for (version, port), listed in sorted(networks.items(), key=lambda item: item[0]):
-        elements = interval_elements(map(span_of, listed), version)
-        closed = {"set": sorted(map(_literal, elements), key=str)}
-        for target, number in (
-            (address(version, "daddr"), payload("th", "dport")),
-            (original_target(version), connection("proto-dst", "original")),
-        ):
-            statements: list[Statement] = [matches(target, closed)]
-            if port:
-                statements.append(matches(meta("l4proto"), any_of((TCP, UDP))))
-                statements.append(matches(number, port))
-            yield dropping(*statements)
+        for closed in _address_conditions(interval_elements(map(span_of, listed), version)):
+            for target, number in (
+                (address(version, "daddr"), payload("th", "dport")),
+                (original_target(version), connection("proto-dst", "original")),
+            ):
+                statements: list[Statement] = [matches(target, closed)]
+                if port:
+                    statements.append(matches(meta("l4proto"), any_of((TCP, UDP))))
+                    statements.append(matches(number, port))
+                yield dropping(*statements)
+
+
+def _address_conditions(elements: Iterable[object]) -> tuple[object, ...]:
+    """Right sides of matches for addresses; no set of intervals, as for ports."""
+    ordered = sorted(elements, key=str)
+    single = [each for each in ordered if isinstance(each, str)]
+    wide = [_literal(each) for each in ordered if not isinstance(each, str)]
+    return (*one_or_any_of(single), *wide)
 
 
 def original_target(version: int) -> Statement:

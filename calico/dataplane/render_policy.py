@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import assert_never
 
 from netaddr import IPNetwork
@@ -25,7 +26,7 @@ from calico.dataplane.nft_expr import (
     matches,
     meta,
     payload,
-    port_set,
+    port_conditions,
     rule,
     within,
 )
@@ -99,7 +100,11 @@ def tags_of(asked: Rule) -> frozenset[Tag]:
 
 
 def render_rule(asked: Rule, direction: Direction) -> tuple[NftRule, ...]:
-    """One Calico rule as none, one or two nftables rules (one per family)."""
+    """One Calico rule as nftables rules that exclude each other.
+
+    As a rule there is one, or one per family; ports in several wide ranges take
+    one for each of them.
+    """
     versions = families_of(asked)
     statements: list[Sequence[Statement]]
     if _needs_addresses(asked):
@@ -108,8 +113,11 @@ def render_rule(asked: Rule, direction: Direction) -> tuple[NftRule, ...]:
         statements = [[]]
     else:
         statements = [[family(version)] for version in versions]
-    common = list(_transport_matches(asked))
-    return tuple(_conclude(asked, [*each, *common], direction) for each in statements)
+    return tuple(
+        _conclude(asked, [*each, *transport], direction)
+        for each in statements
+        for transport in _transport_choices(asked)
+    )
 
 
 def families_of(asked: Rule) -> tuple[int, ...]:
@@ -172,21 +180,34 @@ def _address_matches(asked: Rule, version: int) -> Iterator[Statement]:
         yield family(version)
 
 
-def _transport_matches(asked: Rule) -> Iterator[Statement]:
-    for fields, negated in ((asked.match, False), (asked.unless, True)):
-        if fields.protocol is not None:
-            yield matches(meta("l4proto"), fields.protocol, negated=negated)
-    for fields, negated in ((asked.match, False), (asked.unless, True)):
-        yield from _port_matches("sport", fields.src_ports, negated=negated)
-        yield from _port_matches("dport", fields.dst_ports, negated=negated)
-        yield from _icmp_matches(asked.match.protocol, fields, negated=negated)
+def _transport_choices(asked: Rule) -> Iterator[list[Statement]]:
+    """What is asked of protocol, ports and ICMP; any of the choices may hold."""
+    protocols = [
+        matches(meta("l4proto"), fields.protocol, negated=negated)
+        for fields, negated in ((asked.match, False), (asked.unless, True))
+        if fields.protocol is not None
+    ]
+    protocol = asked.match.protocol
+    others = [
+        *_icmp_matches(protocol, asked.match, negated=False),
+        *_port_exceptions("sport", asked.unless.src_ports),
+        *_port_exceptions("dport", asked.unless.dst_ports),
+        *_icmp_matches(protocol, asked.unless, negated=True),
+    ]
+    sources = _port_choices("sport", asked.match.src_ports)
+    for source, target in product(sources, _port_choices("dport", asked.match.dst_ports)):
+        yield [*protocols, *source, *target, *others]
 
 
-def _port_matches(
-    name: str, ranges: tuple[PortRange, ...], *, negated: bool
-) -> Iterator[Statement]:
-    if ranges:
-        yield matches(payload("th", name), port_set(ranges), negated=negated)
+def _port_choices(name: str, ranges: tuple[PortRange, ...]) -> Sequence[Sequence[Statement]]:
+    if not ranges:
+        return [[]]
+    return [[matches(payload("th", name), each)] for each in port_conditions(ranges)]
+
+
+def _port_exceptions(name: str, ranges: tuple[PortRange, ...]) -> Iterator[Statement]:
+    for each in port_conditions(ranges):
+        yield matches(payload("th", name), each, negated=True)
 
 
 def _icmp_matches(protocol: int | None, fields: Match, *, negated: bool) -> Iterator[Statement]:

@@ -13,6 +13,7 @@ import sys
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
@@ -86,6 +87,13 @@ def shots(source: IPAddress, target: IPAddress, port: int) -> list[bytes]:
     ]
 
 
+@dataclass
+class Flood:
+    """Packets on their way; how many were sent is known when it is over."""
+
+    sent: int = 0
+
+
 @contextmanager
 def flooding(
     sender: Namespace,
@@ -93,7 +101,7 @@ def flooding(
     targets: Iterable[IPAddress],
     port: int,
     pause: float = 0.0005,
-) -> Iterator[None]:
+) -> Iterator[Flood]:
     """Flood addresses while the body runs, whether or not they exist yet.
 
     Some 48 packets go at once; `pause` is the time until the next ones.
@@ -112,10 +120,11 @@ def flooding(
     assert process.stdout is not None
     try:
         assert process.stdout.readline() == b"ready\n"
-        yield
+        flood = Flood()
+        yield flood
         process.stdin.close()
-        sent = int(process.stdout.readline())
-        assert sent > 100, "the flood was no flood"
+        flood.sent = int(process.stdout.readline())
+        assert flood.sent > 100, "the flood was no flood"
     finally:
         process.kill()
         process.wait()
@@ -233,6 +242,11 @@ class Flow:
     def permit(self) -> None:
         """From now on it may arrive again."""
         self._sender.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, 0)
+
+    @property
+    def sent(self) -> int:
+        """How many were sent."""
+        return self._sent
 
     @property
     def received(self) -> int:

@@ -130,14 +130,37 @@ def conditions(rule: Rule) -> list[list[object]]:
         pytest.param(
             Match(protocol=17, dst_ports=(PortRange(53, 53), PortRange(5, 9), PortRange(8, 12))),
             Match(),
-            [[UDP, equal(field("th", "dport"), {"set": [{"range": [5, 12]}, 53]})]],
+            [[UDP, equal(field("th", "dport"), {"set": [*range(5, 13), 53]})]],
             id="ports, overlapping ranges joined",
         ),
         pytest.param(
             Match(protocol=6),
             Match(src_ports=(PortRange(1, 1023),)),
-            [[TCP, unequal(field("th", "sport"), {"set": [{"range": [1, 1023]}]})]],
+            [[TCP, unequal(field("th", "sport"), {"range": [1, 1023]})]],
             id="not these source ports",
+        ),
+        pytest.param(
+            Match(protocol=6, dst_ports=(PortRange(80, 80), PortRange(1, 50), PortRange(90, 200))),
+            Match(),
+            [
+                [TCP, equal(field("th", "dport"), 80)],
+                [TCP, equal(field("th", "dport"), {"range": [1, 50]})],
+                [TCP, equal(field("th", "dport"), {"range": [90, 200]})],
+            ],
+            id="a rule for each wide range",
+        ),
+        pytest.param(
+            Match(protocol=6),
+            Match(dst_ports=(PortRange(80, 80), PortRange(1, 50), PortRange(90, 200))),
+            [
+                [
+                    TCP,
+                    unequal(field("th", "dport"), 80),
+                    unequal(field("th", "dport"), {"range": [1, 50]}),
+                    unequal(field("th", "dport"), {"range": [90, 200]}),
+                ]
+            ],
+            id="in none of the wide ranges",
         ),
         pytest.param(
             Match(protocol=1, icmp_type=8),
