@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from calico.dataplane.render_addresses import AddressPlan, plan_addresses
 from calico.dataplane.render_endpoints import Candidate, judge_endpoints
 from calico.dataplane.render_memory import ChainMemory, PartMemory
-from calico.dataplane.render_routes import render_routes
+from calico.dataplane.render_routes import RouteMemory, render_routes
 from calico.dataplane.render_table import Member, render_table
 from calico.dataplane.state import RULE_PREFERENCES, HostConfig, HostState, MarkRule
 from calico.model import EndpointId, Snapshot
@@ -32,6 +32,7 @@ class RenderMemory:
         self.candidates: PartMemory[Candidate] = PartMemory()
         self.members: PartMemory[Member] = PartMemory()
         self.chains = ChainMemory()
+        self.routes = RouteMemory()
 
 
 def render_host(
@@ -49,7 +50,7 @@ def render_host(
     table = render_table(snapshot, config, plan, opened, memory.chains, memory.members)
     state = HostState(
         links={endpoint.interface: endpoint.link for endpoint in opened},
-        routes=render_routes(snapshot, config, plan, opened),
+        routes=render_routes(snapshot, config, plan, opened, memory.routes),
         mark_rules=frozenset(_mark_rules(config, plan)),
         chains=table.chains,
         sets=table.sets,

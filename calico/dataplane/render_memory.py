@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 from calico.closing import Direction
 from calico.dataplane.render_policy import ProfileChain, render_chain
 from calico.dataplane.state import Chain
-from calico.model import EndpointId, EndpointSpec, Profile, ProfileId
+from calico.model import EndpointSpec, Profile, ProfileId
 
 Listed = tuple[ProfileId, ...]
 Part = TypeVar("Part")
@@ -22,7 +22,8 @@ class PartMemory(Generic[Part]):
 
     def __init__(self) -> None:
         self._context: Hashable = None
-        self._last: dict[EndpointId, tuple[EndpointSpec, Part]] = {}
+        #: By the identity of an endpoint, which nothing else has while it is held here.
+        self._last: dict[int, tuple[EndpointSpec, Part]] = {}
 
     def of(
         self,
@@ -34,10 +35,10 @@ class PartMemory(Generic[Part]):
         last = self._last if context == self._context else {}
         fresh = {}
         for spec in specs:
-            known = last.get(spec.id)
-            if known is None or known[0] is not spec:
+            known = last.get(id(spec))
+            if known is None:
                 known = (spec, make(spec))
-            fresh[spec.id] = known
+            fresh[id(spec)] = known
         self._context, self._last = context, fresh
         return list(fresh.values())
 

@@ -1,13 +1,73 @@
 """Routes to tasks, to other hosts' blocks, and the blackholes behind them."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 
 from netaddr import IPAddress, IPNetwork
 
 from calico.dataplane.render_addresses import AddressPlan, Version, span_of, span_of_address
 from calico.dataplane.render_endpoints import OpenEndpoint
+from calico.dataplane.render_memory import PartMemory
 from calico.dataplane.state import MAIN_TABLE, HostConfig, Route, RouteKind
-from calico.model import HostName, Snapshot
+from calico.model import EndpointSpec, HostName, Snapshot
+
+Place = tuple[Version, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Blocks:
+    """What hangs on the blocks alone: their routes, and where each leads.
+
+    `hosts` is by version, prefix length and first address.
+    """
+
+    of: Snapshot
+    config: HostConfig
+    plan: AddressPlan
+    routes: frozenset[Route]
+    hosts: Mapping[tuple[Version, int, int], HostName | None]
+    lengths: frozenset[tuple[Version, int]]
+
+    def are_of(self, snapshot: Snapshot, config: HostConfig, plan: AddressPlan) -> bool:
+        """Whether these are what a snapshot's blocks would make again."""
+        return (
+            self.of.block_hosts is snapshot.block_hosts
+            and self.of.hosts is snapshot.hosts
+            and (self.config, self.plan) == (config, plan)
+        )
+
+    def lead_to(self, host: HostName, version: Version, value: int) -> bool:
+        """Whether the blocks lead an address to a host, and nowhere else."""
+        width = 32 if version == 4 else 128
+        led_to = {
+            self.hosts.get((version, length, value >> (width - length) << (width - length)))
+            for version_, length in self.lengths
+            if version_ == version
+        }
+        return led_to - {None} == {host}
+
+
+class RouteMemory:
+    """What one rendering of routes hands on to the next; see render_memory."""
+
+    def __init__(self) -> None:
+        self._blocks: Blocks | None = None
+        #: Addresses of an endpoint of another host that its block would lead elsewhere.
+        self._borrowed: PartMemory[tuple[Place, ...]] = PartMemory()
+
+    def blocks(self, snapshot: Snapshot, config: HostConfig, plan: AddressPlan) -> Blocks:
+        """The blocks, made anew when they or the hosts are other objects."""
+        if self._blocks is None or not self._blocks.are_of(snapshot, config, plan):
+            self._blocks = _blocks(snapshot, config, plan)
+            self._borrowed = PartMemory()
+        return self._blocks
+
+    def borrowed(self, snapshot: Snapshot, blocks: Blocks) -> list[tuple[EndpointSpec, Place]]:
+        """Every borrowed address with the endpoint that has it."""
+        parts = self._borrowed.of(
+            snapshot.specs.values(), None, lambda spec: tuple(_borrowed_of(spec, blocks))
+        )
+        return [(spec, place) for spec, places in parts if places for place in places]
 
 
 def render_routes(
@@ -15,21 +75,23 @@ def render_routes(
     config: HostConfig,
     plan: AddressPlan,
     opened: Iterable[OpenEndpoint],
+    memory: RouteMemory | None = None,
 ) -> frozenset[Route]:
     """Every route that this host should have of ours.
 
     The main table only knows the pools, as blackholes: with our nftables table
     flushed away nothing is marked, and nothing finds a task.
     """
+    memory = memory or RouteMemory()
     routes = {Route(pool.cidr.cidr, RouteKind.BLACKHOLE, table=MAIN_TABLE) for pool in plan.pools}
     local = frozenset(route for endpoint in opened for route in endpoint.routes)
-    routes |= local
-    taken = {route.destination for route in local}
-    routes |= set(_block_routes(snapshot, config, plan))
-    if config.route_to_hosts:
+    blocks = memory.blocks(snapshot, config, plan)
+    routes |= local | blocks.routes
+    if config.route_to_hosts and (borrowed := memory.borrowed(snapshot, blocks)):
+        taken = {route.destination for route in local}
         routes |= {
             route
-            for route in _borrowed_routes(snapshot, config, plan)
+            for route in _borrowed_routes(snapshot, config, borrowed)
             if route.destination not in taken
         }
     return frozenset(routes)
@@ -38,6 +100,21 @@ def render_routes(
 def host_network(address: IPAddress) -> IPNetwork:
     """The /32 or /128 of one address."""
     return IPNetwork(address)
+
+
+def _blocks(snapshot: Snapshot, config: HostConfig, plan: AddressPlan) -> Blocks:
+    hosts = {
+        (block.version, block.prefixlen, int(block.cidr.ip)): host
+        for block, host in snapshot.block_hosts.items()
+    }
+    return Blocks(
+        snapshot,
+        config,
+        plan,
+        frozenset(_block_routes(snapshot, config, plan)),
+        hosts,
+        frozenset((version, length) for version, length, _ in hosts),
+    )
 
 
 def _block_routes(snapshot: Snapshot, config: HostConfig, plan: AddressPlan) -> Iterator[Route]:
@@ -50,34 +127,36 @@ def _block_routes(snapshot: Snapshot, config: HostConfig, plan: AddressPlan) -> 
             yield from _via(snapshot, config, host, block.cidr)
 
 
-def _borrowed_routes(snapshot: Snapshot, config: HostConfig, plan: AddressPlan) -> Iterator[Route]:
+def _borrowed_of(spec: EndpointSpec, blocks: Blocks) -> Iterator[Place]:
+    if spec.id.host == blocks.config.host or not spec.active:
+        return
+    for address in spec.addresses:
+        version, value = address.version, int(address)
+        if not blocks.lead_to(spec.id.host, version, value) and not blocks.plan.forbids(
+            span_of_address(address)
+        ):
+            yield version, value
+
+
+def _borrowed_routes(
+    snapshot: Snapshot, config: HostConfig, borrowed: Iterable[tuple[EndpointSpec, Place]]
+) -> Iterator[Route]:
     """A /32 for each remote address that its block would lead elsewhere.
 
     An address that two hosts claim is routed to neither.
     """
-    hosts_by_block = {
-        (block.version, block.prefixlen, int(block.cidr.ip)): host
-        for block, host in snapshot.block_hosts.items()
-    }
-    lengths = {(version, length) for version, length, _ in hosts_by_block}
-    claims: dict[tuple[Version, int], set[HostName]] = {}
+    claims: dict[Place, set[HostName]] = {place: set() for _, place in borrowed}
     for spec in snapshot.specs.values():
         if spec.id.host == config.host or not spec.active:
             continue
         for address in spec.addresses:
-            claims.setdefault((address.version, int(address)), set()).add(spec.id.host)
+            claimed = claims.get((address.version, int(address)))
+            if claimed is not None:
+                claimed.add(spec.id.host)
     for (version, value), hosts in claims.items():
         (host, *others) = hosts
-        width = 32 if version == 4 else 128
-        led_to = {
-            hosts_by_block.get((version, length, value >> (width - length) << (width - length)))
-            for version_, length in lengths
-            if version_ == version
-        } - {None}
-        address = IPAddress(value, version)
-        if others or led_to == {host} or plan.forbids(span_of_address(address)):
-            continue
-        yield from _via(snapshot, config, host, host_network(address))
+        if not others:
+            yield from _via(snapshot, config, host, host_network(IPAddress(value, version)))
 
 
 def _via(

@@ -84,17 +84,14 @@ def _problems(
     opened: Iterable[OpenEndpoint],
     policies: Mapping[tuple[tuple[ProfileId, ...], Direction], ProfileChain],
 ) -> Mapping[EndpointId, str]:
-    sentences = {
-        endpoint.id: "; ".join(
-            dict.fromkeys(
-                problem
-                for direction in Direction
-                for problem in policies[endpoint.profiles, direction].problems
-            )
-        )
+    problems: dict[tuple[ProfileId, ...], dict[str, None]] = {}
+    for (listed, _), policy in policies.items():
+        problems.setdefault(listed, {}).update(dict.fromkeys(policy.problems))
+    return {
+        endpoint.id: "; ".join(found)
         for endpoint in opened
+        if (found := problems[endpoint.profiles])
     }
-    return {endpoint: text for endpoint, text in sentences.items() if text}
 
 
 def _member(addresses: Iterable[IPAddress], plan: AddressPlan) -> Member:
@@ -172,11 +169,16 @@ def _tag_sets(
         for name, profile in snapshot.profiles.items()
         if (found := tags.intersection(profile.tags))
     }
+    # Endpoints have their profiles from few lists.
+    carried_by_list: dict[tuple[ProfileId, ...], frozenset[Tag]] = {}
     for spec, member in members:
-        for name in spec.profiles:
-            for tag in carried.get(name, ()):
-                for version, text in member.addresses:
-                    carriers[tag][version].add(text)
+        carried_here = carried_by_list.get(spec.profiles)
+        if carried_here is None:
+            carried_here = frozenset(tag for name in spec.profiles for tag in carried.get(name, ()))
+            carried_by_list[spec.profiles] = carried_here
+        for tag in carried_here:
+            for version, text in member.addresses:
+                carriers[tag][version].add(text)
     for host_endpoint in snapshot.host_endpoints.values():
         for name in host_endpoint.profiles:
             for tag in carried.get(name, ()):

@@ -4,8 +4,9 @@ Reading the tracked connections takes time, so a change that only adds must not
 lead to it.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 
 from netaddr import IPAddress
 
@@ -56,20 +57,21 @@ def revoked_addresses(previous: Snapshot, current: Snapshot, host: HostName) -> 
         for name in changed
         if not _only_widened(previous.profiles.get(name), current.profiles.get(name))
     }
-    shunned = frozenset(_shunned_tags(current.profiles.values()))
+    shunned = cache(lambda: frozenset(_shunned_tags(current.profiles.values())))
+    kept = {id(spec) for spec in current.specs.values()}
     gone: set[IPAddress] = set()
     narrowed: set[IPAddress] = set()
     for endpoint, before in previous.specs.items():
-        after = current.specs.get(endpoint)
-        if after is before and not changed.intersection(before.profiles):
+        if id(before) in kept and not changed.intersection(before.profiles):
             continue
+        after = current.specs.get(endpoint)
         if after is None or not after.active:
             gone.update(before.addresses)
             continue
         gone.update(set(before.addresses) - set(after.addresses))
         had = _tags(before, previous.profiles)
         has = _tags(after, current.profiles)
-        untagged = had - has or (has - had) & shunned
+        untagged = had - has or (has - had and (has - had) & shunned())
         if untagged or (
             _is_local(before.id, host)
             and (
@@ -100,12 +102,12 @@ def _newly_selected(previous: Snapshot, current: Snapshot, host: HostName) -> It
 
 
 def _untagged_hosts(
-    previous: Snapshot, current: Snapshot, shunned: frozenset[Tag]
+    previous: Snapshot, current: Snapshot, shunned: Callable[[], frozenset[Tag]]
 ) -> Iterator[IPAddress]:
     """Addresses of hosts themselves that lost a tag, or have one that takes something."""
     for endpoint in previous.host_endpoints.keys() | current.host_endpoints.keys():
         had, has = (_host_tags(endpoint, each) for each in (previous, current))
-        if had - has or (has - had) & shunned:
+        if had - has or (has - had and (has - had) & shunned()):
             for each in (previous, current):
                 if endpoint in each.host_endpoints:
                     yield from each.host_endpoints[endpoint].addresses

@@ -1,12 +1,13 @@
 """Clusters to measure on: tasks of many apps, whose profiles the product itself makes."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from netaddr import IPAddress
+from netaddr import IPAddress, IPNetwork
 
 from calico.model import (
+    BLOCK_SIZE,
     EndpointSpec,
     HostName,
     PortOpening,
@@ -22,6 +23,7 @@ from tests.dataplane_worlds import HERE, HERE_ADDRESS, POOL, THERE, THERE_ADDRES
 PORT = 9000
 TASKS_OF_APP = 10
 FEWEST_GROUPS = 8
+FIRST_ADDRESS = POOL.cidr.first + 4 * BLOCK_SIZE
 POLICY = NetworkPolicy()
 HOSTS = {HERE: record(HERE, HERE_ADDRESS), THERE: record(THERE, THERE_ADDRESS)}
 
@@ -35,8 +37,18 @@ class Cluster:
     groups: tuple[tuple[int, ...], ...]
 
     @property
+    def blocks(self) -> Mapping[IPNetwork, HostName]:
+        """The blocks that the addresses are from, each with its host."""
+        return {
+            IPNetwork(f"{address}/26").cidr: spec.id.host
+            for spec in self.specs
+            for address in spec.addresses
+        }
+
+    @property
     def snapshot(self) -> Snapshot:
-        return snapshot(self.specs, self.profiles, pools=(POOL,))
+        blocks = [(str(block), host) for block, host in self.blocks.items()]
+        return snapshot(self.specs, self.profiles, (POOL,), blocks)
 
     @property
     def pair(self) -> tuple[EndpointSpec, EndpointSpec]:
@@ -45,29 +57,32 @@ class Cluster:
         return self.specs[middle - 1], self.specs[middle]
 
 
-def make_cluster(count: int, local: int | None = None, first: int = 0) -> Cluster:
+def make_cluster(count: int, local: int | None = None) -> Cluster:
     """Tasks of apps of ten, each app in one to four groups, of as many as apps.
 
-    The first `local` are on this host, all if None. `first` numbers them on.
+    The first `local` are on this host, all if None.
     """
+    here = count if local is None else local
     apps = max(2, count // TASKS_OF_APP)
     groups = list(_groups_of_apps(apps))
     specs: list[EndpointSpec] = []
     profiles: dict[str, Profile] = {}
     for number in range(count):
-        host = HERE if local is None or number < local else THERE
+        host = HERE if number < here else THERE
         # Tasks of an app follow each other, so that the pair is of two apps.
         app = number * apps // count
-        task = TaskId(f"app-{app}.{first + number}")
+        task = TaskId(f"app-{app}.{number}")
         given = profiles_of(_record(task, host, app, groups[app]), HOSTS[host], POLICY)
         profiles |= {profile.id: profile for profile in given}
+        # A block is of one host.
+        place = number if number < here else number - here + -(-here // BLOCK_SIZE) * BLOCK_SIZE
         endpoint = endpoint_of_task(host, task)
         specs.append(
             EndpointSpec(
                 endpoint,
                 interface_of(endpoint),
                 mac_of(endpoint),
-                (IPAddress(POOL.cidr.first + 256 + first + number),),
+                (IPAddress(FIRST_ADDRESS + place),),
                 tuple(profile.id for profile in given),
             )
         )

@@ -14,6 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from calico.dataplane.state import ROUTE_TABLE
+from tests.bench.agent import status_megabytes
 from tests.bench.report import Figure, median, quantile
 from tests.kernel.namespaces import Namespace, fresh_network
 from tests.minimal.machine import HOST, Machine, running_machine
@@ -54,7 +55,10 @@ def measure(tasks: int = 100) -> Iterator[Figure]:
         for name in ("agent", "controller"):
             limit = 70 if name == "agent" else None
             yield Figure(
-                f"resident memory of the {name} at {tasks} tasks", _rss(machine, name), "MB", limit
+                f"resident memory of the {name} at {tasks} tasks",
+                status_megabytes(machine.processes[name].pid, "VmRSS"),
+                "MB",
+                limit,
             )
 
 
@@ -87,9 +91,3 @@ def _await_task_route(monitor: socket.socket) -> None:
             if (kind, prefix, table, route) == (RTM_NEWROUTE, 32, ROUTE_TABLE, RTN_UNICAST):
                 return
             offset += (length + 3) & ~3
-
-
-def _rss(machine: Machine, name: str) -> float:
-    status = Path(f"/proc/{machine.processes[name].pid}/status").read_text()
-    (line,) = (each for each in status.splitlines() if each.startswith("VmRSS"))
-    return int(line.split()[1]) / 1024
