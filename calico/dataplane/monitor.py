@@ -113,13 +113,15 @@ class KernelMonitor:
             old, new = before.get(index), now.get(index)
             if old == new:
                 continue
-            was, is_ = _link(old), _link(new)
-            if was is not None and was != is_:
-                links.setdefault(was.name, None)
-            if is_ is not None and was != is_:
-                links[is_.name] = is_
             if old is not None and new is not None:
                 foreign = foreign or heeds_mark(old) != heeds_mark(new)
+            was, is_ = _link(old), _link(new)
+            if was == is_ and (was and was.carried) == (is_ and is_.carried):
+                continue
+            if was is not None:
+                links.setdefault(was.name, None)
+            if is_ is not None:
+                links[is_.name] = is_
         links = {name: link for name, link in links.items() if owned(name)}
         return Noticed(foreign, links) if foreign or links else None
 

@@ -44,7 +44,7 @@ RTM_NEWADDR, RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE = 20, 24, 25, 26
 RTM_NEWNEIGH, RTM_GETNSID = 28, 90
 
 AF_INET, AF_INET6 = 2, 10
-IFF_UP = 0x1
+IFF_UP, IFF_LOWER_UP = 0x1, 0x10000
 IFA_F_NODAD = 0x02
 NUD_PERMANENT = 0x80
 RT_SCOPE_UNIVERSE, RT_SCOPE_LINK, RT_SCOPE_NOWHERE = 0, 253, 255
@@ -203,6 +203,7 @@ def parse_link(body: bytes) -> SeenLink:
             bool(flags & IFF_UP),
             # Only our own devices are judged: it takes a while.
             sound=not name.startswith(INTERFACE_PREFIX) or as_made(found),
+            carried=bool(flags & IFF_LOWER_UP),
         ),
         integer(found.get(IFLA_GROUP)),
         None if peer is None else integer(peer),

@@ -53,7 +53,8 @@ class Link:
     The alias is set last, when the task's side is configured: a link whose
     alias differs from its wiring's is half built, or another task's, and is
     replaced. `sound` is whether its MAC address and settings are those it was
-    made with. `wiring` is known of desired links only.
+    made with. `wiring` is known of desired links only. `carried` is whether the
+    task's side is up too, which is for the task to say: no link differs by it.
     """
 
     name: InterfaceName
@@ -61,6 +62,7 @@ class Link:
     up: bool = True
     wiring: Wiring | None = field(default=None, compare=False)
     sound: bool = True
+    carried: bool = field(default=True, compare=False)
 
 
 class RouteKind(enum.Enum):

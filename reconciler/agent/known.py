@@ -40,6 +40,8 @@ class KnownKernel:
         if self.programmed is None:
             return False
         complete = name in self.reached.complete
+        if link is not None and link.carried == (name in self.reached.switched_off):
+            return False
         return link == (self.programmed.links.get(name) if complete else None)
 
 
@@ -76,10 +78,24 @@ def learn(
     )
     waiting = {task: searches.why_not(task) for name, task in tasks.items() if name not in complete}
     half_built = not present <= complete
+    # Of what was made just now it is not known yet.
+    off = frozenset(
+        name
+        for name in complete - made
+        if name in observed.links and not observed.links[name].carried
+    )
     return KnownKernel(
         programmed=None if failures else desired,
-        state=None if failures or half_built else reached_state(desired, complete),
-        reached=Reached(complete, failures_by_interface(failures), waiting, evidence.gone),
+        state=None if failures or half_built else _left(desired, complete, off),
+        reached=Reached(complete, failures_by_interface(failures), waiting, evidence.gone, off),
         linked=frozenset(tasks[name] for name in complete if name in tasks),
         problems=failures_of_host(failures),
     )
+
+
+def _left(
+    desired: HostState, complete: frozenset[InterfaceName], off: frozenset[InterfaceName]
+) -> HostState:
+    reached = reached_state(desired, complete)
+    links = {name: replace(reached.links[name], carried=False) for name in off}
+    return replace(reached, links={**reached.links, **links})

@@ -19,6 +19,7 @@ from calico.model import (
 
 WAITING = "waiting for network namespace"
 GONE = "its network namespace is gone"
+SWITCHED_OFF = "its eth0 was set down from inside; nothing passes until it is up again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +28,14 @@ class Reached:
 
     `complete` are links as desired, `failed` the reasons by interface,
     `waiting` why a task's namespace is not known, "" for no special reason.
+    `switched_off` are complete links whose task set its own side down.
     """
 
     complete: frozenset[InterfaceName] = frozenset()
     failed: Mapping[InterfaceName, str] = field(default_factory=dict)
     waiting: Mapping[TaskId, str] = field(default_factory=dict)
     gone: frozenset[TaskId] = frozenset()
+    switched_off: frozenset[InterfaceName] = frozenset()
 
 
 def local_specs(snapshot: Snapshot, host: HostName) -> Iterator[EndpointSpec]:
@@ -102,6 +105,8 @@ def _status(spec: EndpointSpec, revision: int, problem: str, reached: Reached) -
         return EndpointStatus(
             EndpointState.ERROR, revision, spec.addresses, reached.failed[spec.interface]
         )
+    if spec.interface in reached.switched_off:
+        return EndpointStatus(EndpointState.DOWN, revision, spec.addresses, SWITCHED_OFF)
     if spec.interface in reached.complete:
         return EndpointStatus(EndpointState.UP, revision, spec.addresses)
     if task in reached.gone:

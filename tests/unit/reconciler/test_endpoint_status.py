@@ -18,6 +18,7 @@ from calico.model import (
 )
 from calico.names import endpoint_of_task, interface_of
 from reconciler.core.endpoint_status import (
+    SWITCHED_OFF,
     Reached,
     endpoint_statuses,
     failures_by_interface,
@@ -67,6 +68,11 @@ def snapshot(spec: EndpointSpec) -> Snapshot:
             Reached(complete=frozenset({SPEC.interface}), failed={SPEC.interface: "no route"}),
             EndpointStatus(EndpointState.ERROR, 7, ADDRESSES, "no route"),
             id="its route failed",
+        ),
+        pytest.param(
+            Reached(complete=frozenset({SPEC.interface}), switched_off=frozenset({SPEC.interface})),
+            EndpointStatus(EndpointState.DOWN, 7, ADDRESSES, SWITCHED_OFF),
+            id="it switched its own side off",
         ),
         pytest.param(
             Reached(waiting={WEB: ""}, gone=frozenset({WEB})),
