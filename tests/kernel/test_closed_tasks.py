@@ -231,6 +231,21 @@ def with_another_device() -> None:
     run("ip", "route", "replace", f"{address_of(VICTIM)}/32", "dev", "mac0")
 
 
+def with_others_addresses_on_the_way() -> None:
+    """Lead packets for others, and answers to them, wherever it likes."""
+    run("ip", "link", "set", "eth0", "mtu", "1500")
+    for address in map(address_of, (FRIEND, VICTIM)):
+        run("ip", "neigh", "replace", str(address), "lladdr", "02:00:00:00:00:66", "dev", "eth0")
+        run("ip", "route", "replace", f"{address}/32", "dev", "eth0")
+    for setting in ("ip_forward", "conf/all/proxy_arp", "conf/eth0/proxy_arp"):
+        Path("/proc/sys/net/ipv4", setting).write_text("1")
+
+
+def with_its_side_off_and_on() -> None:
+    for state in ("down", "up") * 3:
+        run("ip", "link", "set", "eth0", state)
+
+
 def without_its_device() -> None:
     run("ip", "link", "delete", "eth0")
     run("ip", "link", "add", "eth0", "type", "bridge")
@@ -252,6 +267,8 @@ def test_a_task_that_is_root_at_home_harms_only_itself(cluster: Cluster) -> None
             with_small_packets,
             with_large_packets,
             with_another_device,
+            with_others_addresses_on_the_way,
+            with_its_side_off_and_on,
             without_its_device,
         ):
             with suppress(OSError):

@@ -14,8 +14,10 @@ from calico.dataplane.nft_expr import ACCEPT, rule, set_mark
 from calico.dataplane.render import render_host
 from calico.dataplane.state import Chain
 from calico.model import Action, Match, Profile, ProfileId, Rule, Tag
+from reconciler.core.reach import UDP, Packet
 from tests.dataplane_worlds import HERE_ADDRESS, THERE_ADDRESS, commit, commit_of, snapshot
 from tests.kernel.namespaces import Namespace
+from tests.kernel.packets import Arrivals, FrameSender
 from tests.kernel.probes import (
     WAIT,
     connects,
@@ -29,6 +31,7 @@ from tests.kernel.probes import (
 )
 from tests.kernel.tables import (
     A1,
+    A1_6,
     A2,
     A2_6,
     B1,
@@ -176,6 +179,8 @@ def test_a_tcp_flow_begins_with_a_pure_syn(world: World, flags: int, arrives: bo
         pytest.param(41, b"\x60" + bytes(39), id="IPv6 in IP"),
         pytest.param(47, bytes(8), id="GRE"),
         pytest.param(17, udp_payload(4789, 4789, bytes(50)), id="VXLAN"),
+        pytest.param(17, udp_payload(8472, 8472, bytes(50)), id="VXLAN at its older port"),
+        pytest.param(17, udp_payload(6081, 6081, bytes(50)), id="Geneve"),
         pytest.param(17, udp_payload(67, 68, bytes(50)), id="DHCP server"),
     ],
 )
@@ -197,6 +202,40 @@ def test_encapsulation_and_dhcp_answers_do_not_leave_a_task(
     without_source_check(world)
     send_raw(world["a1"], A2, packet)
     assert sniffer.recv(200)[9] == protocol
+
+
+@pytest.mark.parametrize(
+    ("protocol", "ports"),
+    [
+        pytest.param(4, (None, None), id="IP in IPv6"),
+        pytest.param(41, (None, None), id="IPv6 in IPv6"),
+        pytest.param(47, (None, None), id="GRE"),
+        pytest.param(UDP, (4789, 4789), id="VXLAN"),
+        pytest.param(UDP, (8472, 8472), id="VXLAN at its older port"),
+        pytest.param(UDP, (6081, 6081), id="Geneve"),
+        pytest.param(UDP, (547, 546), id="DHCP server"),
+    ],
+)
+def test_nothing_of_the_kind_leaves_it_over_ipv6_either(
+    namespace: Make, protocol: int, ports: tuple[int | None, int | None]
+) -> None:
+    open_to_red = Profile(
+        ProfileId("app-red"),
+        inbound=(Rule(Action.ALLOW, Match(src_tag=Tag("red"))),),
+        outbound=(Rule(Action.ALLOW),),
+    )
+    world = make_world(namespace, snapshot(SPECS.values(), [*PROFILES, open_to_red]))
+    mac = SPECS["a1"].mac
+    assert mac is not None
+    sender = FrameSender(world["a1"], mac)
+    arrivals = Arrivals(world["a2"], lambda packet: packet[8:24] == A1_6.packed)
+    packet = Packet(A1_6, A2_6, protocol, *ports)
+    sender.send(packet, 1)
+    sender.send(Packet(A1_6, A2_6, UDP, 4000, PORT), 2)
+    assert arrivals.until(lambda found: 2 in found, WAIT) == {2}
+    without_source_check(world)
+    sender.send(packet, 3)
+    assert arrivals.until(lambda found: 3 in found, WAIT) == {3}
 
 
 def test_a_task_reaches_the_hosts_open_ports_only(world: World) -> None:
