@@ -138,13 +138,17 @@ def decode_profile(profile: ProfileId, leaves: Mapping[str, str]) -> Profile:
 
 
 def decode_labels(text: str) -> tuple[tuple[str, str], ...]:
-    """The `labels` leaf; raises InvalidValue."""
-    return as_text_pairs(parse_json(text), "labels")
+    """The `labels` leaf; raises InvalidValue. Go writes null for none."""
+    return as_text_pairs(_or_empty(parse_json(text), {}), "labels")
 
 
 def decode_tags(text: str) -> tuple[Tag, ...]:
-    """The `tags` leaf; raises InvalidValue."""
-    return tuple(dict.fromkeys(as_tuple(parse_json(text), "tags", _tag)))
+    """The `tags` leaf; raises InvalidValue. Go writes null for none."""
+    return tuple(dict.fromkeys(as_tuple(_or_empty(parse_json(text), []), "tags", _tag)))
+
+
+def _or_empty(value: object, empty: object) -> object:
+    return empty if value is None else value
 
 
 def _tag(value: object, name: str) -> Tag:
@@ -229,8 +233,9 @@ def _match(raw: Mapping[str, Any], sign: str) -> Match:
         dst_net=_only_net(raw, f"{sign}dst") if sign else None,
         src_ports=_ports(found["src_ports"], f"{sign}src_ports") if "src_ports" in found else (),
         dst_ports=_ports(found["dst_ports"], f"{sign}dst_ports") if "dst_ports" in found else (),
-        icmp_type=_icmp(found["icmp_type"], f"{sign}icmp_type") if "icmp_type" in found else None,
-        icmp_code=_icmp(found["icmp_code"], f"{sign}icmp_code") if "icmp_code" in found else None,
+        # Felix cannot render type 255 and drops everything in its place.
+        icmp_type=_icmp(raw, f"{sign}icmp_type", 254) if "icmp_type" in found else None,
+        icmp_code=_icmp(raw, f"{sign}icmp_code", 255) if "icmp_code" in found else None,
     )
 
 
@@ -293,11 +298,10 @@ def _port_range(value: object, name: str) -> PortRange:
     return found
 
 
-def _icmp(value: object, name: str) -> int:
-    number = as_int(value, name)
-    # Felix cannot render 255 and drops everything in its place.
-    if not 0 <= number <= 254:
-        raise InvalidValue(f"{name} must be from 0 to 254, not {number}")
+def _icmp(raw: Mapping[str, Any], name: str, most: int) -> int:
+    number = as_int(raw[name], name)
+    if not 0 <= number <= most:
+        raise InvalidValue(f"{name} must be from 0 to {most}, not {number}")
     return number
 
 

@@ -60,6 +60,11 @@ def decode_rule(rule: dict[str, Any]) -> Profile:
             Rule(Action.ALLOW, Match(protocol=58), Match(icmp_type=8, icmp_code=0)),
             id="negated ICMP",
         ),
+        pytest.param(
+            {"protocol": "icmp", "icmp_type": 254, "icmp_code": 255},
+            Rule(Action.ALLOW, Match(protocol=1, icmp_type=254, icmp_code=255)),
+            id="the highest type and code",
+        ),
     ],
 )
 def test_a_rule_is_read(raw: dict[str, Any], expected: Rule) -> None:
@@ -205,6 +210,9 @@ def test_the_labels_of_a_profile_are_read_and_close_nothing(
         pytest.param({"icmp_type": 8}, "icmp_type", id="ICMP type alone"),
         pytest.param({"protocol": "icmp", "icmp_code": 0}, "icmp_code", id="code without type"),
         pytest.param({"protocol": "icmp", "icmp_type": 255}, "icmp_type", id="type 255"),
+        pytest.param(
+            {"protocol": "icmp", "icmp_type": 1, "icmp_code": 256}, "icmp_code", id="code 256"
+        ),
         pytest.param({"ip_version": 5}, "ip_version", id="version"),
         pytest.param({"ip_version": 6, "src_net": "10.0.0.0/8"}, "at once", id="two families"),
         pytest.param({"src_net": "10.0.0.0/8", "dst_net": "::/0"}, "at once", id="two nets"),
@@ -236,6 +244,12 @@ def test_a_profile_without_good_leaves_is_closed(leaves: dict[str, str], named: 
     profile = codec.decode_profile(ID, leaves)
     assert named in profile.problem
     assert (profile.inbound, profile.outbound) == ((), ())
+
+
+def test_what_the_go_calicoctl_writes_of_a_profile_without_tags_and_labels_closes_nothing() -> None:
+    leaves = {"tags": "null", "labels": "null", "rules": '{"outbound_rules":[{"action":"allow"}]}'}
+    assert codec.decode_profile(ID, leaves) == Profile(ID, outbound=(Rule(Action.ALLOW),))
+    assert codec.decode_labels("null") == ()
 
 
 def test_one_bad_rule_closes_also_the_good_ones() -> None:

@@ -188,7 +188,7 @@ def rules(draw: st.DrawFn) -> Rule:
             src_ports=draw(port_lists) if with_ports else (),
             dst_ports=draw(port_lists) if with_ports else (),
             icmp_type=kind,
-            icmp_code=draw(st.none() | st.integers(0, 254)) if kind is not None else None,
+            icmp_code=draw(st.none() | st.integers(0, 255)) if kind is not None else None,
         )
 
     return Rule(

@@ -175,7 +175,7 @@ FIELDS: dict[str, st.SearchStrategy[object]] = {
     "src_ports": port_lists,
     "dst_ports": port_lists,
     "icmp_type": st.integers(1, 255),
-    "icmp_code": st.integers(0, 254),
+    "icmp_code": st.integers(0, 255),
 }
 ODDITIES: dict[str, st.SearchStrategy[object]] = {
     "action": st.sampled_from(["allow", "deny", "log", "next-tier"]),
