@@ -74,14 +74,18 @@ class KernelDataplane:
         """What the host has of its own; raises DataplaneUnsupported with the remedy."""
         try:
             session = self._open()
-            return observe_facts(session.kernel, session.routes, address)
+            facts = observe_facts(session.kernel, session.routes, address)
         except NetlinkError as error:
             raise DataplaneError(f"read the host's networks: {error}") from error
+        # An earlier run has set these as a rule: then there is nothing to set.
+        self._settings |= set(sysctl.of_host(facts.interface))
+        return facts
 
     def observe(self) -> HostState:
         """What is ours in the kernel.
 
-        Of the settings those are read that were ever set through this object.
+        Of the settings those are read that were ever set through this object,
+        and once the host's facts are known, those that every host has.
         """
         session = self._open()
         seen = session.links.observe()

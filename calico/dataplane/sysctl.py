@@ -9,6 +9,11 @@ from calico.errors import DataplaneError
 ROOT = Path("/proc/sys")
 
 
+def of_host(underlay: str) -> tuple[str, ...]:
+    """The settings that every host of ours has, whatever its pools."""
+    return ("net/ipv4/ip_forward", f"net/ipv4/conf/{underlay}/src_valid_mark")
+
+
 def read(paths: Iterable[str]) -> dict[str, str]:
     """Value by path; what this kernel does not have is left out.
 

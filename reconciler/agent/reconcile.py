@@ -34,6 +34,10 @@ from reconciler.runtime.watchfeed import Changed
 log = logging.getLogger(__name__)
 
 MOST_PROBLEMS = 20
+ON_SAVED_STATE = (
+    "acting on the state saved when the datastore was last believed: what was allowed stays,"
+    " new tasks stay closed"
+)
 
 
 class HostReconciler:
@@ -268,6 +272,7 @@ class HostReconciler:
             )
         told = (
             *((view.doubt,) if view.doubt else ()),
+            *((ON_SAVED_STATE,) if view.source is Source.FILE else ()),
             *problems,
             *(rendered.host_problems if rendered is not None else ()),
             *self._obstacles(view),
