@@ -28,6 +28,7 @@ from reconciler.agent.registration import host_record
 from reconciler.agent.reporter import Report
 from reconciler.agent.state_file import SavedState
 from reconciler.runtime.clock import Clock
+from reconciler.runtime.heap import give_back_heap
 from reconciler.runtime.inbox import Inbox
 from reconciler.runtime.listener import Page
 from reconciler.runtime.watchfeed import Loaded, Unreachable
@@ -41,6 +42,8 @@ LONGEST_WAIT = 5.0
 #: that it waits for such a moment.
 QUIET = 0.01
 TELL_WITHIN = 0.25
+#: Seconds after large amounts of memory were used for a while until they are given back.
+TIDY_AFTER = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +92,7 @@ class AgentLoop:
         self._texts = _StatusTexts()
         self._lookout = Lookout(reconciler.look, clock)
         self._listen = ""
+        self._tidy_due = float("inf")
         metrics.age.set_function(self._age)
 
     def run(self, listen: str = "") -> None:
@@ -134,6 +138,9 @@ class AgentLoop:
         self._begin(self._reconciler.search())
         self._show(asked)
         self._turned = now = self._clock.monotonic()
+        if now >= self._tidy_due:
+            self._tidy_due = float("inf")
+            give_back_heap()
         return min(LONGEST_WAIT, max(0.0, self._reconciler.next_due() - now))
 
     def tell(self) -> None:
@@ -147,8 +154,14 @@ class AgentLoop:
         problems = self._last.problems if self._last is not None else ()
         if not asked:
             self._lookout.forget_old()
-        elif self._lookout.answer(asked, problems):
+            return
+        self._tidy_later()
+        if self._lookout.answer(asked, problems):
             self._reconciler.handle(KernelChanged())
+
+    def _tidy_later(self) -> None:
+        """A whole list, or a whole table in words, is no longer needed soon."""
+        self._tidy_due = self._clock.monotonic() + TIDY_AFTER
 
     def _begin(self, tasks: frozenset[TaskId]) -> None:
         if tasks:
@@ -210,6 +223,7 @@ class AgentLoop:
     def _note(self, message: LoopMessage) -> None:
         match message:
             case Loaded(prefix, listing):
+                self._tidy_later()
                 log.info(
                     "datastore read", extra={"prefix": prefix, "entries": len(listing.entries)}
                 )

@@ -41,6 +41,7 @@ from reconciler.agent.state_file import StateFileError, StateSaver, read_state
 from reconciler.agent.surveyor import Surveyor
 from reconciler.agent.watcher import Watcher
 from reconciler.runtime.clock import SystemClock
+from reconciler.runtime.heap import share_heap
 from reconciler.runtime.inbox import Inbox
 from reconciler.runtime.listener import Listener
 from reconciler.runtime.threads import start_thread
@@ -75,6 +76,7 @@ def run_agent(settings: AgentSettings) -> int:
 
 
 def _run(settings: AgentSettings, dataplane: Dataplane, monitor: Monitor) -> None:
+    share_heap()
     clock = SystemClock()
     inbox: Inbox[LoopMessage] = Inbox()
     stop = threading.Event()
