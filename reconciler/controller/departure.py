@@ -30,7 +30,7 @@ from calico.keys import (
     parse_status_key,
 )
 from calico.model import EndpointId, HostName
-from reconciler.controller.bootstrap import keys_of_host
+from reconciler.controller.bootstrap import bootstrap_host, keys_of_host
 
 log = logging.getLogger(__name__)
 
@@ -98,9 +98,23 @@ class Departure:
             with suppress(Conflict):
                 if key not in needed:
                     self._datastore.delete(key)
-        self._datastore.delete(host_key(host), expect=registration.revision)
+        try:
+            self._datastore.delete(host_key(host), expect=registration.revision)
+        except Conflict:
+            self._give_back(host)
+            raise
         log.info("host removed", extra={"host": host})
         return remains
+
+    def _give_back(self, host: HostName) -> None:
+        """Write anew what was taken from a host that registered in that very moment.
+
+        The controller may have written it before, and does so once.
+        """
+        stored = self._datastore.get(host_key(host))
+        if stored is not None:
+            with suppress(InvalidValue):
+                bootstrap_host(self._datastore, codec.decode_host(host, stored.value))
 
     def _needed_by_others(self, host: HostName) -> frozenset[Key]:
         """The address of a host whose BGP peers an operator named: confd fails without it."""

@@ -212,6 +212,8 @@ class ControllerLoop:
             case _:
                 assert_never(message)
         if prefix == HOSTS:
+            if self._stored.departed_hosts:
+                self._queue.add(Chore.HOSTS, now)
             if self._stored.hosts != hosts:
                 self._queue.add(Chore.HOSTS, now)
                 self._queue.add(Chore.SWEEP, now)

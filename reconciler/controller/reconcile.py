@@ -12,7 +12,7 @@ from typing import Protocol
 
 from calico.datastore.api import Datastore
 from calico.errors import CalicoError, Conflict
-from calico.model import TaskId, TaskVerdict
+from calico.model import HostName, HostRecord, TaskId, TaskVerdict
 from marathon_client.errors import MarathonError, MarathonUnavailable
 from marathon_client.models import App, AppId, AppList
 from reconciler.controller.absences import Absences, present_tasks
@@ -100,7 +100,7 @@ class Reconciler:
         self._leftovers = Leftovers(datastore, stored, clock)
         self._departure = Departure(datastore)
         self._live: frozenset[TaskId] = frozenset()
-        self._known_hosts: set[object] = set()
+        self._known_hosts: dict[HostName, HostRecord] = {}
         self.policy = policy
 
     def load(self) -> None:
@@ -174,9 +174,11 @@ class Reconciler:
 
     def register_hosts(self) -> None:
         """Write what Calico's tools, and the profiles, say of each registered host."""
-        self._known_hosts &= set(self._stored.hosts.values())
+        for name in self._stored.departed_hosts:
+            self._known_hosts.pop(name, None)
+        self._stored.departed_hosts.clear()
         for host in self._stored.hosts.values():
-            if host in self._known_hosts:
+            if self._known_hosts.get(host.name) == host:
                 continue
             try:
                 bootstrap_host(self._datastore, host)
@@ -184,7 +186,7 @@ class Reconciler:
             except CalicoError as error:
                 log.warning("host not written", extra={"host": host.name, "why": str(error)})
                 raise
-            self._known_hosts.add(host)
+            self._known_hosts[host.name] = host
 
     def apps_pending(self) -> frozenset[AppId]:
         """Apps with a task that waits for something."""

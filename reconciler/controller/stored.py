@@ -84,6 +84,9 @@ class StoredState:
         self.unclear_hosts: set[HostName] = set()
         #: Hosts that an operator declared gone, until nothing is left of them.
         self.forgotten_hosts: set[HostName] = set()
+        #: Hosts that may have been away since this was emptied last, also if they
+        #: are back as they were: their keys may have been taken away meanwhile.
+        self.departed_hosts: set[HostName] = set()
         self.applied: dict[HostName, AppliedRecord] = {}
         self._unreadable: dict[Key, Revision] = {}
         self._tasks_by_app: dict[str, set[TaskId]] = {}
@@ -234,6 +237,7 @@ class StoredState:
                     self._forget_hosts()
                 else:
                     self._forget_host(host)
+                    self.departed_hosts.add(host)
             case Removed(key) if prefix == APPLIED:
                 host = parse_applied_key(key)
                 if host is None:
@@ -263,10 +267,12 @@ class StoredState:
             return
         if record.forgotten:
             self.forgotten_hosts.add(host)
+            self.departed_hosts.add(host)
         else:
             self.hosts[host] = record
 
     def _forget_hosts(self) -> None:
+        self.departed_hosts |= self.hosts.keys()
         self.hosts, self.unclear_hosts, self.forgotten_hosts = {}, set(), set()
 
     def _forget_host(self, host: HostName) -> None:

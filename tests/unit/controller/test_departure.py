@@ -23,8 +23,10 @@ from calico.keys import (
 from calico.mirror import Mirror
 from calico.model import HandleId, HostName, Pool
 from reconciler.agent.belief import PREFIXES
+from reconciler.controller.bootstrap import keys_of_host
 from reconciler.controller.departure import Departure, Remains
 from reconciler.core.quarantine import REST
+from reconciler.runtime.watchfeed import Changed
 from tests.unit.controller.cluster import Cluster
 from tests.unit.reconciler.apps import app, task
 
@@ -213,6 +215,7 @@ def test_a_host_that_registers_meanwhile_is_not_removed(cluster: Cluster) -> Non
                 cluster.register("h2", 1)
             return cluster.store.list(prefix)
 
+    before = {key: cluster.store.get(key) for key in keys_of_host(H2)}
     departure = Departure(RegistersMeanwhile())  # type: ignore[arg-type]
     departure.forget(H2)
     with pytest.raises(Conflict):
@@ -220,6 +223,36 @@ def test_a_host_that_registers_meanwhile_is_not_removed(cluster: Cluster) -> Non
     registered = cluster.store.get(host_key(H2))
     assert registered is not None
     assert not decode_host(H2, registered.value).forgotten
+    # Without its address confd would fail on every node.
+    for key, stored in before.items():
+        found = cluster.store.get(key)
+        assert (found and found.value) == (stored and stored.value)
+
+
+def test_a_host_that_is_back_before_it_was_missed_has_its_keys_again(cluster: Cluster) -> None:
+    address = Key("/calico/bgp/v1/host/h2/ip_addr_v4")
+    listing = cluster.store.list(HOSTS)
+    departure = Departure(cluster.store)
+    departure.forget(H2)
+    departure.clear(H2)
+    assert cluster.store.get(address) is None
+    cluster.register("h2", 1)
+    # All of it in one go, as after a long piece of work.
+    for event in cluster.store.watch(HOSTS, listing.revision, 0):
+        cluster.loop.handle(Changed(HOSTS, event))
+    cluster.settle()
+    assert cluster.store.get(address) is not None
+
+
+def test_a_host_that_went_and_came_unheard_has_its_keys_again(cluster: Cluster) -> None:
+    address = Key("/calico/bgp/v1/host/h2/ip_addr_v4")
+    departure = Departure(cluster.store)
+    departure.forget(H2)
+    departure.clear(H2)
+    cluster.register("h2", 1)
+    # The store no longer knew the events in between.
+    cluster.tell_hosts()
+    assert cluster.store.get(address) is not None
 
 
 def test_a_registration_that_cannot_be_read_is_removed(cluster: Cluster) -> None:
