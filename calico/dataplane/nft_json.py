@@ -43,11 +43,17 @@ def encode_list_tables() -> str:
     return _encode([{"list": {"tables": {"family": FAMILY}}}])
 
 
-def _encode(commands: Iterable[Command]) -> str:
-    return json.dumps({"nftables": list(commands)}, separators=(",", ":"))
+def _encode(commands: Iterable[Command | str]) -> str:
+    """A request; commands may be in JSON already."""
+    texts = (each if isinstance(each, str) else _text(each) for each in commands)
+    return f'{{"nftables":[{",".join(texts)}]}}'
 
 
-def _commands(commit: CommitTable) -> Iterator[Command]:
+def _text(value: object) -> str:
+    return json.dumps(value, separators=(",", ":"))
+
+
+def _commands(commit: CommitTable) -> Iterator[Command | str]:
     previous = {each.name: each for each in commit.previous_sets}
     yield {"add": {"table": {"family": FAMILY, "name": TABLE}}}
     for chain in commit.chains:
@@ -60,8 +66,12 @@ def _commands(commit: CommitTable) -> Iterator[Command]:
     for each in commit.sets:
         yield from _difference(previous.get(each.name), each)
     for chain in commit.chains:
+        head = _text({**_PLACE, "chain": chain.name})[:-1]
         for rule in chain.rules:
-            yield _add_rule(chain.name, rule)
+            # Expressions are kept as JSON, which to read again would cost most.
+            yield (
+                f'{{"add":{{"rule":{head},"expr":{rule.expression},"comment":{_text(rule.digest)}}}}}}}'
+            )
     # A removed map may be the last that names a removed chain.
     for name in commit.removed_sets:
         before = previous.get(name)
@@ -115,19 +125,6 @@ def _elements(verb: str, each: NftSet, elements: Iterable[object]) -> Iterator[C
     ]
     if listed:
         yield {verb: {"element": {**_PLACE, "name": each.name, "elem": listed}}}
-
-
-def _add_rule(chain: str, rule: NftRule) -> Command:
-    return {
-        "add": {
-            "rule": {
-                **_PLACE,
-                "chain": chain,
-                "expr": json.loads(rule.expression),
-                "comment": rule.digest,
-            }
-        }
-    }
 
 
 def _thaw(element: object) -> object:

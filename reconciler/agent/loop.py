@@ -161,7 +161,7 @@ class AgentLoop:
 
     def _tidy_later(self) -> None:
         """A whole list, or a whole table in words, is no longer needed soon."""
-        self._tidy_due = self._clock.monotonic() + TIDY_AFTER
+        self._tidy_due = min(self._tidy_due, self._clock.monotonic() + TIDY_AFTER)
 
     def _begin(self, tasks: frozenset[TaskId]) -> None:
         if tasks:
