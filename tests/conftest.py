@@ -1,6 +1,7 @@
 """What all tests share: how often they repeat things."""
 
 import pytest
+from hypothesis import settings
 
 from tests.counts import FEW, MANY, Counts
 
@@ -15,6 +16,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # How long one example takes says more of the machine than of the law.
+    settings.register_profile("any machine", deadline=None)
+    settings.load_profile("any machine")
     config.addinivalue_line("markers", "soak: repeats something, under --soak many times")
 
 
