@@ -10,8 +10,6 @@ from netaddr import IPAddress, IPNetwork
 from calico.books import Books
 from calico.keys import parse_block_key, parse_handle_key
 from calico.model import (
-    BLOCK_SIZE,
-    ORCHESTRATOR,
     OWNER,
     Allocation,
     EndpointId,
@@ -21,6 +19,7 @@ from calico.model import (
     Pool,
     TaskId,
 )
+from calico.names import endpoint_of_task
 
 
 class AddressState(enum.Enum):
@@ -70,8 +69,10 @@ def standing(specs: Iterable[EndpointSpec], tasks: Collection[TaskId]) -> Standi
     for spec in specs:
         for address in spec.addresses:
             users.setdefault(address, []).append(spec.id)
-        if spec.id.orchestrator == ORCHESTRATOR:
-            with_endpoint.add(TaskId(spec.id.workload))
+        task = TaskId(spec.id.workload)
+        # Another plugin's endpoint for the same task says nothing of ours.
+        if spec.id == endpoint_of_task(spec.id.host, task):
+            with_endpoint.add(task)
     return Standing(
         {address: tuple(sorted(found)) for address, found in users.items()},
         frozenset(with_endpoint),
@@ -116,16 +117,23 @@ def pool_use(pool: Pool, books: Books, who: Standing, held: Iterable[HeldAddress
 
     Of a block that cannot be read nothing is given out, and nothing comes back.
     """
-    counts = Counter(each.state for each in held if each.block in pool.cidr)
-    blocks = sum(1 for cidr in books.blocks if cidr in pool.cidr)
+    # A pool may have been made smaller than the blocks that it once gave.
+    counts = Counter(each.state for each in held if each.address in pool.cidr)
+    blocks = sum(1 for cidr in books.blocks if _shared(cidr, pool.cidr))
     for cidr in unreadable_blocks(books):
-        if cidr in pool.cidr:
+        shared = _shared(cidr, pool.cidr)
+        if shared:
             blocks += 1
-            used = sum(1 for address in who.users if address in cidr)
+            used = sum(1 for address in who.users if address in cidr and address in pool.cidr)
             counts[AddressState.ASSIGNED] += used
-            counts[AddressState.LEAKED] += BLOCK_SIZE - used
+            counts[AddressState.LEAKED] += shared - used
     counts[AddressState.FREE] = pool.cidr.size - counts.total()
     return PoolUse(pool, blocks, {state: counts[state] for state in AddressState})
+
+
+def _shared(one: IPNetwork, other: IPNetwork) -> int:
+    """How many addresses two networks have in common."""
+    return min(one.size, other.size) if one in other or other in one else 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,13 +78,23 @@ def standings(draw: st.DrawFn) -> Standing:
     return standing(specs, draw(st.frozensets(st.sampled_from([TaskId(h) for h in HANDLES]))))
 
 
-@given(books(), standings())
-def test_the_states_add_up_to_the_pool(stored: Books, who: Standing) -> None:
+#: Of the blocks' own size, larger, and smaller, as an operator may make it later.
+pools = st.sampled_from(
+    [POOL, *(Pool(IPNetwork(cidr)) for cidr in ("10.1.0.0/23", "10.1.0.64/26", "10.1.0.16/28"))]
+)
+
+
+@given(pools, books(), standings())
+def test_the_states_add_up_to_the_pool(pool: Pool, stored: Books, who: Standing) -> None:
     held = held_addresses(stored, who)
-    use = pool_use(POOL, stored, who, held)
-    assert sum(use.counts.values()) == POOL.cidr.size
+    use = pool_use(pool, stored, who, held)
+    assert sum(use.counts.values()) == pool.cidr.size
     assert all(count >= 0 for count in use.counts.values())
     assert len({each.address for each in held}) == len(held)
+    if not stored.unreadable:
+        inside = Counter(each.state for each in held if each.address in pool.cidr)
+        free = pool.cidr.size - inside.total()
+        assert use.counts == {**dict.fromkeys(AddressState, 0), **inside, AddressState.FREE: free}
 
 
 @given(books(), standings())

@@ -17,7 +17,7 @@ from calico.ledger import Ledger
 from calico.model import OWNER, EndpointId, HandleId, HostName
 from reconciler.controller.leftovers import LOOK_EVERY
 from reconciler.core.quarantine import REST
-from tests.unit.controller.cluster import Cluster
+from tests.unit.controller.cluster import UNAVAILABLE, Cluster
 from tests.unit.reconciler.apps import app, task
 
 H1, STRANGER = HostName("h1"), HostName("stranger")
@@ -152,6 +152,25 @@ def test_an_endpoint_that_cannot_be_read_keeps_its_addresses(cluster: Cluster) -
         cluster.applied()
         cluster.after(REST)
     assert Addresses(cluster.store).holder(address) == DEAD
+
+
+def test_another_plugin_s_endpoint_for_the_same_task_frees_no_address_of_it(
+    cluster: Cluster,
+) -> None:
+    cluster.run(app(task("t", host="h1")))
+    (spec,) = cluster.specs().values()
+    beside = replace(
+        spec, id=replace(spec.id, endpoint="0" * 32), addresses=(IPAddress("10.9.9.9"),)
+    )
+    cluster.store.put(endpoint_key(beside.id), encode_endpoint(beside))
+    cluster.store.put(endpoint_key(spec.id), "junk")
+    # Without Marathon nobody writes it anew.
+    cluster.fail(UNAVAILABLE)
+    cluster.start()
+    for _ in range(3):
+        cluster.applied()
+        cluster.after(REST)
+    assert Addresses(cluster.store).held_by(HandleId("t")) == spec.addresses
 
 
 def test_the_record_of_a_task_is_not_needed_to_mend(cluster: Cluster) -> None:
