@@ -1,15 +1,18 @@
 """Gives addresses back that nobody stands behind any more."""
 
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
+
+from netaddr import IPAddress
 
 from calico.addresses import Addresses
-from calico.audit import AddressState, held_addresses, standing
+from calico.audit import AddressState, HeldAddress, held_addresses, standing
 from calico.books import Books
 from calico.datastore.api import Datastore
-from calico.errors import InvalidValue
+from calico.errors import AddressError, InvalidValue
 from calico.keys import READY
-from calico.model import TaskId, TaskVerdict
+from calico.model import OWNER, HandleId, TaskId, TaskVerdict
+from calico.names import endpoint_of_task
 from reconciler.controller.metrics import ControllerMetrics
 from reconciler.controller.stored import StoredState
 from reconciler.core.quarantine import FIXED_FOR, Held, Resting, newly_unused, releasable
@@ -28,7 +31,7 @@ class Sweeper:
         self._stored = stored
         self._clock = clock
         self._metrics = metrics
-        self._addresses = Addresses(datastore)
+        self._addresses = Addresses(datastore, lambda: stored.pools)
         self._resting: dict[Held, Resting] = {}
 
     @property
@@ -37,13 +40,15 @@ class Sweeper:
         return not self._resting
 
     def sweep(self, live: Collection[TaskId]) -> bool:
-        """Give rested addresses back; tells whether any was.
+        """Give rested addresses back; tells whether any was. Takes lost ones again.
 
         `live` are tasks that Marathon names. Only allocations that carry our
         mark are looked at: what calico-mesos or another orchestrator holds is
         theirs. Raises DatastoreError.
         """
-        unused = self._unused(live)
+        given_out = self._given_out(live)
+        self._take_back({each.address for each in given_out})
+        unused = _unused(given_out)
         for held in self._resting.keys() - unused:
             del self._resting[held]
         fresh = newly_unused(unused, self._resting)
@@ -84,17 +89,43 @@ class Sweeper:
             log.info("address released", extra={"address": held.address})
         return released
 
-    def _unused(self, live: Collection[TaskId]) -> frozenset[Held]:
-        """Our allocations that no endpoint, record or live task stands behind."""
+    def _given_out(self, live: Collection[TaskId]) -> tuple[HeldAddress, ...]:
+        """Every address that is given out, beside endpoints, records and live tasks."""
         stored = self._stored
         who = standing(
             (kept.value for kept in stored.specs.values()),
             frozenset((*stored.records, *stored.unclear_tasks(), *live)),
         )
         books = Books({block.cidr: block for block, _ in self._addresses.blocks()})
-        return frozenset(
-            Held(handle, each.address, dict(each.allocation.secondary).get(FIXED_FOR, ""))
-            for each in held_addresses(books, who)
-            if each.state is AddressState.RESTING
-            if (handle := each.allocation.handle) is not None
-        )
+        return held_addresses(books, who)
+
+    def _take_back(self, given_out: Collection[IPAddress]) -> None:
+        """Take what another tool released of ours, before somebody else is given it.
+
+        `calicoctl ipam release` does not look who uses an address.
+        """
+        for endpoint, kept in self._stored.specs.items():
+            task = TaskId(endpoint.workload)
+            for address in kept.value.addresses:
+                if address in given_out or task not in self._stored.records:
+                    continue
+                if endpoint != endpoint_of_task(endpoint.host, task):
+                    continue
+                try:
+                    self._addresses.assign_fixed(
+                        endpoint.host, HandleId(task), address, secondary=(OWNER,)
+                    )
+                except (AddressError, InvalidValue):
+                    # Of no pool in use, or taken: `ipam check` tells.
+                    continue
+                log.warning("address taken back", extra={"task": task, "address": address})
+
+
+def _unused(given_out: Iterable[HeldAddress]) -> frozenset[Held]:
+    """Our allocations that no endpoint, record or live task stands behind."""
+    return frozenset(
+        Held(handle, each.address, dict(each.allocation.secondary).get(FIXED_FOR, ""))
+        for each in given_out
+        if each.state is AddressState.RESTING
+        if (handle := each.allocation.handle) is not None
+    )

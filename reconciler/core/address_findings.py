@@ -105,8 +105,13 @@ def _not_allocated(pools: tuple[Pool, ...], books: Books, who: Standing) -> Iter
             yield Finding(
                 str(address),
                 Kind.NOT_ALLOCATED,
-                f"is used by {_named(users[0])}, but free: it may be given to another task",
+                f"is used by {_named(users[0])}, but free: it may be given to another task"
+                + _by_controller(_is_ours(users[0], who)),
             )
+
+
+def _is_ours(user: EndpointId, who: Standing) -> bool:
+    return user.orchestrator == ORCHESTRATOR and TaskId(user.workload) in who.tasks
 
 
 def _is_managed(address: IPAddress, pools: tuple[Pool, ...]) -> bool:
@@ -116,8 +121,7 @@ def _is_managed(address: IPAddress, pools: tuple[Pool, ...]) -> bool:
 def _of_held(held: HeldAddress, who: Standing) -> Finding | None:
     handle = held.allocation.handle
     for user in held.users:
-        task = TaskId(user.workload)
-        ours = user.orchestrator == ORCHESTRATOR and task in who.tasks
+        ours = _is_ours(user, who)
         if user.workload != handle and (ours or held.state is AddressState.ASSIGNED):
             return Finding(
                 str(held.address),

@@ -25,6 +25,7 @@ BLOCK = IPNetwork("192.168.9.0/26")
 DEAD = HandleId("dead.1")
 #: Long enough for two looks with a rest between them.
 SOON = REST + 2 * LOOK_EVERY + 80
+RESYNC = 80
 
 
 @pytest.fixture
@@ -171,6 +172,62 @@ def test_another_plugin_s_endpoint_for_the_same_task_frees_no_address_of_it(
         cluster.applied()
         cluster.after(REST)
     assert Addresses(cluster.store).held_by(HandleId("t")) == spec.addresses
+
+
+def release_as_calicoctl(cluster: Cluster, address: IPAddress) -> None:
+    """By address, whoever uses it."""
+    addresses = Addresses(cluster.store)
+    assert addresses.release(addresses.holder(address), address)
+
+
+def test_an_address_that_another_tool_released_under_a_task_is_taken_again(
+    cluster: Cluster,
+) -> None:
+    cluster.run(app(task("t", host="h1")))
+    (spec,) = cluster.specs().values()
+    release_as_calicoctl(cluster, spec.addresses[0])
+    cluster.after(RESYNC)
+    assert Addresses(cluster.store).held_by(HandleId("t")) == spec.addresses
+    assert drift(cluster.store) == ()
+    # It is ours as before: it comes back when the task ends.
+    cluster.kill(app(task("t", host="h1")), task("t", host="h1"))
+    for _ in range(3):
+        cluster.applied()
+        cluster.after(REST)
+    assert Addresses(cluster.store).holder(spec.addresses[0]) is None
+
+
+def test_a_block_that_somebody_deleted_is_made_anew_with_what_is_in_use(cluster: Cluster) -> None:
+    cluster.run(app(task("t", host="h1"), task("u", host="h1")))
+    for stored in cluster.store.list(IPAM).entries:
+        if not stored.key.endswith("/config"):
+            cluster.store.delete(stored.key)
+    cluster.after(RESYNC)
+    for spec in cluster.specs().values():
+        assert Addresses(cluster.store).held_by(HandleId(spec.id.workload)) == spec.addresses
+
+
+def test_an_address_that_another_got_meanwhile_is_left_to_both_and_told(cluster: Cluster) -> None:
+    cluster.run(app(task("t", host="h1")))
+    (spec,) = cluster.specs().values()
+    release_as_calicoctl(cluster, spec.addresses[0])
+    Addresses(cluster.store).assign_fixed(H1, HandleId("theirs"), spec.addresses[0])
+    cluster.after(RESYNC)
+    assert Addresses(cluster.store).holder(spec.addresses[0]) == "theirs"
+    assert cluster.specs() == {"t": spec}
+
+
+def test_an_address_of_another_plugin_s_endpoint_is_not_taken_for_it(cluster: Cluster) -> None:
+    cluster.run(app(task("t", host="h1")))
+    (spec,) = cluster.specs().values()
+    address = IPAddress("192.168.77.7")
+    for workload in ("t", "theirs"):
+        other = replace(
+            spec, id=replace(spec.id, workload=workload, endpoint="0" * 32), addresses=(address,)
+        )
+        cluster.store.put(endpoint_key(other.id), encode_endpoint(other))
+    cluster.after(RESYNC)
+    assert Addresses(cluster.store).holder(address) is None
 
 
 def test_the_record_of_a_task_is_not_needed_to_mend(cluster: Cluster) -> None:
