@@ -162,6 +162,10 @@ def judge_release(cluster: Cluster, usage: Usage, address: IPAddress) -> Answer:
         reason = f"it was {handle}'s and comes back by itself"
         if usage.waits_for:
             reason += f" when {joined(usage.waits_for)} lets go of it"
+    elif usage.unclear:
+        # Which addresses those have is unknown, and unknown is not none.
+        reason = f"{usage.unclear[0]} cannot be read, so it may use it: correct that first"
+        return _outcome(address, "refused", handle, reason, 1)
     return _outcome(address, "would release", handle, reason, WOULD_ACT)
 
 

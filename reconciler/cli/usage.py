@@ -26,13 +26,15 @@ from reconciler.core.verdict import AgentState
 class Usage:
     """What every address is; `held` has those that are not free, in order.
 
-    `waits_for` are hosts that hold resting ones up.
+    `waits_for` are hosts that hold resting ones up; `unclear` are the keys of
+    endpoints that cannot be read.
     """
 
     who: Standing
     held: Mapping[IPAddress, HeldAddress]
     pools: tuple[PoolUse, ...]
     waits_for: tuple[str, ...]
+    unclear: tuple[Key, ...] = ()
 
     def resting(self) -> int:
         """How many addresses rest."""
@@ -54,6 +56,11 @@ def usage_of(cluster: Cluster) -> Usage:
             for host in cluster.hosts()
             if host.agent.state is AgentState.SILENT
             or (host.agent.state is AgentState.REPORTING and not host.agent.applied)
+        ),
+        tuple(
+            Key(each.key)
+            for each in cluster.problems
+            if keys.parse_endpoint_key(Key(each.key)) is not None
         ),
     )
 

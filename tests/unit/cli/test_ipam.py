@@ -432,6 +432,16 @@ def test_an_address_of_a_block_that_cannot_be_read_is_refused(world: World) -> N
     assert "192.168.0.0/26 cannot be read" in text(answer)
 
 
+def test_what_an_endpoint_that_cannot_be_read_may_use_is_refused(world: World) -> None:
+    key = Key("/calico/v1/host/host-b/workload/docker/container-7/endpoint/ab")
+    world.datastore.put(key, '{"state": "active", "ipv4_nets": ["192.168.0.21"]')
+    answer = release(world, "192.168.0.21")
+    assert answer.exit_code == 1
+    assert f"{key} cannot be read" in text(answer)
+    # Ours are told apart by the task that had them.
+    assert release(world, "192.168.0.20").exit_code == 2
+
+
 def test_an_address_of_nowhere_cannot_be_released(world: World) -> None:
     with pytest.raises(NoSuchThing):
         release(world, "10.9.9.9")
