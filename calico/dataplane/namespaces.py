@@ -8,6 +8,7 @@ namespace itself is held by a descriptor.
 import ctypes
 import os
 import select
+import time
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,6 +17,7 @@ from calico.dataplane.changes import NamespaceRef
 from calico.errors import DataplaneError, NamespaceGone, NamespaceRefused
 
 CLONE_NEWNET = 0x40000000
+TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -30,6 +32,11 @@ def identify(pid: int) -> NamespaceRef:
         ref = NamespaceRef(pid, _start_time(pid), inode)
         _expect_alive(pid, pidfd)
         return ref
+
+
+def now() -> int:
+    """This moment, counted as the start times of processes are."""
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) * TICKS_PER_SECOND // 1_000_000_000
 
 
 @contextmanager

@@ -3,18 +3,77 @@
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
 
 from calico.dataplane.changes import NamespaceRef
-from calico.dataplane.namespaces import holders, identify, not_for_tasks, opened
+from calico.dataplane.namespaces import holders, identify, not_for_tasks, now, opened
 from calico.errors import NamespaceGone, NamespaceRefused
+from calico.model import TaskId
+from reconciler.agent.locators.api import Located, Locator
+from reconciler.agent.locators.mesos import MesosLocator
+from reconciler.agent.locators.proc import ProcLocator
 from tests.kernel.namespaces import Namespace
+from tests.minimal.http import LoopbackServer, send_json
+from tests.minimal.marathon import MinimalMesosAgent
 
 Make = Callable[[], Namespace]
+WEB, DB = TaskId("web.1"), TaskId("db.1")
+
+#: Gives pid 100 of a pid namespace to one process, then to another, and tells
+#: what became of the name that the first one had. A tick is often the same for
+#: both, so the rest must tell them apart.
+_REUSE = """
+import ctypes, os, signal, sys
+from calico.dataplane.namespaces import identify, not_for_tasks, opened
+from calico.errors import DataplaneError
+libc = ctypes.CDLL(None, use_errno=True)
+
+def born(enter):
+    ready, done = os.pipe()
+    with open("/proc/sys/kernel/ns_last_pid", "w") as last:
+        last.write("99")
+    child = os.fork()
+    if child == 0:
+        enter()
+        os.write(done, b"x")
+        while True:
+            signal.pause()
+    os.read(ready, 1)
+    os.close(ready)
+    os.close(done)
+    assert child == 100, child
+
+def ended():
+    os.kill(100, signal.SIGKILL)
+    os.waitpid(100, 0)
+
+def own():
+    assert libc.unshare(0x40000000) == 0
+
+def hosts():
+    pass
+
+for after in (own, hosts):
+    outcomes = set()
+    for _ in range(40):
+        born(own)
+        named = identify(100)
+        ended()
+        born(after)
+        try:
+            with opened(named, not_for_tasks()):
+                outcomes.add("opened")
+        except DataplaneError as error:
+            outcomes.add(type(error).__name__)
+        ended()
+    print(after.__name__, *sorted(outcomes))
+"""
 
 
 def open_once(ref: NamespaceRef) -> int:
@@ -55,6 +114,94 @@ def test_a_process_may_call_itself_anything(namespace: Make, tmp_path: Path) -> 
 def test_what_is_not_what_was_named_is_gone(namespace: Make, change: dict[str, int]) -> None:
     with pytest.raises(NamespaceGone):
         open_once(replace(namespace().ref, **change))
+
+
+def test_a_pid_that_another_process_has_now_leads_nowhere() -> None:
+    found = subprocess.run(
+        ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child",
+         sys.executable, "-c", _REUSE],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+    )  # fmt: skip
+    if "unshare" in found.stderr:
+        pytest.skip(f"no pid namespace with a /proc of its own: {found.stderr.strip()}")
+    assert found.stdout == "own NamespaceGone\nhosts NamespaceGone\n", found.stderr
+
+
+class ForgetfulMesosAgent(LoopbackServer):
+    """Tells of a task by a pid that, by the time of the answer, is another process's."""
+
+    def __init__(self, start: Make) -> None:
+        super().__init__(self._answer)
+        self._start = start
+
+    def _answer(self, handler: BaseHTTPRequestHandler) -> None:
+        send_json(handler, [row(WEB, self._start().pid)])
+
+
+def row(task: TaskId, pid: int) -> dict[str, object]:
+    return {"source": task, "executor_id": task, "status": {"executor_pid": pid}}
+
+
+def test_a_process_that_is_younger_than_the_question_is_not_the_task(namespace: Make) -> None:
+    with ForgetfulMesosAgent(namespace) as mesos:
+        located = MesosLocator(mesos.url, identify, not_for_tasks()).find({WEB})
+    assert located == Located()
+
+
+@pytest.mark.parametrize("locator", ["mesos", "proc"])
+def test_two_tasks_in_one_namespace_are_both_refused(namespace: Make, locator: str) -> None:
+    place = namespace()
+    with place.entered():
+        sleepers = [
+            subprocess.Popen(["sleep", "60"], env={"MESOS_TASK_ID": str(task)})
+            for task in (WEB, DB)
+        ]
+    try:
+        wait_for_tick()
+        with MinimalMesosAgent() as mesos:
+            mesos.pids = {task: each.pid for task, each in zip((WEB, DB), sleepers, strict=True)}
+            own = not_for_tasks()
+            locators: dict[str, Locator] = {
+                "mesos": MesosLocator(mesos.url, identify, own),
+                "proc": ProcLocator(identify, own),
+            }
+            located = locators[locator].find({WEB, DB})
+        assert located.namespaces == {}
+        assert all("shared" in located.refused[task] for task in (WEB, DB))
+    finally:
+        for each in sleepers:
+            each.kill()
+            each.wait()
+
+
+@pytest.mark.parametrize("locator", ["mesos", "proc"])
+def test_a_task_in_the_hosts_namespace_is_refused(locator: str) -> None:
+    sleeper = subprocess.Popen(["sleep", "60"], env={"MESOS_TASK_ID": str(WEB)})
+    try:
+        wait_for_tick()
+        with MinimalMesosAgent() as mesos:
+            mesos.pids = {WEB: sleeper.pid}
+            locators: dict[str, Locator] = {
+                "mesos": MesosLocator(mesos.url, identify, not_for_tasks()),
+                "proc": ProcLocator(identify, not_for_tasks()),
+            }
+            located = locators[locator].find({WEB})
+        assert located.namespaces == {}
+        assert "host's" in located.refused[WEB]
+    finally:
+        sleeper.kill()
+        sleeper.wait()
+
+
+def wait_for_tick() -> None:
+    """Let what was started be older than what is asked from now on."""
+    began = now()
+    while now() == began:
+        pass
 
 
 def test_a_process_that_ended_but_was_not_reaped_is_gone(namespace: Make) -> None:

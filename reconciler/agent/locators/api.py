@@ -74,11 +74,13 @@ def locate(locators: Sequence[Locator], tasks: frozenset[TaskId]) -> Search:
 
 
 def identify_all(
-    pids: Iterable[tuple[TaskId, int]], identify: Identify, own: Collection[int]
+    pids: Iterable[tuple[TaskId, int]], identify: Identify, own: Collection[int], asked: int
 ) -> Located:
     """The namespaces of processes that speak for tasks; `own` are no task's.
 
-    A process that ended meanwhile counts for nothing.
+    A process that ended meanwhile counts for nothing. So does one that began
+    when it was `asked` for them, or later: it may have the pid of the one that
+    was meant. The next search finds it, if it is the task's.
     """
     sightings: list[tuple[TaskId, NamespaceRef]] = []
     refused: dict[TaskId, str] = {}
@@ -89,6 +91,8 @@ def identify_all(
             continue
         except DataplaneError as error:
             refused[task] = str(error)
+            continue
+        if ref.start_time >= asked:
             continue
         if ref.inode in own:
             refused[task] = f"process {pid} is in the host's network namespace, not in its own"

@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterator
 import msgspec
 import requests
 
+from calico.dataplane.namespaces import now
 from calico.model import TaskId
 from reconciler.agent.locators.api import Identify, Located, LocatorUnavailable, identify_all
 
@@ -33,6 +34,7 @@ class MesosLocator:
 
     def find(self, tasks: Collection[TaskId]) -> Located:
         """Look for some tasks among the agent's containers."""
+        asked = now()
         rows = self._containers()
         pids = (
             (task, pid)
@@ -41,7 +43,7 @@ class MesosLocator:
             for task in _tasks(row)
             if task in tasks
         )
-        return identify_all(pids, self._identify, self._own)
+        return identify_all(pids, self._identify, self._own, asked)
 
     def _containers(self) -> list[object]:
         try:

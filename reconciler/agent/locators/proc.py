@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from calico.dataplane.namespaces import now
 from calico.model import TaskId
 from reconciler.agent.locators.api import Identify, Located, LocatorUnavailable, identify_all
 
@@ -31,8 +32,9 @@ class ProcLocator:
 
     def find(self, tasks: Collection[TaskId]) -> Located:
         """Look for some tasks among all processes."""
+        asked = now()
         pids = ((task, pid) for pid, task in self._named() if task in tasks)
-        return identify_all(pids, self._identify, self._own)
+        return identify_all(pids, self._identify, self._own, asked)
 
     def _named(self) -> Iterator[tuple[int, TaskId]]:
         try:

@@ -25,6 +25,7 @@ from reconciler.agent.locators.proc import ProcLocator
 
 WEB, DB = TaskId("web.1"), TaskId("db.1")
 HOST_INODE = 1
+LATER = 1000
 
 
 def identify(pid: int) -> NamespaceRef:
@@ -33,11 +34,11 @@ def identify(pid: int) -> NamespaceRef:
         raise NamespaceGone(f"no process {pid}")
     if pid == 666:
         raise NamespaceRefused(f"no right to look at the network namespace of process {pid}")
-    return NamespaceRef(pid, 7000 + pid, HOST_INODE if pid < 110 else pid // 10)
+    return NamespaceRef(pid, pid, HOST_INODE if pid < 110 else pid // 10)
 
 
 def find(pids: list[tuple[TaskId, int]]) -> Located:
-    return identify_all(pids, identify, {HOST_INODE})
+    return identify_all(pids, identify, {HOST_INODE}, LATER)
 
 
 def test_the_oldest_process_of_a_namespace_names_it() -> None:
@@ -46,6 +47,11 @@ def test_the_oldest_process_of_a_namespace_names_it() -> None:
 
 def test_a_process_that_ended_counts_for_nothing() -> None:
     assert find([(WEB, 5), (WEB, 201)]) == Located({WEB: identify(201)})
+
+
+def test_a_process_that_began_after_the_question_is_no_answer() -> None:
+    assert identify_all([(WEB, 201)], identify, {HOST_INODE}, 201) == Located()
+    assert identify_all([(WEB, 201)], identify, {HOST_INODE}, 202) == find([(WEB, 201)])
 
 
 @pytest.mark.parametrize(
