@@ -108,7 +108,8 @@ class Cluster:
     """What the datastore held at (nearly) one moment.
 
     `alive` are hosts whose agent, or Felix, reported within its time to live;
-    `last_seen` is when each said so last, which outlives that.
+    `last_seen` is when each said so last, which outlives that. `ready_revision`
+    is when the controller last made agents say how far they are.
     """
 
     snapshot: Snapshot = field(default_factory=Snapshot)
@@ -119,6 +120,7 @@ class Cluster:
     last_seen: Mapping[HostName, str] = field(default_factory=dict)
     books: Books = field(default_factory=Books)
     profile_revisions: Mapping[ProfileId, int] = field(default_factory=dict)
+    ready_revision: int = 0
     leader: Leader | None = None
     hold: Hold | None = None
     problems: tuple[Problem, ...] = ()
@@ -226,6 +228,7 @@ class _Reading:
         self.records: dict[TaskId, TaskRecord] = {}
         self.hosts: dict[HostName, HostRecord] = {}
         self.applied: dict[HostName, AppliedRecord] = {}
+        self.ready_revision = 0
         self.leader: Leader | None = None
         self.hold: Hold | None = None
         self.problems = [Problem(key, why) for key, why in books.unreadable.items()]
@@ -258,6 +261,8 @@ class _Reading:
             self.host_endpoints[host_endpoint] = decoded
         elif (cidr := keys.parse_pool_key(key)) is not None:
             self.pools.append(codec.decode_pool(cidr, text))
+        elif key == keys.READY:
+            self.ready_revision = stored.revision
         else:
             self._take_single(key, text)
 
@@ -299,6 +304,7 @@ class _Reading:
             last_seen=self.last_seen,
             books=self.books,
             profile_revisions=self.profile_revisions,
+            ready_revision=self.ready_revision,
             leader=self.leader,
             hold=self.hold,
             problems=tuple(sorted(self.problems, key=lambda problem: problem.key)),

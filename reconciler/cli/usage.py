@@ -51,18 +51,28 @@ def usage_of(cluster: Cluster) -> Usage:
         who,
         {each.address: each for each in held},
         tuple(pool_use(pool, cluster.books, who, held) for pool in pools),
-        tuple(
-            host.name
-            for host in cluster.hosts()
-            if host.agent.state is AgentState.SILENT
-            or (host.agent.state is AgentState.REPORTING and not host.agent.applied)
-        ),
+        _holding_up(cluster),
         tuple(
             Key(each.key)
             for each in cluster.problems
             if keys.parse_endpoint_key(Key(each.key)) is not None
         ),
     )
+
+
+def _holding_up(cluster: Cluster) -> tuple[str, ...]:
+    """Hosts that have not let go of what rests, as far as it can be told."""
+    behind = {
+        host.name
+        for host in cluster.hosts()
+        if host.agent.state is AgentState.SILENT
+        or (
+            host.agent.state is AgentState.REPORTING
+            and host.agent.applied < max(1, cluster.ready_revision)
+        )
+    }
+    registered = (keys.parse_host_key(Key(each.key)) for each in cluster.problems)
+    return tuple(sorted(behind | {host for host in registered if host is not None}))
 
 
 def _task_of(key: Key) -> TaskId | None:

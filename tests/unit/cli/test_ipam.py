@@ -193,6 +193,18 @@ def test_an_address_that_rests_is_none_and_says_what_it_waits_for() -> None:
     )
 
 
+def test_a_host_that_does_not_keep_up_is_named_too() -> None:
+    world = star(MemoryDatastore())
+    world.allocate(A, "ended.1", "192.168.0.20")
+    # The controller writes this when an address begins to rest.
+    world.datastore.put(keys.READY, "true")
+    assert fields(check(world))["waits_for"] == ["host-a", "host-b"]
+    world.applied(world.host("host-a", "10.1.0.1"), world.datastore.list(keys.CALICO).revision)
+    assert fields(check(world))["waits_for"] == ["host-b"]
+    world.datastore.put(keys.host_key(B), "junk")
+    assert fields(check(world))["waits_for"] == ["host-b"]
+
+
 def test_what_another_orchestrator_uses_is_foreign_and_no_problem() -> None:
     world = star(MemoryDatastore())
     host = world.host("host-a", "10.1.0.1")
