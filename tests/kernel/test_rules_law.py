@@ -2,34 +2,25 @@
 
 import itertools
 import json
-import socket
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
-from pyroute2.netlink.nfnetlink.nfctsocket import NFCTSocket
 
 from calico.codec import decode_profile
-from calico.dataplane.changes import CommitTable
-from calico.dataplane.kernel import KernelDataplane
-from calico.dataplane.render import RenderMemory, render_host
 from calico.model import EndpointSpec, Profile, ProfileId, Snapshot
-from reconciler.core.plan import plan_host
 from reconciler.core.reach import ICMP, ICMPV6, TCP, UDP, EndpointParty, Packet, reach
 from tests.counts import Counts
-from tests.dataplane_worlds import HERE_ADDRESS, snapshot
+from tests.dataplane_worlds import snapshot
+from tests.kernel.between import Between, between_tasks
 from tests.kernel.namespaces import Namespace
-from tests.kernel.packets import NUMBERS, Arrivals, FrameSender, bytes_of
-from tests.kernel.tables import A1, A1_6, A2, A2_6, SPECS, TABLE_CONFIG, make_world
+from tests.kernel.tables import A1, A1_6, A2, A2_6, SPECS
 
 SCTP, UNKNOWN = 132, 253
 ENDS = {4: (A1, A2), 6: (A1_6, A2_6)}
-OURS = {address.packed for pair in ENDS.values() for address in pair[:1]} | {HERE_ADDRESS.packed}
 LISTED = {
     "a1": tuple(map(ProfileId, ("from-1", "from-2"))),
     "a2": tuple(map(ProfileId, ("to-1", "to-2"))),
@@ -51,8 +42,6 @@ WITH_PORTS = (TCP, UDP, SCTP)
 ICMP_TYPES = {ICMP: (8, 13), ICMPV6: (128, 139)}
 #: The family of those that have one.
 FAMILY = {ICMP: 4, ICMPV6: 6}
-#: Seconds that a packet may take which should arrive.
-LATEST = 0.5
 
 Fields = dict[str, object]
 
@@ -178,56 +167,10 @@ def worlds(draw: st.DrawFn) -> Snapshot:
     return snapshot(specs, made)
 
 
-@dataclass
-class Range:
-    """Two tasks under the real table, and all that is sent between them."""
-
-    dataplane: KernelDataplane
-    sender: FrameSender
-    arrivals: Arrivals
-    host: socket.socket
-    numbers: Iterator[int] = field(default_factory=lambda: itertools.cycle(range(1, NUMBERS)))
-    memory: RenderMemory = field(default_factory=RenderMemory)
-
-    def bring_in(self, world: Snapshot) -> None:
-        """Change the table from whatever it is to what a world asks for."""
-        desired = render_host(world, TABLE_CONFIG, self.memory).state
-        plan = plan_host(self.dataplane.observe(), desired, {}).plan
-        self.dataplane.apply(tuple(each for each in plan if isinstance(each, CommitTable)))
-        with NFCTSocket() as tracked:
-            tracked.flush()
-
-    def passed(self, sent: list[Packet]) -> list[Packet]:
-        """Those that arrive; the last that is sent always does, and nothing comes after it."""
-        packet_by_number = {next(self.numbers): packet for packet in sent}
-        last = next(self.numbers)
-        for number, packet in packet_by_number.items():
-            self.sender.send(packet, number)
-        self.host.sendto(bytes_of(Packet(HERE_ADDRESS, A2, UDP, 9, 9), last), (str(A2), 0))
-        seen = self.arrivals.until(lambda found: last in found, LATEST)
-        assert last in seen, "nothing arrives at all"
-        return [packet for number, packet in packet_by_number.items() if number in seen]
-
-
 @pytest.fixture
-def between(namespace: Callable[[], Namespace]) -> Iterator[Range]:
-    world = make_world(namespace)
-    # SCTP's checksum is left out, and its packets would be invalid.
-    Path("/proc/sys/net/netfilter/nf_conntrack_checksum").write_text("0")
-    mac = SPECS["a1"].mac
-    assert mac is not None
-    with (
-        closing(KernelDataplane()) as dataplane,
-        socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW) as host,
-    ):
-        sender = FrameSender(world["a1"], mac)
-        arrivals = Arrivals(world["a2"], lambda packet: bool(_sources(packet) & OURS))
-        yield Range(dataplane, sender, arrivals, host)
-
-
-def _sources(packet: bytes) -> set[bytes]:
-    """What the source of a packet is, be it of the one family or the other."""
-    return {packet[12:16] if packet[0] >> 4 == 4 else packet[8:24]}
+def between(namespace: Callable[[], Namespace]) -> Iterator[Between]:
+    with between_tasks(namespace) as made:
+        yield made
 
 
 def expected(world: Snapshot, sent: list[Packet]) -> list[Packet]:
@@ -241,7 +184,7 @@ def expected(world: Snapshot, sent: list[Packet]) -> list[Packet]:
 
 @pytest.mark.soak
 def test_the_kernel_lets_through_what_the_rules_admit_and_nothing_else(
-    between: Range, counts: Counts, pytestconfig: pytest.Config
+    between: Between, counts: Counts, pytestconfig: pytest.Config
 ) -> None:
     admitted = denied = 0
 
@@ -269,7 +212,7 @@ def test_the_kernel_lets_through_what_the_rules_admit_and_nothing_else(
     assert denied > counts.policies
 
 
-def test_the_law_notices_a_rule_that_is_wider_than_it_should_be(between: Range) -> None:
+def test_the_law_notices_a_rule_that_is_wider_than_it_should_be(between: Between) -> None:
     """That it can fail: the kernel gets another policy than the one that is asked."""
     narrow, wide = (
         snapshot(
