@@ -233,7 +233,7 @@ def test_a_program_that_changes_ours_without_end_gets_a_few_looks_a_second(agent
         subprocess.run(["nft", "flush", "chain", *OURS.split(), "input"], check=False)
 
     took = time.monotonic() - began
-    assert 2 < agent.count(LOOKS) - looks < 8 * took
+    assert 0 < agent.count(LOOKS) - looks < 8 * took
     assert agent.mended_within() < SOON
 
 
