@@ -50,10 +50,6 @@ class Table:
         except UnfamiliarError:
             return self._library.read()
 
-    def read_words(self) -> tuple[Mapping[str, Chain], Mapping[str, NftSet]]:
-        """Our chains and sets, every rule with its expression; takes ten times as long."""
-        return self._library.read()
-
     def commit(self, change: CommitTable) -> None:
         """Make a change true at one instant, or raise and change nothing.
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from threading import Event
 
 from calico.codec import encode_status
+from calico.dataplane.heap import give_back_heap
 from calico.datastore.api import Key
 from calico.errors import InvalidName
 from calico.keys import status_key
@@ -28,7 +29,6 @@ from reconciler.agent.registration import host_record
 from reconciler.agent.reporter import Report
 from reconciler.agent.state_file import SavedState
 from reconciler.runtime.clock import Clock
-from reconciler.runtime.heap import give_back_heap
 from reconciler.runtime.inbox import Inbox
 from reconciler.runtime.listener import Page
 from reconciler.runtime.watchfeed import Loaded, Unreachable

@@ -12,6 +12,7 @@ from types import FrameType
 
 from calico.dataplane.api import Dataplane, Firewalls, Monitor
 from calico.dataplane.firewalls import KernelFirewalls
+from calico.dataplane.heap import share_heap
 from calico.dataplane.inspection import KernelInspector
 from calico.dataplane.kernel import KernelDataplane
 from calico.dataplane.monitor import KernelMonitor
@@ -41,7 +42,6 @@ from reconciler.agent.state_file import StateFileError, StateSaver, read_state
 from reconciler.agent.surveyor import Surveyor
 from reconciler.agent.watcher import Watcher
 from reconciler.runtime.clock import SystemClock
-from reconciler.runtime.heap import share_heap
 from reconciler.runtime.inbox import Inbox
 from reconciler.runtime.listener import Listener
 from reconciler.runtime.threads import start_thread
