@@ -17,7 +17,8 @@ help:
 	@echo "make test   all tests: format, types, pure, etcd, kernel, cluster"
 	@echo "make check  the quick part of it: format, types, import rules, pure tests"
 	@echo "make soak   what make test repeats a few times, many times: up to an hour"
-	@echo "make bench  figures, as ratios against a reference in the same run"
+	@echo "make bench  figures, as ratios against a reference in the same run; PARTS=packets"
+	@echo "            or endpoints, policy, agent, latency makes only these"
 
 prepare:
 	@demo/prepare.sh
@@ -51,7 +52,7 @@ soak: prepare
 
 bench:
 	@demo/prepare.sh bench
-	$(INSIDE) $(PY) -m tests.bench
+	$(INSIDE) $(PY) -m tests.bench $(PARTS)
 
 clean:
 	rm -rf .venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -21,9 +21,22 @@ missing=
     missing="$missing libnftables1"
 command -v unshare >/dev/null || missing="$missing util-linux"
 command -v make >/dev/null || missing="$missing make"
+# What is only compared with is left out where it cannot be installed.
+peers=
 if [ "${1:-}" = bench ]; then
-    command -v ip >/dev/null || [ -x /sbin/ip ] || missing="$missing iproute2"
-    command -v nft >/dev/null || [ -x /usr/sbin/nft ] || missing="$missing nftables"
+    has() { command -v "$1" >/dev/null || [ -x "/usr/sbin/$1" ] || [ -x "/sbin/$1" ]; }
+    has ip || missing="$missing iproute2"
+    has nft || missing="$missing nftables"
+    has cc || peers="$peers gcc libc6-dev"
+    has iptables-legacy-restore || peers="$peers iptables"
+    has ipset || peers="$peers ipset"
+    has iperf3 || peers="$peers iperf3"
+    [ -x /usr/lib/cni/ptp ] || peers="$peers containernetworking-plugins"
+    if [ "$(id -u)" = 0 ] || { command -v sudo >/dev/null && sudo -n true 2>/dev/null; }; then
+        command -v apt-get >/dev/null && missing="$missing$peers"
+    elif [ -n "$peers" ]; then
+        say "prepare: some figures are left out; for them: sudo apt-get install$peers"
+    fi
 fi
 
 if [ -n "$missing" ]; then

@@ -26,7 +26,7 @@ from calico.dataplane.kernel_events import NFTABLES_GROUP, ROUTE_GROUPS
 from calico.dataplane.namespaces import holders
 from calico.dataplane.netlink import NETLINK_NETFILTER, NETLINK_ROUTE
 from calico.dataplane.netlink_events import EventSocket
-from calico.datastore.api import Datastore, Put, Revision, Stored
+from calico.datastore.api import Datastore, Put, Removed, Revision, Stored
 from calico.datastore.etcd import EtcdDatastore
 from calico.datastore.memory import MemoryDatastore
 from calico.keys import (
@@ -48,7 +48,8 @@ from reconciler.runtime.clock import SystemClock
 from reconciler.runtime.watchfeed import Changed, Loaded
 from tests.bench.clusters import HOSTS, Cluster, make_cluster
 from tests.bench.hosts import give_underlay, namespaces
-from tests.bench.report import Figure, Line, figure
+from tests.bench.plugin import Plugin
+from tests.bench.report import Figure, Line, Remark, Unavailable, figure
 from tests.dataplane_worlds import HERE, HERE_ADDRESS, POOL
 from tests.kernel.namespaces import Namespace, fresh_network
 from tests.minimal.machine import HOST, running_machine
@@ -120,6 +121,12 @@ class Agent:
             found = {task: self._refs[task] for task in tasks if task in self._refs}
             self._reconciler.handle(Search(tasks, Located(found)))
 
+    def leave(self, spec: EndpointSpec) -> Pass:
+        """An endpoint is withdrawn."""
+        self._revision += 1
+        removed = Removed(endpoint_key(spec.id), Revision(self._revision))
+        return self.turn(Changed(PREFIXES[0], removed))
+
     def arrive(self, spec: EndpointSpec, task: Namespace) -> Pass:
         """An endpoint comes, and its task is found at once."""
         self._refs[TaskId(spec.id.workload)] = task.ref
@@ -189,13 +196,41 @@ def _alone() -> Iterator[Line]:
         cluster = make_cluster(FEW)
         agent = Agent(cluster, tasks)
         _expect(agent.turn())
-        arrivals = []
+        plugin, why = _plugin(Path(stack.enter_context(TemporaryDirectory())))
+        arrivals, leaves, adds, removals = [], [], [], []
         for number, task in enumerate(tasks[FEW:]):
+            if plugin is not None:
+                adds.append(1000 * plugin.call("ADD", task))
+                removals.append(1000 * plugin.call("DEL", task))
+            spec = _newcomer(cluster.specs[number % FEW], number)
             began = time.perf_counter()
-            reached = agent.arrive(_newcomer(cluster.specs[number % FEW], number), task)
+            reached = agent.arrive(spec, task)
             arrivals.append(1000 * (time.perf_counter() - began))
             _expect(reached)
+            began = time.perf_counter()
+            reached = agent.leave(spec)
+            leaves.append(1000 * (time.perf_counter() - began))
+            _expect(reached)
         yield figure(f"one endpoint more, beside {FEW}", arrivals, "ms", 3)
+        yield figure(f"one endpoint less, beside {FEW}", leaves, "ms")
+        if plugin is None:
+            yield Remark(f"not measured: CNI ptp and host-local: {why}")
+            return
+        yield figure("one endpoint by CNI ptp and host-local: ADD", adds, "ms")
+        yield figure("one endpoint by CNI ptp and host-local: DEL", removals, "ms")
+        yield figure("CNI's ADD, of one endpoint more", _shares(adds, arrivals), "x", least=3)
+        yield figure("CNI's DEL, of one endpoint less", _shares(removals, leaves), "x")
+
+
+def _plugin(directory: Path) -> tuple[Plugin | None, str]:
+    try:
+        return Plugin(directory), ""
+    except Unavailable as error:
+        return None, str(error)
+
+
+def _shares(some: Sequence[float], others: Sequence[float]) -> list[float]:
+    return [one / other for one, other in zip(some, others, strict=True)]
 
 
 def _expect(reached: Pass) -> None:

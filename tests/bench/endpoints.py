@@ -1,4 +1,4 @@
-"""Programming the endpoints of one host, against the standard tools and a CNI plugin.
+"""Programming the endpoints of one host, against the standard tools.
 
 All sides make, in one run and in turn, the same things in the kernel: a veth
 for each task with its peer configured inside the task's namespace, a neighbour
@@ -8,14 +8,9 @@ namespace, and one `nft -f -`. For us it includes rendering, looking at the
 kernel and comparing, which is what the agent does.
 """
 
-import json
-import os
-import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from netaddr import IPAddress
 
@@ -26,7 +21,7 @@ from calico.dataplane.state import HostState
 from calico.model import Snapshot, TaskId
 from reconciler.core.plan import plan_host
 from tests.bench.hosts import give_underlay, namespaces, run
-from tests.bench.report import Line, Remark, Unavailable, figure, median
+from tests.bench.report import Line, figure
 from tests.dataplane_worlds import CONFIG, group, openings, snapshot, spec
 from tests.kernel.namespaces import Namespace, fresh_network
 
@@ -44,8 +39,6 @@ INSIDE = (
     "route add 169.254.1.1 dev eth0 scope link\nroute add default via 169.254.1.1 dev eth0\n"
     "neigh add 169.254.1.1 lladdr ee:ee:ee:ee:ee:ee dev eth0 nud permanent\n"
 )
-PLUGINS = Path("/usr/lib/cni")
-PLUGIN_TASKS, PLUGIN_ROUNDS = 10, 3
 
 
 def measure() -> Iterator[Line]:
@@ -73,10 +66,6 @@ def measure() -> Iterator[Line]:
             if count == 100:
                 faster = [one / other for one, other in zip(singly, removed, strict=True)]
                 yield figure("100 removed: one by one takes", faster, "x", least=20)
-        try:
-            yield from _against_plugin(stack, tasks, ours, addresses)
-        except Unavailable as error:
-            yield Remark(f"not measured: CNI ptp: {error}")
 
 
 class Wanted:
@@ -164,61 +153,3 @@ class Ours:
         left = plan_host(self._dataplane.observe(), desired, world.namespaces).plan
         if left:
             raise RuntimeError(f"not brought about: {left[0]}")
-
-
-def _against_plugin(
-    stack: ExitStack, tasks: Sequence[Namespace], ours: Ours, addresses: Sequence[IPAddress]
-) -> Iterator[Line]:
-    """One endpoint after the other, by the plugin and by us."""
-    if not (PLUGINS / "ptp").exists():
-        raise Unavailable("install containernetworking-plugins")
-    plugin = Plugin(Path(stack.enter_context(TemporaryDirectory())))
-    adds, removals, ratios, less = [], [], [], []
-    for _ in range(PLUGIN_ROUNDS):
-        for task, address in zip(tasks[:PLUGIN_TASKS], addresses, strict=False):
-            world = Wanted([(task, address)])
-            adds.append(plugin.call("ADD", task))
-            removals.append(plugin.call("DEL", task))
-            ratios.append(adds[-1] / ours.bring(world, world.full))
-            less.append(removals[-1] / ours.bring(world, world.empty))
-    yield figure("one added: CNI ptp and host-local take", ratios, "x", least=3)
-    yield figure("one added by CNI ptp and host-local", [1000 * each for each in adds], "ms")
-    yield figure("one removed: CNI ptp and host-local take", less, "x")
-    yield Remark(f"  (medians of {len(ratios)}; CNI alone: {1000 * median(removals):.1f} ms a DEL)")
-
-
-class Plugin:
-    """CNI's point-to-point plugin with its own keeper of addresses."""
-
-    def __init__(self, directory: Path) -> None:
-        ipam = {
-            "type": "host-local",
-            "dataDir": str(directory),
-            "subnet": "10.201.0.0/16",
-            "routes": [{"dst": "0.0.0.0/0"}],
-        }
-        config = {"cniVersion": "0.4.0", "name": "bench", "type": "ptp", "ipMasq": False}
-        self._config = json.dumps({**config, "ipam": ipam})
-
-    def call(self, command: str, task: Namespace) -> float:
-        """One call as a container runtime makes it; the seconds it took."""
-        environment = {
-            **os.environ,
-            "CNI_COMMAND": command,
-            "CNI_CONTAINERID": f"task-{task.pid}",
-            "CNI_NETNS": f"/proc/{task.pid}/ns/net",
-            "CNI_IFNAME": "eth0",
-            "CNI_PATH": str(PLUGINS),
-        }
-        started = time.perf_counter()
-        done = subprocess.run(
-            [str(PLUGINS / "ptp")],
-            input=self._config,
-            text=True,
-            capture_output=True,
-            env=environment,
-            check=False,
-        )
-        if done.returncode:
-            raise Unavailable(f"ptp: {done.stdout or done.stderr}")
-        return time.perf_counter() - started
