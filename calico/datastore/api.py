@@ -91,18 +91,25 @@ class Datastore(Protocol):
         """
         ...
 
-    def make_directory(self, key: Key) -> None:
-        """Have a directory there for others to watch; one that is there stays as it is.
-
-        Every write makes those above its key, so this is for empty ones only.
-        """
-        ...
-
     def watch(self, prefix: Key, after: Revision, timeout: float) -> Iterator[WatchEvent]:
         """Events below a prefix that came after a revision, in order.
 
         Ends after `timeout` seconds without an event; the caller then watches
         again after the same, or the last seen, revision. Raises HistoryLost if
         the store has forgotten events in between.
+        """
+        ...
+
+
+class DirectoryStore(Datastore, Protocol):
+    """A datastore with directories that others watch, such as etcd's v2 API.
+
+    Only what leaves a first start as calico-node's would needs them.
+    """
+
+    def make_directory(self, key: Key) -> None:
+        """Have a directory there for others to watch; one that is there stays as it is.
+
+        Every write makes those above its key, so this is for empty ones only.
         """
         ...

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from netaddr import IPNetwork
 
 from calico.codec import encode_ipam_config, encode_pool
-from calico.datastore.api import ABSENT, Datastore, Key
+from calico.datastore.api import ABSENT, Datastore, DirectoryStore, Key
 from calico.errors import Conflict
 from calico.keys import (
     AFFINITIES,
@@ -51,7 +51,7 @@ DIRECTORIES = (
 )
 
 
-def bootstrap(datastore: Datastore, pools: Sequence[Pool]) -> None:
+def bootstrap(datastore: DirectoryStore, pools: Sequence[Pool]) -> None:
     """Write what Calico's tools and the agents expect; Ready comes last."""
     create(datastore, CLUSTER_GUID, uuid.uuid4().hex)
     for name, value in SETTINGS.items():
@@ -71,7 +71,7 @@ def bootstrap(datastore: Datastore, pools: Sequence[Pool]) -> None:
     create(datastore, READY, "true")
 
 
-def bootstrap_host(datastore: Datastore, host: HostRecord) -> None:
+def bootstrap_host(datastore: DirectoryStore, host: HostRecord) -> None:
     """Write what a calico-node start on this host would; an address may change."""
     name = check_host(host.name)
     calico, bgp = f"{ENDPOINTS}/{name}", f"{BGP}/host/{name}"

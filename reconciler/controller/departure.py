@@ -14,7 +14,7 @@ from netaddr import IPNetwork
 
 from calico import codec
 from calico.books import Books, decode_books
-from calico.datastore.api import Datastore, Key
+from calico.datastore.api import DirectoryStore, Key
 from calico.errors import Conflict, InvalidValue
 from calico.keys import (
     BGP,
@@ -49,7 +49,7 @@ class Remains:
 class Departure:
     """Forgets hosts; any number of them at once, as often as one likes."""
 
-    def __init__(self, datastore: Datastore) -> None:
+    def __init__(self, datastore: DirectoryStore) -> None:
         self._datastore = datastore
 
     def forget(self, host: HostName) -> None:

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from calico.datastore.api import Datastore
+from calico.datastore.api import DirectoryStore
 from calico.errors import CalicoError, Conflict
 from calico.model import HostName, HostRecord, TaskId, TaskVerdict
 from marathon_client.errors import MarathonError, MarathonUnavailable
@@ -83,7 +83,7 @@ class Reconciler:
     def __init__(
         self,
         marathon: Marathon,
-        datastore: Datastore,
+        datastore: DirectoryStore,
         stored: StoredState,
         policy: NetworkPolicy,
         clock: Clock,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from netaddr import AddrFormatError, IPNetwork
 
-from calico.datastore.api import Datastore
+from calico.datastore.api import DirectoryStore
 from calico.model import Pool
 from reconciler.runtime.listener import ListenAddress
 
@@ -16,7 +16,7 @@ LISTEN = ListenAddress("", 9401)
 class ControllerSettings:
     """Everything one controller needs to know; times are in seconds."""
 
-    open_datastore: Callable[[], Datastore]
+    open_datastore: Callable[[], DirectoryStore]
     marathon: tuple[str, ...]
     pools: tuple[Pool, ...] = ()
     ports_declared: bool = True

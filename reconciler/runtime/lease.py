@@ -9,7 +9,16 @@ revision.
 import json
 from collections.abc import Iterator
 
-from calico.datastore.api import ABSENT, Datastore, Key, Listing, Revision, Stored, WatchEvent
+from calico.datastore.api import (
+    ABSENT,
+    Datastore,
+    DirectoryStore,
+    Key,
+    Listing,
+    Revision,
+    Stored,
+    WatchEvent,
+)
 from calico.errors import Conflict
 from reconciler.runtime.clock import Clock, rfc3339
 
@@ -102,7 +111,7 @@ class Lease:
 class FencedDatastore:
     """A datastore that sends no write once the lease may be another's."""
 
-    def __init__(self, datastore: Datastore, lease: Lease) -> None:
+    def __init__(self, datastore: DirectoryStore, lease: Lease) -> None:
         self._datastore = datastore
         self._lease = lease
 
@@ -127,7 +136,7 @@ class FencedDatastore:
         self._datastore.delete(key, expect=expect)
 
     def make_directory(self, key: Key) -> None:
-        """See Datastore; raises LeaseLost."""
+        """See DirectoryStore; raises LeaseLost."""
         self._check(key)
         self._datastore.make_directory(key)
 

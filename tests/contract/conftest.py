@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from calico.datastore.api import Datastore, Key
+from calico.datastore.api import DirectoryStore, Key
 from calico.datastore.etcd import EtcdDatastore
 from calico.datastore.memory import MemoryDatastore
 from tests.contract.real_etcd import etcd_binary, running_etcd
@@ -17,7 +17,7 @@ from tests.contract.real_etcd import etcd_binary, running_etcd
 class Store:
     """A datastore, an empty prefix in it, and what an outsider does to it."""
 
-    datastore: Datastore
+    datastore: DirectoryStore
     remove_tree: Callable[[Key], None]
     pass_time: Callable[[float], None]
     prefix: str = field(default_factory=lambda: f"/test/{uuid.uuid4().hex}")

@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Protocol, TypeVar
 from urllib.parse import urlsplit
 
-from calico.datastore.api import Datastore, Key, Listing, Revision, Stored, WatchEvent
+from calico.datastore.api import DirectoryStore, Key, Listing, Revision, Stored, WatchEvent
 from calico.errors import DatastoreUnavailable
 
 T = TypeVar("T")
@@ -25,7 +25,7 @@ class Fault(Protocol):
 class LossyStore:
     """A store whose write number `swallow` is done and not answered; numbers begin at 0."""
 
-    def __init__(self, store: Datastore) -> None:
+    def __init__(self, store: DirectoryStore) -> None:
         self._store = store
         self.writes = 0
         self.swallow: int | None = None

@@ -14,7 +14,7 @@ from calico import codec, ipam, keys
 from calico.dataplane.render import render_host
 from calico.dataplane.render_policy import tag_set_name
 from calico.dataplane.state import HostConfig
-from calico.datastore.api import Datastore, Key
+from calico.datastore.api import DirectoryStore, Key
 from calico.datastore.etcd import EtcdDatastore
 from calico.datastore.memory import MemoryDatastore
 from calico.mirror import Mirror
@@ -32,7 +32,7 @@ from tests.unit.reconciler.apps import app, network, task
 class Place:
     """A store, empty at first, and an outsider's way to write any key into it."""
 
-    store: Datastore
+    store: DirectoryStore
     write: Callable[[str, str], None]
 
     def everything(self) -> dict[str, tuple[str, int]]:

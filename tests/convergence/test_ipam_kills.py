@@ -10,7 +10,7 @@ from calico.addresses import Addresses
 from calico.audit import AddressState, held_addresses, pool_use, standing
 from calico.books import decode_books
 from calico.codec import decode_endpoint
-from calico.datastore.api import Datastore, Key, Listing, Revision, Stored, WatchEvent
+from calico.datastore.api import DirectoryStore, Key, Listing, Revision, Stored, WatchEvent
 from calico.datastore.memory import MemoryDatastore
 from calico.keys import ENDPOINTS, IPAM, parse_endpoint_key
 from calico.model import OWNER, HandleId, HostName, Pool
@@ -31,7 +31,7 @@ DEAD = HandleId("dead.1")
 MOST_WRITES = 30
 
 T = TypeVar("T")
-Deed = Callable[[Datastore], None]
+Deed = Callable[[DirectoryStore], None]
 
 
 class Killed(BaseException):
@@ -72,26 +72,26 @@ class MortalStore:
         return write()
 
 
-def assign(datastore: Datastore) -> None:
+def assign(datastore: DirectoryStore) -> None:
     Addresses(datastore).assign(H1, DEAD, secondary=(OWNER,))
 
 
-def assign_fixed(datastore: Datastore) -> None:
+def assign_fixed(datastore: DirectoryStore) -> None:
     Addresses(datastore).assign_fixed(H2, DEAD, IPAddress("10.9.0.70"), secondary=(OWNER,))
 
 
-def borrow(datastore: Datastore) -> None:
+def borrow(datastore: DirectoryStore) -> None:
     addresses = Addresses(datastore)
     for number, host in enumerate((H1, H2, HostName("h3"))):
         addresses.assign(host, HandleId(f"dead.{number}"), secondary=(OWNER,))
 
 
-def release(datastore: Datastore) -> None:
+def release(datastore: DirectoryStore) -> None:
     addresses = Addresses(datastore)
     addresses.release(DEAD, addresses.assign(H1, DEAD, secondary=(OWNER,)))
 
 
-def bring(datastore: Datastore) -> None:
+def bring(datastore: DirectoryStore) -> None:
     stored = StoredState()
     stored.load(datastore)
     definition = app(task("dead.1", host=HOST.name))
@@ -101,7 +101,7 @@ def bring(datastore: Datastore) -> None:
     TaskWriter(datastore, stored, lambda: "2016-05-01T10:00:00Z").bring(desired)
 
 
-def forget(datastore: Datastore) -> None:
+def forget(datastore: DirectoryStore) -> None:
     addresses = Addresses(datastore)
     address = addresses.assign(H2, DEAD, secondary=(OWNER,))
     addresses.release(DEAD, address)

@@ -5,7 +5,7 @@ from dataclasses import replace
 from netaddr import IPAddress, IPNetwork
 
 from calico.codec import decode_endpoint, decode_task, encode_applied, encode_host
-from calico.datastore.api import Datastore
+from calico.datastore.api import DirectoryStore
 from calico.datastore.memory import MemoryDatastore
 from calico.keys import (
     APPLIED,
@@ -90,7 +90,7 @@ class Cluster:
         *hosts: str,
         pools: tuple[Pool, ...] = (),
         marathon: MemoryMarathon | None = None,
-        store: Datastore | None = None,
+        store: DirectoryStore | None = None,
     ) -> None:
         self.clock = ManualClock()
         self.store = store or MemoryDatastore(self.clock.monotonic)
