@@ -118,6 +118,20 @@ def test_a_strict_cluster_lends_nothing(datastore: Datastore) -> None:
     addresses.assign_fixed(A, TWO, taken + 1)
 
 
+def test_a_cluster_that_became_strict_lends_nothing_of_older_blocks(datastore: Datastore) -> None:
+    # A block also loses its own flag when the other family of tools writes it.
+    put_pools(datastore, ONE_BLOCK)
+    addresses = Addresses(datastore)
+    taken = addresses.assign(A, ONE)
+    assert not block_of(datastore, taken).strict
+    configure(datastore, STRICT)
+    with pytest.raises(PoolExhausted):
+        addresses.assign(B, TWO)
+    with pytest.raises(AddressOutsidePools):
+        addresses.assign_fixed(B, TWO, taken + 1)
+    assert addresses.held_by(TWO) == ()
+
+
 @pytest.mark.parametrize(
     ("text", "config"),
     [
