@@ -13,7 +13,7 @@ from calico.codec import decode_endpoint
 from calico.datastore.api import DirectoryStore, Key, Listing, Revision, Stored, WatchEvent
 from calico.datastore.memory import MemoryDatastore
 from calico.keys import ENDPOINTS, IPAM, parse_endpoint_key
-from calico.model import OWNER, HandleId, HostName, Pool
+from calico.model import OWNER, HandleId, HostName, Pool, TaskId
 from reconciler.controller.departure import Departure
 from reconciler.controller.leftovers import LOOK_EVERY
 from reconciler.controller.stored import StoredState
@@ -172,5 +172,32 @@ def test_who_tries_again_has_one_address_and_exact_books(deed: Deed) -> None:
         kinds, _ = judge(cluster.store)
         assert kinds <= {Kind.MISCOUNTED}
         if done:
+            return
+    raise AssertionError("the deed never ends")
+
+
+def withdraw(datastore: DirectoryStore) -> None:
+    bring(datastore)
+    stored = StoredState()
+    stored.load(datastore)
+    writer = TaskWriter(datastore, stored, lambda: "2016-05-01T10:00:00Z")
+    writer.withdraw(TaskId("dead.1"), HOST.name)
+
+
+@pytest.mark.parametrize("deed", [bring, withdraw])
+def test_an_endpoint_is_never_there_without_what_stands_behind_it(deed: Deed) -> None:
+    seen = False
+    for writes in range(MOST_WRITES):
+        cluster, done = die_after(deed, writes)
+        stored = StoredState()
+        stored.load(cluster.store)
+        for endpoint, spec in stored.specs.items():
+            seen = True
+            assert TaskId(endpoint.workload) in stored.records, f"after {writes} writes"
+            assert set(spec.value.profiles) <= stored.profiles.keys()
+            held = Addresses(cluster.store).held_by(HandleId(endpoint.workload))
+            assert held == spec.value.addresses
+        if done:
+            assert seen
             return
     raise AssertionError("the deed never ends")

@@ -259,6 +259,21 @@ def test_an_address_rests_until_every_host_let_go_and_two_minutes_passed(
     assert cluster.specs()["late"].addresses == freed
 
 
+def test_what_a_host_applied_before_the_withdrawal_lets_go_of_nothing(cluster: Cluster) -> None:
+    made = app(*tasks_of(2))
+    cluster.run(made)
+    (address,) = cluster.specs()["t0"].addresses
+    # Both are as far as the store is, and nothing is written from here on but what ends it.
+    cluster.applied()
+    cluster.kill(made, made.tasks[0])
+    cluster.applied(hosts=("h1",))
+    cluster.after(REST + 100)
+    assert Addresses(cluster.store).holder(address) == "t0"
+    cluster.applied(hosts=("h2",))
+    cluster.after(10)
+    assert Addresses(cluster.store).holder(address) is None
+
+
 def test_a_new_leader_lets_addresses_rest_again_from_the_start(cluster: Cluster) -> None:
     made = app(*tasks_of(2))
     cluster.run(made)
