@@ -44,6 +44,21 @@ def go_on(what: str) -> None:
     """The step that lets everything happen."""
 
 
+def sendable(opened: socket.socket) -> int:
+    """Bytes that one datagram may have."""
+    return opened.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) - SEND_RESERVE
+
+
+def widen(opened: socket.socket) -> int:
+    """Let a datagram be as large as the kernel permits; how many bytes."""
+    try:
+        opened.setsockopt(socket.SOL_SOCKET, SO_SNDBUFFORCE, LARGEST_SENT)
+    except PermissionError:
+        # Only the initial user namespace may exceed the limit.
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, LARGEST_SENT)
+    return sendable(opened)
+
+
 @dataclass(frozen=True, slots=True)
 class Refusal:
     """The kernel's no to one message: its errno, and a sentence for people."""
@@ -123,21 +138,9 @@ class NetlinkSocket:
                     answers[reply.sequence] = _refusal(waiting[reply.sequence], reply)
         return [answers[number] for number in waiting]
 
-    def widen(self) -> tuple[int, int]:
-        """Let a datagram be as large as the kernel permits; bytes before, and now.
-
-        Now it is less than LARGEST_SENT where the limits hold for us.
-        """
-        before = self._largest()
-        try:
-            self._opened.setsockopt(socket.SOL_SOCKET, SO_SNDBUFFORCE, LARGEST_SENT)
-        except PermissionError:
-            # Only the initial user namespace may exceed the limit.
-            self._opened.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, LARGEST_SENT)
-        return before, self._largest()
-
-    def _largest(self) -> int:
-        return self._opened.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) - SEND_RESERVE
+    def widen(self) -> int:
+        """Let a datagram be as large as the kernel permits; how many bytes."""
+        return widen(self._opened)
 
     def send_batch(self, requests: Sequence[Request]) -> list[Refusal]:
         """Send messages as one datagram that is taken whole or not at all.

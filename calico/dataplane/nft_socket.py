@@ -3,9 +3,8 @@
 from collections.abc import Mapping, Sequence
 
 from calico.dataplane import nft_look as look
-from calico.dataplane.netlink import LARGEST_SENT, NETLINK_NETFILTER, NetlinkSocket
+from calico.dataplane.netlink import NETLINK_NETFILTER, NetlinkSocket
 from calico.dataplane.netlink_wire import NLMSG_DONE, Request
-from calico.dataplane.nft_split import Room
 from calico.dataplane.nft_wire import UnfamiliarError, batch
 from calico.dataplane.state import Chain, NftRule, NftSet
 from calico.errors import DataplaneError
@@ -19,14 +18,12 @@ class NftSocket:
     def __init__(self) -> None:
         self._kernel = NetlinkSocket(protocol=NETLINK_NETFILTER)
         #: Bytes that one transaction may have.
-        self.room = Room(0, 0)
+        self.room = 0
 
     def open(self) -> None:
         """Open in the namespace of the calling thread."""
         self._kernel.open()
-        ordinary, widest = self._kernel.widen()
-        # libnftables goes beyond the ordinary only by a right that we may lack.
-        self.room = Room(ordinary if widest < LARGEST_SENT else widest, widest)
+        self.room = self._kernel.widen()
 
     def close(self) -> None:
         """Close; it may be opened again."""

@@ -5,10 +5,14 @@ change costs some 50 microseconds, where a subprocess costs milliseconds.
 """
 
 import ctypes
+import os
+import socket
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 
 from calico.dataplane.changes import CommitTable
+from calico.dataplane.netlink import NETLINK_NETFILTER, sendable, widen
 from calico.dataplane.nft_expr import (
     ACCEPT,
     MASQUERADE,
@@ -39,6 +43,7 @@ from calico.dataplane.state import TABLE, BaseHook, Chain, NftSet
 from calico.errors import DataplaneError, DataplaneUnsupported
 
 LIBRARY = "libnftables.so.1"
+DESCRIPTORS = "/proc/self/fd"
 
 _OUTPUT_JSON = 1 << 4
 _EMPTY = '{"nftables":[]}'
@@ -95,6 +100,8 @@ class NftTable:
         self._library = library
         self._functions: ctypes.CDLL | None = None
         self._context: int | None = None
+        #: Bytes that one transaction may have.
+        self.room = 0
 
     def open(self) -> None:
         """Load the library and see that the kernel can do what we need.
@@ -110,7 +117,9 @@ class NftTable:
         _declare_functions(functions)
         self._functions = functions
         with _LIBRARY:
+            others = _sockets()
             self._context = functions.nft_ctx_new(0)
+            self.room = _widen(_sockets() - others)
         functions.nft_ctx_output_set_flags(self._context, _OUTPUT_JSON)
         functions.nft_ctx_buffer_output(self._context)
         functions.nft_ctx_buffer_error(self._context)
@@ -179,6 +188,31 @@ class NftTable:
         if failed:
             raise DataplaneError(_one_line(errors) or "nftables refused without a reason")
         return output.decode() or _EMPTY
+
+
+def _sockets() -> frozenset[int]:
+    """Descriptors of all sockets of this process."""
+    found = set()
+    for name in os.listdir(DESCRIPTORS):
+        with suppress(OSError):
+            if os.readlink(f"{DESCRIPTORS}/{name}").startswith("socket:"):
+                found.add(int(name))
+    return frozenset(found)
+
+
+def _widen(opened: Iterable[int]) -> int:
+    """Let the library send as much at once as the kernel permits; how many bytes.
+
+    It sees to that itself, but only by a right that an ordinary user lacks.
+    """
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_NETFILTER) as ordinary:
+        room = sendable(ordinary)
+    for descriptor in opened:
+        with suppress(OSError), socket.socket(fileno=os.dup(descriptor)) as each:
+            # Another thread may just have opened one too: it takes no harm.
+            if (each.family, each.proto) == (socket.AF_NETLINK, NETLINK_NETFILTER):
+                room = widen(each)
+    return room
 
 
 def _declare_functions(functions: ctypes.CDLL) -> None:

@@ -33,7 +33,7 @@ class Table:
         """See that the kernel can do what we need; raises DataplaneUnsupported."""
         self._library.open()
         self._socket.open()
-        self._room = self._most or self._socket.room
+        self._room = self._most or Room(self._library.room, self._socket.room)
 
     def close(self) -> None:
         """Let go of the kernel; the table stays as it is."""
