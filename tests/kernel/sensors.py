@@ -202,9 +202,21 @@ def type_of_service(kind: int, packet: bytes) -> int:
 
 
 class Flow:
-    """Numbered datagrams from one task to another, each sent once, a millisecond apart."""
+    """Numbered datagrams from one task to another, each sent once, a millisecond apart.
 
-    def __init__(self, source: Namespace, target: Namespace, address: IPAddress, port: int) -> None:
+    The hosts ask policy about each of them, unless they are `answered`: then
+    they belong to an established connection.
+    """
+
+    def __init__(
+        self,
+        source: Namespace,
+        target: Namespace,
+        address: IPAddress,
+        port: int,
+        *,
+        answered: bool = False,
+    ) -> None:
         self._sender = source.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._sender.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._sender.bind(("0.0.0.0", SOURCE_PORT))
@@ -213,6 +225,7 @@ class Flow:
         self._receiver.bind(("0.0.0.0", port))
         self._receiver.settimeout(0.05)
         self._to = (str(address), port)
+        self._answered = answered
         self._stop = threading.Event()
         self._threads = [threading.Thread(target=work) for work in (self._send, self._receive)]
         self._sent = 0
@@ -269,7 +282,11 @@ class Flow:
     def _receive(self) -> None:
         while not self._stop.is_set():
             with suppress(TimeoutError):
-                self._received.add(self._receiver.recv(100))
+                number, sender = self._receiver.recvfrom(100)
+                self._received.add(number)
+                if self._answered:
+                    with suppress(OSError):
+                        self._receiver.sendto(b"yes", sender)
 
 
 class Connection:

@@ -152,7 +152,7 @@ def test_killing_agents_opens_nothing_and_breaks_nothing(cluster: Cluster, count
         Flow(cluster["friend.1"], victim, *to_victim) as flow,
         Connection(cluster["friend.1"], victim, *to_victim) as connection,
         Connection(cluster["friend.2"], victim, *to_victim) as from_there,
-        Flow(cluster["turncoat.1"], victim, address_of(VICTIM), PORT + 1) as turned,
+        Flow(cluster["turncoat.1"], victim, address_of(VICTIM), PORT + 1, answered=True) as turned,
     ):
         for number in range(counts.kills // len(HOSTS)):
             # Both agents miss a change of policy, and an end of an agreement.

@@ -245,13 +245,15 @@ def test_no_change_of_policy_lets_a_forbidden_packet_through_or_drops_an_allowed
     forbidden = [*map(address_of, victims), *addresses(*REDS)]
     with ExitStack() as stack:
         sensors = [stack.enter_context(Sensor(cluster[each.id.workload])) for each in victims]
-        flows = [stack.enter_context(Flow(*each)) for each in ends]
+        flows = [
+            stack.enter_context(Flow(*each, answered=number == 0))
+            for number, each in enumerate(ends)
+        ]
         connections = [stack.enter_context(Connection(*each)) for each in ends]
+        wanderer = cluster["wanderer.1"]
         wandering = [
-            stack.enter_context(
-                Flow(cluster["wanderer.1"], cluster[each.id.workload], address_of(each), PORTS[-1])
-            )
-            for each in victims
+            stack.enter_context(Flow(wanderer, *each, PORTS[-1], answered=True))
+            for each in ((cluster[each.id.workload], address_of(each)) for each in victims)
         ]
         for place, source, targets in (
             (cluster["foe.1"], address_of(FOE), forbidden),
