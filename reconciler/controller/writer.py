@@ -47,8 +47,9 @@ from calico.model import (
 )
 from calico.names import endpoint_of_task, interface_of, mac_of
 from reconciler.controller.stored import Kept, StoredState
-from reconciler.core.desired import AnyAddress, DesiredTask, FixedAddresses
+from reconciler.core.desired import DesiredTask
 from reconciler.core.quarantine import FIXED_FOR
+from reconciler.core.wishes import AddressWish, AnyAddress, FixedAddresses
 
 log = logging.getLogger(__name__)
 
@@ -147,9 +148,7 @@ class TaskWriter:
                 # is no reason to stop here.
                 return
 
-    def _assign(
-        self, record: TaskRecord, wish: AnyAddress | FixedAddresses
-    ) -> tuple[IPAddress, ...] | TaskRecord:
+    def _assign(self, record: TaskRecord, wish: AddressWish) -> tuple[IPAddress, ...] | TaskRecord:
         """The task's addresses, or the record that says why there are none."""
         try:
             return self._take(record, wish)
@@ -163,7 +162,7 @@ class TaskWriter:
             reason = f"what the datastore holds of its address cannot be read: {error}"
             return _judged(record, TaskVerdict.PENDING, reason)
 
-    def _take(self, record: TaskRecord, wish: AnyAddress | FixedAddresses) -> tuple[IPAddress, ...]:
+    def _take(self, record: TaskRecord, wish: AddressWish) -> tuple[IPAddress, ...]:
         handle = HandleId(record.task)
         match wish:
             case FixedAddresses(addresses):
@@ -181,7 +180,7 @@ class TaskWriter:
                 )
 
     def _judge_taken(
-        self, record: TaskRecord, wish: AnyAddress | FixedAddresses, error: AddressTaken
+        self, record: TaskRecord, wish: AddressWish, error: AddressTaken
     ) -> TaskRecord:
         """Whether a fixed address will come free: its holder is of the same app.
 

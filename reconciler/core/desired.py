@@ -1,14 +1,11 @@
 """From an app and its tasks to the networks that the tasks should have.
 
-The only module that knows both vocabularies, Marathon's and Calico's.
+Knows both vocabularies, Marathon's and Calico's, as no module but `wishes` does.
 """
 
 import hashlib
-import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
-
-from netaddr import INET_PTON, AddrFormatError, IPAddress
 
 from calico.errors import InvalidName
 from calico.keys import check_group, check_host, check_task_id
@@ -23,13 +20,12 @@ from calico.model import (
 )
 from marathon_client.models import App, AppNetwork, NetworkForm, NetworkMode, Task, TaskState
 from reconciler.core.profiles import PROTOCOLS, NetworkPolicy, profiles_of
+from reconciler.core.wishes import FIXED_LABELS, AddressWish, AnyAddress, wish_of
 
 PORTS_LABEL = "MARATHON_CALICO_PORTS"
 PORT_POLICIES = {"declared": True, "open": False}
-FIXED_LABELS = {"ipv4_addrs": 4, "ipv6_addrs": 6}
 MOST_GROUPS = 16
 MOST_PORTS = 64
-MOST_FIXED_ADDRESSES = 8
 
 #: States in which a task keeps the network that it has, but is given none.
 KEPT_STATES = frozenset(
@@ -42,21 +38,6 @@ KEPT_STATES = frozenset(
         TaskState.UNKNOWN,
     }
 )
-
-
-@dataclass(frozen=True, slots=True)
-class AnyAddress:
-    """An address from the pools, of each family that has one."""
-
-
-@dataclass(frozen=True, slots=True)
-class FixedAddresses:
-    """Exactly these addresses, as the app's label asks."""
-
-    addresses: tuple[IPAddress, ...]
-
-
-AddressWish = AnyAddress | FixedAddresses
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,26 +104,6 @@ def desired_tasks(
         if found is not None:
             desired.append(found)
     return tuple(desired)
-
-
-def parse_fixed_addresses(text: str) -> tuple[IPAddress, ...]:
-    """Addresses from a label: a JSON list, or one with single quotes.
-
-    Never evaluates the text; raises ValueError with a sentence for people.
-    """
-    item = r"""(?:"[^"']*"|'[^"']*')"""
-    if not re.fullmatch(rf"\s*\[\s*(?:{item}\s*(?:,\s*{item}\s*)*)?\]\s*", text):
-        raise ValueError(f'{text!r} is not a list of strings such as ["192.168.1.5"]')
-    found = re.findall(r"""["']([^"']*)["']""", text)
-    if not 1 <= len(found) <= MOST_FIXED_ADDRESSES:
-        raise ValueError(f"{text!r} must name 1 to {MOST_FIXED_ADDRESSES} addresses")
-    try:
-        addresses = tuple(IPAddress(one.strip(), flags=INET_PTON) for one in found)
-    except (AddrFormatError, ValueError) as error:
-        raise ValueError(f"{text!r} holds something that is no address") from error
-    if len(set(addresses)) != len(addresses):
-        raise ValueError(f"{text!r} names an address twice")
-    return addresses
 
 
 def record_id(task_id: str) -> TaskId:
@@ -219,7 +180,7 @@ def _as_accepted(
         return DesiredTask(record)
     wish: AddressWish | str = AnyAddress()
     if isinstance(definition, App) and definition.network is not None:
-        wish = _wish(definition.network)
+        wish = wish_of(definition.network)
     return DesiredTask(
         record,
         AnyAddress() if isinstance(wish, str) else wish,
@@ -272,7 +233,7 @@ def task_network(app: App, network: AppNetwork, task: Task, policy: NetworkPolic
     """Check what an app declares for one of its tasks."""
     groups, remarks = _valid_groups(network.groups)
     ports, declared, port_remarks = _valid_ports(network, task)
-    wish = _wish(network)
+    wish = wish_of(network)
     asked = len(set(network.groups))
     if asked > MOST_GROUPS:
         return TaskNetwork(refusal=f"{asked} groups; at most {MOST_GROUPS}")
@@ -339,20 +300,3 @@ def _valid_ports(
         else:
             openings.append(PortOpening(port.protocol, number, port.name))
     return tuple(dict.fromkeys(openings)), bool(network.ports), tuple(remarks)
-
-
-def _wish(network: AppNetwork) -> AddressWish | str:
-    """The address that an app asks for, or a sentence why it makes no sense."""
-    fixed: list[IPAddress] = []
-    for label, version in FIXED_LABELS.items():
-        text = network.label(label)
-        if not text:
-            continue
-        try:
-            addresses = parse_fixed_addresses(text)
-        except ValueError as error:
-            return f"label {label}: {error}"
-        if any(address.version != version for address in addresses):
-            return f"label {label}: {text!r} holds an address of the other family"
-        fixed.extend(addresses)
-    return FixedAddresses(tuple(fixed)) if fixed else AnyAddress()

@@ -12,11 +12,8 @@ from calico.codec import decode_rules, encode_rules
 from calico.model import Action, PortRange, Rule, Tag, TaskId, TaskVerdict
 from marathon_client.models import NetworkForm, NetworkMode, PortOpening, TaskState
 from reconciler.core.desired import (
-    AnyAddress,
     DesiredTask,
-    FixedAddresses,
     desired_tasks,
-    parse_fixed_addresses,
     record_id,
     versions_needed,
 )
@@ -27,6 +24,7 @@ from reconciler.core.profiles import (
     host_profile,
     profiles_of,
 )
+from reconciler.core.wishes import AnyAddress, FixedAddresses, parse_fixed_addresses
 from tests.unit.reconciler.apps import HOST, HOSTS, V1, V2, V3, app, network, task
 
 POLICY = NetworkPolicy()
