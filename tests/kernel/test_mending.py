@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from netaddr import IPAddress
 
-from calico.codec import encode_endpoint, encode_pool, encode_rules, encode_tags
+from calico.codec import decode_host, encode_endpoint, encode_pool, encode_rules, encode_tags
 from calico.dataplane.kernel import KernelDataplane
 from calico.dataplane.state import HostState
 from calico.datastore.etcd import EtcdDatastore
@@ -235,6 +235,20 @@ def test_a_program_that_changes_ours_without_end_gets_a_few_looks_a_second(agent
     took = time.monotonic() - began
     assert 0 < agent.count(LOOKS) - looks < 8 * took
     assert agent.mended_within() < SOON
+
+
+def test_a_new_address_of_the_host_is_registered_soon(agent: Agent) -> None:
+    store = EtcdDatastore([agent.machine.etcd])
+
+    def others() -> tuple[IPAddress, ...]:
+        stored = store.get(host_key(HostName(HOST)))
+        return () if stored is None else decode_host(HostName(HOST), stored.value).others
+
+    run("ip", "address", "add", "10.55.0.1/24", "dev", "under0")
+    began = time.monotonic()
+    while IPAddress("10.55.0.1") not in others():
+        assert time.monotonic() - began < SOON
+        time.sleep(0.02)
 
 
 def test_an_agent_that_nothing_happens_to_does_nothing(agent: Agent) -> None:
