@@ -10,10 +10,9 @@ import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, NoReturn, TypeVar
-from urllib.parse import unquote, urlsplit
 
 import etcd
 import urllib3
@@ -27,6 +26,7 @@ from urllib3.exceptions import (
 )
 
 from calico.datastore.api import ABSENT, Key, Listing, Put, Removed, Revision, Stored, WatchEvent
+from calico.datastore.members import Member, TlsFiles, parse_member
 from calico.errors import Conflict, DatastoreRefused, DatastoreUnavailable, HistoryLost
 from calico.keys import check_key
 
@@ -45,43 +45,6 @@ _CONFLICTS = (
     etcd.EtcdRootReadOnly,
 )
 _NEEDS_V2 = "start it with --enable-v2=true, which etcd has up to version 3.5"
-
-
-@dataclass(frozen=True, slots=True)
-class TlsFiles:
-    """PEM files; empty for none. Without `ca` the system's roots are trusted."""
-
-    ca: str = ""
-    cert: str = ""
-    key: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class _Member:
-    """One server that we were told of; `url` is for people, without credentials."""
-
-    url: str
-    scheme: str
-    host: str
-    port: int
-    username: str | None
-    password: str | None = field(repr=False)
-
-
-def _parse_member(url: str) -> _Member:
-    parts = urlsplit(url)
-    host = parts.hostname or "127.0.0.1"
-    if ":" in host:
-        host = f"[{host}]"
-    port = parts.port or 2379
-    return _Member(
-        url=f"{parts.scheme}://{host}:{port}",
-        scheme=parts.scheme,
-        host=host,
-        port=port,
-        username=None if parts.username is None else unquote(parts.username),
-        password=None if parts.password is None else unquote(parts.password),
-    )
 
 
 class _OtherCluster(DatastoreUnavailable):
@@ -136,7 +99,7 @@ class EtcdDatastore:
     def __init__(
         self, endpoints: Sequence[str], *, tls: TlsFiles | None = None, timeout: float = TIMEOUT
     ) -> None:
-        self._members = tuple(map(_parse_member, endpoints))
+        self._members = tuple(map(parse_member, endpoints))
         self._tls = tls or TlsFiles()
         self._timeout = timeout
         self._thread = threading.local()
@@ -249,7 +212,7 @@ class EtcdDatastore:
         connection.client = None
         connection.position = (connection.position + 1) % len(self._members)
 
-    def _open(self, member: _Member) -> Any:
+    def _open(self, member: Member) -> Any:
         # Each failure is told once, by the error that we raise.
         logging.getLogger("etcd").setLevel(logging.CRITICAL)
         tls = self._tls
@@ -309,7 +272,7 @@ def _watch(client: Any, prefix: Key, index: int, timeout: urllib3.Timeout) -> An
     return client.watch(prefix, index=index, timeout=timeout, recursive=True)
 
 
-def _refuse(member: _Member, error: Exception) -> NoReturn:
+def _refuse(member: Member, error: Exception) -> NoReturn:
     """Raise our word for an answer that is no result."""
     match error:
         case etcd.EtcdEventIndexCleared():

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import click
 
+from calico.datastore.members import TlsFiles
 from calico.errors import CalicoError
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ class EtcdSettings:
 
     def open(self) -> EtcdDatastore:
         """A client for these servers; nothing is sent yet."""
-        from calico.datastore.etcd import EtcdDatastore, TlsFiles  # noqa: PLC0415 - start-up
+        from calico.datastore.etcd import EtcdDatastore  # noqa: PLC0415 - start-up
 
         tls = TlsFiles(ca=self.ca, cert=self.cert, key=self.key)
         return EtcdDatastore(self.urls, tls=tls if self.ca or self.cert else None)
