@@ -9,6 +9,7 @@ from netaddr import IPAddress, IPNetwork
 from calico.addresses import Addresses
 from calico.codec import encode_pool
 from calico.datastore.api import Key, Put
+from calico.errors import Conflict
 from calico.keys import (
     HOLD,
     POOLS,
@@ -257,6 +258,17 @@ def test_an_address_rests_until_every_host_let_go_and_two_minutes_passed(
     cluster.applied()
     cluster.after(100)
     assert cluster.specs()["late"].addresses == freed
+
+
+def test_nothing_is_left_of_a_task_where_its_endpoint_was(cluster: Cluster) -> None:
+    made = app(*tasks_of(2))
+    cluster.run(made)
+    cluster.kill(made, made.tasks[0])
+    hosts = "/calico/v1/host/h1/workload/mesos"
+    # A directory could not be written over; calicoctl counts each as a workload.
+    cluster.store.put(Key(f"{hosts}/t0"), "")
+    with pytest.raises(Conflict):
+        cluster.store.put(Key(f"{hosts}/t1"), "")
 
 
 def test_what_a_host_applied_before_the_withdrawal_lets_go_of_nothing(cluster: Cluster) -> None:
