@@ -9,12 +9,13 @@ from collections.abc import Callable, Iterable, Iterator
 from netaddr import IPAddress, IPNetwork
 
 from calico import codec, ipam
+from calico.blocks import Block, IpamConfig
 from calico.datastore.api import Datastore, Revision
 from calico.errors import AddressOutsidePools, Conflict, InvalidValue, PoolExhausted
 from calico.ipam import Secondary
 from calico.keys import POOLS, check_host, ipam_config_key, parse_pool_key
 from calico.ledger import ATTEMPTS, HandleKnownError, Ledger, Step
-from calico.model import Block, HandleId, HostName, IpamConfig, Pool
+from calico.model import HandleId, HostName, Pool
 
 
 class Addresses:

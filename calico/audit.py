@@ -7,18 +7,10 @@ from dataclasses import dataclass, field
 
 from netaddr import IPAddress, IPNetwork
 
+from calico.blocks import OWNER, Allocation
 from calico.books import Books
 from calico.keys import parse_block_key, parse_handle_key
-from calico.model import (
-    OWNER,
-    Allocation,
-    EndpointId,
-    EndpointSpec,
-    HandleId,
-    HostName,
-    Pool,
-    TaskId,
-)
+from calico.model import EndpointId, EndpointSpec, HandleId, HostName, Pool, TaskId
 from calico.names import endpoint_of_task
 
 

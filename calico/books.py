@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from netaddr import IPNetwork
 
 from calico import codec
+from calico.blocks import OWNER, Block, IpamConfig
 from calico.datastore.api import Key, Revision, Stored
 from calico.errors import InvalidValue
 from calico.keys import (
@@ -15,7 +16,7 @@ from calico.keys import (
     parse_block_key,
     parse_handle_key,
 )
-from calico.model import OWNER, Block, HandleId, HostName, IpamConfig
+from calico.model import HandleId, HostName
 
 Affinity = tuple[HostName, IPNetwork]
 

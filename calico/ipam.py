@@ -10,8 +10,9 @@ from dataclasses import replace
 
 from netaddr import IPAddress, IPNetwork
 
+from calico.blocks import BLOCK_SIZE, Allocation, Block
 from calico.errors import AddressOutsidePools, AddressTaken, PoolExhausted
-from calico.model import BLOCK_SIZE, Allocation, Block, HandleId, HostName, Pool
+from calico.model import HandleId, HostName, Pool
 
 Secondary = tuple[tuple[str, str], ...]
 

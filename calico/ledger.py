@@ -13,6 +13,7 @@ from contextlib import suppress
 from netaddr import IPAddress, IPNetwork
 
 from calico import codec, ipam
+from calico.blocks import OWNER, Block
 from calico.datastore.api import ABSENT, Datastore, Revision, Stored
 from calico.errors import AddressError, Conflict, DatastoreUnavailable, InvalidValue
 from calico.keys import (
@@ -24,7 +25,7 @@ from calico.keys import (
     parse_affinity_key,
     parse_block_key,
 )
-from calico.model import OWNER, Block, HandleId, HostName
+from calico.model import HandleId, HostName
 
 #: As often as Calico; more lost races in a row are no race.
 ATTEMPTS = 100

@@ -5,6 +5,7 @@ from typing import Any
 
 from netaddr import IPNetwork
 
+from calico.blocks import BLOCK_SIZE, Allocation, Block, IpamConfig
 from calico.codec.fields import (
     as_bool,
     as_int,
@@ -18,15 +19,7 @@ from calico.codec.fields import (
 )
 from calico.errors import InvalidValue
 from calico.iptext import parse_network
-from calico.model import (
-    BLOCK_SIZE,
-    Allocation,
-    Block,
-    HandleId,
-    HostName,
-    IpamConfig,
-    Pool,
-)
+from calico.model import HandleId, HostName, Pool
 
 _AFFINE = "host:"
 _BLOCK = frozenset(

@@ -4,7 +4,8 @@ from datetime import datetime
 
 import click
 
-from calico.model import BLOCK_SIZE, HostName, TaskVerdict
+from calico.blocks import BLOCK_SIZE
+from calico.model import HostName, TaskVerdict
 from reconciler.cli.cluster import Cluster, HostView, TaskView
 from reconciler.cli.command import NoSuchThing, reads_cluster
 from reconciler.cli.named import match_tasks

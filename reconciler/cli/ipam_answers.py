@@ -6,7 +6,8 @@ from netaddr import IPAddress, IPNetwork
 
 from calico import ipam
 from calico.audit import AddressState, HeldAddress, PoolUse, unreadable_blocks
-from calico.model import BLOCK_SIZE, HostName, TaskId
+from calico.blocks import BLOCK_SIZE
+from calico.model import HostName, TaskId
 from reconciler.cli.cluster import Cluster
 from reconciler.cli.command import NoSuchThing
 from reconciler.cli.render import Answer, Lines, Section, Table, joined

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from netaddr import IPNetwork
 
+from calico.blocks import IpamConfig
 from calico.codec import encode_ipam_config, encode_pool
 from calico.datastore.api import ABSENT, Datastore, DirectoryStore, Key
 from calico.errors import Conflict
@@ -27,7 +28,7 @@ from calico.keys import (
     ipam_config_key,
     pool_key,
 )
-from calico.model import INTERFACE_PREFIX, HostName, HostRecord, IpamConfig, Pool
+from calico.model import INTERFACE_PREFIX, HostName, HostRecord, Pool
 
 DEFAULT_POOL = Pool(IPNetwork("192.168.0.0/16"), masquerade=True)
 SCHEMA = 1

@@ -7,11 +7,12 @@ from netaddr import IPAddress
 
 from calico.addresses import Addresses
 from calico.audit import AddressState, HeldAddress, held_addresses, standing
+from calico.blocks import OWNER
 from calico.books import Books
 from calico.datastore.api import Datastore
 from calico.errors import AddressError, InvalidValue
 from calico.keys import READY
-from calico.model import OWNER, HandleId, TaskId, TaskVerdict
+from calico.model import HandleId, TaskId, TaskVerdict
 from calico.names import endpoint_of_task
 from reconciler.controller.metrics import ControllerMetrics
 from reconciler.controller.stored import StoredState

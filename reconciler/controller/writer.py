@@ -14,6 +14,7 @@ from dataclasses import replace
 from netaddr import IPAddress
 
 from calico.addresses import Addresses
+from calico.blocks import OWNER
 from calico.codec import NO_LABELS, encode_endpoint, encode_rules, encode_tags, encode_task
 from calico.datastore.api import ABSENT, Datastore, Key, Revision
 from calico.errors import (
@@ -35,7 +36,6 @@ from calico.keys import (
     task_key,
 )
 from calico.model import (
-    OWNER,
     EndpointSpec,
     HandleId,
     HostName,

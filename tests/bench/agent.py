@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 
 from netaddr import IPAddress
 
+from calico.blocks import BLOCK_SIZE, Block
 from calico.codec import (
     encode_block,
     encode_endpoint,
@@ -38,7 +39,7 @@ from calico.keys import (
     pool_key,
     profile_key,
 )
-from calico.model import BLOCK_SIZE, Block, BootId, EndpointSpec, HostName, TaskId
+from calico.model import BootId, EndpointSpec, HostName, TaskId
 from calico.names import endpoint_of_task, interface_of, mac_of
 from reconciler.agent.belief import PREFIXES
 from reconciler.agent.locators.api import Located, Search

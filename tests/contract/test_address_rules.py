@@ -10,10 +10,11 @@ from netaddr import IPAddress, IPNetwork
 from calico import codec, ipam, keys
 from calico.addresses import Addresses
 from calico.audit import drifts
+from calico.blocks import Block, IpamConfig
 from calico.books import decode_books
 from calico.datastore.api import Datastore, Key
 from calico.errors import AddressOutsidePools, AddressTaken, PoolExhausted
-from calico.model import Block, HandleId, HostName, IpamConfig, Pool
+from calico.model import HandleId, HostName, Pool
 from tests.contract.conftest import Store
 
 A, B = HostName("host-a"), HostName("host-b")

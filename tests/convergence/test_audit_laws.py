@@ -16,21 +16,12 @@ from calico.audit import (
     pool_use,
     standing,
 )
+from calico.blocks import OWNER, Block
 from calico.books import Books, decode_books
 from calico.datastore.memory import MemoryDatastore
 from calico.errors import AddressTaken
 from calico.keys import block_key
-from calico.model import (
-    OWNER,
-    Block,
-    EndpointId,
-    EndpointSpec,
-    HandleId,
-    HostName,
-    InterfaceName,
-    Pool,
-    TaskId,
-)
+from calico.model import EndpointId, EndpointSpec, HandleId, HostName, InterfaceName, Pool, TaskId
 
 POOL = Pool(IPNetwork("10.1.0.0/24"))
 CIDRS = [IPNetwork(f"10.1.0.{first}/26") for first in (0, 64, 128, 192)]

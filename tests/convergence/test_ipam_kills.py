@@ -8,12 +8,13 @@ from netaddr import IPAddress, IPNetwork
 
 from calico.addresses import Addresses
 from calico.audit import AddressState, held_addresses, pool_use, standing
+from calico.blocks import OWNER
 from calico.books import decode_books
 from calico.codec import decode_endpoint
 from calico.datastore.api import DirectoryStore, Key, Listing, Revision, Stored, WatchEvent
 from calico.datastore.memory import MemoryDatastore
 from calico.keys import ENDPOINTS, IPAM, parse_endpoint_key
-from calico.model import OWNER, HandleId, HostName, Pool, TaskId
+from calico.model import HandleId, HostName, Pool, TaskId
 from reconciler.controller.departure import Departure
 from reconciler.controller.leftovers import LOOK_EVERY
 from reconciler.controller.stored import StoredState

@@ -5,8 +5,9 @@ from hypothesis import strategies as st
 from netaddr import IPAddress, IPNetwork
 
 from calico import codec, ipam
+from calico.blocks import BLOCK_SIZE, Allocation, Block
 from calico.errors import AddressTaken, PoolExhausted
-from calico.model import BLOCK_SIZE, Allocation, Block, HandleId, HostName, Pool
+from calico.model import HandleId, HostName, Pool
 
 RANGES = {4: IPNetwork("192.168.7.64/26"), 6: IPNetwork("fd80:24e2:f998:72d6::40/122")}
 HANDLES = [HandleId(each) for each in ("one", "two", "three")]

@@ -10,19 +10,10 @@ from pathlib import Path
 import pytest
 from netaddr import IPAddress, IPNetwork
 
+from calico.blocks import Block
 from calico.codec import encode_block, encode_pool
 from calico.keys import ProfileLeaf, block_key, endpoint_key, pool_key, profile_key
-from calico.model import (
-    Action,
-    Block,
-    EndpointSpec,
-    Match,
-    Pool,
-    PortRange,
-    ProfileId,
-    Rule,
-    Tag,
-)
+from calico.model import Action, EndpointSpec, Match, Pool, PortRange, ProfileId, Rule, Tag
 from tests.counts import Counts
 from tests.dataplane_worlds import POOL, group, openings
 from tests.kernel.cluster import ONE, PORT, STRANGER, TWO, Cluster, running_cluster, task_of

@@ -5,10 +5,11 @@ from netaddr import IPAddress, IPNetwork
 
 from calico import codec, ipam, keys
 from calico.addresses import Addresses
+from calico.blocks import Block, IpamConfig
 from calico.datastore.api import ABSENT
 from calico.datastore.memory import MemoryDatastore
 from calico.errors import AddressOutsidePools, AddressTaken, InvalidValue, PoolExhausted
-from calico.model import Block, HandleId, HostName, IpamConfig, Pool
+from calico.model import HandleId, HostName, Pool
 
 A, B = HostName("host-a"), HostName("host-b")
 ONE, TWO, THREE = HandleId("task.1"), HandleId("task.2"), HandleId("task.3")

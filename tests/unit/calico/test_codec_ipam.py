@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from netaddr import IPNetwork
 
 from calico import codec, ipam, keys
+from calico.blocks import Allocation, IpamConfig
 from calico.datastore.api import Key
 from calico.errors import InvalidValue
-from calico.model import Allocation, HandleId, IpamConfig, Pool
+from calico.model import HandleId, Pool
 from tests.unit.calico.samples import sample
 
 CIDR = IPNetwork("192.168.1.0/26")

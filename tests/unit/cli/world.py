@@ -8,10 +8,10 @@ from netaddr import IPAddress, IPNetwork
 
 from calico import codec, keys
 from calico.addresses import Addresses
+from calico.blocks import OWNER
 from calico.datastore.api import Datastore, Key, Revision
 from calico.errors import AddressOutsidePools
 from calico.model import (
-    OWNER,
     AppliedRecord,
     BootId,
     EndpointSpec,

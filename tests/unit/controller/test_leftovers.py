@@ -9,12 +9,13 @@ from netaddr import IPAddress, IPNetwork
 from calico import codec, ipam
 from calico.addresses import Addresses
 from calico.audit import Drift, drifts
+from calico.blocks import OWNER
 from calico.books import decode_books
 from calico.codec import encode_endpoint
 from calico.datastore.memory import MemoryDatastore
 from calico.keys import IPAM, affinity_key, block_key, endpoint_key, handle_key
 from calico.ledger import Ledger
-from calico.model import OWNER, EndpointId, HandleId, HostName
+from calico.model import EndpointId, HandleId, HostName
 from reconciler.controller.leftovers import LOOK_EVERY
 from reconciler.core.quarantine import REST
 from tests.unit.controller.cluster import UNAVAILABLE, Cluster

@@ -4,10 +4,9 @@ from hypothesis import strategies as st
 from netaddr import EUI, IPAddress, IPNetwork
 
 from calico import ipam
+from calico.blocks import Allocation, Block
 from calico.model import (
     Action,
-    Allocation,
-    Block,
     EndpointId,
     EndpointSpec,
     HandleId,

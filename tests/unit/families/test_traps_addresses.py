@@ -8,9 +8,10 @@ from netaddr import IPAddress, IPNetwork
 
 from calico import codec, ipam, keys
 from calico.addresses import Addresses
+from calico.blocks import Allocation, IpamConfig
 from calico.datastore.memory import MemoryDatastore
 from calico.errors import AddressTaken, InvalidValue, PoolExhausted
-from calico.model import Allocation, HandleId, HostName, IpamConfig, Pool
+from calico.model import HandleId, HostName, Pool
 from tests.unit.families import go_family, pycalico
 from tests.unit.families.meaning import RefusedError
 

@@ -9,18 +9,17 @@ from hypothesis import strategies as st
 from netaddr import IPAddress
 
 from calico import codec, keys
+from calico.blocks import Block, IpamConfig
 from calico.datastore.api import Key
 from calico.datastore.memory import MemoryDatastore
 from calico.model import (
     Action,
-    Block,
     EndpointSpec,
     EndpointState,
     EndpointStatus,
     HandleId,
     HostName,
     HostRecord,
-    IpamConfig,
     Pool,
     Profile,
     Rule,
