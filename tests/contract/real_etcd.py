@@ -59,6 +59,8 @@ def _start(binary: str, directory: Path, url: str, *, v2: bool) -> subprocess.Po
         *("--listen-client-urls", url, "--advertise-client-urls", url),
         *("--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer),
         *("--initial-cluster", f"one={peer}"),
+        # One member elects itself: there is nobody to wait for.
+        *("--heartbeat-interval", "10", "--election-timeout", "100"),
         f"--enable-v2={'true' if v2 else 'false'}",
     ]
     setpriv = shutil.which("setpriv")
