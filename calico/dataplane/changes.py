@@ -1,7 +1,7 @@
 """Changes of one host's kernel as values, and the order they are carried out in."""
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from calico.dataplane.state import Chain, Link, MarkRule, NftSet, Route
 from calico.model import InterfaceName
@@ -9,15 +9,18 @@ from calico.model import InterfaceName
 
 @dataclass(frozen=True, slots=True)
 class NamespaceRef:
-    """A task's network namespace, named so that reuse of a pid is noticed.
+    """A task's network namespace, named so that reuse of a number is noticed.
 
     `start_time` is field 22 of /proc/PID/stat in clock ticks; `inode` is that
-    of /proc/PID/ns/net.
+    of /proc/PID/ns/net. The kernel gives the inode of an ended namespace to the
+    next one, but never its `cookie` (SO_NETNS_COOKIE, Linux 5.14), which is 0
+    where it is not known.
     """
 
     pid: int
     start_time: int
     inode: int
+    cookie: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,10 @@ namespace itself is held by a descriptor.
 import ctypes
 import os
 import select
+import socket
+import sys
 import time
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from calico.dataplane.changes import NamespaceRef
 from calico.errors import DataplaneError, NamespaceGone, NamespaceRefused
 
 CLONE_NEWNET = 0x40000000
+SO_NETNS_COOKIE = 71
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -26,10 +29,14 @@ def identify(pid: int) -> NamespaceRef:
     """Name the network namespace of a process; raises NamespaceGone, NamespaceRefused."""
     with _held(pid) as pidfd:
         try:
-            inode = os.stat(f"/proc/{pid}/ns/net").st_ino
+            descriptor = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
             raise _unreadable(pid, error) from error
-        ref = NamespaceRef(pid, _start_time(pid), inode)
+        try:
+            inode, cookie = os.fstat(descriptor).st_ino, _cookie(descriptor)
+            ref = NamespaceRef(pid, _start_time(pid), inode, cookie)
+        finally:
+            os.close(descriptor)
         _expect_alive(pid, pidfd)
         return ref
 
@@ -81,15 +88,46 @@ def not_for_tasks() -> frozenset[int]:
     return frozenset(inodes)
 
 
-def holders(inodes: Iterable[int]) -> frozenset[int]:
+def still_held(refs: Iterable[NamespaceRef]) -> frozenset[NamespaceRef]:
     """Those of the namespaces that some process is still in."""
-    wanted = frozenset(inodes)
-    found: set[int] = set()
+    wanted: dict[int, list[NamespaceRef]] = {}
+    for ref in refs:
+        wanted.setdefault(ref.inode, []).append(ref)
+    found: set[NamespaceRef] = set()
     for entry in os.listdir("/proc") if wanted else ():
         if entry.isdigit():
             with suppress(OSError):
-                found.add(os.stat(f"/proc/{entry}/ns/net").st_ino)
-    return wanted & found
+                found.update(_held_by(f"/proc/{entry}/ns/net", wanted))
+    return frozenset(found)
+
+
+def _held_by(path: str, wanted: Mapping[int, list[NamespaceRef]]) -> Iterator[NamespaceRef]:
+    """Those that one process is in; what cannot be told from it counts as held."""
+    inode = os.stat(path).st_ino
+    if inode not in wanted:
+        return
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        cookie = _cookie(descriptor)
+    finally:
+        os.close(descriptor)
+    for ref in wanted[inode]:
+        if 0 in (cookie, ref.cookie) or cookie == ref.cookie:
+            yield ref
+
+
+def _cookie(descriptor: int) -> int:
+    """What no other namespace of this boot has; 0 where it cannot be read."""
+    with suppress(OSError, DataplaneError):
+        home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            with entered(descriptor, home), socket.socket(socket.AF_INET) as inside:
+                return int.from_bytes(
+                    inside.getsockopt(socket.SOL_SOCKET, SO_NETNS_COOKIE, 8), sys.byteorder
+                )
+        finally:
+            os.close(home)
+    return 0
 
 
 @contextmanager

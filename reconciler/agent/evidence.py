@@ -5,8 +5,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from calico.dataplane.changes import NamespaceRef
 from calico.model import TaskId
 
-#: Those of some namespaces, by inode, that a process is still in.
-Holders = Callable[[Iterable[int]], Collection[int]]
+#: Those of some namespaces that a process is still in.
+StillHeld = Callable[[Iterable[NamespaceRef]], Collection[NamespaceRef]]
 
 #: No namespace has this inode: it stands for one of an earlier boot.
 ENDED_WITH_ITS_BOOT = 0
@@ -15,8 +15,8 @@ ENDED_WITH_ITS_BOOT = 0
 class Evidence:
     """Namespaces of the tasks that were wired, as long as they are desired."""
 
-    def __init__(self, holders: Holders) -> None:
-        self._holders = holders
+    def __init__(self, still_held: StillHeld) -> None:
+        self._still_held = still_held
         self._attached: dict[TaskId, NamespaceRef] = {}
         self._gone: set[TaskId] = set()
 
@@ -64,9 +64,9 @@ class Evidence:
         }
         if not lost:
             return
-        held = set(self._holders({ref.inode for ref in lost.values()}))
+        held = frozenset(self._still_held(lost.values()))
         for task, ref in lost.items():
             # A namespace that a later task was wired in is that task's: numbers
             # of namespaces are reused like those of processes.
-            if ref.inode not in held or self.owner(ref.inode) != task:
+            if ref not in held or self.owner(ref.inode) != task:
                 self._gone.add(task)

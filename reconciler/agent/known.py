@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from calico.dataplane.changes import AttachTask, Change, MendLink, Plan, RemoveLink
-from calico.dataplane.state import HostState, Link
+from calico.dataplane.changes import AddRoute, AttachTask, Change, MendLink, Plan, RemoveLink
+from calico.dataplane.state import HostState, Link, RouteKind
 from calico.model import InterfaceName, TaskId
 from reconciler.agent.evidence import Evidence
 from reconciler.agent.searches import Searches
@@ -22,7 +22,9 @@ class KnownKernel:
     """What came of the last plan.
 
     `programmed` is what the kernel was brought to, if that succeeded whole;
-    `state` what it held then, which is less by the tasks that wait.
+    `state` what it held then, which is less by the tasks that wait. `reflects`
+    is whether nothing is left in it that should have gone, and nothing is open
+    that should not be: a way to another host may still be missing.
     """
 
     programmed: HostState | None = None
@@ -30,6 +32,7 @@ class KnownKernel:
     reached: Reached = field(default_factory=Reached)
     linked: frozenset[TaskId] = frozenset()
     problems: tuple[str, ...] = ()
+    reflects: bool = True
 
     def unsure(self) -> "KnownKernel":
         """The same when the kernel must be looked at before it is changed."""
@@ -90,7 +93,14 @@ def learn(
         reached=Reached(complete, failures_by_interface(failures), waiting, evidence.gone, off),
         linked=frozenset(tasks[name] for name in complete if name in tasks),
         problems=failures_of_host(failures),
+        reflects=not failures_of_host(
+            {change: why for change, why in failures.items() if not _is_way_to_host(change)}
+        ),
     )
+
+
+def _is_way_to_host(change: Change) -> bool:
+    return isinstance(change, AddRoute) and change.route.kind is RouteKind.HOST
 
 
 def _left(

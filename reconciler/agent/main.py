@@ -16,7 +16,7 @@ from calico.dataplane.heap import share_heap
 from calico.dataplane.inspection import KernelInspector
 from calico.dataplane.kernel import KernelDataplane
 from calico.dataplane.monitor import KernelMonitor
-from calico.dataplane.namespaces import holders, identify, not_for_tasks
+from calico.dataplane.namespaces import identify, not_for_tasks, still_held
 from calico.errors import DataplaneError, DataplaneUnsupported
 from reconciler.agent.belief import PREFIXES
 from reconciler.agent.locators.api import Locator
@@ -93,7 +93,7 @@ def _run(settings: AgentSettings, dataplane: Dataplane, monitor: Monitor) -> Non
     # Says at once what the kernel refuses, and opens the dataplane in this
     # thread, which is the one that will use it.
     _expect_dataplane(dataplane, host)
-    reconciler = HostReconciler(host, dataplane, clock, holders)
+    reconciler = HostReconciler(host, dataplane, clock, still_held)
     _restore(reconciler, settings)
     reporter = Reporter(settings.host, settings.open_datastore(), clock, full_jitter)
     saver = StateSaver(settings.state_dir / STATE_FILE)

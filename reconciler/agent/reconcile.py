@@ -16,7 +16,7 @@ from calico.errors import DataplaneError
 from calico.keys import ENDPOINTS, POOLS, parse_endpoint_key
 from calico.model import Snapshot, TaskId
 from reconciler.agent.belief import Belief, Source, View
-from reconciler.agent.evidence import Evidence, Holders
+from reconciler.agent.evidence import Evidence, StillHeld
 from reconciler.agent.known import KnownKernel, learn
 from reconciler.agent.locators.api import Search
 from reconciler.agent.looks import VERIFY_AFTER, Looks
@@ -48,13 +48,13 @@ class HostReconciler:
         settings: HostSettings,
         dataplane: Dataplane,
         clock: Clock,
-        holders: Holders,
+        still_held: StillHeld,
     ) -> None:
         self._settings = settings
         self._dataplane = dataplane
         self._clock = clock
         self._belief = Belief()
-        self._evidence = Evidence(holders)
+        self._evidence = Evidence(still_held)
         self._searches = Searches()
         self._arrived: set[TaskId] = set()
         self._kernel = KnownKernel()
@@ -201,7 +201,7 @@ class HostReconciler:
             changes = self._program(view, view.snapshot, self._config, rendered)
         elif view.source is Source.DATASTORE:
             self._revocation.carry_through(view.snapshot, self._config)
-        if not self._kernel.problems and view.source is Source.DATASTORE:
+        if self._kernel.reflects and view.source is Source.DATASTORE:
             self._revision = view.revision
         reached = self._pass(view, rendered, self._kernel.problems)
         self._looks.end(now, self._clock.monotonic())
@@ -235,7 +235,8 @@ class HostReconciler:
         else:
             self._kernel = self._kernel.unsure()
         if plan:
-            log.info("kernel changed", extra={"changes": len(plan), "failures": len(failures)})
+            if len(failures) < len(plan):
+                log.info("kernel changed", extra={"changes": len(plan), "failures": len(failures)})
             delay = 0.0 if failures and assumed is not None else VERIFY_AFTER
             self._looks.ask(self._clock.monotonic() + delay)
         return plan

@@ -21,7 +21,7 @@ from reconciler.runtime.inbox import Inbox
 
 log = logging.getLogger(__name__)
 
-VERSION = 1
+VERSION = 2
 #: Seconds between two writes, whatever changes meanwhile.
 WRITE_EVERY = 1.0
 
@@ -53,7 +53,7 @@ class _Body(msgspec.Struct):
     host: str
     boot_id: str
     listings: dict[str, _Listing]
-    attached: dict[str, tuple[int, int, int]]
+    attached: dict[str, tuple[int, int, int, int]]
 
 
 def render_state(state: SavedState) -> bytes:
@@ -71,7 +71,8 @@ def render_state(state: SavedState) -> bytes:
                 for prefix, listing in state.listings.items()
             },
             attached={
-                task: (ref.pid, ref.start_time, ref.inode) for task, ref in state.attached.items()
+                task: (ref.pid, ref.start_time, ref.inode, ref.cookie)
+                for task, ref in state.attached.items()
             },
         )
     )

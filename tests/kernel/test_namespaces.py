@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from calico.dataplane.changes import NamespaceRef
-from calico.dataplane.namespaces import holders, identify, not_for_tasks, now, opened
+from calico.dataplane.namespaces import identify, not_for_tasks, now, opened, still_held
 from calico.errors import NamespaceGone, NamespaceRefused
 from calico.model import TaskId
 from reconciler.agent.locators.api import Located, Locator
@@ -242,15 +242,24 @@ def test_a_process_in_the_namespace_of_the_dataplanes_thread_is_refused() -> Non
         sleeper.wait()
 
 
-def test_a_namespace_has_holders_until_its_last_process_ends(namespace: Make) -> None:
+def test_a_namespace_is_held_until_its_last_process_ends(namespace: Make) -> None:
     task, other = namespace(), namespace()
-    inodes = {task.ref.inode, other.ref.inode}
-    assert holders(inodes) == inodes
+    refs = {identify(task.pid), identify(other.pid)}
+    assert still_held(refs) == refs
     with task.entered():
         second = subprocess.Popen(["sleep", "60"])
     task.end()
-    assert holders(inodes) == inodes
+    assert still_held(refs) == refs
     second.kill()
     second.wait()
-    assert holders(inodes) == {other.ref.inode}
-    assert holders(()) == frozenset()
+    assert still_held(refs) == {identify(other.pid)}
+    assert still_held(()) == frozenset()
+
+
+def test_a_namespace_that_was_given_an_old_number_is_another(namespace: Make) -> None:
+    one, other = identify(namespace().pid), identify(namespace().pid)
+    earlier = replace(one, cookie=other.cookie)
+    assert 0 not in (one.cookie, other.cookie)
+    assert still_held([earlier]) == frozenset()
+    # Without a cookie nothing is proven.
+    assert still_held([replace(one, cookie=0)]) == {one}

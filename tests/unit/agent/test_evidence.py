@@ -16,8 +16,8 @@ class Processes:
     def __init__(self, *inodes: int) -> None:
         self.inodes = set(inodes)
 
-    def __call__(self, asked: Iterable[int]) -> set[int]:
-        return self.inodes & set(asked)
+    def __call__(self, asked: Iterable[NamespaceRef]) -> set[NamespaceRef]:
+        return {ref for ref in asked if ref.inode in self.inodes}
 
 
 def test_a_task_is_gone_when_link_and_namespace_are() -> None:

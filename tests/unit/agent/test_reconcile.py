@@ -70,8 +70,9 @@ class Machine:
     def end(self, wanted: EndpointSpec) -> None:
         self.dataplane.end_namespace(self.namespaces.pop(TaskId(wanted.id.workload)))
 
-    def holders(self, inodes: Iterable[int]) -> set[int]:
-        return {ref.inode for ref in self.namespaces.values()} & set(inodes)
+    def still_held(self, refs: Iterable[NamespaceRef]) -> set[NamespaceRef]:
+        lived_in = {ref.inode for ref in self.namespaces.values()}
+        return {ref for ref in refs if ref.inode in lived_in}
 
     def locate(self, tasks: frozenset[TaskId]) -> Search:
         found = {task: self.namespaces[task] for task in tasks if task in self.namespaces}
@@ -100,7 +101,7 @@ class Agent:
         self.store = store
         self._seen = Revision(0)
         self.reconciler = HostReconciler(
-            HostSettings(HOST, BootId("boot-h1")), machine.dataplane, self.clock, machine.holders
+            HostSettings(HOST, BootId("boot-h1")), machine.dataplane, self.clock, machine.still_held
         )
         if saved is not None:
             self.reconciler.restore(saved)
@@ -628,7 +629,7 @@ def test_a_kernel_that_refuses_is_told_and_tried_again(store: MemoryDatastore) -
         HostSettings(HOST, BootId("boot"), address=OTHER_UNDERLAY),
         machine.dataplane,
         agent.clock,
-        machine.holders,
+        machine.still_held,
     )
     agent.list()
 
