@@ -13,10 +13,13 @@ from calico.blocks import OWNER
 from calico.books import decode_books
 from calico.codec import encode_endpoint
 from calico.datastore.memory import MemoryDatastore
-from calico.keys import IPAM, affinity_key, block_key, endpoint_key, handle_key
+from calico.keys import APPLIED, HOSTS, IPAM, affinity_key, block_key, endpoint_key, handle_key
 from calico.ledger import Ledger
-from calico.model import EndpointId, HandleId, HostName
+from calico.model import EndpointId, HandleId, HostName, TaskId
 from reconciler.controller.leftovers import LOOK_EVERY
+from reconciler.controller.metrics import ControllerMetrics
+from reconciler.controller.stored import StoredState
+from reconciler.controller.sweeper import Sweeper
 from reconciler.core.quarantine import REST
 from tests.unit.controller.cluster import UNAVAILABLE, Cluster
 from tests.unit.reconciler.apps import app, task
@@ -173,6 +176,25 @@ def test_another_plugin_s_endpoint_for_the_same_task_frees_no_address_of_it(
         cluster.applied()
         cluster.after(REST)
     assert Addresses(cluster.store).held_by(HandleId("t")) == spec.addresses
+
+
+def test_an_address_that_was_just_taken_for_a_live_task_is_not_given_back(
+    cluster: Cluster,
+) -> None:
+    address = Addresses(cluster.store).assign(H1, DEAD, secondary=(OWNER,))
+    stored = StoredState()
+    sweeper = Sweeper(cluster.store, stored, cluster.clock, ControllerMetrics())
+    for live in ({TaskId(DEAD)}, set()):
+        for _ in range(2):
+            cluster.applied()
+            stored.load_hosts(cluster.store.list(HOSTS))
+            stored.load_applied(cluster.store.list(APPLIED))
+            sweeper.sweep(live)
+            cluster.applied()
+            stored.load_applied(cluster.store.list(APPLIED))
+            cluster.clock.advance(REST + 1)
+        sweeper.sweep(live)
+        assert Addresses(cluster.store).holder(address) == (DEAD if live else None)
 
 
 def release_as_calicoctl(cluster: Cluster, address: IPAddress) -> None:
