@@ -188,13 +188,14 @@ class Links:
         """Set up the host's side; only what is wholly set up comes up."""
         reasons: dict[_Work, str] = {}
         index_by_work: dict[_Work, int] = {}
-        for work in works:
-            try:
-                index_by_work[work] = _index_of(work.name)
-                ipv6 = HOST_SIDE_IPV6 if _has_ipv6_address(work.wiring) else IPV6_OFF
-                self._set_ipv6(work.name, ipv6)
-            except DataplaneError as error:
-                reasons[work] = str(error)
+        with sysctl.opened_tree() as tree:
+            for work in works:
+                try:
+                    index_by_work[work] = _index_of(work.name)
+                    ipv6 = HOST_SIDE_IPV6 if _has_ipv6_address(work.wiring) else IPV6_OFF
+                    self._set_ipv6(work.name, ipv6, tree)
+                except DataplaneError as error:
+                    reasons[work] = str(error)
         reasons |= self._transact(
             {
                 work: _host_side(index, work.wiring)
@@ -210,13 +211,13 @@ class Links:
             }
         )
 
-    def _set_ipv6(self, interface: str, values: Mapping[str, str]) -> None:
+    def _set_ipv6(self, interface: str, values: Mapping[str, str], tree: int | None = None) -> None:
         if not self._ipv6:
             return
         for name, value in values.items():
             path = f"net/ipv6/conf/{interface}/{name}"
             self._step(f"set {path}")
-            sysctl.write(path, value)
+            sysctl.write(path, value, tree)
 
     def _delete(self, doomed: Sequence[SeenLink], present: Iterable[SeenLink]) -> str:
         """Delete devices; the reason if that failed.
