@@ -104,7 +104,7 @@ def decode_block(cidr: IPNetwork, text: str) -> Block:
     indexes = [_index(each) for each in as_list(raw.get("allocations"), "allocations")]
     if len(indexes) != BLOCK_SIZE:
         raise InvalidValue(f"allocations must have {BLOCK_SIZE} entries, not {len(indexes)}")
-    owners = [_allocation(each) for each in as_list(raw.get("attributes"), "attributes")]
+    owners = [_allocation(each) for each in as_list(raw.get("attributes") or [], "attributes")]
     if {each for each in indexes if each is not None} != set(range(len(owners))):
         raise InvalidValue("allocations and attributes do not match")
     free = [ordinal for ordinal, index in enumerate(indexes) if index is None]
@@ -116,7 +116,7 @@ def decode_block(cidr: IPNetwork, text: str) -> Block:
             raise InvalidValue("unallocated must list each free address once and no other")
     return Block(
         cidr=cidr.cidr,
-        affinity=_affinity(raw.get("affinity")),
+        affinity=_affinity(raw.get("affinity")) or _first_affinity(raw.get("hostAffinity")),
         allocations=tuple(None if each is None else owners[each] for each in indexes),
         unallocated=tuple(unallocated),
         strict=any(
@@ -146,6 +146,11 @@ def _affinity(value: object) -> HostName | None:
     if not text.startswith(_AFFINE) or text == _AFFINE:
         raise InvalidValue(f"affinity {text!r} must begin with {_AFFINE!r} and name a host")
     return HostName(text.removeprefix(_AFFINE))
+
+
+def _first_affinity(value: object) -> HostName | None:
+    """The host's bare name, where Go's first versions wrote it; it stays there."""
+    return HostName(value) if isinstance(value, str) and value else None
 
 
 def encode_handle(handle: HandleId, counts: Mapping[IPNetwork, int], writer: str = "") -> str:

@@ -75,6 +75,16 @@ def test_the_strict_flag_is_read_in_both_spellings_and_written_in_both(flag: str
             lambda block: block.allocations[2] == Allocation(HandleId("b")),
             id="null secondary",
         ),
+        pytest.param(
+            {"affinity": None, "hostAffinity": "h9"},
+            lambda block: block.affinity == "h9" and block.unknown == (("hostAffinity", '"h9"'),),
+            id="affinity of Go's first versions",
+        ),
+        pytest.param(
+            {"allocations": [None] * 64, "unallocated": [*range(64)], "attributes": None},
+            lambda block: not any(block.allocations),
+            id="no owners of nothing",
+        ),
     ],
 )
 def test_a_tolerable_block_is_read(change: dict[str, Any], check: Any) -> None:
