@@ -171,6 +171,9 @@ def _via(
         return
     shared = () if own is None else own.others
     for gateway in record.others:
-        if gateway.version == destination.version and gateway not in shared:
+        if gateway.version != destination.version or gateway in shared:
+            continue
+        # The kernel refuses one that this host has no network in common with.
+        if any(gateway in network for network in config.networks):
             yield Route(destination, RouteKind.HOST, gateway=gateway)
             return

@@ -158,6 +158,8 @@ def test_routes_to_blocks_and_borrowed_addresses(
     [
         pytest.param(["fd00:77::2", "fd00:88::2"], "fd00:77::2", id="the first of its family"),
         pytest.param(["172.17.0.1", "fd00:99::1", "fd00:88::2"], "fd00:88::2", id="not ours too"),
+        pytest.param(["fd00:99::2", "fd00:88::2"], "fd00:88::2", id="in a network of ours"),
+        pytest.param(["fd00:99::2"], None, id="none in a network of ours"),
         pytest.param(["172.17.0.1"], None, id="none of its family"),
     ],
 )
@@ -170,7 +172,9 @@ def test_the_other_family_is_routed_by_another_address_of_the_host(
         THERE: replace(world.hosts[THERE], others=tuple(map(IPAddress, others))),
         HERE: replace(world.hosts[HERE], others=(IPAddress("fd00:99::1"),)),
     }
-    found = render_host(replace(world, hosts=hosts), CONFIG).state.routes
+    networks = tuple(IPNetwork(f"fd00:{each}::/64") for each in (77, 88))
+    config = replace(CONFIG, networks=networks)
+    found = render_host(replace(world, hosts=hosts), config).state.routes
     routes = {str(r.gateway) for r in found if r.destination == IPNetwork("fd00:9::5/128")}
     assert routes == ({gateway} if gateway else set())
 
