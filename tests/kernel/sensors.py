@@ -19,7 +19,9 @@ from typing import Self
 
 from netaddr import IPAddress
 
+from reconciler.core.reach import Packet
 from tests.kernel.namespaces import Namespace, enter_network
+from tests.kernel.packets import bytes_of
 from tests.kernel.probes import checksum, ipv4_packet, tcp_payload, udp_payload
 
 #: The type of service of what must not arrive.
@@ -52,14 +54,19 @@ _FLOOD = """
 import socket, sys, time, select
 pause = float(sys.argv[1])
 shots = [(a, bytes.fromhex(p)) for a, p in (each.split("=") for each in sys.argv[2:])]
-sock = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
+socks = {
+    six: socket.socket(
+        socket.AF_INET6 if six else socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW
+    )
+    for six in {":" in address for address, _ in shots}
+}
 sent = 0
 print("ready", flush=True)
 while not select.select([sys.stdin], [], [], 0)[0]:
     for _ in range(max(1, 48 // len(shots))):
         for address, packet in shots:
             try:
-                sock.sendto(packet, (address, 0))
+                socks[":" in address].sendto(packet, (address, 0))
                 sent += 1
             except OSError:
                 pass
@@ -73,8 +80,21 @@ def marked(packet: bytes) -> bytes:
     return packet[:1] + bytes((FORBIDDEN,)) + packet[2:]
 
 
+def marked6(packet: bytes) -> bytes:
+    """An IPv6 packet with the traffic class of what must not arrive."""
+    head = int.from_bytes(packet[:4], "big") & ~0x0FF00000 | FORBIDDEN << 20
+    return head.to_bytes(4, "big") + packet[4:]
+
+
 def shots(source: IPAddress, target: IPAddress, port: int) -> list[bytes]:
     """UDP, the first segment of TCP and an ICMP echo, none of them welcome."""
+    if source.version == 6:
+        kinds = (
+            Packet(source, target, socket.IPPROTO_UDP, SOURCE_PORT, port),
+            Packet(source, target, socket.IPPROTO_TCP, SOURCE_PORT, port),
+            Packet(source, target, socket.IPPROTO_ICMPV6, icmp_type=128, icmp_code=0),
+        )
+        return [marked6(bytes_of(each, ECHO_ID)) for each in kinds]
     echo = struct.pack("!BBHHH", ECHO, 0, 0, ECHO_ID, 1)
     echo = struct.pack("!BBHHH", ECHO, 0, checksum(echo), ECHO_ID, 1)
     return [
@@ -173,6 +193,10 @@ class Sensor:
         _, missed = struct.unpack("II", statistics)
         assert missed == 0, "the sensor was too slow"
         return self._seen[:5]
+
+    def forget(self) -> None:
+        """Begin anew: what has been seen is excused."""
+        self._seen.clear()
 
     def _watch(self) -> None:
         while not self._stop.is_set():
