@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import signal
 import subprocess
@@ -29,6 +30,8 @@ from demo.story import Story, StoryFailedError, read_group
 from demo.view import make_console
 
 LOG_LINES = 15
+#: How it was started here, with no need of a `python` on the PATH.
+COMMAND = f"{os.path.relpath(sys.executable)} -m demo"
 
 DIRECTORY = click.option(
     "--directory",
@@ -72,7 +75,7 @@ def up(
     with _failures():
         if background:
             record = launcher.launch_background(directory, options)
-            _announce(Cluster(directory, record), "`python -m demo down` ends it.")
+            _announce(Cluster(directory, record), f"`{COMMAND} down` ends it.")
             return
         running = launcher.launch_foreground(directory, options)
         try:
@@ -145,7 +148,7 @@ def env(directory: Path) -> None:
         cluster = Cluster.attach(directory)
         environment = cluster.control.status().environment
     click.echo(f"MARATHON_URL={shlex.quote(cluster.marathon_url)}")
-    click.echo("# only inside, see `python -m demo exec`:")
+    click.echo(f"# only inside, see `{COMMAND} exec`:")
     click.echo(f"MARATHON_CALICO_ETCD={shlex.quote(environment['MARATHON_CALICO_ETCD'])}")
 
 
@@ -224,7 +227,7 @@ def _announce(cluster: Cluster, ending: str) -> None:
     hosts = [host for host in cluster.control.status().hosts if host.name != MASTER]
     click.echo(f"The cluster runs with {len(hosts)} hosts behind {GATEWAY}.")
     click.echo(f"  Marathon  {cluster.marathon_url}")
-    click.echo(f"  Inside    python -m demo exec {MASTER} -- marathon-calico status")
+    click.echo(f"  Inside    {COMMAND} exec {MASTER} -- marathon-calico status")
     click.echo(ending)
 
 

@@ -39,10 +39,11 @@ class Difference:
 def diff(cluster: Cluster, now: datetime, name: str | None, kernel: bool) -> Answer:  # noqa: ARG001 - a read has a time
     """Where what agents report, or what their kernels hold, differs from what is desired.
 
-    Exits 0 if it is the same, 1 if it is not, 2 if there is no such TASK or HOST.
-    Lines begin with + (desired, not there), - (there, not desired) or ? (the
-    agent is silent, or cannot be asked for its kernel: nobody knows). A kernel
-    that cannot be asked leaves the exit code as it is.
+    Exits 0 if it is the same, 1 if it is not, 2 if there is no such TASK or HOST,
+    3 if nothing differs but an agent is silent. Lines begin with + (desired, not
+    there), - (there, not desired) or ? (the agent is silent, or cannot be asked
+    for its kernel: nobody knows). A kernel that cannot be asked leaves the exit
+    code as it is.
 
     \b
     Fields of -o json, a list of objects:
@@ -64,8 +65,15 @@ def judge_diff(cluster: Cluster, name: str | None, kernels: Kernels = NOT_ASKED)
         lines = [f"{subject[1] or 'agent'} on {subject[0]}"]
         lines.extend(_line(each) for each in found if (each.host, each.task) == subject)
         sections.append(Lines(tuple(lines)))
-    differ = any(each.sign != "?" or each.source != KERNEL for each in found)
-    return Answer([asdict(each) for each in found], tuple(sections), int(differ))
+    return Answer([asdict(each) for each in found], tuple(sections), _exit_code(found))
+
+
+def _exit_code(found: Iterable[Difference]) -> int:
+    """1 where something differs, 3 where an agent is silent, else 0."""
+    reported = [each for each in found if (each.sign, each.source) != ("?", KERNEL)]
+    if any(each.sign != "?" for each in reported):
+        return 1
+    return 3 if reported else 0
 
 
 def hosts_concerned(cluster: Cluster, name: str | None) -> tuple[HostName, ...]:

@@ -56,6 +56,9 @@ def parse_target(cluster: Cluster, text: str) -> Target:
     match = _TARGET.fullmatch(text)
     side = find_side(cluster, match["name"]) if match is not None else None
     if match is None or side is None:
+        name, _, suffix = text.rpartition(":")
+        if name and find_side(cluster, name) is not None:
+            raise click.BadParameter(f"{suffix!r} is no port, as in {name}:80 or {name}:53/udp")
         raise _nothing(match["name"] if match is not None else text)
     port = int(match["port"]) if match["port"] else None
     protocol = match["protocol"] or ("tcp" if port is not None else None)

@@ -55,7 +55,9 @@ def judge_kernel(
         host, why = next((each for each in silent if each[0] == told_by), silent[0])
         if reported is not None and reported.host == host:
             detail = f"{reported.detail}, by its report; the kernel itself is not known: {why}"
-            return Kernel(host, reported.agrees, detail)
+            # A report of what was applied is no look at what the kernel holds now.
+            agrees = "no" if reported.agrees == "no" else "unknown"
+            return Kernel(host, agrees, detail)
         return Kernel(host, "unknown", f"the kernel itself is not known: {why}")
     unknown = [host for host, each in told.items() if each.verdict == "unknown"]
     if unknown:

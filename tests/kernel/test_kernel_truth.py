@@ -185,5 +185,7 @@ def test_agents_that_are_gone_are_told_and_etcd_still_answers(cluster: Cluster) 
     described = command(cluster, "describe", "task", "web.1")
     assert described.returncode == 0
     assert "kernel    not known: its agent at 10.77.0.1:" in described.stdout
+    asked = json.loads(command(cluster, "why", "one", "web.1:9000", "-o", "json").stdout)
+    assert asked["kernel"]["agrees"] == "unknown"
     alone = command(cluster, "diff", "web.1", "--no-kernel")
     assert (alone.returncode, alone.stdout) == (0, "")

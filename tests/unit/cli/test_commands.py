@@ -3,6 +3,7 @@
 import json
 from datetime import UTC, datetime
 
+import click
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -504,6 +505,18 @@ def test_why_names_the_tiered_policy_that_closes(world: World) -> None:
     answer = judge_why(cluster(world), "star_probe-a.1", "star_probe-b.1:9000")
     assert (answer.exit_code, fields(answer)["fact"]) == (1, "tiered policy")
     assert "default/strict" in str(fields(answer)["remedy"])
+
+
+@pytest.mark.parametrize("suffix", ["abc", "80/xyz", "-1"])
+def test_what_is_no_port_is_told_of_the_port(world: World, suffix: str) -> None:
+    with pytest.raises(click.BadParameter, match=f"{suffix!r} is no port"):
+        judge_why(cluster(world), "star_probe-a", f"star_probe-b:{suffix}")
+
+
+def test_a_silent_agent_is_not_known_to_differ(world: World) -> None:
+    world.datastore.delete(keys.felix_status_key(HostName("host-b")))
+    answer = judge_diff(cluster(world), "host-b")
+    assert (answer.exit_code, "? agent silent" in text(answer)) == (3, True)
 
 
 # -- hostile strings --
