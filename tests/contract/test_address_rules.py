@@ -12,8 +12,9 @@ from calico.addresses import Addresses
 from calico.audit import drifts
 from calico.blocks import Block, IpamConfig
 from calico.books import decode_books
-from calico.datastore.api import Datastore, Key
+from calico.datastore.api import ABSENT, Datastore, Key
 from calico.errors import AddressOutsidePools, AddressTaken, PoolExhausted
+from calico.ledger import Ledger
 from calico.model import HandleId, HostName, Pool
 from tests.contract.conftest import Store
 
@@ -131,6 +132,38 @@ def test_a_cluster_that_became_strict_lends_nothing_of_older_blocks(datastore: D
     with pytest.raises(AddressOutsidePools):
         addresses.assign_fixed(B, TWO, taken + 1)
     assert addresses.held_by(TWO) == ()
+
+
+class Overtaken:
+    """A store in which another host is first with every block that is claimed."""
+
+    def __init__(self, store: Datastore) -> None:
+        self._store = store
+        self.lost = 0
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._store, name)
+
+    def put(self, key: Key, value: str, **how: int) -> object:
+        cidr = keys.parse_block_key(key)
+        if cidr is not None and how.get("expect") == ABSENT:
+            self.lost += 1
+            Ledger(self._store).claim(A, cidr, strict=True)
+        return self._store.put(key, value, **how)  # type: ignore[arg-type]
+
+
+def test_a_block_that_another_host_claimed_first_is_left_to_it(datastore: Datastore) -> None:
+    put_pools(datastore, TWO_BLOCKS)
+    configure(datastore, STRICT)
+    late = Overtaken(datastore)
+    with pytest.raises(PoolExhausted):
+        Addresses(late).assign(B, TWO)  # type: ignore[arg-type]
+    with pytest.raises(AddressOutsidePools):
+        Addresses(late).assign_fixed(B, TWO, ONE_BLOCK.cidr[7])  # type: ignore[arg-type]
+    assert late.lost == 2
+    assert datastore.list(keys.affinity_dir(B, 4)).entries == ()
+    assert Addresses(datastore).held_by(TWO) == ()
+    assert books_agree(datastore)
 
 
 @pytest.mark.parametrize(
