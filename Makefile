@@ -10,7 +10,7 @@ INSIDE :=
 PYTEST_INSIDE := $(PYTEST)
 endif
 
-.PHONY: help demo check test test-pure test-contract test-kernel test-cluster soak bench prepare clean
+.PHONY: help demo check test test-pure test-contract test-kernel test-cluster soak bench prepare prepare-test clean
 
 help:
 	@echo "make demo   start a cluster on this machine and show isolation at work"
@@ -22,6 +22,9 @@ help:
 
 prepare:
 	@demo/prepare.sh
+
+prepare-test:
+	@demo/prepare.sh test
 
 demo: prepare
 	@$(PY) -m demo run
@@ -36,18 +39,18 @@ check: prepare
 test-pure: prepare
 	$(PYTEST) tests/unit tests/convergence
 
-test-contract: prepare
+test-contract: prepare-test
 	$(PYTEST_INSIDE) tests/contract
 
-test-kernel: prepare
+test-kernel: prepare-test
 	$(PYTEST_INSIDE) tests/kernel
 
-test-cluster: prepare
+test-cluster: prepare-test
 	$(PYTEST) tests/cluster
 
-test: check test-contract test-kernel test-cluster
+test: prepare-test check test-contract test-kernel test-cluster
 
-soak: prepare
+soak: prepare-test
 	timeout --foreground 3600 $(PYTEST_INSIDE) --soak -m soak tests
 
 bench:

@@ -21,12 +21,17 @@ missing=
     missing="$missing libnftables1"
 command -v unshare >/dev/null || missing="$missing util-linux"
 command -v make >/dev/null || missing="$missing make"
+has() { command -v "$1" >/dev/null || [ -x "/usr/sbin/$1" ] || [ -x "/sbin/$1" ]; }
+# What plays another program in the tests, and judges what the product did.
+if [ "${1:-}" = test ] || [ "${1:-}" = bench ]; then
+    has ip || missing="$missing iproute2"
+    has nft || missing="$missing nftables"
+    has conntrack || missing="$missing conntrack"
+    has iptables || missing="$missing iptables"
+fi
 # What is only compared with is left out where it cannot be installed.
 peers=
 if [ "${1:-}" = bench ]; then
-    has() { command -v "$1" >/dev/null || [ -x "/usr/sbin/$1" ] || [ -x "/sbin/$1" ]; }
-    has ip || missing="$missing iproute2"
-    has nft || missing="$missing nftables"
     has cc || peers="$peers gcc libc6-dev"
     has iptables-legacy-restore || peers="$peers iptables"
     has ipset || peers="$peers ipset"
