@@ -45,48 +45,40 @@ class KernelInspector:
     """Reads what the loop does not look at; has no state, so any thread may use it."""
 
     def link(self, name: InterfaceName) -> SeenTaskLink | None:
-        """See inspect_link."""
-        return inspect_link(name)
+        """The link of that name in the calling thread's namespace; None if there is none.
+
+        Raises DataplaneError.
+        """
+        try:
+            index = socket.if_nametoindex(name)
+        except OSError:
+            return None
+        with NetlinkSocket() as kernel:
+            body = kernel.ask(ask_link(index)).body
+            peer, namespace = parse_peer(body)
+            if peer is None or namespace is None:
+                return SeenTaskLink(parse_side(body))
+            inside = parse_side(kernel.ask(ask_link(peer, namespace)).body)
+            replies = kernel.dump(dump_addresses(peer, namespace))
+            found = (parse_address(reply.body) for reply in replies if reply.kind == RTM_NEWADDR)
+            addresses = tuple(sorted(each for each in found if each is not None))
+            return SeenTaskLink(parse_side(body), inside, addresses)
 
     def counts(self, chains: Iterable[str]) -> Mapping[str, tuple[RuleCount, ...]]:
-        """See count_rules."""
-        return count_rules(chains)
+        """The rules of some chains of our table, in their order, with their counts.
 
-
-def inspect_link(name: InterfaceName) -> SeenTaskLink | None:
-    """The link of that name in the calling thread's namespace; None if there is none.
-
-    Raises DataplaneError.
-    """
-    try:
-        index = socket.if_nametoindex(name)
-    except OSError:
-        return None
-    with NetlinkSocket() as kernel:
-        body = kernel.ask(ask_link(index)).body
-        peer, namespace = parse_peer(body)
-        if peer is None or namespace is None:
-            return SeenTaskLink(parse_side(body))
-        inside = parse_side(kernel.ask(ask_link(peer, namespace)).body)
-        replies = kernel.dump(dump_addresses(peer, namespace))
-        found = (parse_address(reply.body) for reply in replies if reply.kind == RTM_NEWADDR)
-        addresses = tuple(sorted(each for each in found if each is not None))
-        return SeenTaskLink(parse_side(body), inside, addresses)
-
-
-def count_rules(chains: Iterable[str]) -> Mapping[str, tuple[RuleCount, ...]]:
-    """The rules of some chains of our table, in their order, with their counts.
-
-    A chain that is not there is left out. Raises DataplaneError.
-    """
-    found = {}
-    with NetlinkSocket(protocol=NETLINK_NETFILTER) as kernel:
-        for name in chains:
-            replies = kernel.dump(list_rules_of(name))
-            counts = tuple(parse_count(each.body) for each in replies if each.kind != NLMSG_DONE)
-            if counts:
-                found[name] = counts
-    return found
+        A chain that is not there is left out. Raises DataplaneError.
+        """
+        found = {}
+        with NetlinkSocket(protocol=NETLINK_NETFILTER) as kernel:
+            for name in chains:
+                replies = kernel.dump(list_rules_of(name))
+                counts = tuple(
+                    parse_count(each.body) for each in replies if each.kind != NLMSG_DONE
+                )
+                if counts:
+                    found[name] = counts
+        return found
 
 
 def list_rules_of(chain: str) -> Request:

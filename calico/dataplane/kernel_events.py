@@ -9,7 +9,7 @@ import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from calico.dataplane.netlink_wire import Request, attributes, integer
+from calico.dataplane.netlink_wire import attributes, integer
 from calico.dataplane.state import MAIN_TABLE, ROUTE_PROTOCOL, ROUTE_TABLE, RULE_PREFERENCES, TABLE
 from calico.model import INTERFACE_PREFIX
 
@@ -19,11 +19,11 @@ ROUTE_GROUPS = (1, 5, 7, 8, 9, 11, 19, 24, 25)
 NFTABLES_GROUP = 7
 
 RTM_NEWLINK, RTM_DELLINK = 16, 17
-RTM_NEWADDR, RTM_DELADDR, RTM_GETADDR = 20, 21, 22
+RTM_NEWADDR, RTM_DELADDR = 20, 21
 RTM_NEWROUTE, RTM_DELROUTE = 24, 25
 RTM_NEWRULE, RTM_DELRULE = 32, 33
 RTM_NEWNETCONF, RTM_DELNETCONF = 80, 81
-NLM_F_REPLACE, NLM_F_DUMP = 0x100, 0x300
+NLM_F_REPLACE = 0x100
 NFPROTO_INET = 1
 RTA_DST = 1
 FRA_PRIORITY = 6
@@ -62,11 +62,6 @@ class Heard:
     ports: frozenset[int] = frozenset()
     devices: bool = False
     host: bool = False
-
-
-def dump_addresses() -> Request:
-    """Ask for all addresses of the host."""
-    return Request("list addresses", RTM_GETADDR, NLM_F_DUMP, bytes(8))
 
 
 def split_events(data: bytes) -> Iterator[Event]:

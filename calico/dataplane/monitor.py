@@ -15,12 +15,12 @@ from contextlib import ExitStack
 from calico.dataplane import netlink_messages as messages
 from calico.dataplane import sysctl
 from calico.dataplane.api import Noticed
+from calico.dataplane.host_messages import dump_addresses
 from calico.dataplane.kernel_events import (
     NFTABLES_GROUP,
     ROUTE_GROUPS,
     Heard,
     RouteEvents,
-    dump_addresses,
     hear_nftables,
 )
 from calico.dataplane.link_settings import heeds_mark, link_index

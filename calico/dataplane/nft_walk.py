@@ -234,7 +234,7 @@ class _Walk:
                 values = [self._value(part) for part in parts]
                 return None if None in values else ("concat", *values)
             case {"&": [field_, _]}:
-                # The one mask that we use keeps an opening's flags as they are.
+                # The masks that we use change nothing of an opening: its flags, and no label.
                 return self._value(field_)
         name = _name(left)
         if name not in _KNOWN:

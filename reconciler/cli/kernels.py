@@ -122,9 +122,9 @@ def ask_agents(cluster: Cluster, questions: Iterable[Question]) -> Answers:
     found: dict[Question, bytes | NotTold] = {}
     waiting: queue.SimpleQueue[tuple[Question, str, int]] = queue.SimpleQueue()
     answered: queue.SimpleQueue[tuple[Question, bytes | NotTold]] = queue.SimpleQueue()
-    asked = 0
+    asked, boot_id = 0, own_boot_id()
     for each in questions:
-        place = place_of(cluster.snapshot.hosts.get(each.host), own_boot_id())
+        place = place_of(cluster.snapshot.hosts.get(each.host), boot_id)
         if isinstance(place, NotTold):
             found[each] = place
         else:

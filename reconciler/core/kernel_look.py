@@ -4,6 +4,7 @@ import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
+from typing import assert_never
 
 from netaddr import IPAddress
 
@@ -119,6 +120,8 @@ def route_text(route: Route) -> str:
             words.append(f"via {route.gateway}")
         case RouteKind.BLACKHOLE:
             words.insert(0, "blackhole")
+        case _:
+            assert_never(route.kind)
     if route.source is not None:
         words.append(f"src {route.source}")
     return " ".join((*words, f"table {route.table}"))
@@ -134,8 +137,8 @@ def _owners(desired: HostState, observed: HostState) -> _Owners:
     tasks: dict[str, str] = {}
     for link in (*observed.links.values(), *desired.links.values()):
         tasks[link.name] = task_of_link(link)
-        for address in () if link.wiring is None else link.wiring.addresses:
-            tasks[str(address)] = link.wiring.task if link.wiring is not None else ""
+        if link.wiring is not None:
+            tasks |= {str(address): link.wiring.task for address in link.wiring.addresses}
     return _Owners(tasks)
 
 

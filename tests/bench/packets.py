@@ -226,8 +226,9 @@ def _gigabits(variant: Variant) -> float:
         text=True,
     ) as server:
         assert server.stdout is not None
-        while "listening" not in server.stdout.readline():
-            pass
+        # Lines end when the server does, so that a failed start does not hang.
+        if not any("listening" in line for line in iter(server.stdout.readline, "")):
+            raise RuntimeError("iperf3 did not start to listen")
         outside = ["nsenter", f"--net=/proc/{variant.source.pid}/ns/net"]
         command = ["iperf3", "-c", str(variant.address), "-p", str(PORT), "-t", STREAM_SECONDS]
         done = subprocess.run(

@@ -26,12 +26,16 @@ from calico.model import (
     TaskRecord,
 )
 from reconciler.agent.registration import render_alive
-from reconciler.controller.bootstrap import bootstrap, bootstrap_host
+from reconciler.controller.bootstrap import DIRECTORIES, bootstrap, bootstrap_host
 from reconciler.core.profiles import NetworkPolicy, profiles_of
 from tests.unit.families import go_family, ours, pycalico, python_family
 from tests.unit.families.meaning import PacketMeaning, RefusedError, RuleMeaning
 
 FEW = settings(max_examples=60, deadline=None)
+
+
+def test_every_directory_that_confd_watches_is_made() -> None:
+    assert set(pycalico.WATCHED) <= set(map(str, DIRECTORIES))
 
 
 @FEW

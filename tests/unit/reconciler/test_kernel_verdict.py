@@ -9,7 +9,7 @@ from netaddr import IPAddress, IPNetwork
 
 from calico.dataplane.nft_expr import ACCEPT, matches, meta, rule
 from calico.dataplane.render import render_host
-from calico.dataplane.state import HostState, Route, RouteKind
+from calico.dataplane.state import HostState
 from calico.model import (
     Action,
     EndpointSpec,
@@ -230,7 +230,6 @@ DROP_FROM_A = (
     matches({"payload": {"protocol": "ip", "field": "saddr"}}, "10.9.0.1"),
     {"drop": None},
 )
-DARK = Route(IPNetwork("10.9.0.2/32"), RouteKind.BLACKHOLE)
 
 
 @pytest.mark.parametrize(
