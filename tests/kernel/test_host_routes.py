@@ -33,6 +33,7 @@ from tests.kernel.test_closed import SETTLED, address_of, reaches
 HERE, LENT = task_of("here.1", 1, "red"), task_of("lent.1", 2, "red", TWO)
 THERE, LENT_BACK = task_of("there.1", 65, "red", TWO), task_of("lent-back.1", 66, "red")
 BLOCKS = {ONE: IPNetwork("10.9.0.0/26"), TWO: IPNetwork("10.9.0.64/26")}
+FAR = HostName("far")
 OTHER_ADDRESS = IPAddress("10.77.0.3")
 
 
@@ -158,3 +159,21 @@ def test_what_two_hosts_claim_or_an_unknown_one_has_is_routed_nowhere(cluster: C
     )
     assert reaches(cluster, HERE, THERE)
     assert str(ADDRESS) not in " ".join(routes(cluster, ONE))
+
+
+def test_a_host_that_cannot_be_reached_directly_is_told_and_holds_nothing_up(
+    cluster: Cluster,
+) -> None:
+    far = replace(cluster.registered(TWO), name=FAR, address=IPAddress("10.250.0.9"), others=())
+    before = routes(cluster, ONE)
+    give(cluster, IPNetwork("10.9.1.0/26"), FAR)
+    cluster.store.put(host_key(FAR), encode_host(far))
+    later = task_of("later.1", 3, "red")
+    cluster.run_tasks(later)
+    # An agent that does not come so far keeps every freed address from use.
+    cluster.settle()
+    problems = cluster.page(ONE, "/readyz")["problems"]
+    assert isinstance(problems, list)
+    assert any("10.9.1.0/26" in each for each in problems)
+    assert routes(cluster, ONE) == before
+    assert reaches(cluster, LENT, later)
