@@ -13,7 +13,7 @@ from calico.blocks import Block, IpamConfig
 from calico.datastore.api import Datastore, Revision
 from calico.errors import AddressOutsidePools, Conflict, InvalidValue, PoolExhausted
 from calico.ipam import Secondary
-from calico.keys import POOLS, check_host, ipam_config_key, parse_pool_key
+from calico.keys import POOLS, check_handle, check_host, ipam_config_key, parse_pool_key
 from calico.ledger import ATTEMPTS, HandleKnownError, Ledger, Step
 from calico.model import HandleId, HostName, Pool
 
@@ -41,6 +41,7 @@ class Addresses:
         unreadable.
         """
         check_host(host)
+        check_handle(handle)
         pools = self._usable_pools(version)
 
         def step(block: Block) -> tuple[Block, IPAddress] | None:
@@ -77,6 +78,7 @@ class Addresses:
         or AddressOutsidePools also if the block is kept for another host.
         """
         check_host(host)
+        check_handle(handle)
         cidr = ipam.block_of(address)
         in_use = any(address in pool.cidr for pool in self._usable_pools(address.version))
         strict = self._config().strict_affinity

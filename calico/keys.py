@@ -273,8 +273,13 @@ def parse_affinity_key(key: Key) -> tuple[HostName, IPNetwork] | None:
 
 
 def handle_key(handle: HandleId) -> Key:
-    """Where the blocks are counted that a handle has addresses in."""
-    return Key(f"{HANDLES}/{check_handle(handle)}")
+    """Where the blocks are counted that a handle has addresses in.
+
+    Other allocators name theirs as they like; see `check_handle` for ours.
+    """
+    return Key(
+        f"{HANDLES}/{_check(handle, 'handle', _SEGMENT, 'of the characters that etcd keeps')}"
+    )
 
 
 def parse_handle_key(key: Key) -> HandleId | None:

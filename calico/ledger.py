@@ -15,7 +15,7 @@ from netaddr import IPAddress, IPNetwork
 from calico import codec, ipam
 from calico.blocks import OWNER, Block
 from calico.datastore.api import ABSENT, Datastore, Revision, Stored
-from calico.errors import AddressError, Conflict, DatastoreUnavailable, InvalidValue
+from calico.errors import AddressError, Conflict, DatastoreUnavailable, InvalidName, InvalidValue
 from calico.keys import (
     BLOCKS,
     affinity_dir,
@@ -248,7 +248,7 @@ class Ledger:
         """Count one address less, at most once: too high a count is harmless."""
         try:
             self._lower(handle, cidr)
-        except (Conflict, DatastoreUnavailable, InvalidValue):
+        except (Conflict, DatastoreUnavailable, InvalidName, InvalidValue):
             return
 
     def _lower(self, handle: HandleId, cidr: IPNetwork) -> None:

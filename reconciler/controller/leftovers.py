@@ -14,9 +14,10 @@ from calico.audit import (
 )
 from calico.books import Books, decode_books
 from calico.datastore.api import ABSENT, Datastore, Revision
-from calico.errors import Conflict
+from calico.errors import Conflict, InvalidName
 from calico.keys import IPAM, affinity_key, block_key, handle_key
 from calico.ledger import Ledger
+from calico.model import HandleId
 from reconciler.controller.stored import StoredState
 from reconciler.core.quarantine import REST
 from reconciler.runtime.clock import Clock
@@ -70,8 +71,8 @@ class Leftovers:
 
     def _is_ours(self, drift: Drift) -> bool:
         match drift:
-            case Miscounted(ours=ours):
-                return ours
+            case Miscounted(handle, ours=ours):
+                return ours and _has_key(handle)
             case DanglingAffinity(host) | UnlistedBlock(host):
                 return host in self._stored.registered() | self._stored.forgotten_hosts
             case AbandonedBlock():
@@ -103,6 +104,15 @@ class Leftovers:
                 self._datastore.delete(block_key(block), expect=revision)
             case _:
                 assert_never(drift)
+
+
+def _has_key(handle: HandleId) -> bool:
+    """Whether such a handle can be; a block may name any."""
+    try:
+        handle_key(handle)
+    except InvalidName:
+        return False
+    return True
 
 
 def _revision(books: Books, drift: Drift) -> Revision:

@@ -6,9 +6,15 @@ from netaddr import IPAddress, IPNetwork
 from calico import codec, ipam, keys
 from calico.addresses import Addresses
 from calico.blocks import Block, IpamConfig
-from calico.datastore.api import ABSENT
+from calico.datastore.api import ABSENT, Key
 from calico.datastore.memory import MemoryDatastore
-from calico.errors import AddressOutsidePools, AddressTaken, InvalidValue, PoolExhausted
+from calico.errors import (
+    AddressOutsidePools,
+    AddressTaken,
+    InvalidName,
+    InvalidValue,
+    PoolExhausted,
+)
 from calico.model import HandleId, HostName, Pool
 
 A, B = HostName("host-a"), HostName("host-b")
@@ -172,6 +178,40 @@ def test_releasing_again_or_what_never_was_is_no_error() -> None:
     assert not addresses.release(ONE, address)
     assert not addresses.release(TWO, IPAddress("10.1.200.1"))
     assert store.get(keys.handle_key(ONE)) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "counted"),
+    [
+        pytest.param("k8s:a+b@c", 0, id="a name that etcd keeps"),
+        pytest.param("a b%2f", None, id="one that is no key of ours to write"),
+    ],
+)
+def test_an_owner_of_another_allocator_may_have_any_name(name: str, counted: int | None) -> None:
+    store = store_with(POOL)
+    addresses, theirs = Addresses(store), HandleId(name)
+    first = addresses.assign(A, HandleId("task.1"))
+    block = block_at(store, first)
+    held, address = ipam.allocate(block, theirs)
+    store.put(keys.block_key(block.cidr), codec.encode_block(held))
+    if counted is not None:
+        store.put(keys.handle_key(theirs), codec.encode_handle(theirs, {block.cidr: 1}))
+    assert addresses.release(theirs, address)
+    assert addresses.holder(address) is None
+    if counted is not None:
+        assert store.get(keys.handle_key(theirs)) is None
+
+
+def test_an_owner_of_ours_has_a_name_that_every_tool_takes() -> None:
+    store = store_with(POOL)
+    before = store.list(Key("/calico")).entries
+    for give in (
+        lambda: Addresses(store).assign(A, HandleId("k8s:a")),
+        lambda: Addresses(store).assign_fixed(A, HandleId("k8s:a"), POOL.cidr[1]),
+    ):
+        with pytest.raises(InvalidName):
+            give()
+    assert store.list(Key("/calico")).entries == before
 
 
 def test_a_freed_address_rests_longest() -> None:

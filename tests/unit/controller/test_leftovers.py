@@ -197,6 +197,16 @@ def test_an_address_that_was_just_taken_for_a_live_task_is_not_given_back(
         assert Addresses(cluster.store).holder(address) == (DEAD if live else None)
 
 
+def test_an_owner_without_a_proper_name_stops_no_mending(cluster: Cluster) -> None:
+    block = ipam.new_block(BLOCK, H1)
+    held, _ = ipam.allocate(block, HandleId("a b"), (OWNER,))
+    cluster.store.put(block_key(BLOCK), codec.encode_block(held))
+    counted_only(cluster.store)
+    cluster.applied()
+    cluster.after(2 * SOON)
+    assert cluster.store.get(handle_key(DEAD)) is None
+
+
 def release_as_calicoctl(cluster: Cluster, address: IPAddress) -> None:
     """By address, whoever uses it."""
     addresses = Addresses(cluster.store)
