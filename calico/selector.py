@@ -203,6 +203,10 @@ def _comparison(tokens: _Tokens, label: str) -> Selector:
     if tokens.next == _Token("word", "in"):
         tokens.take()
         return OneOf(label, _values(tokens))
+    if tokens.next == _Token("word", "notin"):
+        # Go asks for no space between the two.
+        tokens.take()
+        return Not(OneOf(label, _values(tokens)))
     if tokens.next == _Token("word", "not"):
         tokens.take()
         if tokens.next == _Token("word", "in"):
