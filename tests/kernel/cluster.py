@@ -301,6 +301,8 @@ def _plug(network: Namespace, port: str, address: IPAddress) -> Namespace:
     run("ip", "link", "set", port, "master", "lan", "up")
     with network.entered():
         run("ip", "address", "add", f"{address}/24", "dev", "eth0")
+        # The same after a reboot, as it is with real devices.
+        run("ip", "link", "set", "eth0", "address", f"02:77:00:00:00:{address.words[3]:02x}")
         run("ip", "link", "set", "eth0", "addrgenmode", "none")
         run("ip", "link", "set", "eth0", "up")
         run("ip", "route", "add", "default", "via", str(ADDRESS))

@@ -2,6 +2,7 @@
 
 import json
 import random
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -144,6 +145,8 @@ class Operator:
         else:
             for flow in self.wandering:
                 flow.permit()
+            # What was sent before may be on its way still, and is judged on arrival.
+            time.sleep(SETTLED)
             put(WANDERER)
 
     def let_come_and_go(self) -> None:
