@@ -25,6 +25,7 @@ from tests.kernel.test_closed import (
     FOE_THERE,
     FRIEND,
     FRIEND_THERE,
+    SETTLED,
     VICTIM,
     VICTIM_THERE,
     address_of,
@@ -91,7 +92,7 @@ class Operator:
         self.steps[kind.__name__] = self.steps.get(kind.__name__, 0) + 1
         kind()
         self.cluster.settle()
-        return kind.__name__
+        return f"{kind.__name__} {self.steps[kind.__name__]}"
 
     def edit_the_group(self) -> None:
         inbound = tuple(self.random.sample(HARMLESS, self.random.randrange(len(HARMLESS))))
