@@ -44,6 +44,7 @@ QUIET = 0.01
 TELL_WITHIN = 0.25
 #: Seconds after large amounts of memory were used for a while until they are given back.
 TIDY_AFTER = 5.0
+MANY_CHANGES = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +135,8 @@ class AgentLoop:
             if self._untold is None:
                 self._tell_by = self._clock.monotonic() + TELL_WITHIN
             self._untold = self._last = reached
+            if len(reached.changes) >= MANY_CHANGES:
+                self._tidy_later()
             self._metrics.note(reached, self._clock.monotonic() - started)
         self._begin(self._reconciler.search())
         self._show(asked)
@@ -160,7 +163,7 @@ class AgentLoop:
             self._reconciler.handle(KernelChanged())
 
     def _tidy_later(self) -> None:
-        """A whole list, or a whole table in words, is no longer needed soon."""
+        """What a list, a large change or a table in words took is soon needed no more."""
         self._tidy_due = min(self._tidy_due, self._clock.monotonic() + TIDY_AFTER)
 
     def _begin(self, tasks: frozenset[TaskId]) -> None:

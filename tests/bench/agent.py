@@ -24,7 +24,7 @@ from calico.codec import (
 )
 from calico.dataplane.kernel import KernelDataplane
 from calico.dataplane.kernel_events import NFTABLES_GROUP, ROUTE_GROUPS
-from calico.dataplane.namespaces import holders
+from calico.dataplane.namespaces import still_held
 from calico.dataplane.netlink import NETLINK_NETFILTER, NETLINK_ROUTE
 from calico.dataplane.netlink_events import EventSocket
 from calico.datastore.api import Datastore, Put, Removed, Revision, Stored
@@ -81,7 +81,7 @@ class Agent:
 
     def __init__(self, cluster: Cluster, tasks: Sequence[Namespace]) -> None:
         settings = HostSettings(HERE, BootId("boot"), address=HERE_ADDRESS)
-        self._reconciler = HostReconciler(settings, KernelDataplane(), SystemClock(), holders)
+        self._reconciler = HostReconciler(settings, KernelDataplane(), SystemClock(), still_held)
         local = [spec for spec in cluster.specs if spec.id.host == HERE]
         self._refs = {
             TaskId(spec.id.workload): task.ref for spec, task in zip(local, tasks, strict=False)
