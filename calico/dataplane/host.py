@@ -3,34 +3,33 @@
 from collections.abc import Iterable, Sequence
 
 from netaddr import IPAddress, IPNetwork
+from pyroute2 import IPRoute
 
-from calico.dataplane import host_messages as messages
-from calico.dataplane.netlink import NetlinkSocket
-from calico.dataplane.netlink_messages import RTM_NEWADDR, SeenRoute
+from calico.dataplane.netlink_messages import SeenRoute
 from calico.dataplane.routes import Routes
 from calico.dataplane.state import HostFacts
 from calico.errors import DataplaneUnsupported
 
 
-def observe_facts(kernel: NetlinkSocket, routes: Routes, wanted: IPAddress | None) -> HostFacts:
+def observe_facts(kernel: IPRoute, routes: Routes, wanted: IPAddress | None) -> HostFacts:
     """The underlay's interface, address and MTU, and all networks of the host.
 
     Raises DataplaneUnsupported when the underlay cannot be told.
     """
     addresses = [
-        found
-        for reply in kernel.dump(messages.dump_addresses())
-        if reply.kind == RTM_NEWADDR and (found := messages.parse_address(reply.body))
+        (each["index"], IPNetwork(f"{value}/{each['prefixlen']}"))
+        for each in kernel.get_addr()
+        if (value := each.get_attr("IFA_LOCAL") or each.get_attr("IFA_ADDRESS")) is not None
     ]
     foreign = routes.foreign()
     index, address = _underlay(foreign, addresses, wanted)
-    interface, mtu = messages.parse_device(kernel.ask(messages.ask_device(index)).body)
+    (link,) = kernel.get_links(index)
     networks = {network.cidr for _, network in addresses}
     networks |= {route.destination for route in foreign if route.destination.prefixlen != 0}
     return HostFacts(
-        interface=interface,
+        interface=link.get_attr("IFLA_IFNAME"),
         address=address,
-        mtu=mtu,
+        mtu=link.get_attr("IFLA_MTU"),
         networks=tuple(sorted(networks)),
         others=tuple(_others(index, address, addresses)),
     )

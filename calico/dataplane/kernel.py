@@ -9,6 +9,8 @@ from errno import EPERM
 from typing import TypeVar, assert_never
 
 from netaddr import IPAddress
+from pyroute2 import IPRoute
+from pyroute2.netlink.exceptions import NetlinkError
 
 from calico.dataplane import conntrack, rules, sysctl
 from calico.dataplane import netlink_messages as messages
@@ -45,7 +47,7 @@ Simple = TypeVar("Simple", SetSysctl, AddMarkRule, RemoveMarkRule)
 class _Session:
     """What is open while the dataplane is used; all in one namespace."""
 
-    host: NetlinkSocket
+    kernel: IPRoute
     links: Links
     routes: Routes
     table: Table
@@ -71,7 +73,10 @@ class KernelDataplane:
     def facts(self, address: IPAddress | None) -> HostFacts:
         """What the host has of its own; raises DataplaneUnsupported with the remedy."""
         session = self._open()
-        facts = observe_facts(session.host, session.routes, address)
+        try:
+            facts = observe_facts(session.kernel, session.routes, address)
+        except NetlinkError as error:
+            raise DataplaneError(f"read the host's networks: {error}") from error
         # An earlier run has set these as a rule: then there is nothing to set.
         self._settings |= set(sysctl.of_host(facts.interface))
         return facts
@@ -85,7 +90,10 @@ class KernelDataplane:
         session = self._open()
         seen = session.links.observe()
         chains, sets = session.table.read()
-        mark_rules = rules.observe(session.host)
+        try:
+            mark_rules = rules.observe(session.kernel)
+        except NetlinkError as error:
+            raise DataplaneError(f"read the ip rules: {error}") from error
         sysctls = sysctl.read(self._settings)
         # Settings of devices that went are of no more interest.
         self._settings &= sysctls.keys()
@@ -116,13 +124,15 @@ class KernelDataplane:
                 failures.update(_each(_only(SetSysctl, run), self._set))
             case AddMarkRule():
                 failures.update(
-                    _each(_only(AddMarkRule, run), lambda each: rules.add(session.host, each.rule))
+                    _each(
+                        _only(AddMarkRule, run), lambda each: rules.add(session.kernel, each.rule)
+                    )
                 )
             case RemoveMarkRule():
                 failures.update(
                     _each(
                         _only(RemoveMarkRule, run),
-                        lambda each: rules.remove(session.host, each.rule),
+                        lambda each: rules.remove(session.kernel, each.rule),
                     )
                 )
             case AttachTask():
@@ -165,7 +175,7 @@ class KernelDataplane:
             table.open()
             held.callback(table.close)
             self._session = _Session(
-                host,
+                held.enter_context(IPRoute()),
                 Links(host, home, self._step),
                 Routes(host),
                 table,
