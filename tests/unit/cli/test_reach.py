@@ -373,6 +373,12 @@ def test_a_tiered_policy_decides_before_any_profile() -> None:
         assert found.decision.policies == (policy.id,)
 
 
+def test_an_endpoint_that_is_not_active_has_the_tags_of_its_profiles() -> None:
+    red = Profile(ProfileId("red"), (Tag("red"),), (Rule(Action.ALLOW, Match(src_tag=Tag("red"))),))
+    task, member = spec_of("t", B, "red"), spec_of("m", A, "red", active=False)
+    assert reach(snapshot_of(task, member, red), OutsideParty(), EndpointParty(task), WEB).allowed
+
+
 def test_a_host_s_own_interface_has_the_tags_of_its_profiles() -> None:
     red = Profile(ProfileId("red"), (Tag("red"),), (Rule(Action.ALLOW, Match(src_tag=Tag("red"))),))
     task = spec_of("t", B, "red")

@@ -115,13 +115,22 @@ def test_an_accepted_task_that_is_listed_without_host_keeps_everything(cluster: 
     assert cluster.specs() == {}
 
 
-def test_only_the_agent_of_its_own_host_proves_a_task_gone(cluster: Cluster) -> None:
+@pytest.mark.parametrize(
+    ("host", "boot"),
+    [
+        pytest.param("h2", "boot", id="another host's"),
+        pytest.param("h1", "earlier", id="its own, of an earlier boot"),
+    ],
+)
+def test_only_the_agent_of_its_own_host_proves_a_task_gone(
+    cluster: Cluster, host: str, boot: str
+) -> None:
     made = many(20)
     cluster.run(made)
     cluster.marathon.current.clear()
     word = AppliedRecord(
-        HostName("h2"),
-        BootId("boot"),
+        HostName(host),
+        BootId(boot),
         cluster.store.list(HOSTS).revision,
         tuple(TaskId(each.id) for each in made.tasks),
     )

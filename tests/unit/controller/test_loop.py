@@ -352,6 +352,17 @@ def test_an_operators_rules_on_a_group_stay(cluster: Cluster) -> None:
     assert stored.value == rules
 
 
+def test_an_operators_rules_on_a_group_that_was_not_there_before_stay(cluster: Cluster) -> None:
+    rules = '{"inbound_rules": [{"action": "deny"}], "outbound_rules": []}'
+    key = profile_key(ProfileId("g"), "rules")
+    # The controller has read all profiles, and this one was not among them.
+    cluster.store.put(key, rules)
+    cluster.run(app(task("t")))
+    stored = cluster.store.get(key)
+    assert stored is not None
+    assert stored.value == rules
+
+
 def test_a_profile_that_was_deleted_comes_back(cluster: Cluster) -> None:
     cluster.run(app(task("t")))
     own = cluster.specs()["t"].profiles[-1]
