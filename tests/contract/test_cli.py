@@ -267,6 +267,24 @@ def test_an_owner_that_comes_between_two_looks_keeps_its_address(
     assert Addresses(world.datastore).holder(IPAddress("192.168.0.21")) == "late.1"
 
 
+def test_an_address_that_changes_hands_between_two_looks_stays_with_the_new_owner(
+    world: World, own_etcd: str
+) -> None:
+    address = IPAddress("192.168.0.21")
+    world.allocate(HostName("host-a"), "container-7", str(address), ours=False)
+    with (
+        lossy_proxy(own_etcd) as proxy,
+        started(proxy.url, "ipam", "release", str(address), "--yes") as command,
+    ):
+        proxy.await_reads(READS_OF_A_LOOK)
+        Addresses(world.datastore).release(HandleId("container-7"), address)
+        world.allocate(HostName("host-a"), "container-8", str(address), ours=False)
+        output, _ = command.communicate(timeout=60)
+    assert command.returncode == 1
+    assert output == f"REFUSED {address}: its owner changed just now\n"
+    assert Addresses(world.datastore).holder(address) == "container-8"
+
+
 def test_what_is_wrong_for_an_instant_only_is_not_told(world: World, own_etcd: str) -> None:
     world.allocate(HostName("host-a"), "slow-7", "192.168.0.21", ours=False)
     with lossy_proxy(own_etcd) as proxy, started(proxy.url, "ipam", "check") as command:

@@ -117,6 +117,15 @@ def test_a_registration_that_cannot_be_read_can_be_forgotten(world: World) -> No
     assert "nothing is left of it" in text(answer)
 
 
+def test_a_host_on_which_a_felix_reports_is_not_given_up(world: World) -> None:
+    host = HostName("host-e")
+    world.allocate(host, "old.1", "192.168.3.1", ours=False)
+    world.datastore.put(keys.felix_status_key(host), "{}")
+    answer = judge_forget(cluster(world), host, force=True)
+    assert answer.exit_code == 1
+    assert "its agent reports" in text(answer)
+
+
 def test_blocks_of_a_host_that_never_registered_can_be_given_up(world: World) -> None:
     world.allocate(HostName("host-e"), "old.1", "192.168.3.1", ours=False)
     assert judge_forget(cluster(world), "host-e", force=False).exit_code == 2

@@ -12,6 +12,7 @@ from calico.errors import Conflict
 from calico.keys import (
     FELIX,
     HOSTS,
+    IPAM,
     affinity_key,
     applied_key,
     block_key,
@@ -275,6 +276,31 @@ def test_a_block_in_use_keeps_its_claim_and_an_empty_one_is_given_up(cluster: Cl
     assert cluster.store.get(block_key(empty)) is None
     assert cluster.store.get(affinity_key(H2, empty)) is None
     assert cluster.store.get(affinity_key(H2, used)) is not None
+
+
+def test_a_block_in_which_an_address_is_just_taken_is_not_given_up(cluster: Cluster) -> None:
+    addresses = Addresses(cluster.store)
+    assert addresses.release(HandleId("x"), addresses.assign(H2, HandleId("x")))
+    (block,) = [each.cidr for each, _ in addresses.blocks() if each.affinity == H2]
+
+    class TakenMeanwhile:
+        """The store, in which an address is borrowed once the books were read."""
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(cluster.store, name)
+
+        def list(self, prefix: Key) -> object:
+            listing = cluster.store.list(prefix)
+            if prefix == IPAM:
+                addresses.assign_fixed(H1, HandleId("y"), block[9])
+            return listing
+
+    departure = Departure(TakenMeanwhile())  # type: ignore[arg-type]
+    departure.forget(H2)
+    with pytest.raises(Conflict):
+        departure.clear(H2)
+    assert addresses.holder(block[9]) == "y"
+    assert cluster.store.get(host_key(H2)) is not None
 
 
 def test_the_last_host_can_be_forgotten_too() -> None:

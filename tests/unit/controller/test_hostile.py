@@ -213,6 +213,13 @@ def test_a_fixed_address_rests_before_another_app_gets_it(cluster: Cluster) -> N
     cluster.after(10)
     cluster.run(app(task("x", app="/b"), name="/b", net=fixed))
     assert cluster.specs() == {}
+    record = cluster.records()["x"]
+    assert record.verdict is TaskVerdict.PENDING
+    assert "192.168.7.5 is taken by t; waits for its release" in record.reason
+    for _ in range(2):
+        cluster.applied()
+        cluster.after(REST)
+    assert set(cluster.specs()) == {"x"}
 
 
 def test_tasks_that_wait_for_marathon_are_not_read_anew_for_every_host() -> None:

@@ -13,7 +13,16 @@ from calico.blocks import OWNER
 from calico.books import decode_books
 from calico.codec import encode_endpoint
 from calico.datastore.memory import MemoryDatastore
-from calico.keys import APPLIED, HOSTS, IPAM, affinity_key, block_key, endpoint_key, handle_key
+from calico.keys import (
+    APPLIED,
+    HOSTS,
+    IPAM,
+    READY,
+    affinity_key,
+    block_key,
+    endpoint_key,
+    handle_key,
+)
 from calico.ledger import Ledger
 from calico.model import EndpointId, HandleId, HostName, TaskId
 from reconciler.controller.leftovers import LOOK_EVERY
@@ -205,6 +214,26 @@ def test_an_owner_without_a_proper_name_stops_no_mending(cluster: Cluster) -> No
     cluster.applied()
     cluster.after(2 * SOON)
     assert cluster.store.get(handle_key(DEAD)) is None
+
+
+def test_no_address_begins_to_rest_while_somebody_holds_the_agents_back(cluster: Cluster) -> None:
+    made = app(task("t", host="h1"))
+    cluster.run(made)
+    ((address,),) = [spec.addresses for spec in cluster.specs().values()]
+    revision = cluster.store.put(READY, "false")
+    cluster.kill(made, made.tasks[0])
+    for _ in range(3):
+        cluster.applied()
+        cluster.after(REST)
+    stored = cluster.store.get(READY)
+    assert stored is not None
+    assert (stored.value, stored.revision) == ("false", revision)
+    assert Addresses(cluster.store).holder(address) == "t"
+    cluster.store.put(READY, "true")
+    for _ in range(3):
+        cluster.applied()
+        cluster.after(REST)
+    assert Addresses(cluster.store).holder(address) is None
 
 
 def release_as_calicoctl(cluster: Cluster, address: IPAddress) -> None:
