@@ -24,7 +24,7 @@ from marathon_client.errors import MarathonUnavailable
 from marathon_client.models import AppId, Problem, Task, TaskState
 from reconciler.core.quarantine import REST
 from reconciler.core.withdrawal import CONFIRM_AFTER
-from reconciler.runtime.watchfeed import Changed
+from reconciler.runtime.watchfeed import Changed, Loaded
 from tests.unit.controller.cluster import UNAVAILABLE, Cluster
 from tests.unit.reconciler.apps import V1, V2, app, network, task
 
@@ -462,14 +462,18 @@ def test_an_app_that_makes_no_sense_is_shown_until_it_does(cluster: Cluster) -> 
     assert cluster.records() == {}
 
 
-def test_a_pool_that_is_disabled_gives_no_more_addresses(cluster: Cluster) -> None:
+@pytest.mark.parametrize("listed", [False, True], ids=["an event", "a listing"])
+def test_a_pool_that_is_disabled_gives_no_more_addresses(cluster: Cluster, listed: bool) -> None:
     cluster.run(app(task("t")))
     cidr = IPNetwork("192.168.0.0/16")
     revision = cluster.store.put(pool_key(cidr), encode_pool(Pool(cidr, disabled=True)))
     stored = cluster.store.get(pool_key(cidr))
     assert stored is not None
     assert stored.revision == revision
-    cluster.loop.handle(Changed(POOLS, Put(stored)))
+    if listed:
+        cluster.loop.handle(Loaded(POOLS, cluster.store.list(POOLS)))
+    else:
+        cluster.loop.handle(Changed(POOLS, Put(stored)))
     cluster.run(app(task("u", app="/b"), name="/b"))
     assert set(cluster.specs()) == {"t"}
     assert cluster.records()["u"].verdict is TaskVerdict.PENDING
