@@ -7,12 +7,15 @@ receiver's; a true answer is one at both. So the sender's host signs what
 begins, by a hop limit that no packet of a task leaves with otherwise, and the
 receiver's host asks the policy about a signed packet that looks like an answer.
 
-Once a true answer was seen, the connection is labelled, and nothing more is
-asked about it. A connection both of whose sides were let begin has a label
-too: whatever it still sees is an answer. So it does not matter who was first.
+A connection both of whose sides were let begin is labelled: whatever it still
+sees is an answer. So it does not matter who was first.
 
 Two beginnings need no signature: that of TCP is known by its flags, and an
-echo is told from its answer by its type.
+echo is told from its answer by its type. Once a true answer was seen, such a
+connection is labelled, and nothing more is asked about it. Other connections
+are asked about to their end: where the policy of one host changes before that
+of the other, the one tracks anew what the other still takes for answered, and
+only the signature tells it so.
 """
 
 from collections.abc import Iterator
@@ -46,7 +49,7 @@ VERSIONS = (4, 6)
 #: What becomes of packets of a connection under way, while none of its answers was seen.
 ESTABLISHED, LEAVING, ARRIVING = "established", "leaving", "arriving"
 SIGNING, UNSIGNED, COMPARING, HALFWAY = "signing", "unsigned", "comparing", "halfway"
-ICMP = (1, 58)
+TCP, ICMP = 6, (1, 58)
 #: Signed packets leave with the highest hop limit, and arrive with one that is
 #: still above what any host gives: 64 and 128 are in use.
 SIGNED, LEAST_SIGNED = 255, 192
@@ -56,8 +59,13 @@ USUAL = 64
 BEGUN_BY_BOTH, ANSWERED = 126, 127
 
 
+def unsigned_kind(*, negated: bool = False) -> Statement:
+    """A packet whose beginning is known without a signature; or one that is not."""
+    return matches(meta("l4proto"), any_of((TCP, *ICMP)), negated=negated)
+
+
 def answered() -> NftRule:
-    """The one rule for nearly all packets: their connection is one beyond doubt."""
+    """The one rule for most packets: their connection is one beyond doubt."""
     return rule(matches(tracked("state"), "established"), labelled(ANSWERED), ACCEPT)
 
 
@@ -88,7 +96,12 @@ def _established() -> Iterator[NftRule]:
 def _leaving() -> Iterator[NftRule]:
     # An answer that looks signed has to come here each time, to be changed.
     for version in VERSIONS:
-        yield rule(replying(), _is_signed(version, negated=True), label(ANSWERED))
+        yield rule(
+            unsigned_kind(),
+            replying(),
+            _is_signed(version, negated=True),
+            label(ANSWERED),
+        )
     yield rule(jump(SIGNING))
     yield rule(ACCEPT)
 
@@ -96,7 +109,7 @@ def _leaving() -> Iterator[NftRule]:
 def _arriving() -> Iterator[NftRule]:
     yield rule(replying(negated=True), ACCEPT)
     yield rule(jump(COMPARING))
-    yield rule(label(ANSWERED))
+    yield rule(unsigned_kind(), label(ANSWERED))
     yield rule(ACCEPT)
 
 

@@ -40,6 +40,7 @@ from calico.dataplane.render_beginnings import (
     SIGNING,
     answered,
     render_beginnings,
+    unsigned_kind,
 )
 from calico.dataplane.render_policy import TO_TASK
 from calico.dataplane.state import BaseHook, Chain, HostConfig, NftRule
@@ -174,8 +175,7 @@ def _from_task(config: HostConfig) -> Iterator[NftRule]:
         matches(payload("th", "dport"), DNS_PORT, negated=True),
     )
     yield from _protected(config)
-    signed = matches(meta("l4proto"), any_of((TCP, *ICMP)), negated=True)
-    yield rule(ours("oifname", negated=True), signed, jump(SIGNING))
+    yield rule(ours("oifname", negated=True), unsigned_kind(negated=True), jump(SIGNING))
     yield rule(verdict_of(meta("iifname"), "out"))
     yield dropping()
 

@@ -69,18 +69,19 @@ def test_a_connection_that_was_answered_is_known_by_the_first_rule(
     assert others == [by_connection(goto(ESTABLISHED), RELATED)]
 
 
-def test_a_packet_under_way_counts_as_an_answer_only_after_it_was_compared(
+def test_a_connection_counts_as_answered_only_by_what_needs_no_signature_and_was_compared(
     chains: Mapping[str, Chain],
 ) -> None:
     begun, compared, labelling, _ = rules_of(chains[ARRIVING])
     assert begun == [replying(negated=True), ACCEPT]
     assert compared == [jump(COMPARING)]
-    assert labelling == [label(ANSWERED)]
+    without_signature = matches(meta("l4proto"), {"set": [6, 1, 58]})
+    assert labelling == [without_signature, label(ANSWERED)]
     # What leaves is an answer if it goes to who began, unless it has to be changed.
     for each, field in zip(rules_of(chains[LEAVING])[:2], ("ttl", "hoplimit"), strict=True):
-        assert each[0] == replying()
-        assert field in json.dumps(each[1])
-        assert each[2] == label(ANSWERED)
+        assert each[:2] == [without_signature, replying()]
+        assert field in json.dumps(each[2])
+        assert each[3] == label(ANSWERED)
 
 
 def test_an_opening_of_tcp_is_never_an_answer(chains: Mapping[str, Chain]) -> None:
