@@ -108,6 +108,15 @@ def check_key(key: Key) -> Key:
     return key
 
 
+def reaches_etcd(key: Key) -> bool:
+    """Whether a key that was listed can also be asked for; one that Go escaped cannot."""
+    try:
+        check_key(key)
+    except InvalidName:
+        return False
+    return True
+
+
 def _below(key: Key, prefix: Key, parts: int) -> list[str] | None:
     """The segments after a prefix, if there are exactly so many."""
     if not key.startswith(prefix + "/"):

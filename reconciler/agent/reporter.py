@@ -19,6 +19,7 @@ from calico.keys import (
     felix_status_key,
     host_key,
     own_directories,
+    reaches_etcd,
 )
 from calico.model import AppliedRecord, HostName, HostRecord
 from reconciler.agent.registration import (
@@ -201,4 +202,5 @@ class Reporter:
 
     def _statuses(self, held: Mapping[Key, str]) -> set[Key]:
         prefix = f"{FELIX}/{self._host}/workload/"
-        return {key for key in held if key.startswith(prefix)}
+        # Who escaped a name did not have it from us.
+        return {key for key in held if key.startswith(prefix) and reaches_etcd(key)}

@@ -28,6 +28,7 @@ from calico.keys import (
     host_key,
     parse_endpoint_key,
     parse_status_key,
+    reaches_etcd,
 )
 from calico.model import EndpointId, HostName
 from reconciler.controller.bootstrap import bootstrap_host, keys_of_host
@@ -88,6 +89,9 @@ class Departure:
             return remains
         for stored in self._datastore.list(Key(f"{FELIX}/{host}")).entries:
             endpoint = parse_status_key(stored.key)
+            if not reaches_etcd(stored.key):
+                # Another agent's, of a workload that we never have.
+                continue
             if not remains or (endpoint is not None and endpoint not in endpoints):
                 self._datastore.delete(stored.key)
         if remains:

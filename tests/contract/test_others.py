@@ -21,6 +21,7 @@ from calico.mirror import Mirror
 from calico.model import AppliedRecord, BootId, HandleId, HostName, Snapshot, Tag
 from marathon_client.models import TaskState
 from reconciler.agent.reporter import Report, Reporter
+from reconciler.controller.departure import Departure, Remains
 from reconciler.core.quarantine import REST
 from reconciler.runtime.clock import ManualClock
 from tests.contract.real_etcd import etcd_binary, running_etcd
@@ -316,3 +317,24 @@ def test_an_agent_takes_away_only_what_was_reported_of_its_own_host(place: Place
     after = place.everything()
     assert {key: after.get(key) for key in theirs} == {key: before[key] for key in theirs}
     assert stale not in after
+
+
+def test_what_a_felix_reported_under_an_escaped_name_holds_nobody_up(own_etcd: str) -> None:
+    store = EtcdDatastore([own_etcd])
+    theirs = "/calico/felix/v1/host/h1/workload/k8s/default%2fweb/endpoint/eth0"
+    cluster = Cluster(store=store)
+    try:
+        send(own_etcd, theirs, "PUT", '{"status": "up"}')
+        reporter = Reporter(HostName("h1"), store, ManualClock(), jitter=lambda: 1.0)
+        reporter.post(Report(None, AppliedRecord(HostName("h1"), BootId("b"), 7), {}))
+        reporter.step()
+        assert store.get(keys.applied_key(HostName("h1"))) is not None
+        cluster.connect()
+        departure = Departure(store)
+        departure.forget(HostName("h1"))
+        assert departure.clear(HostName("h1")) == Remains()
+        assert store.get(keys.host_key(HostName("h1"))) is None
+        assert theirs in {each.key for each in store.list(keys.FELIX).entries}
+    finally:
+        for root in ("/calico", "/marathon-calico"):
+            send(own_etcd, root, "DELETE")
