@@ -173,10 +173,14 @@ class Reconciler:
         )
 
     def register_hosts(self) -> None:
-        """Write what Calico's tools, and the profiles, say of each registered host."""
+        """Write what Calico's tools, and the profiles, say of each registered host.
+
+        Raises CalicoError, once all others were written.
+        """
         for name in self._stored.departed_hosts:
             self._known_hosts.pop(name, None)
         self._stored.departed_hosts.clear()
+        failure: CalicoError | None = None
         for host in self._stored.hosts.values():
             if self._known_hosts.get(host.name) == host:
                 continue
@@ -185,8 +189,11 @@ class Reconciler:
                 self._writer.rewrite_profile(host_profile(host, self.policy))
             except CalicoError as error:
                 log.warning("host not written", extra={"host": host.name, "why": str(error)})
-                raise
-            self._known_hosts[host.name] = host
+                failure = error
+            else:
+                self._known_hosts[host.name] = host
+        if failure is not None:
+            raise failure
 
     def apps_pending(self) -> frozenset[AppId]:
         """Apps with a task that waits for something."""

@@ -230,6 +230,16 @@ def test_a_host_that_registers_meanwhile_is_not_removed(cluster: Cluster) -> Non
         assert (found and found.value) == (stored and stored.value)
 
 
+def test_a_host_that_cannot_be_written_holds_no_other_up(cluster: Cluster) -> None:
+    # Somebody made a directory where the host's address should be.
+    cluster.store.put(Key("/calico/v1/host/a/bird_ip/of"), "theirs")
+    for number, name in enumerate(("a", "b")):
+        cluster.register(name, number + 5)
+    cluster.tell_hosts()
+    assert cluster.store.get(Key("/calico/bgp/v1/host/a/ip_addr_v4")) is None
+    assert cluster.store.get(Key("/calico/bgp/v1/host/b/ip_addr_v4")) is not None
+
+
 def test_a_host_that_is_back_before_it_was_missed_has_its_keys_again(cluster: Cluster) -> None:
     address = Key("/calico/bgp/v1/host/h2/ip_addr_v4")
     listing = cluster.store.list(HOSTS)
