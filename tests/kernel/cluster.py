@@ -177,10 +177,11 @@ class Cluster:
         fields: Mapping[str, object] = json.loads(answer.partition(b"\r\n\r\n")[2])
         return fields
 
-    def settle(self) -> None:
-        """Wait until the agents that run have brought in all that was written."""
+    def settle(self, *names: HostName) -> None:
+        """Wait until these agents, or all that run, have brought in all that was written."""
         written = self.store.put(READY, "true")
-        for name in [host.name for host in self.hosts.values() if host.agent is not None]:
+        running = [host.name for host in self.hosts.values() if host.agent is not None]
+        for name in names or running:
             self.wait_for(f"all at {name}", partial(self._has_come, name, written))
 
     def _has_come(self, name: HostName, written: int) -> bool:

@@ -229,7 +229,8 @@ class Flow:
     """Numbered datagrams from one task to another, each sent once, a millisecond apart.
 
     The hosts ask policy about each of them, unless they are `answered`: then
-    they belong to an established connection.
+    they belong to an established connection. Once it was reached, the other
+    side keeps answering whether it hears anything or not.
     """
 
     def __init__(
@@ -250,6 +251,7 @@ class Flow:
         self._receiver.settimeout(0.05)
         self._to = (str(address), port)
         self._answered = answered
+        self._heard: tuple[str, int] | None = None
         self._stop = threading.Event()
         self._threads = [threading.Thread(target=work) for work in (self._send, self._receive)]
         self._sent = 0
@@ -273,12 +275,16 @@ class Flow:
         self._sender.close()
 
     def forbid(self) -> None:
-        """From now on a sensor takes what it sends for a leak."""
-        self._sender.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, FORBIDDEN)
+        """From now on a sensor takes what either side sends for a leak."""
+        self._mark(FORBIDDEN)
 
     def permit(self) -> None:
         """From now on it may arrive again."""
-        self._sender.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, 0)
+        self._mark(0)
+
+    def _mark(self, kind: int) -> None:
+        for each in (self._sender, self._receiver):
+            each.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, kind)
 
     @property
     def sent(self) -> int:
@@ -302,6 +308,9 @@ class Flow:
             with suppress(OSError):
                 self._sender.sendto(b"%d" % self._sent, self._to)
             self._sent += 1
+            if self._heard is not None:
+                with suppress(OSError):
+                    self._receiver.sendto(b"yes", self._heard)
 
     def _receive(self) -> None:
         while not self._stop.is_set():
@@ -309,8 +318,7 @@ class Flow:
                 number, sender = self._receiver.recvfrom(100)
                 self._received.add(number)
                 if self._answered:
-                    with suppress(OSError):
-                        self._receiver.sendto(b"yes", sender)
+                    self._heard = sender
 
 
 class Connection:

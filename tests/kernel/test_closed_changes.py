@@ -14,7 +14,17 @@ from netaddr import IPAddress, IPNetwork
 from calico.blocks import Block
 from calico.codec import encode_block, encode_pool
 from calico.keys import ProfileLeaf, block_key, endpoint_key, pool_key, profile_key
-from calico.model import Action, EndpointSpec, Match, Pool, PortRange, ProfileId, Rule, Tag
+from calico.model import (
+    Action,
+    EndpointSpec,
+    HostName,
+    Match,
+    Pool,
+    PortRange,
+    ProfileId,
+    Rule,
+    Tag,
+)
 from tests.counts import Counts
 from tests.dataplane_worlds import POOL, group, openings
 from tests.kernel.cluster import ONE, PORT, STRANGER, TWO, Cluster, running_cluster, task_of
@@ -29,6 +39,7 @@ from tests.kernel.test_closed import (
     VICTIM,
     VICTIM_THERE,
     address_of,
+    is_quiet,
 )
 
 EXTRA, APP_RED, RED, BLUE = map(ProfileId, ("extra", "app-red", "red", "blue"))
@@ -271,3 +282,37 @@ def test_no_change_of_policy_lets_a_forbidden_packet_through_or_drops_an_allowed
         assert [each.retransmitted for each in connections] == [0] * len(ends)
         assert all(each.received > counts.changes for each in flows)
         assert all(each.received > counts.changes for each in wandering)
+
+
+@pytest.mark.parametrize("first", [ONE, TWO])
+def test_a_revoked_flow_ends_whichever_host_hears_of_it_first(
+    cluster: Cluster, first: HostName
+) -> None:
+    cluster.put_profile(openings(APP_RED, RED, *PORTS))
+    cluster.run_tasks(WANDERER, VICTIM_THERE)
+    (second,) = {ONE, TWO} - {first}
+    wanderer, victim = cluster["wanderer.1"], cluster["victim.2"]
+    with ExitStack() as stack:
+        sensors = [stack.enter_context(Sensor(each)) for each in (wanderer, victim)]
+        there = wanderer, victim, address_of(VICTIM_THERE)
+        back = victim, wanderer, address_of(WANDERER)
+        flows = [
+            stack.enter_context(Flow(*there, PORTS[0], answered=True)),
+            stack.enter_context(Flow(*there, PORTS[1])),
+            stack.enter_context(Flow(*back, PORTS[2], answered=True)),
+            stack.enter_context(Flow(*back, PORTS[3])),
+        ]
+        connections = [stack.enter_context(Connection(*each, PORT)) for each in (there, back)]
+        cluster.wait_for(
+            "flows", lambda: all(each.received > 20 for each in (*flows, *connections))
+        )
+        with cluster.held(second):
+            cluster.put(replace(WANDERER, profiles=FOE.profiles))
+            cluster.settle(first)
+            # Meanwhile each side goes on, and what it hears it answers.
+            time.sleep(SETTLED)
+        cluster.settle()
+        for each in flows:
+            each.forbid()
+        assert is_quiet(connections)
+        assert [each.forbidden for each in sensors] == [[], []]
