@@ -87,6 +87,7 @@ class StoredState:
         #: Hosts that may have been away since this was emptied last, also if they
         #: are back as they were: their keys may have been taken away meanwhile.
         self.departed_hosts: set[HostName] = set()
+        self._host_revisions: dict[HostName, Revision] = {}
         self.applied: dict[HostName, AppliedRecord] = {}
         self._unreadable: dict[Key, Revision] = {}
         self._tasks_by_app: dict[str, set[TaskId]] = {}
@@ -206,9 +207,13 @@ class StoredState:
 
     def load_hosts(self, listing: Listing) -> None:
         """Replace the registered hosts by a listing."""
+        before = self._host_revisions
         self._forget_hosts()
         for stored in listing.entries:
             self._put_host(stored)
+        # Of what happened in between only the revisions tell.
+        now = self._host_revisions
+        self.departed_hosts |= {host for host in before if before[host] != now.get(host)}
 
     def load_applied(self, listing: Listing) -> None:
         """Replace what agents say they applied by a listing."""
@@ -234,6 +239,7 @@ class StoredState:
             case Removed(key) if prefix == HOSTS:
                 host = parse_host_key(key)
                 if host is None:
+                    self.departed_hosts |= self.hosts.keys()
                     self._forget_hosts()
                 else:
                     self._forget_host(host)
@@ -260,6 +266,7 @@ class StoredState:
         if host is None:
             return
         self._forget_host(host)
+        self._host_revisions[host] = stored.revision
         try:
             record = decode_host(host, stored.value)
         except InvalidValue:
@@ -272,10 +279,11 @@ class StoredState:
             self.hosts[host] = record
 
     def _forget_hosts(self) -> None:
-        self.departed_hosts |= self.hosts.keys()
+        self._host_revisions = {}
         self.hosts, self.unclear_hosts, self.forgotten_hosts = {}, set(), set()
 
     def _forget_host(self, host: HostName) -> None:
+        self._host_revisions.pop(host, None)
         self.hosts.pop(host, None)
         self.unclear_hosts.discard(host)
         self.forgotten_hosts.discard(host)

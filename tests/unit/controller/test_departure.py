@@ -230,6 +230,13 @@ def test_a_host_that_registers_meanwhile_is_not_removed(cluster: Cluster) -> Non
         assert (found and found.value) == (stored and stored.value)
 
 
+def test_a_host_that_did_not_change_is_not_written_with_every_listing(cluster: Cluster) -> None:
+    address = Key("/calico/bgp/v1/host/h2/ip_addr_v4")
+    cluster.store.delete(address)
+    cluster.tell_hosts()
+    assert cluster.store.get(address) is None
+
+
 def test_a_host_that_cannot_be_written_holds_no_other_up(cluster: Cluster) -> None:
     # Somebody made a directory where the host's address should be.
     cluster.store.put(Key("/calico/v1/host/a/bird_ip/of"), "theirs")
