@@ -28,6 +28,7 @@ from calico.dataplane.changes import (
     RemoveRoute,
     SetSysctl,
 )
+from calico.dataplane.grace import wait_for_packets_under_way
 from calico.dataplane.host import observe_facts
 from calico.dataplane.links import Links, owned
 from calico.dataplane.namespaces import entered
@@ -64,6 +65,7 @@ class KernelDataplane:
         self._session: _Session | None = None
         self._held = ExitStack()
         self._settings: set[str] = set()
+        self._judged_anew = False
 
     def close(self) -> None:
         """Let go of the kernel; what was applied stays."""
@@ -118,6 +120,7 @@ class KernelDataplane:
         failures: dict[Change, str] = {}
         match run[0]:
             case CommitTable():
+                self._judged_anew = True
                 for change in _only(CommitTable, run):
                     session.table.commit(change)
             case SetSysctl():
@@ -156,6 +159,9 @@ class KernelDataplane:
     def connections(self, addresses: Iterable[IPAddress]) -> Sequence[Connection]:
         """Tracked connections from or to these addresses, begun by either side."""
         self._open()
+        if self._judged_anew:
+            wait_for_packets_under_way()
+            self._judged_anew = False
         return conntrack.read(addresses)
 
     def forget(self, connections: Iterable[Connection]) -> None:
