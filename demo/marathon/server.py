@@ -208,10 +208,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._send_html(site.faults.refused_stream, "no stream")
             return
         self.close_connection = True
-        self.send_response(HTTPStatus.OK)
-        self.send_header("Content-Type", "text/event-stream;charset=utf-8")
-        self.send_header("Connection", "close")
-        self.end_headers()
+        # Before the headers: who has read them misses nothing from then on.
         subscriber = site.hub.attach(
             StreamRequest(
                 remote_address=request.client,
@@ -220,6 +217,10 @@ class _Handler(BaseHTTPRequestHandler):
             )
         )
         try:
+            self.send_response(HTTPStatus.OK)
+            self.send_header("Content-Type", "text/event-stream;charset=utf-8")
+            self.send_header("Connection", "close")
+            self.end_headers()
             subscriber.serve(self.connection, site.heartbeat, site.faults)
         finally:
             site.hub.detach(subscriber)
