@@ -7,7 +7,7 @@ from typing import Protocol
 from netaddr import IPAddress
 
 from calico.dataplane.changes import Change, Plan
-from calico.dataplane.foreign_rules import ForeignRules
+from calico.dataplane.foreign.rules import ForeignRules
 from calico.dataplane.state import Connection, HostFacts, HostState, Link
 from calico.model import InterfaceName
 

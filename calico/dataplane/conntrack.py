@@ -5,7 +5,8 @@ from errno import ENOENT
 
 from netaddr import IPAddress
 
-from calico.dataplane.conntrack_wire import (
+from calico.dataplane.netlink.batches import NETLINK_NETFILTER, NetlinkSocket
+from calico.dataplane.netlink.conntrack_wire import (
     Entry,
     connections,
     entries,
@@ -13,7 +14,6 @@ from calico.dataplane.conntrack_wire import (
     list_connections,
     list_connections_of,
 )
-from calico.dataplane.netlink import NETLINK_NETFILTER, NetlinkSocket
 from calico.dataplane.state import Connection
 from calico.errors import DataplaneError
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from netaddr import IPAddress, IPNetwork
 from pyroute2 import IPRoute
 
-from calico.dataplane.netlink_messages import SeenRoute
+from calico.dataplane.netlink.messages import SeenRoute
 from calico.dataplane.routes import Routes
 from calico.dataplane.state import HostFacts
 from calico.errors import DataplaneUnsupported

@@ -12,9 +12,12 @@ from collections.abc import Iterable, Mapping
 
 from netaddr import EUI, IPAddress
 
-from calico.dataplane import netlink_messages as messages
-from calico.dataplane.netlink import NETLINK_NETFILTER, NetlinkSocket
-from calico.dataplane.netlink_wire import (
+from calico.dataplane.netlink import messages
+from calico.dataplane.netlink.batches import (
+    NETLINK_NETFILTER,
+    NetlinkSocket,
+)
+from calico.dataplane.netlink.wire import (
     NLMSG_DONE,
     Request,
     attributes,
@@ -24,8 +27,8 @@ from calico.dataplane.netlink_wire import (
     string,
     text,
 )
-from calico.dataplane.nft_look import NFT_MSG_GETRULE, RULE_CHAIN, items, parse_rule
-from calico.dataplane.nft_wire import request
+from calico.dataplane.nft.look import NFT_MSG_GETRULE, RULE_CHAIN, items, parse_rule
+from calico.dataplane.nft.wire import request
 from calico.dataplane.state import Counters, LinkSide, RuleCount, SeenTaskLink
 from calico.errors import DataplaneError
 from calico.model import InterfaceName

@@ -13,7 +13,6 @@ from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from calico.dataplane import conntrack, rules, sysctl
-from calico.dataplane import netlink_messages as messages
 from calico.dataplane.api import Applied
 from calico.dataplane.changes import (
     AddMarkRule,
@@ -28,14 +27,19 @@ from calico.dataplane.changes import (
     RemoveRoute,
     SetSysctl,
 )
-from calico.dataplane.grace import wait_for_packets_under_way
 from calico.dataplane.host import observe_facts
 from calico.dataplane.links import Links, owned
 from calico.dataplane.namespaces import entered
-from calico.dataplane.netlink import NetlinkSocket, Step, go_on
+from calico.dataplane.netlink import messages
+from calico.dataplane.netlink.batches import (
+    NetlinkSocket,
+    Step,
+    go_on,
+)
+from calico.dataplane.nft.grace import wait_for_packets_under_way
+from calico.dataplane.nft.table import Table
 from calico.dataplane.routes import Routes
 from calico.dataplane.state import Connection, HostFacts, HostState
-from calico.dataplane.table import Table
 from calico.errors import DataplaneError, DataplaneUnsupported
 
 #: An index that no device has: the kernel judges the right before the device.

@@ -8,7 +8,7 @@ import struct
 import sys
 from collections.abc import Mapping
 
-from calico.dataplane.netlink_wire import Request, attribute, attributes
+from calico.dataplane.netlink.wire import Request, attribute, attributes
 from calico.dataplane.state import HOST_MAC
 
 RTM_SETLINK, NLM_F_ACK = 19, 0x4

@@ -15,7 +15,6 @@ from errno import EEXIST, ENODEV
 
 from netaddr import IPAddress
 
-from calico.dataplane import netlink_messages as messages
 from calico.dataplane import sysctl
 from calico.dataplane.changes import AttachTask, Change, MendLink, RemoveLink
 from calico.dataplane.link_settings import (
@@ -25,9 +24,15 @@ from calico.dataplane.link_settings import (
     restore_address,
 )
 from calico.dataplane.namespaces import entered, not_for_tasks, opened
-from calico.dataplane.netlink import NetlinkSocket, Refusal, Step, go_on
-from calico.dataplane.netlink_messages import SeenLink
-from calico.dataplane.netlink_wire import Request
+from calico.dataplane.netlink import messages
+from calico.dataplane.netlink.batches import (
+    NetlinkSocket,
+    Refusal,
+    Step,
+    go_on,
+)
+from calico.dataplane.netlink.messages import SeenLink
+from calico.dataplane.netlink.wire import Request
 from calico.dataplane.state import GATEWAY4, GATEWAY6, HOST_MAC, Wiring
 from calico.errors import DataplaneError
 from calico.model import INTERFACE_PREFIX, InterfaceName

@@ -27,8 +27,8 @@ from calico.dataplane.changes import (
     RemoveRoute,
     SetSysctl,
 )
-from calico.dataplane.foreign_rules import ForeignRules
-from calico.dataplane.netlink import Step, go_on
+from calico.dataplane.foreign.rules import ForeignRules
+from calico.dataplane.netlink.batches import Step, go_on
 from calico.dataplane.state import (
     MAIN_TABLE,
     ROUTE_TABLE,

@@ -12,21 +12,25 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 
-from calico.dataplane import netlink_messages as messages
 from calico.dataplane import sysctl
 from calico.dataplane.api import Noticed
-from calico.dataplane.host_messages import dump_addresses
-from calico.dataplane.kernel_events import (
+from calico.dataplane.link_settings import heeds_mark, link_index
+from calico.dataplane.links import owned
+from calico.dataplane.netlink import messages
+from calico.dataplane.netlink.batches import (
+    NETLINK_NETFILTER,
+    NETLINK_ROUTE,
+    NetlinkSocket,
+)
+from calico.dataplane.netlink.events import EventSocket, own_ports
+from calico.dataplane.netlink.host_messages import dump_addresses
+from calico.dataplane.netlink.kernel_events import (
     NFTABLES_GROUP,
     ROUTE_GROUPS,
     Heard,
     RouteEvents,
     hear_nftables,
 )
-from calico.dataplane.link_settings import heeds_mark, link_index
-from calico.dataplane.links import owned
-from calico.dataplane.netlink import NETLINK_NETFILTER, NETLINK_ROUTE, NetlinkSocket
-from calico.dataplane.netlink_events import EventSocket, own_ports
 from calico.dataplane.state import ROUTE_PROTOCOL, Link
 from calico.model import InterfaceName
 

@@ -4,11 +4,13 @@ import socket
 from collections.abc import Iterator, Mapping, Sequence
 from errno import EEXIST, ESRCH
 
-from calico.dataplane import netlink_messages as messages
 from calico.dataplane.changes import AddRoute, Change, RemoveRoute
-from calico.dataplane.netlink import NetlinkSocket
-from calico.dataplane.netlink_messages import SeenRoute
-from calico.dataplane.netlink_wire import Request
+from calico.dataplane.netlink import messages
+from calico.dataplane.netlink.batches import (
+    NetlinkSocket,
+)
+from calico.dataplane.netlink.messages import SeenRoute
+from calico.dataplane.netlink.wire import Request
 from calico.dataplane.state import MAIN_TABLE, ROUTE_PROTOCOL, ROUTE_TABLE, Route, RouteKind
 from calico.errors import DataplaneError
 from calico.model import INTERFACE_PREFIX, InterfaceName

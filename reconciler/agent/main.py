@@ -11,7 +11,7 @@ from pathlib import Path
 from types import FrameType
 
 from calico.dataplane.api import Dataplane, Firewalls, Monitor
-from calico.dataplane.firewalls import KernelFirewalls
+from calico.dataplane.foreign.firewalls import KernelFirewalls
 from calico.dataplane.heap import share_heap
 from calico.dataplane.inspection import KernelInspector
 from calico.dataplane.kernel import KernelDataplane

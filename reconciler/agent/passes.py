@@ -7,7 +7,7 @@ from netaddr import IPAddress
 
 from calico.dataplane.api import Noticed
 from calico.dataplane.changes import Plan
-from calico.dataplane.foreign_rules import ForeignRules
+from calico.dataplane.foreign.rules import ForeignRules
 from calico.model import BootId, EndpointId, EndpointStatus, HostName, PortRange, Protected, TaskId
 from reconciler.agent.belief import View
 from reconciler.agent.locators.api import Search

@@ -5,7 +5,7 @@ import socket
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from calico.dataplane.foreign_rules import felix_at_work
+from calico.dataplane.foreign.rules import felix_at_work
 
 STATUS = Path("/proc/self/status")
 SETTINGS = Path("/proc/sys/net")

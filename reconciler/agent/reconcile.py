@@ -8,8 +8,8 @@ from netaddr import IPAddress
 
 from calico.dataplane.api import Dataplane
 from calico.dataplane.changes import NamespaceRef, Plan, RemoveRoute
-from calico.dataplane.foreign_rules import ForeignRules, find_obstacles
-from calico.dataplane.render import Rendered
+from calico.dataplane.foreign.rules import ForeignRules, find_obstacles
+from calico.dataplane.render.host import Rendered
 from calico.dataplane.state import HostConfig, HostState, RouteKind
 from calico.datastore.api import Put
 from calico.errors import DataplaneError

@@ -1,6 +1,6 @@
 """Renders a host only when something that is rendered changed."""
 
-from calico.dataplane.render import Rendered, RenderMemory, render_host
+from calico.dataplane.render.host import Rendered, RenderMemory, render_host
 from calico.dataplane.state import HostConfig
 from calico.model import Snapshot
 

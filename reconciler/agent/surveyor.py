@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable
 
 from calico.dataplane.api import Firewalls
-from calico.dataplane.foreign_rules import ForeignRules
+from calico.dataplane.foreign.rules import ForeignRules
 from calico.errors import DataplaneError
 from reconciler.agent.passes import Surveyed
 

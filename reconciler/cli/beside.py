@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 
-from calico.dataplane.render_endpoints import mac_text
+from calico.dataplane.render.endpoints import mac_text
 from calico.model import EndpointState
 from reconciler.cli.cluster import TaskView
 from reconciler.cli.kernels import NotTold

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from netaddr import IPAddress
 
-from calico.dataplane.render_addresses import AddressPlan, plan_addresses, span_of_address
+from calico.dataplane.render.addresses import AddressPlan, plan_addresses, span_of_address
 from calico.dataplane.state import Connection, HostConfig
 from calico.model import EndpointSpec, HostEndpoint, HostFlags, HostName, Profile, Snapshot, Tag
 from reconciler.core.reach import (

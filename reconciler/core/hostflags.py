@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from netaddr import IPAddress
 
-from calico.dataplane.render_chains import DNS_PORT, LINK_LOCAL
+from calico.dataplane.render.chains import DNS_PORT, LINK_LOCAL
 from calico.model import PROTOCOLS, HostFlags, HostName, HostRecord, PortRange, Protected
 
 WITH_PORTS = frozenset({PROTOCOLS["tcp"], PROTOCOLS["udp"]})

@@ -8,8 +8,8 @@ from typing import assert_never
 
 from netaddr import IPAddress
 
-from calico.dataplane.nft_words import Names, element_text, rule_text
-from calico.dataplane.render_policy import tag_set_name
+from calico.dataplane.nft.words import Names, element_text, rule_text
+from calico.dataplane.render.policy import tag_set_name
 from calico.dataplane.state import (
     Chain,
     HostState,

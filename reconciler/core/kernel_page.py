@@ -7,8 +7,8 @@ over the rest, so fields are only ever added, each with a default.
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from calico.dataplane.nft_words import Names, element_text
-from calico.dataplane.render_endpoints import mac_text
+from calico.dataplane.nft.words import Names, element_text
+from calico.dataplane.render.endpoints import mac_text
 from calico.dataplane.state import (
     HostState,
     Link,

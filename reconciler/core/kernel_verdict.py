@@ -8,14 +8,14 @@ from dataclasses import dataclass
 
 from netaddr import IPAddress
 
-from calico.dataplane.nft_walk import Probe, Table, Verdict, Walked, walk
+from calico.dataplane.nft.walk import Probe, Table, Verdict, Walked, walk
 from calico.dataplane.state import MAIN_TABLE, HostState, NftSet, Route, RouteKind
 from reconciler.core.kernel_look import Look, route_text, rules_by_digest, set_names, spoken
 from reconciler.core.reach import Packet
 
 #: The chains at the hooks, in the order in which a packet meets them.
 PREROUTING, FORWARD, INPUT = "prerouting", "forward", "input"
-#: How the chains of profiles begin; see render_policy.
+#: How the chains of profiles begin; see dataplane.render.policy.
 POLICY = ("in-", "out-")
 NO_SET = NftSet("none", (), frozenset())
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from netaddr import IPAddress
 
-from calico.dataplane.render_chains import DNS_PORT
+from calico.dataplane.render.chains import DNS_PORT
 from calico.model import HostFlags, HostName, Match, PortRange, Snapshot
 from reconciler.core.reach import (
     NO_FLAGS,

@@ -23,10 +23,10 @@ from calico.codec import (
     encode_tags,
 )
 from calico.dataplane.kernel import KernelDataplane
-from calico.dataplane.kernel_events import NFTABLES_GROUP, ROUTE_GROUPS
 from calico.dataplane.namespaces import still_held
-from calico.dataplane.netlink import NETLINK_NETFILTER, NETLINK_ROUTE
-from calico.dataplane.netlink_events import EventSocket
+from calico.dataplane.netlink.batches import NETLINK_NETFILTER, NETLINK_ROUTE
+from calico.dataplane.netlink.events import EventSocket
+from calico.dataplane.netlink.kernel_events import NFTABLES_GROUP, ROUTE_GROUPS
 from calico.datastore.api import Datastore, Put, Removed, Revision, Stored
 from calico.datastore.etcd import EtcdDatastore
 from calico.datastore.memory import MemoryDatastore

@@ -16,7 +16,7 @@ from netaddr import IPAddress
 
 from calico.dataplane.changes import NamespaceRef
 from calico.dataplane.kernel import KernelDataplane
-from calico.dataplane.render import render_host
+from calico.dataplane.render.host import render_host
 from calico.dataplane.state import HostState
 from calico.model import Snapshot, TaskId
 from reconciler.core.plan import plan_host

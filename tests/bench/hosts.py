@@ -10,7 +10,7 @@ from pyroute2 import IPRoute
 
 from calico.dataplane.changes import CommitTable
 from calico.dataplane.kernel import KernelDataplane
-from calico.dataplane.render import render_host
+from calico.dataplane.render.host import render_host
 from calico.model import EndpointSpec, TaskId
 from reconciler.core.plan import plan_host
 from tests.bench.clusters import Cluster

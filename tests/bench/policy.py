@@ -10,11 +10,11 @@ from dataclasses import replace
 from netaddr import IPAddress
 
 from calico.dataplane.changes import CommitTable
-from calico.dataplane.conntrack_wire import AF_INET, CT_NEW, CTA_TUPLE_ORIG, CTA_TUPLE_REPLY
 from calico.dataplane.kernel import KernelDataplane
-from calico.dataplane.netlink import NETLINK_NETFILTER, NetlinkSocket
-from calico.dataplane.netlink_wire import Request, attribute
-from calico.dataplane.render import RenderMemory, render_host
+from calico.dataplane.netlink.batches import NETLINK_NETFILTER, NetlinkSocket
+from calico.dataplane.netlink.conntrack_wire import AF_INET, CT_NEW, CTA_TUPLE_ORIG, CTA_TUPLE_REPLY
+from calico.dataplane.netlink.wire import Request, attribute
+from calico.dataplane.render.host import RenderMemory, render_host
 from calico.dataplane.state import HostState, NftSet
 from reconciler.core.admitted import not_admitted
 from reconciler.core.plan import plan_host

@@ -11,7 +11,7 @@ from calico.closing import Direction
 from calico.codec import decode_endpoint, decode_status, encode_host
 from calico.dataplane.changes import NamespaceRef
 from calico.dataplane.memory import MemoryDataplane
-from calico.dataplane.render_policy import chain_name
+from calico.dataplane.render.policy import chain_name
 from calico.dataplane.state import (
     Chain,
     Counters,

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import pytest
 
 from calico.dataplane.api import Firewalls
-from calico.dataplane.firewalls import KernelFirewalls
-from calico.dataplane.foreign_rules import ForeignRule, ForeignRules, ForeignTable, InterfaceMatch
+from calico.dataplane.foreign.firewalls import KernelFirewalls
+from calico.dataplane.foreign.rules import ForeignRule, ForeignRules, ForeignTable, InterfaceMatch
 from calico.dataplane.memory import MemoryFirewalls
 from tests.kernel.namespaces import fresh_network
 from tests.kernel.test_links import run

@@ -14,7 +14,7 @@ from netaddr import IPAddress, IPNetwork
 from calico import codec, keys
 from calico.dataplane.changes import AddRoute, CommitTable, RemoveLink, RemoveRoute
 from calico.dataplane.inspection import KernelInspector
-from calico.dataplane.nft_expr import ACCEPT, rule
+from calico.dataplane.nft.expr import ACCEPT, rule
 from calico.dataplane.state import Chain, Route, RouteKind
 from calico.datastore.memory import MemoryDatastore
 from calico.model import BootId, HostName

@@ -11,8 +11,8 @@ import pytest
 from netaddr import IPAddress, IPNetwork
 
 from calico import codec, ipam, keys
-from calico.dataplane.render import render_host
-from calico.dataplane.render_policy import tag_set_name
+from calico.dataplane.render.host import render_host
+from calico.dataplane.render.policy import tag_set_name
 from calico.dataplane.state import HostConfig
 from calico.datastore.api import DirectoryStore, Key
 from calico.datastore.etcd import EtcdDatastore

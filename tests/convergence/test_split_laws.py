@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from netaddr import IPAddress
 
 from calico.dataplane.changes import CommitTable
-from calico.dataplane.nft_split import Room, split_commit, weight
-from calico.dataplane.nft_walk import Probe, Table, Verdict, walk
-from calico.dataplane.render import render_host
+from calico.dataplane.nft.split import Room, split_commit, weight
+from calico.dataplane.nft.walk import Probe, Table, Verdict, walk
+from calico.dataplane.render.host import render_host
 from calico.dataplane.state import HostState, NftSet
 from calico.model import Action, EndpointSpec, Match, PortRange, Profile, ProfileId, Rule, Tag
 from reconciler.core.plan import plan_host

@@ -11,7 +11,7 @@ from pyroute2.netlink.nfnetlink.nfctsocket import NFCTSocket
 
 from calico.dataplane.changes import CommitTable
 from calico.dataplane.kernel import KernelDataplane
-from calico.dataplane.render import RenderMemory, render_host
+from calico.dataplane.render.host import RenderMemory, render_host
 from calico.model import Snapshot
 from reconciler.core.plan import plan_host
 from reconciler.core.reach import UDP, Packet

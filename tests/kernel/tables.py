@@ -8,8 +8,8 @@ from socket import socket
 from netaddr import IPAddress, IPNetwork
 from pyroute2 import IPRoute
 
-from calico.dataplane.nftables import NftTable
-from calico.dataplane.render import Rendered, render_host
+from calico.dataplane.nft.library import NftTable
+from calico.dataplane.render.host import Rendered, render_host
 from calico.dataplane.state import ROUTE_TABLE, HostConfig
 from calico.model import EndpointSpec, Protected, Snapshot
 from tests.dataplane_worlds import (

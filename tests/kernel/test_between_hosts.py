@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import pytest
 from netaddr import IPAddress
 
-from calico.dataplane.nftables import NftTable
-from calico.dataplane.render_beginnings import HALFWAY, LEAST_SIGNED, SIGNED, USUAL
+from calico.dataplane.nft.library import NftTable
+from calico.dataplane.render.beginnings import HALFWAY, LEAST_SIGNED, SIGNED, USUAL
 from calico.dataplane.state import Chain
 from calico.model import Action, HostName, Match, PortRange, Profile, ProfileId, Rule, Tag
 from tests.dataplane_worlds import HERE, THERE, commit, spec

@@ -26,7 +26,7 @@ from calico.dataplane.changes import (
     SetSysctl,
 )
 from calico.dataplane.kernel import KernelDataplane
-from calico.dataplane.nft_expr import ACCEPT, rule
+from calico.dataplane.nft.expr import ACCEPT, rule
 from calico.dataplane.state import (
     MAIN_TABLE,
     ROUTE_TABLE,

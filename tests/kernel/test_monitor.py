@@ -11,7 +11,7 @@ from calico.dataplane.api import Noticed
 from calico.dataplane.changes import AttachTask
 from calico.dataplane.kernel import KernelDataplane
 from calico.dataplane.monitor import GLANCE_EVERY, KernelMonitor
-from calico.dataplane.netlink_events import own_ports
+from calico.dataplane.netlink.events import own_ports
 from tests.kernel.namespaces import Namespace
 from tests.kernel.test_links import run, wired
 

@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 
 from netaddr import IPAddress
 
-from calico.dataplane.nft_split import Room
-from calico.dataplane.nftables import NftTable
-from calico.dataplane.render import render_host
+from calico.dataplane.nft.library import NftTable
+from calico.dataplane.nft.split import Room
+from calico.dataplane.nft.table import Table
+from calico.dataplane.render.host import render_host
 from calico.dataplane.state import HostState
-from calico.dataplane.table import Table
 from calico.model import Snapshot
 from reconciler.core.plan import plan_host
 from tests.dataplane_worlds import CONFIG, group, openings, snapshot, spec

@@ -10,8 +10,8 @@ import pytest
 from netaddr import IPAddress
 
 from calico.dataplane.changes import CommitTable
-from calico.dataplane.nft_expr import ACCEPT, rule, set_mark
-from calico.dataplane.render import render_host
+from calico.dataplane.nft.expr import ACCEPT, rule, set_mark
+from calico.dataplane.render.host import render_host
 from calico.dataplane.state import Chain
 from calico.model import Action, Match, Profile, ProfileId, Rule, Tag
 from reconciler.core.reach import UDP, Packet

@@ -14,7 +14,7 @@ from netaddr import IPNetwork
 
 from calico.dataplane.changes import CommitTable
 from calico.dataplane.kernel import KernelDataplane
-from calico.dataplane.render import render_host
+from calico.dataplane.render.host import render_host
 from calico.dataplane.state import HostConfig, HostState
 from calico.model import Action, Match, PortRange, Profile, ProfileId, Protected, Rule, Tag
 from reconciler.core.plan import plan_host

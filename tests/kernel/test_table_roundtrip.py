@@ -6,12 +6,12 @@ from dataclasses import replace
 import pytest
 
 from calico.dataplane.changes import CommitTable
-from calico.dataplane.nft_expr import ACCEPT, dropping, rule
-from calico.dataplane.nft_split import Room
-from calico.dataplane.nftables import NftTable
-from calico.dataplane.render import render_host
+from calico.dataplane.nft.expr import ACCEPT, dropping, rule
+from calico.dataplane.nft.library import NftTable
+from calico.dataplane.nft.split import Room
+from calico.dataplane.nft.table import Table
+from calico.dataplane.render.host import render_host
 from calico.dataplane.state import BaseHook, Chain, NftSet
-from calico.dataplane.table import Table
 from calico.errors import DataplaneError, DataplaneUnsupported
 from tests.dataplane_worlds import commit, commit_of
 from tests.kernel.tables import TABLE_CONFIG, WORLD

@@ -9,8 +9,8 @@ from pathlib import Path
 from netaddr import IPAddress
 from pyroute2 import IPRoute
 
-from calico.dataplane.nftables import NftTable
-from calico.dataplane.render import render_host
+from calico.dataplane.nft.library import NftTable
+from calico.dataplane.render.host import render_host
 from calico.model import EndpointSpec, HostName, Profile
 from tests.dataplane_worlds import (
     CONFIG,

@@ -10,10 +10,10 @@ from netaddr import IPAddress, IPNetwork
 
 from calico.dataplane.api import Noticed
 from calico.dataplane.changes import CommitTable, NamespaceRef
-from calico.dataplane.foreign_rules import ForeignRules, ForeignTable
+from calico.dataplane.foreign.rules import ForeignRules, ForeignTable
 from calico.dataplane.memory import MemoryDataplane
-from calico.dataplane.netlink import Step, go_on
-from calico.dataplane.render_policy import tag_set_name
+from calico.dataplane.netlink.batches import Step, go_on
+from calico.dataplane.render.policy import tag_set_name
 from calico.dataplane.state import Connection, HostFacts, HostState, RouteKind
 from calico.datastore.api import Key, Listing, Revision
 from calico.datastore.memory import MemoryDatastore

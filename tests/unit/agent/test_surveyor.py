@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from calico.dataplane.foreign_rules import ForeignRules, ForeignTable
+from calico.dataplane.foreign.rules import ForeignRules, ForeignTable
 from calico.dataplane.memory import MemoryFirewalls
 from calico.errors import DataplaneError
 from reconciler.agent.passes import Surveyed

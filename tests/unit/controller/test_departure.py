@@ -5,7 +5,7 @@ from netaddr import IPAddress, IPNetwork
 
 from calico.addresses import Addresses
 from calico.codec import decode_host
-from calico.dataplane.render import render_host
+from calico.dataplane.render.host import render_host
 from calico.dataplane.state import HostConfig
 from calico.datastore.api import Key
 from calico.errors import Conflict

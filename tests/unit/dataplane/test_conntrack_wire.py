@@ -5,8 +5,8 @@ import struct
 import pytest
 from netaddr import IPAddress
 
-from calico.dataplane.conntrack_wire import CT_NEW, Entry, connections, entries
-from calico.dataplane.netlink_wire import attribute
+from calico.dataplane.netlink.conntrack_wire import CT_NEW, Entry, connections, entries
+from calico.dataplane.netlink.wire import attribute
 from calico.dataplane.state import Connection
 
 A, B, HOST = (bytes((10, 9, 0, 1)), bytes((10, 9, 0, 2)), bytes((10, 77, 0, 1)))

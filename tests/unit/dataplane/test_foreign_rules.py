@@ -4,12 +4,12 @@ import json
 
 import pytest
 
-from calico.dataplane.foreign_nft import (
+from calico.dataplane.foreign.nft import (
     decode_chain_names,
     decode_foreign_table,
     decode_forwarding,
 )
-from calico.dataplane.foreign_rules import ForeignRules, ForeignTable, felix_chains, find_obstacles
+from calico.dataplane.foreign.rules import ForeignRules, ForeignTable, felix_chains, find_obstacles
 
 PLACE = ("ip", "filter")
 OUR_IN = {"match": {"op": "==", "left": {"meta": {"key": "iifname"}}, "right": "cali*"}}

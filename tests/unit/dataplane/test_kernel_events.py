@@ -5,8 +5,8 @@ import struct
 import pytest
 from netaddr import IPAddress, IPNetwork
 
-from calico.dataplane.kernel_events import Heard, RouteEvents, hear_nftables
-from calico.dataplane.netlink_wire import attribute, number, text
+from calico.dataplane.netlink.kernel_events import Heard, RouteEvents, hear_nftables
+from calico.dataplane.netlink.wire import attribute, number, text
 
 OURS, THEIRS = 4242, 77
 INET, IPV4 = 1, 2

@@ -9,8 +9,8 @@ from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 from pyroute2.netlink.rtnl.ndmsg import ndmsg
 from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
-from calico.dataplane import netlink_messages as messages
-from calico.dataplane.netlink_wire import (
+from calico.dataplane.netlink import messages
+from calico.dataplane.netlink.wire import (
     NLMSG_ERROR,
     Reply,
     Request,

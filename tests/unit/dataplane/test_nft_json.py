@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from calico.dataplane.changes import CommitTable
-from calico.dataplane.nft_expr import ACCEPT, dropping, rule
-from calico.dataplane.nft_json import FOREIGN, decode_drops, decode_table, encode_commit
+from calico.dataplane.nft.expr import ACCEPT, dropping, rule
+from calico.dataplane.nft.library_json import FOREIGN, decode_drops, decode_table, encode_commit
 from calico.dataplane.state import BaseHook, Chain, NftRule, NftSet
 
 FORWARD = BaseHook("filter", "forward", 0, "drop")

@@ -4,10 +4,10 @@ import pytest
 from netaddr import IPNetwork
 
 from calico.closing import Direction
-from calico.dataplane.nft_expr import ACCEPT, dropping, matches, meta, rule
-from calico.dataplane.nft_words import element_text, rule_text
-from calico.dataplane.render import render_host
-from calico.dataplane.render_policy import render_rule, tag_set_name
+from calico.dataplane.nft.expr import ACCEPT, dropping, matches, meta, rule
+from calico.dataplane.nft.words import element_text, rule_text
+from calico.dataplane.render.host import render_host
+from calico.dataplane.render.policy import render_rule, tag_set_name
 from calico.dataplane.state import NftRule
 from calico.model import Action, Match, PortRange, Rule, Tag
 from tests.dataplane_worlds import CONFIG, group, openings, snapshot, spec

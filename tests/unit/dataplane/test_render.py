@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from netaddr import IPAddress, IPNetwork
 
 from calico.closing import Direction
-from calico.dataplane.nft_expr import dropping
-from calico.dataplane.render import Rendered, render_host
-from calico.dataplane.render_policy import chain_name, tag_set_name
+from calico.dataplane.nft.expr import dropping
+from calico.dataplane.render.host import Rendered, render_host
+from calico.dataplane.render.policy import chain_name, tag_set_name
 from calico.dataplane.state import (
     MAIN_TABLE,
     MarkRule,

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 
 import pytest
 
-from calico.dataplane.nft_expr import (
+from calico.dataplane.nft.expr import (
     ACCEPT,
     RETURN,
     by_connection,
@@ -20,8 +20,7 @@ from calico.dataplane.nft_expr import (
     replying,
     tracked,
 )
-from calico.dataplane.render import render_host
-from calico.dataplane.render_beginnings import (
+from calico.dataplane.render.beginnings import (
     ANSWERED,
     ARRIVING,
     BEGUN_BY_BOTH,
@@ -35,8 +34,9 @@ from calico.dataplane.render_beginnings import (
     UNSIGNED,
     USUAL,
 )
-from calico.dataplane.render_chains import RELATED
-from calico.dataplane.render_policy import ADMITTED
+from calico.dataplane.render.chains import RELATED
+from calico.dataplane.render.host import render_host
+from calico.dataplane.render.policy import ADMITTED
 from calico.dataplane.state import Chain
 from tests.dataplane_worlds import CONFIG, snapshot
 

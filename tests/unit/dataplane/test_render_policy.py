@@ -6,8 +6,8 @@ import pytest
 from netaddr import IPNetwork
 
 from calico.closing import Direction, closing_reason
-from calico.dataplane.nft_expr import dropping
-from calico.dataplane.render_policy import (
+from calico.dataplane.nft.expr import dropping
+from calico.dataplane.render.policy import (
     log_prefix,
     render_chain,
     render_rule,

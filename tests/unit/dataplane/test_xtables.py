@@ -5,8 +5,8 @@ import zlib
 
 import pytest
 
-from calico.dataplane.foreign_rules import ForeignRule, InterfaceMatch, Scope
-from calico.dataplane.xtables import IPV4, IPV6, Form, parse_table
+from calico.dataplane.foreign.rules import ForeignRule, InterfaceMatch, Scope
+from calico.dataplane.foreign.xtables import IPV4, IPV6, Form, parse_table
 
 #: What the kernel says of the table, then its entries, after these commands:
 #:   -P FORWARD DROP; -N DOCKER-USER; -A FORWARD -j DOCKER-USER

@@ -11,9 +11,9 @@ import pytest
 from netaddr import IPAddress
 
 from calico.dataplane.changes import CommitTable
-from calico.dataplane.netlink_wire import Request, split_replies
-from calico.dataplane.nft_json import encode_commit
-from calico.dataplane.render import render_host
+from calico.dataplane.netlink.wire import Request, split_replies
+from calico.dataplane.nft.library_json import encode_commit
+from calico.dataplane.render.host import render_host
 from calico.dataplane.state import NftSet
 from calico.datastore.api import Key, Listing, Revision, WatchEvent
 from calico.datastore.memory import HISTORY, MemoryDatastore

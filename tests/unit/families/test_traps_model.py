@@ -7,7 +7,7 @@ import pytest
 from netaddr import IPAddress, IPNetwork
 
 from calico import codec, keys
-from calico.dataplane.render_policy import families_of
+from calico.dataplane.render.policy import families_of
 from calico.datastore.api import Key, Listing, Put, Revision, Stored
 from calico.datastore.memory import MemoryDatastore
 from calico.errors import InvalidName, InvalidValue

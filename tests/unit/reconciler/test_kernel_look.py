@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 from netaddr import IPAddress, IPNetwork
 
-from calico.dataplane.nft_expr import ACCEPT, dropping, matches, meta, rule
-from calico.dataplane.render import render_host
+from calico.dataplane.nft.expr import ACCEPT, dropping, matches, meta, rule
+from calico.dataplane.render.host import render_host
 from calico.dataplane.state import (
     BaseHook,
     Chain,

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from netaddr import IPAddress, IPNetwork
 
-from calico.dataplane.nft_expr import ACCEPT, matches, meta, rule
-from calico.dataplane.render import render_host
+from calico.dataplane.nft.expr import ACCEPT, matches, meta, rule
+from calico.dataplane.render.host import render_host
 from calico.dataplane.state import HostState
 from calico.model import (
     Action,

@@ -15,7 +15,7 @@ from calico.dataplane.changes import (
     RemoveRoute,
     SetSysctl,
 )
-from calico.dataplane.render import render_host
+from calico.dataplane.render.host import render_host
 from calico.dataplane.state import Chain, HostState, Link, NftRule, NftSet, Route, RouteKind
 from calico.model import EndpointId, EndpointSpec, InterfaceName, ProfileId
 from reconciler.core.plan import only_mending, plan_host

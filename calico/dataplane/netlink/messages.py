@@ -13,7 +13,7 @@ from typing import Literal
 from netaddr import EUI, IPAddress, IPNetwork
 
 from calico.dataplane.link_settings import as_made
-from calico.dataplane.netlink_wire import (
+from calico.dataplane.netlink.wire import (
     Request,
     attribute,
     attributes,

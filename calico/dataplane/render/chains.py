@@ -1,14 +1,14 @@
 """The chains that every host has, whatever its tasks: hooks, sources, the host itself.
 
 What differs from host to host and from minute to minute is in sets and verdict
-maps, which they look up; see render_table.
+maps, which they look up; see render.table.
 """
 
 from collections.abc import Iterable, Iterator
 
 from netaddr import IPNetwork
 
-from calico.dataplane.nft_expr import (
+from calico.dataplane.nft.expr import (
     ACCEPT,
     MASQUERADE,
     RETURN,
@@ -33,8 +33,8 @@ from calico.dataplane.nft_expr import (
     verdict_of,
     within,
 )
-from calico.dataplane.render_addresses import AddressPlan, interval_elements, span_of
-from calico.dataplane.render_beginnings import (
+from calico.dataplane.render.addresses import AddressPlan, interval_elements, span_of
+from calico.dataplane.render.beginnings import (
     COMPARING,
     ESTABLISHED,
     SIGNING,
@@ -42,7 +42,7 @@ from calico.dataplane.render_beginnings import (
     render_beginnings,
     unsigned_kind,
 )
-from calico.dataplane.render_policy import TO_TASK
+from calico.dataplane.render.policy import TO_TASK
 from calico.dataplane.state import BaseHook, Chain, HostConfig, NftRule
 
 VERSIONS = (4, 6)
@@ -90,7 +90,7 @@ def _prerouting(config: HostConfig) -> Iterator[NftRule]:
     yield rule(ours("iifname"), goto(CHECK_SOURCE))
     for version in VERSIONS:
         yield dropping(matches(address(version, "saddr"), f"@local{version}"))
-    # Only marked packets find the routes to tasks; see render_routes.
+    # Only marked packets find the routes to tasks; see render.routes.
     yield rule(set_mark(config.mark))
 
 

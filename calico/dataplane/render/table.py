@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from netaddr import IPAddress
 
 from calico.closing import Direction
-from calico.dataplane.render_addresses import (
+from calico.dataplane.render.addresses import (
     AddressPlan,
     Span,
     interval_elements,
@@ -19,10 +19,10 @@ from calico.dataplane.render_addresses import (
     span_of,
     span_of_address,
 )
-from calico.dataplane.render_chains import VERSIONS, render_chains
-from calico.dataplane.render_endpoints import OpenEndpoint
-from calico.dataplane.render_memory import ChainMemory, PartMemory
-from calico.dataplane.render_policy import (
+from calico.dataplane.render.chains import VERSIONS, render_chains
+from calico.dataplane.render.endpoints import OpenEndpoint
+from calico.dataplane.render.memory import ChainMemory, PartMemory
+from calico.dataplane.render.policy import (
     ProfileChain,
     tag_set_name,
 )

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from netaddr import IPAddress
 
-from calico.dataplane.netlink_wire import Request, attribute, text
+from calico.dataplane.netlink.wire import Request, attribute, text
 from calico.dataplane.state import TABLE, NftSet
 
 SUBSYSTEM, NFPROTO_INET = 10, 1

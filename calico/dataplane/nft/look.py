@@ -12,8 +12,8 @@ from typing import Literal
 
 from netaddr import IPAddress
 
-from calico.dataplane.netlink_wire import Request, attributes, string, text
-from calico.dataplane.nft_wire import (
+from calico.dataplane.netlink.wire import Request, attributes, string, text
+from calico.dataplane.nft.wire import (
     DATA_VALUE,
     DATA_VERDICT,
     ELEMENT_DATA,
@@ -28,7 +28,7 @@ from calico.dataplane.nft_wire import (
     UnfamiliarError,
     request,
 )
-from calico.dataplane.render_addresses import Span, interval_elements
+from calico.dataplane.render.addresses import Span, interval_elements
 from calico.dataplane.state import TABLE, BaseHook, NftSet
 
 NLM_F_DUMP = 0x300

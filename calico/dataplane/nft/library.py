@@ -12,8 +12,8 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 
 from calico.dataplane.changes import CommitTable
-from calico.dataplane.netlink import NETLINK_NETFILTER, sendable, widen
-from calico.dataplane.nft_expr import (
+from calico.dataplane.netlink.batches import NETLINK_NETFILTER, sendable, widen
+from calico.dataplane.nft.expr import (
     ACCEPT,
     MASQUERADE,
     address,
@@ -31,7 +31,7 @@ from calico.dataplane.nft_expr import (
     set_mark,
     verdict_of,
 )
-from calico.dataplane.nft_json import (
+from calico.dataplane.nft.library_json import (
     decode_drops,
     decode_table,
     decode_table_names,

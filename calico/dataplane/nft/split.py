@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from calico.dataplane.changes import CommitTable
-from calico.dataplane.nft_wire import TYPES
+from calico.dataplane.nft.wire import TYPES
 from calico.dataplane.state import Chain, NftRule, NftSet
 
 #: Bytes that one element without its key, a verdict, one name and one rule may

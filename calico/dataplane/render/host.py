@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from calico.dataplane.render_addresses import AddressPlan, plan_addresses
-from calico.dataplane.render_endpoints import Candidate, judge_endpoints
-from calico.dataplane.render_memory import ChainMemory, PartMemory
-from calico.dataplane.render_routes import RouteMemory, render_routes
-from calico.dataplane.render_table import Member, render_table
+from calico.dataplane.render.addresses import AddressPlan, plan_addresses
+from calico.dataplane.render.endpoints import Candidate, judge_endpoints
+from calico.dataplane.render.memory import ChainMemory, PartMemory
+from calico.dataplane.render.routes import RouteMemory, render_routes
+from calico.dataplane.render.table import Member, render_table
 from calico.dataplane.state import RULE_PREFERENCES, HostConfig, HostState, MarkRule
 from calico.model import EndpointId, Snapshot
 

@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 
 from netaddr import IPAddress
 
-from calico.dataplane.netlink_wire import Request, attribute, attributes, number
+from calico.dataplane.netlink.wire import Request, attribute, attributes, number
 from calico.dataplane.state import Connection
 
 SUBSYSTEM = 1

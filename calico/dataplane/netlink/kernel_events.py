@@ -9,7 +9,7 @@ import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from calico.dataplane.netlink_wire import attributes, integer
+from calico.dataplane.netlink.wire import attributes, integer
 from calico.dataplane.state import MAIN_TABLE, ROUTE_PROTOCOL, ROUTE_TABLE, RULE_PREFERENCES, TABLE
 from calico.model import INTERFACE_PREFIX
 

@@ -8,11 +8,11 @@ table with what it should be are done by the kernel's own messages.
 from collections.abc import Mapping, Sequence
 
 from calico.dataplane.changes import CommitTable
-from calico.dataplane.netlink_wire import Request
-from calico.dataplane.nft_socket import NftSocket
-from calico.dataplane.nft_split import Room, split_commit, weight
-from calico.dataplane.nft_wire import UnfamiliarError, difference, is_plain
-from calico.dataplane.nftables import NftTable
+from calico.dataplane.netlink.wire import Request
+from calico.dataplane.nft.elements import NftSocket
+from calico.dataplane.nft.library import NftTable
+from calico.dataplane.nft.split import Room, split_commit, weight
+from calico.dataplane.nft.wire import UnfamiliarError, difference, is_plain
 from calico.dataplane.state import Chain, NftSet
 
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from netaddr import IPAddress, IPNetwork
 
-from calico.dataplane.render_addresses import AddressPlan, Version, span_of, span_of_address
-from calico.dataplane.render_endpoints import OpenEndpoint
-from calico.dataplane.render_memory import PartMemory
+from calico.dataplane.render.addresses import AddressPlan, Version, span_of, span_of_address
+from calico.dataplane.render.endpoints import OpenEndpoint
+from calico.dataplane.render.memory import PartMemory
 from calico.dataplane.state import MAIN_TABLE, HostConfig, Route, RouteKind
 from calico.model import EndpointSpec, HostName, Snapshot
 

@@ -5,8 +5,8 @@ Names and numbers are those of the kernel's headers.
 
 import struct
 
-from calico.dataplane.netlink_messages import NLM_F_DUMP
-from calico.dataplane.netlink_wire import Request
+from calico.dataplane.netlink.messages import NLM_F_DUMP
+from calico.dataplane.netlink.wire import Request
 
 RTM_GETADDR = 22
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from netaddr import EUI, IPNetwork
 
 from calico.closing import policy_reason, selecting_policies
-from calico.dataplane.render_addresses import AddressPlan
-from calico.dataplane.render_memory import PartMemory
+from calico.dataplane.render.addresses import AddressPlan
+from calico.dataplane.render.memory import PartMemory
 from calico.dataplane.state import HostConfig, Link, Route, RouteKind, Wiring
 from calico.model import EndpointId, EndpointSpec, InterfaceName, ProfileId, Snapshot, TaskId
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from calico.dataplane.foreign_rules import ForeignRule, ForeignTable, InterfaceMatch, Scope
+from calico.dataplane.foreign.rules import ForeignRule, ForeignTable, InterfaceMatch, Scope
 from calico.dataplane.state import TABLE
 
 FAMILIES = ("ip", "ip6", "inet")

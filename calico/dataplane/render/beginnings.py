@@ -20,7 +20,7 @@ only the signature tells it so.
 
 from collections.abc import Iterator
 
-from calico.dataplane.nft_expr import (
+from calico.dataplane.nft.expr import (
     ACCEPT,
     RETURN,
     Statement,
@@ -42,7 +42,7 @@ from calico.dataplane.nft_expr import (
     rule,
     tracked,
 )
-from calico.dataplane.render_policy import ADMITTED, TO_TASK
+from calico.dataplane.render.policy import ADMITTED, TO_TASK
 from calico.dataplane.state import Chain, NftRule
 
 VERSIONS = (4, 6)

@@ -7,7 +7,7 @@ from contextlib import suppress
 from errno import ENOBUFS
 from pathlib import Path
 
-from calico.dataplane.netlink import (
+from calico.dataplane.netlink.batches import (
     LARGEST_DATAGRAM,
     RECEIVE_BUFFER,
     SO_RCVBUFFORCE,

@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 
-from calico.dataplane import nft_look as look
-from calico.dataplane.netlink import NETLINK_NETFILTER, NetlinkSocket
-from calico.dataplane.netlink_wire import NLMSG_DONE, Request
-from calico.dataplane.nft_wire import UnfamiliarError, batch
+from calico.dataplane.netlink.batches import NETLINK_NETFILTER, NetlinkSocket
+from calico.dataplane.netlink.wire import NLMSG_DONE, Request
+from calico.dataplane.nft import look
+from calico.dataplane.nft.wire import UnfamiliarError, batch
 from calico.dataplane.state import Chain, NftRule, NftSet
 from calico.errors import DataplaneError
 

@@ -15,7 +15,7 @@ from typing import assert_never
 from netaddr import IPNetwork
 
 from calico.closing import ICMP, Direction, closing_reason, rules_of
-from calico.dataplane.nft_expr import (
+from calico.dataplane.nft.expr import (
     COUNT,
     Statement,
     address,

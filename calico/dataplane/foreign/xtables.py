@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from calico.dataplane.foreign_rules import ForeignRule, ForeignTable, InterfaceMatch, Scope
+from calico.dataplane.foreign.rules import ForeignRule, ForeignTable, InterfaceMatch, Scope
 from calico.errors import DataplaneError
 
 TABLE = b"filter"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-from calico.dataplane.netlink_wire import (
+from calico.dataplane.netlink.wire import (
     NLMSG_DONE,
     NLMSG_ERROR,
     Reply,

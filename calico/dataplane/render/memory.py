@@ -9,7 +9,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Generic, TypeVar
 
 from calico.closing import Direction
-from calico.dataplane.render_policy import ProfileChain, render_chain
+from calico.dataplane.render.policy import ProfileChain, render_chain
 from calico.dataplane.state import Chain
 from calico.model import EndpointSpec, Profile, ProfileId
 

@@ -2,17 +2,18 @@
 
 from contextlib import ExitStack
 
-from calico.dataplane import nft_look, xtables
-from calico.dataplane.foreign_nft import (
+from calico.dataplane.foreign import xtables
+from calico.dataplane.foreign.nft import (
     decode_chain_names,
     decode_foreign_table,
     decode_forwarding,
     encode_list_chains,
     encode_list_table,
 )
-from calico.dataplane.foreign_rules import ForeignRules, ForeignTable, felix_chains
-from calico.dataplane.netlink import NETLINK_NETFILTER, NetlinkSocket
-from calico.dataplane.nftables import NftTable
+from calico.dataplane.foreign.rules import ForeignRules, ForeignTable, felix_chains
+from calico.dataplane.netlink.batches import NETLINK_NETFILTER, NetlinkSocket
+from calico.dataplane.nft import look as nft_look
+from calico.dataplane.nft.library import NftTable
 from calico.errors import DataplaneError
 
 

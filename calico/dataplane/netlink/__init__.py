@@ -1,0 +1,1 @@
+"""Netlink sockets, and the messages that go over them."""

@@ -1,0 +1,1 @@
+"""One nftables table: written, looked at, walked, and put into words."""
