@@ -4,11 +4,14 @@ from dataclasses import dataclass
 
 from netaddr import IPNetwork
 
-from calico.model import HandleId, HostName
+from calico.model import ContainerId, HandleId, HostName
+from calico.names import handle_of_container
 
 BLOCK_SIZE = 64
 #: Marks allocations as ours in Calico's blocks; others are never released.
 OWNER = ("owner", "marathon-calico")
+#: Beside the owner, of what an agent gave to a container: which, and on which host.
+CONTAINER, ON_HOST = "container", "host"
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +20,20 @@ class Allocation:
 
     handle: HandleId | None
     secondary: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def container(self) -> ContainerId | None:
+        """The container that the address was given to, also after a task claimed it."""
+        found = dict(self.secondary).get(CONTAINER)
+        return None if found is None else ContainerId(found)
+
+    @property
+    def unclaimed(self) -> bool:
+        """Whether it is a container's that no task claimed yet.
+
+        The handle alone does not tell: an app /cni has tasks of that form.
+        """
+        return self.container is not None and self.handle == handle_of_container(self.container)
 
 
 @dataclass(frozen=True, slots=True)

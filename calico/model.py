@@ -20,6 +20,7 @@ Tag = NewType("Tag", str)
 InterfaceName = NewType("InterfaceName", str)
 HandleId = NewType("HandleId", str)
 BootId = NewType("BootId", str)
+ContainerId = NewType("ContainerId", str)
 
 #: The names that Calico's rules have for protocols.
 PROTOCOLS = {"icmp": 1, "tcp": 6, "udp": 17, "icmpv6": 58, "sctp": 132, "udplite": 136}

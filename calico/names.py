@@ -11,7 +11,9 @@ from netaddr import EUI, mac_unix_expanded
 from calico.model import (
     INTERFACE_PREFIX,
     ORCHESTRATOR,
+    ContainerId,
     EndpointId,
+    HandleId,
     HostName,
     InterfaceName,
     TaskId,
@@ -31,5 +33,32 @@ def interface_of(endpoint: EndpointId) -> InterfaceName:
 
 def mac_of(endpoint: EndpointId) -> EUI:
     """A locally administered unicast address made from the endpoint id."""
-    tail = int(hashlib.sha256(endpoint.endpoint.encode()).hexdigest()[:10], 16)
+    return _mac(endpoint.endpoint)
+
+
+#: Begins the handle of what a container holds until a task claims it.
+CONTAINER_PREFIX = "cni."
+
+
+def handle_of_container(container: ContainerId) -> HandleId:
+    """The handle of a container's addresses until a task claims them."""
+    return HandleId(CONTAINER_PREFIX + container)
+
+
+def interface_of_container(container: ContainerId) -> InterfaceName:
+    """The host's side of an attached container's veth, before and after a task claims it."""
+    return InterfaceName(INTERFACE_PREFIX + _container_digest(container)[:11])
+
+
+def mac_of_container(container: ContainerId) -> EUI:
+    """The MAC address inside an attached container."""
+    return _mac(_container_digest(container))
+
+
+def _container_digest(container: ContainerId) -> str:
+    return hashlib.sha256(handle_of_container(container).encode()).hexdigest()[:32]
+
+
+def _mac(digest: str) -> EUI:
+    tail = int(hashlib.sha256(digest.encode()).hexdigest()[:10], 16)
     return EUI((0x02 << 40) | tail, version=48, dialect=mac_unix_expanded)
