@@ -9,6 +9,7 @@ from calico.datastore.api import Key
 from calico.errors import InvalidName, InvalidValue
 from calico.iptext import parse_network
 from calico.model import (
+    ContainerId,
     EndpointId,
     HandleId,
     HostEndpointId,
@@ -86,6 +87,11 @@ def check_profile(text: str) -> ProfileId:
 def check_host(text: str) -> HostName:
     """A host as Marathon and the agents call it; raises InvalidName."""
     return HostName(_check_name(text, "host"))
+
+
+def check_container(text: str) -> ContainerId:
+    """A container as whoever attaches it calls it; raises InvalidName."""
+    return ContainerId(_check_name(text, "container id"))
 
 
 def check_task_id(text: str) -> TaskId:

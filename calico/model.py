@@ -221,6 +221,8 @@ class HostRecord:
     of an older version tell neither that nor `flags`.
     `forgotten` is an operator's word that the host is gone: it gets no task and
     nobody waits for it, but its blocks are routed until their addresses are free.
+    `locators` are how its agent finds tasks that no plugin attached, None if it
+    does not tell.
     """
 
     name: HostName
@@ -232,6 +234,21 @@ class HostRecord:
     forgotten: bool = False
     listen: str = ""
     flags: HostFlags | None = None
+    locators: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """A container that has its addresses and waits for a task to claim them.
+
+    `task` is what the host's Mesos agent says that it runs, empty while that is
+    not known. `since` is RFC 3339, on the host's clock.
+    """
+
+    container: ContainerId
+    addresses: tuple[IPAddress, ...]
+    task: str = ""
+    since: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +258,7 @@ class AppliedRecord:
     `revision` is the newest datastore revision that the kernel reflects.
     `gone` are tasks whose namespace is proven gone; `problems` are sentences
     about the host as a whole, such as a pool that overlaps its network.
+    `attachments` are those that no task has claimed.
     """
 
     host: HostName
@@ -248,6 +266,7 @@ class AppliedRecord:
     revision: int
     gone: tuple[TaskId, ...] = ()
     problems: tuple[str, ...] = ()
+    attachments: tuple[Attachment, ...] = ()
 
 
 class TaskVerdict(enum.Enum):

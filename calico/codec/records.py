@@ -19,7 +19,9 @@ from calico.errors import InvalidValue
 from calico.iptext import parse_address, parse_network
 from calico.model import (
     AppliedRecord,
+    Attachment,
     BootId,
+    ContainerId,
     HostFlags,
     HostName,
     HostRecord,
@@ -102,6 +104,8 @@ def encode_host(record: HostRecord) -> str:
         value["protected"] = [
             {"network": str(each.network), "port": each.port} for each in record.flags.protected
         ]
+    if record.locators is not None:
+        value["locators"] = list(record.locators)
     return render_json(value | {"forgotten": True} if record.forgotten else value)
 
 
@@ -118,6 +122,7 @@ def decode_host(host: HostName, text: str) -> HostRecord:
         forgotten=as_bool(raw.get("forgotten", False), "forgotten"),
         listen=as_text(raw.get("listen", ""), "listen"),
         flags=_flags(raw),
+        locators=as_tuple(raw["locators"], "locators", as_text) if "locators" in raw else None,
     )
 
 
@@ -155,6 +160,15 @@ def encode_applied(record: AppliedRecord) -> str:
             "revision": record.revision,
             "gone": list(record.gone),
             "problems": list(record.problems),
+            "attachments": [
+                {
+                    "container": each.container,
+                    "addresses": list(map(str, each.addresses)),
+                    "task": each.task,
+                    "since": each.since,
+                }
+                for each in record.attachments
+            ],
         }
     )
 
@@ -168,4 +182,16 @@ def decode_applied(host: HostName, text: str) -> AppliedRecord:
         revision=as_int(raw.get("revision"), "revision"),
         gone=tuple(map(TaskId, as_tuple(raw.get("gone", []), "gone", as_text))),
         problems=as_tuple(raw.get("problems", []), "problems", as_text),
+        attachments=as_tuple(raw.get("attachments", []), "attachments", _attachment),
+    )
+
+
+def _attachment(value: object, name: str) -> Attachment:
+    raw = as_object(value, name)
+    addresses = as_tuple(raw.get("addresses"), f"{name}.addresses", as_text)
+    return Attachment(
+        container=ContainerId(as_text(raw.get("container"), f"{name}.container")),
+        addresses=tuple(map(parse_address, addresses)),
+        task=as_text(raw.get("task", ""), f"{name}.task"),
+        since=as_text(raw.get("since", ""), f"{name}.since"),
     )

@@ -11,7 +11,9 @@ from calico import codec
 from calico.errors import InvalidValue
 from calico.model import (
     AppliedRecord,
+    Attachment,
     BootId,
+    ContainerId,
     HostFlags,
     HostName,
     HostRecord,
@@ -47,8 +49,24 @@ HOST = HostRecord(
         (PortRange(53, 53), PortRange(31000, 32000)),
         (Protected(IPNetwork("10.0.0.5/32"), 2379), Protected(IPNetwork("fd00::/8"))),
     ),
+    locators=("mesos", "docker"),
 )
-APPLIED = AppliedRecord(HostName("h"), BootId("b"), 42, (TaskId("web.1"),), ("a pool overlaps",))
+APPLIED = AppliedRecord(
+    HostName("h"),
+    BootId("b"),
+    42,
+    (TaskId("web.1"),),
+    ("a pool overlaps",),
+    (
+        Attachment(
+            ContainerId("c-1"),
+            (IPAddress("192.168.0.9"), IPAddress("fd80::9")),
+            "web.2",
+            "2016-08-05T12:00:02Z",
+        ),
+        Attachment(ContainerId("c-2"), (IPAddress("192.168.0.10"),)),
+    ),
+)
 
 
 def test_records_are_read_back() -> None:
@@ -72,9 +90,14 @@ def test_fields_that_an_older_version_did_not_write_have_defaults() -> None:
     )
 
 
-def test_a_host_of_an_older_version_tells_neither_its_pages_nor_its_flags() -> None:
+def test_a_host_of_an_older_version_tells_neither_its_pages_nor_its_flags_nor_locators() -> None:
     record = codec.decode_host(HOST.name, '{"address": "10.0.0.1", "boot_id": "b"}')
-    assert (record.listen, record.flags) == ("", None)
+    assert (record.listen, record.flags, record.locators) == ("", None, None)
+
+
+def test_a_host_without_any_locator_is_told_from_one_that_does_not_tell() -> None:
+    record = replace(HOST, locators=())
+    assert codec.decode_host(HOST.name, codec.encode_host(record)).locators == ()
 
 
 def test_a_host_that_opens_and_protects_nothing_says_so() -> None:
@@ -111,6 +134,16 @@ def test_a_host_that_opens_and_protects_nothing_says_so() -> None:
         pytest.param(codec.decode_applied, '{"boot_id": "b"}', id="applied without revision"),
         pytest.param(
             codec.decode_applied, '{"boot_id": "b", "revision": 1.5}', id="half a revision"
+        ),
+        pytest.param(
+            codec.decode_applied,
+            '{"boot_id":"b","revision":1,"attachments":[{"addresses":["10.0.0.1"]}]}',
+            id="an attachment without its container",
+        ),
+        pytest.param(
+            codec.decode_applied,
+            '{"boot_id":"b","revision":1,"attachments":[{"container":"c","addresses":["x"]}]}',
+            id="an attachment whose address is none",
         ),
     ],
 )
