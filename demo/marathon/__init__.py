@@ -5,7 +5,7 @@ tasks are records, `HttpAgent` one whose tasks are processes.
 """
 
 from demo.marathon.agents import HttpAgent, MemoryAgent, MesosAgent
-from demo.marathon.commands import any_program, own_programs
+from demo.marathon.definitions.commands import any_program, own_programs
 from demo.marathon.era import Era
 from demo.marathon.faults import Answer, FaultTable, RestFault, StreamFaults
 from demo.marathon.stand_in import StandIn

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from demo.marathon.agents import HttpAgent
-from demo.marathon.commands import any_program, own_programs
+from demo.marathon.definitions.commands import any_program, own_programs
 from demo.marathon.era import parse_era
 from demo.marathon.server import open_listener
 from demo.marathon.stand_in import HEARTBEAT_SECONDS, StandIn

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import Any, TypeVar, assert_never
 
 from demo.marathon.agents import AgentUnavailable, LaunchRefused, MesosAgent
-from demo.marathon.cluster import Cluster
-from demo.marathon.effects import Kill, Launch, Publish
+from demo.marathon.core.cluster import Cluster
+from demo.marathon.core.effects import Kill, Launch, Publish
+from demo.marathon.core.state import StateFile
 from demo.marathon.errors import ApiError
-from demo.marathon.state import StateFile
 from demo.marathon.stream import Hub
 from demo.mesos.records import HostName, TaskId, TaskReport, TaskState
 

@@ -10,13 +10,13 @@ from types import TracebackType
 from typing import Self
 
 from demo.marathon.agents import MesosAgent
-from demo.marathon.cluster import Cluster
-from demo.marathon.commands import CommandRule, own_programs
+from demo.marathon.core.cluster import Cluster
+from demo.marathon.core.state import StateFile, timestamp
+from demo.marathon.definitions.commands import CommandRule, own_programs
 from demo.marathon.era import DEFAULT_ERA, Era
 from demo.marathon.faults import Faults
 from demo.marathon.loop import Loop
 from demo.marathon.server import ApiServer, Site, open_listener
-from demo.marathon.state import StateFile, timestamp
 from demo.marathon.stream import Cut, Hub
 from demo.mesos.records import HostName
 

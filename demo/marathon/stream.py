@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import msgspec
 
 from demo.marathon.era import Era
-from demo.marathon.events import Event, stream_attached, stream_detached
 from demo.marathon.faults import Faults
+from demo.marathon.replies.events import Event, stream_attached, stream_detached
 
 HALF_AN_EVENT = b'event: status_update_event\r\ndata: {"eventType":"status_up'
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from demo.marathon.commands import own_programs
+from demo.marathon.definitions.commands import own_programs
 from tests.contract.stand_in_world import RawStream
 from tests.unit.demo.apps import host_app
 

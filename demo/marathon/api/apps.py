@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from demo.marathon import events
 from demo.marathon.api.request import Reply, Request, deployed
 from demo.marathon.api.selectors import parse_selector
-from demo.marathon.cluster import Cluster
-from demo.marathon.definitions import merge_app, parse_app, resolve_id
-from demo.marathon.deployments import Change
+from demo.marathon.core.cluster import Cluster
+from demo.marathon.core.deployments import Change
+from demo.marathon.core.groups import GroupChange, group_ids, inside, parent
+from demo.marathon.core.state import App, Task
+from demo.marathon.definitions.apps import merge_app, parse_app, resolve_id
 from demo.marathon.errors import ApiError, bad_parameter, invalid_json, not_found
-from demo.marathon.groups import GroupChange, group_ids, inside, parent
-from demo.marathon.replies import EVERYTHING, render_app, render_app_info, render_task
-from demo.marathon.state import App, Task
+from demo.marathon.replies import events
+from demo.marathon.replies.apps import EVERYTHING, render_app, render_app_info, render_task
 from demo.mesos.records import AppId, Json, TaskId
 
 

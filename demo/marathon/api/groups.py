@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from demo.marathon.api.request import Reply, Request, deployed
-from demo.marathon.cluster import Cluster
-from demo.marathon.definitions import resolve_id
-from demo.marathon.deployments import Change
+from demo.marathon.core.cluster import Cluster
+from demo.marathon.core.deployments import Change
+from demo.marathon.core.groups import GroupChange, group_ids, inside, parse_group, remove_group
+from demo.marathon.core.plan import plan_steps
+from demo.marathon.definitions.apps import resolve_id
 from demo.marathon.errors import ApiError, not_found
-from demo.marathon.groups import GroupChange, group_ids, inside, parse_group, remove_group
-from demo.marathon.plan import plan_steps
-from demo.marathon.replies import render_any_group, render_app_info, render_step
+from demo.marathon.replies.apps import render_any_group, render_app_info, render_step
 from demo.mesos.records import AppId
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from demo.marathon.api import apps, groups, system
 from demo.marathon.api.request import Reply, Request
-from demo.marathon.cluster import Cluster
+from demo.marathon.core.cluster import Cluster
 from demo.marathon.errors import ApiError
 
 Handler = Callable[..., Reply]

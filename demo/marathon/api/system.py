@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from demo.marathon.api.apps import kill_tasks
 from demo.marathon.api.request import Reply, Request, deployed
-from demo.marathon.cluster import Cluster
-from demo.marathon.deployments import Change
+from demo.marathon.core.cluster import Cluster
+from demo.marathon.core.deployments import Change
+from demo.marathon.core.groups import GroupChange
+from demo.marathon.core.plan import plan_app
 from demo.marathon.errors import ApiError, bad_parameter
-from demo.marathon.groups import GroupChange
-from demo.marathon.plan import plan_app
-from demo.marathon.replies import (
+from demo.marathon.replies.apps import (
     render_app,
     render_deployment,
     render_listed_task,

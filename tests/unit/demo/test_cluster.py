@@ -6,15 +6,15 @@ from collections.abc import Callable
 
 import pytest
 
-from demo.marathon.cluster import Cluster
-from demo.marathon.commands import own_programs
-from demo.marathon.definitions import parse_app
-from demo.marathon.deployments import Change
-from demo.marathon.effects import Kill, Launch, Publish
+from demo.marathon.core.cluster import Cluster
+from demo.marathon.core.deployments import Change
+from demo.marathon.core.effects import Kill, Launch, Publish
+from demo.marathon.core.groups import GroupChange, parse_group, remove_group
+from demo.marathon.core.state import State
+from demo.marathon.definitions.apps import parse_app
+from demo.marathon.definitions.commands import own_programs
 from demo.marathon.era import Era
 from demo.marathon.errors import ApiError
-from demo.marathon.groups import GroupChange, parse_group, remove_group
-from demo.marathon.state import State
 from demo.mesos.records import (
     AppId,
     HostName,

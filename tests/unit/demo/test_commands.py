@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from demo.marathon.commands import any_program, own_programs
+from demo.marathon.definitions.commands import any_program, own_programs
 from demo.marathon.errors import ApiError
 from demo.mesos.records import Json
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from demo.marathon.definitions import merge_app, parse_app, resolve_id, same_config
+from demo.marathon.definitions.apps import merge_app, parse_app, resolve_id, same_config
 from demo.marathon.era import Era, parse_era
 from demo.marathon.errors import ApiError
 from demo.mesos.records import Json

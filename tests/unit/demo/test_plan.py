@@ -2,10 +2,10 @@
 
 import pytest
 
-from demo.marathon.definitions import parse_app
+from demo.marathon.core.plan import AppPlan, eligible_hosts, is_settled, plan_app, plan_steps
+from demo.marathon.core.state import ActionKind, App, Task
+from demo.marathon.definitions.apps import parse_app
 from demo.marathon.era import Era
-from demo.marathon.plan import AppPlan, eligible_hosts, is_settled, plan_app, plan_steps
-from demo.marathon.state import ActionKind, App, Task
 from demo.mesos.records import AppId, HostName, TaskId, TaskState
 from tests.unit.demo.apps import ip_app
 

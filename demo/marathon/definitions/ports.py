@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
-from demo.marathon.environment import requested_ports
-from demo.marathon.state import App
+from demo.marathon.core.environment import requested_ports
+from demo.marathon.core.state import App
 from demo.mesos.records import Json
 
 FIRST_HOST_PORT, LAST_HOST_PORT = 31000, 32000

@@ -6,9 +6,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from demo.marathon.definitions.networks import with_ip_address, with_networks
 from demo.marathon.era import Era
 from demo.marathon.errors import invalid_json, invalid_object, wrong_type
-from demo.marathon.networks import with_ip_address, with_networks
 from demo.mesos.records import AppId, Json
 
 SEGMENT = re.compile(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from demo.marathon.core.state import Deployment, Task
 from demo.marathon.era import Era
-from demo.marathon.replies import render_addresses, render_plan, render_step
-from demo.marathon.state import Deployment, Task
+from demo.marathon.replies.apps import render_addresses, render_plan, render_step
 from demo.mesos.records import AppId, Json
 
 CONDITIONS = {

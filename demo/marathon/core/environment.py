@@ -6,8 +6,8 @@ import re
 import string
 from collections.abc import Callable, Sequence
 
-from demo.marathon.commands import Program
-from demo.marathon.state import App, Task
+from demo.marathon.core.state import App, Task
+from demo.marathon.definitions.commands import Program
 from demo.mesos.records import Isolation, Json, LaunchOrder
 
 LABEL_LIMIT = 512

@@ -7,8 +7,8 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from demo.marathon.definitions import same_config
-from demo.marathon.state import Action, ActionKind, App, Deployment, Task
+from demo.marathon.core.state import Action, ActionKind, App, Deployment, Task
+from demo.marathon.definitions.apps import same_config
 from demo.mesos.records import AppId, HostName, Json, TaskId, TaskState
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Collection, Iterable
 
+from demo.marathon.core.groups import ROOT, render_group
+from demo.marathon.core.state import Action, App, Deployment, State, Task
 from demo.marathon.era import Era
-from demo.marathon.groups import ROOT, render_group
-from demo.marathon.state import Action, App, Deployment, State, Task
 from demo.mesos.records import AppId, Json, TaskState
 
 TASKS = frozenset({"tasks", "failures"})

@@ -6,10 +6,10 @@ import math
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
-from demo.marathon.definitions import parse_app, resolve_id
+from demo.marathon.core.state import App, State
+from demo.marathon.definitions.apps import parse_app, resolve_id
 from demo.marathon.era import Era
 from demo.marathon.errors import ApiError, invalid_json, invalid_object, wrong_type
-from demo.marathon.state import App, State
 from demo.mesos.records import AppId, Json
 
 ROOT = AppId("/")

@@ -8,16 +8,9 @@ from dataclasses import dataclass
 
 import msgspec
 
-from demo.marathon import events
-from demo.marathon.commands import CommandRule
-from demo.marathon.definitions import same_config
-from demo.marathon.era import Era
-from demo.marathon.errors import locked
-from demo.marathon.groups import GroupChange
-from demo.marathon.plan import is_settled, plan_steps
-from demo.marathon.ports import with_service_ports
-from demo.marathon.replies import render_root
-from demo.marathon.state import (
+from demo.marathon.core.groups import GroupChange
+from demo.marathon.core.plan import is_settled, plan_steps
+from demo.marathon.core.state import (
     VERSIONS_KEPT,
     Action,
     ActionKind,
@@ -28,6 +21,13 @@ from demo.marathon.state import (
     later_timestamp,
     timestamp,
 )
+from demo.marathon.definitions.apps import same_config
+from demo.marathon.definitions.commands import CommandRule
+from demo.marathon.definitions.ports import with_service_ports
+from demo.marathon.era import Era
+from demo.marathon.errors import locked
+from demo.marathon.replies import events
+from demo.marathon.replies.apps import render_root
 from demo.mesos.records import AppId, Json
 
 

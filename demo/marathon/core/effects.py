@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from demo.marathon.events import Event
+from demo.marathon.replies.events import Event
 from demo.mesos.records import HostName, LaunchOrder, TaskId
 
 

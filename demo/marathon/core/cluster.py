@@ -11,20 +11,20 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 import msgspec
 
-from demo.marathon import events
-from demo.marathon.commands import CommandRule
-from demo.marathon.deployments import Change, Deployments
-from demo.marathon.effects import Effect, Kill, Launch, Publish
-from demo.marathon.environment import render_order
-from demo.marathon.era import Era
-from demo.marathon.plan import eligible_hosts, plan_app, waiting_apps
-from demo.marathon.ports import FIRST_HOST_PORT, host_ports
-from demo.marathon.state import (
+from demo.marathon.core.deployments import Change, Deployments
+from demo.marathon.core.effects import Effect, Kill, Launch, Publish
+from demo.marathon.core.environment import render_order
+from demo.marathon.core.plan import eligible_hosts, plan_app, waiting_apps
+from demo.marathon.core.state import (
     App,
     State,
     Task,
     timestamp,
 )
+from demo.marathon.definitions.commands import CommandRule
+from demo.marathon.definitions.ports import FIRST_HOST_PORT, host_ports
+from demo.marathon.era import Era
+from demo.marathon.replies import events
 from demo.mesos.records import AppId, HostName, Json, TaskId, TaskReport, TaskState
 
 KILL_AGAIN_SECONDS = 2.0

@@ -12,7 +12,7 @@ from pathlib import Path
 from demo.marathon.errors import ApiError, invalid_object
 from demo.mesos.records import Json
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 STAR_PROGRAMS = {"star-probe": "demo.star.probe", "star-collect": "demo.star.collect"}
 
 

@@ -1,0 +1,1 @@
+"""Marathon's mind, without IO and clock: state, plans, deployments, tasks."""

@@ -1,0 +1,1 @@
+"""What Marathon says: the bodies of REST's answers and of events."""
