@@ -55,13 +55,16 @@ class Place:
     `descriptor` is an open network namespace, or -1 to take that of process
     `pid`; whoever asks keeps both alive until the answer. `path` is where the
     namespace is found later, as the one who asks sees it, empty if nowhere.
-    `device` is the name of the interface inside.
+    `device` is the name of the interface inside. `known_as` is a second id, by
+    which the container is found too: net-modules gives addresses to a number
+    that it draws, and takes them away by Mesos' container id.
     """
 
     descriptor: int = -1
     pid: int = 0
     path: str = ""
     device: str = "eth0"
+    known_as: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,4 +102,8 @@ class Attacher(Protocol):
 
     def check(self, container: ContainerId) -> Attached:
         """What a container has, if the kernel has it too; raises UnknownContainer."""
+        ...
+
+    def find(self, sign: IPAddress | str) -> ContainerId | None:
+        """The container that holds this address, or was attached as known by this id."""
         ...
