@@ -91,12 +91,11 @@ def _status(container: Container) -> Json:
         "container_id": {"value": container.container_id},
         "executor_pid": container.record.pid,
     }
-    if container.order.network is not None or container.record.addresses:
+    if container.order.networks or container.record.addresses:
         addresses = [
             {"protocol": f"IPv{ipaddress.ip_address(text).version}", "ip_address": text}
             for text in container.record.addresses
         ]
-        status["network_infos"] = [
-            {**(container.order.network or {}), "ip_addresses": addresses, "port_mappings": []}
-        ]
+        first = container.order.networks[0] if container.order.networks else {}
+        status["network_infos"] = [{**first, "ip_addresses": addresses, "port_mappings": []}]
     return status

@@ -106,7 +106,7 @@ def render_order(
         env=env,
         isolation=isolation,
         name=".".join(reversed(app.id.strip("/").split("/"))),
-        network=_network_info(app.definition) if isolation is Isolation.NAMESPACE else None,
+        networks=(_network_info(app.definition),) if isolation is Isolation.NAMESPACE else (),
     )
 
 
