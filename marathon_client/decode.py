@@ -180,7 +180,7 @@ def _network(found: wire.App) -> AppNetwork | None:
             mode = NetworkMode.CONTAINER
         case "BRIDGE":
             mode = NetworkMode.BRIDGE
-        case None if found.ip_address is not None:
+        case None | "NONE" if found.ip_address is not None:
             mode = NetworkMode.CONTAINER
         case _:
             return None

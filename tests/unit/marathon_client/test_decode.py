@@ -175,6 +175,14 @@ def test_of_several_container_networks_the_first_counts_with_its_ports() -> None
             id="docker HOST overrides ipAddress",
         ),
         pytest.param(
+            {"container": {"docker": {"network": "NONE"}}, "ipAddress": {}},
+            NetworkMode.CONTAINER,
+            id="docker NONE leaves the network to ipAddress",
+        ),
+        pytest.param(
+            {"container": {"docker": {"network": "NONE"}}}, None, id="docker NONE and no ipAddress"
+        ),
+        pytest.param(
             {"container": {"docker": {"image": "i"}}, "ipAddress": {}},
             NetworkMode.CONTAINER,
             id="docker without a network",
