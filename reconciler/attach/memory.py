@@ -52,7 +52,6 @@ class MemoryAttacher:
         self._known: dict[ContainerId, Attached] = {}
         self._namespaces: dict[ContainerId, str] = {}
         self._known_as: dict[ContainerId, str] = {}
-        self._known_as: dict[ContainerId, str] = {}
         self.unavailable = ""
 
     @property
@@ -103,7 +102,6 @@ class MemoryAttacher:
             self._expect_available()
             self._namespaces[container] = namespace
             self._known_as[container] = place.known_as
-            self._known_as[container] = place.known_as
             self._known[container] = replace(known, device=place.device)
             return self._known[container]
 
@@ -134,18 +132,6 @@ class MemoryAttacher:
                 elif sign and sign == self._known_as.get(container):
                     return container
             return None
-
-    def find(self, sign: IPAddress | str) -> ContainerId | None:
-        """See Attacher."""
-        with self._lock:
-            return next(
-                (
-                    container
-                    for container, known in self._known.items()
-                    if sign in known.addresses or (sign and sign == self._known_as.get(container))
-                ),
-                None,
-            )
 
     def _expect_available(self) -> None:
         if self.unavailable:
