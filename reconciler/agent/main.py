@@ -21,6 +21,7 @@ from calico.errors import DataplaneError, DataplaneUnsupported
 from reconciler.agent.belief import PREFIXES
 from reconciler.agent.locators.api import Locator
 from reconciler.agent.locators.mesos import MesosLocator
+from reconciler.agent.locators.mesos_agent import MesosAgent
 from reconciler.agent.locators.proc import ProcLocator
 from reconciler.agent.lookout import KernelPages
 from reconciler.agent.loop import AgentLoop, LoopMessage, Outlets, Searcher, Stop
@@ -167,7 +168,7 @@ def _restore(reconciler: HostReconciler, settings: AgentSettings) -> None:
 def _locators(settings: AgentSettings) -> tuple[Locator, ...]:
     own = not_for_tasks()
     makers: dict[str, Callable[[], Locator]] = {
-        "mesos": lambda: MesosLocator(settings.mesos_agent, identify, own),
+        "mesos": lambda: MesosLocator(MesosAgent(settings.mesos_agent), identify, own),
         "proc": lambda: ProcLocator(identify, own),
     }
     return tuple(makers[name]() for name in dict.fromkeys(settings.locators))

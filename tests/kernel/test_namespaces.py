@@ -17,6 +17,7 @@ from calico.errors import NamespaceGone, NamespaceRefused
 from calico.model import TaskId
 from reconciler.agent.locators.api import Located, Locator
 from reconciler.agent.locators.mesos import MesosLocator
+from reconciler.agent.locators.mesos_agent import MesosAgent
 from reconciler.agent.locators.proc import ProcLocator
 from tests.kernel.namespaces import Namespace
 from tests.minimal.http import LoopbackServer, send_json
@@ -148,7 +149,7 @@ def row(task: TaskId, pid: int) -> dict[str, object]:
 
 def test_a_process_that_is_younger_than_the_question_is_not_the_task(namespace: Make) -> None:
     with ForgetfulMesosAgent(namespace) as mesos:
-        located = MesosLocator(mesos.url, identify, not_for_tasks()).find({WEB})
+        located = MesosLocator(MesosAgent(mesos.url), identify, not_for_tasks()).find({WEB})
     assert located == Located()
 
 
@@ -166,7 +167,7 @@ def test_two_tasks_in_one_namespace_are_both_refused(namespace: Make, locator: s
             mesos.pids = {task: each.pid for task, each in zip((WEB, DB), sleepers, strict=True)}
             own = not_for_tasks()
             locators: dict[str, Locator] = {
-                "mesos": MesosLocator(mesos.url, identify, own),
+                "mesos": MesosLocator(MesosAgent(mesos.url), identify, own),
                 "proc": ProcLocator(identify, own),
             }
             located = locators[locator].find({WEB, DB})
@@ -186,7 +187,7 @@ def test_a_task_in_the_hosts_namespace_is_refused(locator: str) -> None:
         with MinimalMesosAgent() as mesos:
             mesos.pids = {WEB: sleeper.pid}
             locators: dict[str, Locator] = {
-                "mesos": MesosLocator(mesos.url, identify, not_for_tasks()),
+                "mesos": MesosLocator(MesosAgent(mesos.url), identify, not_for_tasks()),
                 "proc": ProcLocator(identify, not_for_tasks()),
             }
             located = locators[locator].find({WEB})

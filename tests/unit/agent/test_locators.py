@@ -21,6 +21,7 @@ from reconciler.agent.locators.api import (
     locate,
 )
 from reconciler.agent.locators.mesos import MesosLocator
+from reconciler.agent.locators.mesos_agent import MesosAgent
 from reconciler.agent.locators.proc import ProcLocator
 
 WEB, DB = TaskId("web.1"), TaskId("db.1")
@@ -133,14 +134,14 @@ def row(source: object, executor: object, pid: object) -> dict[str, object]:
 )
 def test_a_mesos_task_is_found_by_its_container(containers: list[object]) -> None:
     with mesos_agent(200, json.dumps(containers).encode()) as url:
-        found = MesosLocator(url, identify, {HOST_INODE}).find({WEB})
+        found = MesosLocator(MesosAgent(url), identify, {HOST_INODE}).find({WEB})
 
     assert found.namespaces == {WEB: identify(201)}
 
 
 def test_a_container_of_no_task_that_was_asked_for_is_passed_over() -> None:
     with mesos_agent(200, json.dumps([row("db.1", "db.1", 201)]).encode()) as url:
-        assert MesosLocator(url, identify, {HOST_INODE}).find({WEB}) == Located()
+        assert MesosLocator(MesosAgent(url), identify, {HOST_INODE}).find({WEB}) == Located()
 
 
 @pytest.mark.parametrize(
@@ -153,14 +154,14 @@ def test_a_container_of_no_task_that_was_asked_for_is_passed_over() -> None:
 )
 def test_a_mesos_agent_that_gives_no_list_is_named(status: int, body: bytes) -> None:
     with mesos_agent(status, body) as url, pytest.raises(LocatorUnavailable, match=url):
-        MesosLocator(url, identify, ()).find({WEB})
+        MesosLocator(MesosAgent(url), identify, ()).find({WEB})
 
 
 def test_a_mesos_agent_that_is_down_is_named_in_the_search() -> None:
     with mesos_agent(200, b"[]") as url:
         pass
 
-    search = locate((MesosLocator(url, identify, ()),), frozenset({WEB}))
+    search = locate((MesosLocator(MesosAgent(url), identify, ()),), frozenset({WEB}))
 
     assert search.unavailable == (f"Mesos agent at {url} does not answer",)
 
