@@ -5,15 +5,17 @@ from __future__ import annotations
 import http.client
 import threading
 import urllib.parse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
 
 import msgspec
 
 from demo.mesos.records import (
+    GroupOrder,
     Isolation,
     LaunchOrder,
     LaunchReply,
+    NetworkStatus,
     TaskId,
     TaskRecord,
     TaskReport,
@@ -39,8 +41,11 @@ class MesosAgent(Protocol):
     def launch(self, order: LaunchOrder) -> int:
         """Start a task, once however often asked; the revision that names it."""
 
+    def launch_group(self, group: GroupOrder) -> int:
+        """Start a pod instance, likewise; all of its tasks are named from then on."""
+
     def kill(self, task_id: TaskId) -> None:
-        """Begin to end a task; an unknown one is no error."""
+        """Begin to end a task, with it those of its group; an unknown one is no error."""
 
     def tasks(self, after: int, timeout: float) -> TaskReport:
         """All tasks, as soon as there is a newer revision or the time is over."""
@@ -59,6 +64,10 @@ class HttpAgent:
     def launch(self, order: LaunchOrder) -> int:
         """See MesosAgent."""
         return self._call("POST", "/stand-in/launch", LaunchReply, order).revision
+
+    def launch_group(self, group: GroupOrder) -> int:
+        """See MesosAgent."""
+        return self._call("POST", "/stand-in/launch-group", LaunchReply, group).revision
 
     def kill(self, task_id: TaskId) -> None:
         """See MesosAgent."""
@@ -106,6 +115,7 @@ class MemoryAgent:
         agent_id: str = "memory-S0",
     ) -> None:
         self.orders: dict[TaskId, LaunchOrder] = {}
+        self._groups: dict[TaskId, GroupOrder] = {}
         self._address = address
         self._starts = starts
         self._address_of = address_of
@@ -118,24 +128,24 @@ class MemoryAgent:
     def launch(self, order: LaunchOrder) -> int:
         """See MesosAgent; STAGING until `run` unless tasks start by themselves."""
         with self._changed:
-            if self._refusals:
-                self._refusals -= 1
-                raise LaunchRefused("refused, as told")
-            if order.task_id not in self._records:
-                self.orders[order.task_id] = order
-                state = TaskState.RUNNING if self._starts else TaskState.STAGING
-                record = TaskRecord(order.task_id, order.framework_id, state)
-                if self._starts:
-                    record = self._running(record)
-                self._set(record)
+            self._accept((order,))
+            return self._revision
+
+    def launch_group(self, group: GroupOrder) -> int:
+        """See MesosAgent; each task of the group is run and ended on its own."""
+        with self._changed:
+            self._groups |= {order.task_id: group for order in group.tasks}
+            self._accept(group.tasks)
             return self._revision
 
     def kill(self, task_id: TaskId) -> None:
         """See MesosAgent."""
         with self._changed:
-            record = self._records.get(task_id)
-            if record is not None and not record.state.terminal:
-                self._set(msgspec.structs.replace(record, state=TaskState.KILLED))
+            group = self._groups.get(task_id)
+            for each in (task_id,) if group is None else [t.task_id for t in group.tasks]:
+                record = self._records.get(each)
+                if record is not None and not record.state.terminal:
+                    self._set(msgspec.structs.replace(record, state=TaskState.KILLED))
 
     def tasks(self, after: int, timeout: float) -> TaskReport:
         """See MesosAgent."""
@@ -170,11 +180,29 @@ class MemoryAgent:
         with self._changed:
             return tuple(r.task_id for r in self._records.values() if not r.state.terminal)
 
+    def _accept(self, orders: Sequence[LaunchOrder]) -> None:
+        if self._refusals:
+            self._refusals -= 1
+            raise LaunchRefused("refused, as told")
+        for order in orders:
+            if order.task_id not in self._records:
+                self.orders[order.task_id] = order
+                record = TaskRecord(order.task_id, order.framework_id, TaskState.STAGING)
+                self._set(self._running(record) if self._starts else record)
+
     def _running(self, record: TaskRecord) -> TaskRecord:
         order = self.orders[record.task_id]
-        own = order.isolation is Isolation.NAMESPACE
+        group = self._groups.get(record.task_id)
+        isolation, infos = order.isolation, order.networks
+        if group is not None:
+            isolation, infos = group.isolation, group.networks
+        own = isolation is Isolation.NAMESPACE
         addresses = self._address_of(order) if own else (self._address,)
-        return msgspec.structs.replace(record, state=TaskState.RUNNING, addresses=addresses)
+        # As if every network had given the same addresses; mostly there is one.
+        networks = tuple(NetworkStatus(info.get("name", ""), addresses) for info in infos)
+        return msgspec.structs.replace(
+            record, state=TaskState.RUNNING, addresses=addresses, networks=networks
+        )
 
     def _set(self, record: TaskRecord) -> None:
         self._records[record.task_id] = record
