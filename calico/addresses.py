@@ -12,9 +12,10 @@ from calico import codec, ipam
 from calico.blocks import Block, IpamConfig
 from calico.datastore.api import Datastore, Revision
 from calico.errors import AddressOutsidePools, Conflict, InvalidValue, PoolExhausted
+from calico.handles import ATTEMPTS, HandleKnownError
 from calico.ipam import Secondary
 from calico.keys import POOLS, check_handle, check_host, ipam_config_key, parse_pool_key
-from calico.ledger import ATTEMPTS, HandleKnownError, Ledger, Step
+from calico.ledger import Ledger, Step
 from calico.model import HandleId, HostName, Pool
 
 

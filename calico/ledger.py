@@ -13,31 +13,22 @@ from contextlib import suppress
 from netaddr import IPAddress, IPNetwork
 
 from calico import codec, ipam
-from calico.blocks import OWNER, Block
+from calico.blocks import Block
 from calico.datastore.api import ABSENT, Datastore, Revision, Stored
-from calico.errors import AddressError, Conflict, DatastoreUnavailable, InvalidName, InvalidValue
+from calico.errors import AddressError, Conflict, DatastoreUnavailable, InvalidValue
+from calico.handles import ATTEMPTS, UNANSWERED, Handles
 from calico.keys import (
     BLOCKS,
     affinity_dir,
     affinity_key,
     block_key,
-    handle_key,
     parse_affinity_key,
     parse_block_key,
 )
 from calico.model import HandleId, HostName
 
-#: As often as Calico; more lost races in a row are no race.
-ATTEMPTS = 100
-#: So many writes of one change may stay without an answer.
-UNANSWERED = 3
-
 #: What to make of a block: what it should be and the address meant, or nothing.
 Step = Callable[[Block], tuple[Block, IPAddress] | None]
-
-
-class HandleKnownError(Exception):
-    """The handle exists, so it may hold an address somewhere."""
 
 
 class Ledger:
@@ -48,7 +39,7 @@ class Ledger:
     ) -> None:
         """`draw` gives a text that no other writer has, to know one's own writes by."""
         self._datastore = datastore
-        self._draw = draw
+        self._handles = Handles(datastore, draw)
 
     def block(self, cidr: IPNetwork) -> tuple[Block, Revision] | None:
         """A block as it is; raises InvalidValue if it cannot be read."""
@@ -91,8 +82,13 @@ class Ledger:
 
         It is written before any block, so without it there is nothing.
         """
-        stored = self._datastore.get(handle_key(handle))
-        return None if stored is None else codec.decode_handle(handle, stored.value)
+        return self._handles.counts(handle)
+
+    def set_counts(
+        self, handle: HandleId, counts: Mapping[IPNetwork, int], revision: Revision
+    ) -> None:
+        """Make a handle of this revision say this; without any count it goes."""
+        self._handles.set_counts(handle, counts, revision)
 
     def claim(self, host: HostName, cidr: IPNetwork, *, strict: bool) -> bool:
         """Make a block the host's; False if another host was first."""
@@ -151,16 +147,16 @@ class Ledger:
                 taken = None if found is None else step(found[0])
             except AddressError:
                 if counted:
-                    self._uncount(handle, cidr)
+                    self._handles.uncount(handle, {cidr: 1})
                 raise
             if found is None or taken is None or taken[0] == found[0]:
                 # Nothing to write, so nothing that our count stands for.
                 if counted:
-                    self._uncount(handle, cidr)
+                    self._handles.uncount(handle, {cidr: 1})
                 return None if taken is None else taken[1]
             (changed, address), revision = taken, found[1]
             if not counted:
-                self._count(handle, cidr, is_new, only_new)
+                self._handles.count(handle, {cidr: 1}, is_new=is_new, only_new=only_new)
                 counted = True
             try:
                 self._datastore.put(block_key(cidr), codec.encode_block(changed), expect=revision)
@@ -203,7 +199,7 @@ class Ledger:
                     raise
                 continue
             if handle is not None:
-                self._uncount(handle, cidr)
+                self._handles.uncount(handle, {cidr: 1})
             return True
         raise Conflict(f"block {cidr} changes faster than it can be written")
 
@@ -213,77 +209,6 @@ class Ledger:
             self._datastore.delete(key, expect=revision)
         else:
             self._datastore.put(key, codec.encode_block(block), expect=revision)
-
-    def _count(self, handle: HandleId, cidr: IPNetwork, is_new: bool, only_new: bool) -> None:
-        """Count one address more, at least once.
-
-        Without an answer the handle is read: it has our own words, or we count
-        again, since another may have built upon ours.
-        """
-        key = handle_key(handle)
-        stored = None if is_new else self._datastore.get(key)
-        written: set[str] = set()
-        for _ in range(ATTEMPTS):
-            if stored is not None and stored.value in written:
-                return
-            if stored is not None and only_new:
-                raise HandleKnownError
-            counts = dict(codec.decode_handle(handle, stored.value) if stored else {})
-            counts[cidr] = counts.get(cidr, 0) + 1
-            text = codec.encode_handle(handle, counts, self._writer())
-            written.add(text)
-            try:
-                self._datastore.put(key, text, expect=stored.revision if stored else ABSENT)
-            except Conflict:
-                written.discard(text)
-            except DatastoreUnavailable:
-                if len(written) == UNANSWERED:
-                    raise
-            else:
-                return
-            stored = self._datastore.get(key)
-        raise Conflict(f"handle {handle} changes faster than it can be written")
-
-    def _uncount(self, handle: HandleId, cidr: IPNetwork) -> None:
-        """Count one address less, at most once: too high a count is harmless."""
-        try:
-            self._lower(handle, cidr)
-        except (Conflict, DatastoreUnavailable, InvalidName, InvalidValue):
-            return
-
-    def _lower(self, handle: HandleId, cidr: IPNetwork) -> None:
-        unanswered: Revision | None = None
-        for _ in range(ATTEMPTS):
-            stored = self._datastore.get(handle_key(handle))
-            if stored is None or unanswered not in (None, stored.revision):
-                # Done, or another wrote: perhaps upon what we wrote.
-                return
-            counts = dict(codec.decode_handle(handle, stored.value))
-            counts[cidr] = counts.get(cidr, 0) - 1
-            try:
-                self.set_counts(handle, counts, stored.revision)
-            except Conflict:
-                continue
-            except DatastoreUnavailable:
-                if unanswered is not None:
-                    raise
-                unanswered = stored.revision
-            else:
-                return
-
-    def set_counts(
-        self, handle: HandleId, counts: Mapping[IPNetwork, int], revision: Revision
-    ) -> None:
-        """Make a handle of this revision say this; without any count it goes."""
-        left = {each: count for each, count in counts.items() if count > 0}
-        if left:
-            text = codec.encode_handle(handle, left, self._writer())
-            self._datastore.put(handle_key(handle), text, expect=revision)
-        else:
-            self._datastore.delete(handle_key(handle), expect=revision)
-
-    def _writer(self) -> str:
-        return f"{OWNER[1]} {self._draw()}"
 
 
 def _affinity(cidr: IPNetwork, stored: Stored) -> HostName | None:
