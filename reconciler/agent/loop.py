@@ -23,7 +23,13 @@ from reconciler.agent.locators.api import Locator, Search, locate
 from reconciler.agent.lookout import LookAsked, Lookout
 from reconciler.agent.looks import VERIFY_AFTER
 from reconciler.agent.metrics import AgentMetrics
-from reconciler.agent.passes import AgentMessage, HostSettings, KernelChanged, Pass
+from reconciler.agent.passes import (
+    AgentMessage,
+    ContainersChanged,
+    HostSettings,
+    KernelChanged,
+    Pass,
+)
 from reconciler.agent.reconcile import HostReconciler
 from reconciler.agent.registration import host_record
 from reconciler.agent.reporter import Report
@@ -127,8 +133,10 @@ class AgentLoop:
             if not isinstance(message, Stop | LookAsked):
                 self._reconciler.handle(message)
         self._begin(self._reconciler.search_arrived())
-        # A notice alone asks for a look, now or later.
-        news = any(not isinstance(each, LookAsked | KernelChanged) for each in messages)
+        # A notice alone asks for a look, now or later, and a container for a search.
+        news = any(
+            not isinstance(each, LookAsked | KernelChanged | ContainersChanged) for each in messages
+        )
         if news or self._reconciler.look_is_due():
             started = self._clock.monotonic()
             reached = self._reconciler.reconcile()

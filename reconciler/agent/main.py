@@ -20,6 +20,9 @@ from calico.dataplane.namespaces import identify, not_for_tasks, still_held
 from calico.errors import DataplaneError, DataplaneUnsupported
 from reconciler.agent.belief import PREFIXES
 from reconciler.agent.locators.api import Locator
+from reconciler.agent.locators.docker import DockerLocator
+from reconciler.agent.locators.docker_api import DockerEngine
+from reconciler.agent.locators.docker_events import DockerEvents
 from reconciler.agent.locators.mesos import MesosLocator
 from reconciler.agent.locators.mesos_agent import MesosAgent
 from reconciler.agent.locators.proc import ProcLocator
@@ -128,6 +131,9 @@ def _run(settings: AgentSettings, dataplane: Dataplane, monitor: Monitor) -> Non
         start_thread("searcher", partial(searcher.run, stop))
         start_thread("surveyor", partial(surveyor.run, stop))
         start_thread("watcher", partial(watcher.run, stop))
+        if "docker" in settings.locators:
+            events = DockerEvents(DockerEngine(settings.docker_socket), inbox.post)
+            start_thread("docker events", partial(events.run, stop))
         loop.run(str(listener.address))
         log.info("agent stopped", extra={"host": settings.host})
 
@@ -167,8 +173,10 @@ def _restore(reconciler: HostReconciler, settings: AgentSettings) -> None:
 
 def _locators(settings: AgentSettings) -> tuple[Locator, ...]:
     own = not_for_tasks()
+    mesos = MesosAgent(settings.mesos_agent)
     makers: dict[str, Callable[[], Locator]] = {
-        "mesos": lambda: MesosLocator(MesosAgent(settings.mesos_agent), identify, own),
+        "mesos": lambda: MesosLocator(mesos, identify, own),
+        "docker": lambda: DockerLocator(DockerEngine(settings.docker_socket), mesos, identify, own),
         "proc": lambda: ProcLocator(identify, own),
     }
     return tuple(makers[name]() for name in dict.fromkeys(settings.locators))

@@ -28,7 +28,12 @@ class Surveyed:
     foreign: ForeignRules
 
 
-AgentMessage = FeedMessage | Search | KernelChanged | Surveyed
+@dataclass(frozen=True, slots=True)
+class ContainersChanged:
+    """Containers may have started or died on this host."""
+
+
+AgentMessage = FeedMessage | Search | KernelChanged | Surveyed | ContainersChanged
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,14 @@ from reconciler.agent.evidence import Evidence, StillHeld
 from reconciler.agent.known import KnownKernel, learn
 from reconciler.agent.locators.api import Search
 from reconciler.agent.looks import VERIFY_AFTER, Looks
-from reconciler.agent.passes import AgentMessage, HostSettings, KernelChanged, Pass, Surveyed
+from reconciler.agent.passes import (
+    AgentMessage,
+    ContainersChanged,
+    HostSettings,
+    KernelChanged,
+    Pass,
+    Surveyed,
+)
 from reconciler.agent.rendering import Rendering
 from reconciler.agent.revocation import Revocation
 from reconciler.agent.searches import Searches
@@ -88,6 +95,8 @@ class HostReconciler:
                 self._looks.notice(noticed, self._clock.monotonic())
             case Surveyed(foreign):
                 self._foreign = foreign
+            case ContainersChanged():
+                self._searches.hurry(self._clock.monotonic())
             case Changed(_, Put(stored)):
                 endpoint = parse_endpoint_key(stored.key)
                 if endpoint is not None and endpoint.host == self._settings.host:

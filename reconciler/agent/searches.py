@@ -33,6 +33,7 @@ class Searches:
         self._reasons: dict[TaskId, str] = {}
         self._going_on = False
         self._learn_due = float("-inf")
+        self._hurried = False
 
     def want(self, tasks: Iterable[TaskId], now: float) -> None:
         """Search for exactly these; those that are new are due at once."""
@@ -43,6 +44,14 @@ class Searches:
         """Search for these too, at once if they are new."""
         for task in tasks:
             self._waits.setdefault(task, _Wait(now, FIRST_DELAY))
+
+    def hurry(self, now: float) -> None:
+        """Search at once for all that are waited for: a container has just started.
+
+        A search that goes on may have asked before it did, so it is made again.
+        """
+        self._waits = {task: _Wait(now, FIRST_DELAY) for task in self._waits}
+        self._hurried = self._going_on
 
     def begin(self, now: float, unknown: Collection[TaskId] = ()) -> frozenset[TaskId]:
         """Tasks to search for now; none while a search goes on.
@@ -69,7 +78,7 @@ class Searches:
         self, search: Search, evidence: Evidence, linked: Collection[TaskId], now: float
     ) -> None:
         """End a search with what it found; tasks in `linked` are wired already."""
-        self._going_on = False
+        hurried, self._going_on, self._hurried = self._hurried, False, False
         unavailable = "; ".join(search.unavailable)
         for task in search.tasks:
             ref = search.located.namespaces.get(task)
@@ -84,7 +93,7 @@ class Searches:
                 self._found[task] = ref
                 self._reasons.pop(task, None)
             wait = self._waits.get(task)
-            if wait is not None:
+            if wait is not None and not hurried:
                 delay = min(LONGEST_DELAY, wait.delay * 2)
                 self._waits[task] = _Wait(now + wait.delay, delay)
 

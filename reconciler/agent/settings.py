@@ -31,6 +31,7 @@ class AgentSettings:
     mark: int = 0x10000
     locators: tuple[str, ...] = ("mesos",)
     mesos_agent: str = "http://127.0.0.1:5051"
+    docker_socket: Path = Path("/var/run/docker.sock")
     host_ports: tuple[PortRange, ...] = (
         PortRange(53, 53),
         PortRange(5051, 5051),

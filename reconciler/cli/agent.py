@@ -55,7 +55,7 @@ from reconciler.runtime.listener import parse_listen
 @click.option(
     "--locator",
     "locator",
-    type=click.Choice(["mesos", "proc"]),
+    type=click.Choice(["mesos", "docker", "proc"]),
     multiple=True,
     default=("mesos",),
     show_default=True,
@@ -67,6 +67,14 @@ from reconciler.runtime.listener import parse_listen
     default="http://127.0.0.1:5051",
     show_default=True,
     help="This host's Mesos agent.",
+)
+@click.option(
+    "--docker-socket",
+    metavar="PATH",
+    type=click.Path(path_type=Path),
+    default=Path("/var/run/docker.sock"),
+    show_default=True,
+    help="The Docker engine that `--locator docker` asks.",
 )
 @click.option(
     "--host-ports",

@@ -1,0 +1,293 @@
+"""What is asked of a Docker engine: HTTP over its UNIX socket, read only."""
+
+import http.client
+import json
+import re
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import urlencode
+
+import msgspec
+
+from reconciler.agent.locators.api import LocatorUnavailable
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+#: Seconds within which one question is answered, and all of a conversation.
+ANSWER_WITHIN = 2.0
+CONVERSE_WITHIN = 5.0
+#: Seconds without an event after which events are asked for anew.
+QUIET_WITHIN = 30.0
+LARGEST_ANSWER = 16 * 1024 * 1024
+#: What is read here is the same in all versions; an engine that is too new or
+#: too old for this one is spoken to in the nearest that it knows.
+VERSION = (1, 24)
+VARIABLE = "MESOS_TASK_ID"
+EVENTS = "events?" + urlencode({"filters": json.dumps({"event": ["start", "die"]})})
+
+_ID = re.compile(r"[0-9a-f]{12,64}")
+_VERSION = re.compile(r"([0-9]{1,4})\.([0-9]{1,4})")
+_T = TypeVar("_T")
+
+
+class EngineHangs(LocatorUnavailable):
+    """The engine was asked and did not answer in time."""
+
+
+@dataclass(frozen=True, slots=True)
+class DockerContainer:
+    """One container as the engine describes it.
+
+    `pid` is 0 while nothing runs in it. `labelled` and `told` are the task that
+    its label and its environment name, empty for none.
+    """
+
+    name: str
+    network: str
+    pid: int
+    labelled: str = ""
+    told: str = ""
+
+
+class _Version(msgspec.Struct, rename="pascal"):
+    api_version: str
+    # Engines before 1.13 tell of no lowest one.
+    lowest: str = msgspec.field(name="MinAPIVersion", default="1.0")
+
+
+class _Listed(msgspec.Struct, rename="pascal"):
+    id: str
+
+
+class _State(msgspec.Struct, rename="pascal"):
+    pid: int = 0
+    running: bool = False
+
+
+class _Config(msgspec.Struct, rename="pascal"):
+    env: list[str] | None = None
+    labels: dict[str, str] | None = None
+
+
+class _HostConfig(msgspec.Struct, rename="pascal"):
+    network_mode: str
+
+
+class _Inspected(msgspec.Struct, rename="pascal"):
+    name: str
+    state: _State
+    config: _Config
+    host_config: _HostConfig
+
+
+def parse_container(body: bytes) -> DockerContainer:
+    """What `/containers/ID/json` answers; raises msgspec.DecodeError."""
+    found = msgspec.json.decode(body, type=_Inspected)
+    labels, environment = found.config.labels or {}, found.config.env or []
+    values = [each.partition("=")[2] for each in environment if each.startswith(f"{VARIABLE}=")]
+    return DockerContainer(
+        name=found.name.removeprefix("/"),
+        network=found.host_config.network_mode,
+        pid=found.state.pid if found.state.running and found.state.pid > 1 else 0,
+        labelled=labels.get(VARIABLE, ""),
+        told=values[-1] if values else "",
+    )
+
+
+def parse_ids(body: bytes) -> tuple[str, ...]:
+    """The ids that `/containers/json` lists; raises msgspec.DecodeError."""
+    listed = msgspec.json.decode(body, type=list[_Listed])
+    return tuple(each.id for each in listed if _ID.fullmatch(each.id))
+
+
+def choose_version(body: bytes) -> str:
+    """The version to speak, by what `/version` answers; raises ValueError."""
+    found = msgspec.json.decode(body, type=_Version)
+    major, minor = min(max(VERSION, _version(found.lowest)), _version(found.api_version))
+    return f"v{major}.{minor}"
+
+
+def _version(text: str) -> tuple[int, int]:
+    match = _VERSION.fullmatch(text)
+    if match is None:
+        raise ValueError(f"{text!r} is no version")
+    return int(match[1]), int(match[2])
+
+
+class DockerEngine:
+    """One engine, by the path of its socket; may be asked from any thread."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __str__(self) -> str:
+        return f"the Docker engine at {self._path}"
+
+    @contextmanager
+    def conversation(self) -> "Iterator[Conversation]":
+        """Ask several things over one connection."""
+        connection = _Connection(self._path)
+        try:
+            yield Conversation(self._path, connection)
+        finally:
+            connection.close()
+
+    def events(self) -> Iterator[None]:
+        """Yields once it listens, then whenever containers have started or died.
+
+        Ends after a while without any; raises LocatorUnavailable.
+        """
+        with self.conversation() as talk:
+            yield from talk.events()
+
+
+class Conversation:
+    """Questions over one connection; all raise LocatorUnavailable."""
+
+    def __init__(self, path: Path, connection: "_Connection") -> None:
+        self._path = path
+        self._connection = connection
+        self._end = time.monotonic() + CONVERSE_WITHIN
+        self._version = ""
+
+    def running(self) -> tuple[str, ...]:
+        """The ids of the containers that run."""
+        return self._expect("containers/json", parse_ids)
+
+    def inspect(self, container: str) -> DockerContainer | None:
+        """What a container is; None if there is none of this id any more."""
+        path = f"containers/{container}/json"
+        status, body = self._ask(path)
+        return (
+            None
+            if status == HTTPStatus.NOT_FOUND
+            else self._parse(path, status, body, parse_container)
+        )
+
+    def events(self) -> Iterator[None]:
+        """See DockerEngine."""
+        with _explained(self._path):
+            response = self._open(EVENTS)
+            if response.status != HTTPStatus.OK:
+                raise self._not_docker(EVENTS, response.status)
+        yield
+        while self._has_event(response):
+            # Which one it is does not matter: what is so now is looked up.
+            yield
+
+    def _has_event(self, response: http.client.HTTPResponse) -> bool:
+        self._connection.reads_until = time.monotonic() + QUIET_WITHIN
+        with _explained(self._path):
+            try:
+                some = response.read1(65536)
+            except TimeoutError:
+                return False
+        if not some:
+            raise LocatorUnavailable(f"the Docker engine at {self._path} ended its events")
+        return True
+
+    def _expect(self, path: str, parse: Callable[[bytes], _T]) -> _T:
+        return self._parse(path, *self._ask(path), parse)
+
+    def _parse(self, path: str, status: int, body: bytes, parse: Callable[[bytes], _T]) -> _T:
+        if status != HTTPStatus.OK:
+            raise self._not_docker(path, status)
+        try:
+            return parse(body)
+        except ValueError as error:
+            raise self._not_docker(path, "nothing that Docker says") from error
+
+    def _not_docker(self, path: str, answer: object) -> LocatorUnavailable:
+        page = path.partition("?")[0]
+        return LocatorUnavailable(
+            f"what listens at {self._path} answers {answer} to /{page}:"
+            " name Docker's socket by --docker-socket"
+        )
+
+    def _ask(self, path: str) -> tuple[int, bytes]:
+        with _explained(self._path):
+            response = self._open(path)
+            body = response.read(LARGEST_ANSWER + 1)
+        if len(body) > LARGEST_ANSWER:
+            raise LocatorUnavailable(f"the Docker engine at {self._path} answers without end")
+        return response.status, body
+
+    def _open(self, path: str) -> http.client.HTTPResponse:
+        if not self._version and path != "version":
+            self._version = self._expect("version", choose_version) + "/"
+        self._connection.reads_until = min(time.monotonic() + ANSWER_WITHIN, self._end)
+        self._connection.request("GET", f"/{self._version}{path}")
+        return self._connection.getresponse()
+
+
+class _Connection(http.client.HTTPConnection):
+    """HTTP over a UNIX socket, whose reads end at a moment, however busily bytes drip."""
+
+    reads_until = 0.0
+
+    def __init__(self, path: Path) -> None:
+        super().__init__("docker")
+        self._path = path
+
+    def connect(self) -> None:
+        """Connect, within the time that reads have."""
+        made = _Socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        made.left = self._left
+        try:
+            made.settimeout(self._left())
+            made.connect(str(self._path))
+        except OSError:
+            made.close()
+            raise
+        self.sock = made
+
+    def _left(self) -> float:
+        left = self.reads_until - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        return left
+
+
+class _Socket(socket.socket):
+    left: Callable[[], float] = staticmethod(lambda: ANSWER_WITHIN)
+
+    def recv_into(self, buffer: "WriteableBuffer", nbytes: int = 0, flags: int = 0) -> int:
+        # What http.client reads by; without this each byte would have the whole time.
+        self.settimeout(self.left())
+        return super().recv_into(buffer, nbytes, flags)
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """What goes wrong, as one sentence that names the socket and the remedy."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise LocatorUnavailable(
+            f"there is no {path}: start Docker, or name its socket by --docker-socket"
+        ) from error
+    except PermissionError as error:
+        raise LocatorUnavailable(
+            f"no right to use {path}: run the agent as root, or in the group docker"
+        ) from error
+    except ConnectionRefusedError as error:
+        raise LocatorUnavailable(
+            f"nobody listens at {path}: start Docker, or name its socket by --docker-socket"
+        ) from error
+    except (TimeoutError, BlockingIOError) as error:
+        raise EngineHangs(
+            f"the Docker engine at {path} does not answer in time: look after dockerd"
+        ) from error
+    except (http.client.HTTPException, OSError) as error:
+        why = str(error) or type(error).__name__
+        raise LocatorUnavailable(
+            f"what listens at {path} cannot be spoken to ({why}):"
+            " name Docker's socket by --docker-socket"
+        ) from error
