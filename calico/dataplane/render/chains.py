@@ -53,7 +53,7 @@ FORWARD = BaseHook("filter", "forward", 0, "drop")
 INPUT = BaseHook("filter", "input", 0, "accept")
 POSTROUTING = BaseHook("nat", "postrouting", 100, "accept")
 
-CHECK_SOURCE, CHECK_ADDRESS = "check-source", "check-address"
+CHECK_SOURCE, CHECK_ADDRESS, POSING = "check-source", "check-address", "posing"
 FROM_TASK, TO_HOST = "from-task", "to-host"
 BYSTANDERS, RELATED, PUBLISHED = "bystanders", "related", "published"
 ICMP = (1, 58)
@@ -74,6 +74,7 @@ def render_chains(config: HostConfig, plan: AddressPlan) -> Iterator[Chain]:
     yield Chain("prerouting", tuple(_prerouting(config)), PREROUTING)
     yield Chain(CHECK_SOURCE, tuple(_check_source()))
     yield Chain(CHECK_ADDRESS, tuple(_check_address(config)))
+    yield Chain(POSING, tuple(_posing()))
     yield Chain(BYSTANDERS, tuple(_bystanders()))
     yield Chain(RELATED, tuple(_related()))
     yield Chain(PUBLISHED, tuple(_published(config)))
@@ -96,14 +97,19 @@ def _prerouting(config: HostConfig) -> Iterator[NftRule]:
 
 def _check_source() -> Iterator[NftRule]:
     # Of what most packets are, nothing but the address is asked.
-    yield rule(matches(meta("l4proto"), TCP), goto(CHECK_ADDRESS))
+    for protocol in (TCP, UDP):
+        yield rule(matches(meta("l4proto"), protocol), goto(CHECK_ADDRESS))
     yield dropping(matches(meta("l4proto"), any_of(ENCAPSULATIONS)))
-    yield dropping(matches(payload("udp", "dport"), any_of(TUNNEL_PORTS)))
-    yield dropping(matches(payload("udp", "sport"), any_of(DHCP_SERVER_PORTS)))
     yield dropping(
         matches(payload("icmpv6", "type"), any_of((ROUTER_ADVERTISEMENT, REDIRECT))),
     )
     yield rule(goto(CHECK_ADDRESS))
+
+
+def _posing() -> Iterator[NftRule]:
+    """No task is a tunnel's end or gives out addresses, which shows in how it begins."""
+    yield dropping(matches(payload("udp", "dport"), any_of(TUNNEL_PORTS)))
+    yield dropping(matches(payload("udp", "sport"), any_of(DHCP_SERVER_PORTS)))
 
 
 def _check_address(config: HostConfig) -> Iterator[NftRule]:
@@ -170,6 +176,7 @@ def _published(config: HostConfig) -> Iterator[NftRule]:
 
 
 def _from_task(config: HostConfig) -> Iterator[NftRule]:
+    yield rule(matches(meta("l4proto"), UDP), jump(POSING))
     yield dropping(
         matches(address(4, "daddr"), within(LINK_LOCAL)),
         matches(payload("th", "dport"), DNS_PORT, negated=True),
@@ -196,6 +203,7 @@ def _input() -> Iterator[NftRule]:
 def _to_host(config: HostConfig) -> Iterator[NftRule]:
     yield rule(by_connection(ACCEPT, RELATED))
     yield dropping(opening(negated=True))
+    yield rule(matches(meta("l4proto"), UDP), jump(POSING))
     yield from _protected(config)
     for ports in port_conditions(config.host_ports):
         yield rule(
