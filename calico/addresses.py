@@ -32,14 +32,21 @@ class Addresses:
         self._roomy: dict[tuple[HostName, int], IPNetwork] = {}
 
     def assign(
-        self, host: HostName, handle: HandleId, *, version: int = 4, secondary: Secondary = ()
+        self,
+        host: HostName,
+        handle: HandleId,
+        *,
+        version: int = 4,
+        secondary: Secondary = (),
+        heed: Callable[[Block], None] | None = None,
     ) -> IPAddress:
         """The handle's address: the one it holds already, else a free one.
 
         From the host's own blocks, else from a new block, else borrowed. A
         pool that is disabled, or not for IPAM, gives nothing new; what is held
         of it stays. Raises PoolExhausted; InvalidValue if what it may hold is
-        unreadable.
+        unreadable. `heed` sees each block before anything new is taken of it
+        and may raise an AddressError, which then ends the attempt.
         """
         check_host(host)
         check_handle(handle)
@@ -49,6 +56,8 @@ class Addresses:
             held = ipam.addresses_of(block, handle)
             if held:
                 return block, held[0]
+            if heed is not None:
+                heed(block)
             if not block.unallocated or not any(block.cidr in pool.cidr for pool in pools):
                 return None
             return ipam.allocate(block, handle, secondary)

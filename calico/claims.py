@@ -7,7 +7,7 @@ address that nobody counts. Claiming again takes up what an attempt left.
 """
 
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field, replace
 
 from netaddr import IPAddress, IPNetwork
@@ -71,23 +71,28 @@ class Claims:
         self._unsettled: dict[HandleId, dict[IPNetwork, int]] = {}
 
     def claim(
-        self, claim: Claim, known: Mapping[IPNetwork, Found] | None = None
+        self, claim: Claim, known: MutableMapping[IPNetwork, Found] | None = None
     ) -> tuple[IPAddress, ...]:
         """Every address of the container that the taker has now, in order; none if all are gone.
 
-        `known` are blocks as just read, which saves reading them; a stale one
-        costs a lost swap. Raises DatastoreError, and InvalidValue if a block or
-        handle concerned cannot be read.
+        `known` are blocks as just read, which saves reading them, and is kept
+        in step with what is written; a stale one costs a lost swap. Raises
+        DatastoreError, and InvalidValue if a block or handle concerned cannot
+        be read.
         """
+        known = {} if known is None else known
         given = self._handles.counts(handle_of_container(claim.container)) or {}
-        blocks = {cidr: (known or {}).get(cidr) or self._ledger.block(cidr) for cidr in given}
+        blocks = {cidr: known.get(cidr) or self._ledger.block(cidr) for cidr in given}
         counted = {cidr: count for cidr, found in blocks.items() if (count := _open(claim, found))}
         for cidr in self._count(claim, counted):
             if cidr not in blocks:
                 blocks[cidr] = self._ledger.block(cidr)
         addresses: list[IPAddress] = []
         for cidr, found in sorted(blocks.items()):
-            addresses.extend(self._turn(claim, cidr, found, counted.get(cidr, 0)))
+            turned = self._turn(claim, cidr, found, counted.get(cidr, 0))
+            if turned is not None:
+                known[cidr] = turned
+                addresses.extend(_held(claim, turned[0]))
         return tuple(sorted(addresses))
 
     def settle_one(self) -> bool:
@@ -115,11 +120,12 @@ class Claims:
 
     def _turn(
         self, claim: Claim, cidr: IPNetwork, found: Found | None, counted: int
-    ) -> tuple[IPAddress, ...]:
+    ) -> Found | None:
+        """The block with all of it claimed; None if there is no such block."""
         unanswered = 0
         for _ in range(ATTEMPTS):
             if found is None:
-                return ()
+                return None
             block, revision = found
             wanted = _open(claim, found)
             if wanted < counted:
@@ -127,12 +133,13 @@ class Claims:
                 counted = wanted
             turned = _turned(claim, block)
             if not wanted:
-                return _held(claim, turned)
+                return found
             if wanted > counted:
                 self._handles.count(claim.taker, {cidr: wanted - counted})
                 counted = wanted
             try:
-                self._datastore.put(block_key(cidr), codec.encode_block(turned), expect=revision)
+                text = codec.encode_block(turned)
+                written = self._datastore.put(block_key(cidr), text, expect=revision)
             except Conflict:
                 pass
             except DatastoreUnavailable:
@@ -144,7 +151,7 @@ class Claims:
             else:
                 left = self._unsettled.setdefault(handle_of_container(claim.container), {})
                 left[cidr] = left.get(cidr, 0) + wanted
-                return _held(claim, turned)
+                return turned, written
             found = self._ledger.block(cidr)
         raise Conflict(f"block {cidr} changes faster than it can be written")
 

@@ -49,6 +49,10 @@ class AddressOutsidePools(AddressError):
     """No pool that may be used holds the address."""
 
 
+class AddressAwaited(AddressError):
+    """An address that was given out already may turn out to be the one to use."""
+
+
 class DataplaneError(CalicoError):
     """The kernel refused a change."""
 

@@ -292,7 +292,10 @@ class TaskRecord:
 
     It marks the endpoint as ours. `groups` and `ports` are those of the task's
     own app version. `reason` is empty when accepted without remark; `since` is
-    RFC 3339 and is for people only.
+    RFC 3339 and is for people only. `container` is what was attached before the
+    task ran, empty for a task that a locator finds; its interface and MAC
+    address are named after it. A `pod` is an instance of one: all its
+    containers share the endpoint.
     """
 
     task: TaskId
@@ -305,6 +308,8 @@ class TaskRecord:
     verdict: TaskVerdict = TaskVerdict.ACCEPTED
     reason: str = ""
     since: str = ""
+    container: str = ""
+    pod: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,22 +36,23 @@ from calico.model import (
 
 def encode_task(record: TaskRecord) -> str:
     """The controller's record of a task."""
-    return render_json(
-        {
-            "app": record.app,
-            "app_version": record.app_version,
-            "host": record.host,
-            "groups": list(record.groups),
-            "ports": [
-                {"protocol": each.protocol, "number": each.number, "name": each.name}
-                for each in record.ports
-            ],
-            "ports_declared": record.ports_declared,
-            "verdict": record.verdict.value,
-            "reason": record.reason,
-            "since": record.since,
-        }
-    )
+    value: dict[str, object] = {
+        "app": record.app,
+        "app_version": record.app_version,
+        "host": record.host,
+        "groups": list(record.groups),
+        "ports": [
+            {"protocol": each.protocol, "number": each.number, "name": each.name}
+            for each in record.ports
+        ],
+        "ports_declared": record.ports_declared,
+        "verdict": record.verdict.value,
+        "reason": record.reason,
+        "since": record.since,
+    }
+    if record.container:
+        value["container"] = record.container
+    return render_json(value | {"pod": True} if record.pod else value)
 
 
 def decode_task(task: TaskId, text: str) -> TaskRecord:
@@ -73,6 +74,8 @@ def decode_task(task: TaskId, text: str) -> TaskRecord:
         verdict=verdict,
         reason=as_text(raw.get("reason", ""), "reason"),
         since=as_text(raw.get("since", ""), "since"),
+        container=as_text(raw.get("container", ""), "container"),
+        pod=as_bool(raw.get("pod", False), "pod"),
     )
 
 

@@ -36,6 +36,8 @@ TASK = TaskRecord(
     verdict=TaskVerdict.PENDING,
     reason="no agent registered as h",
     since="2016-08-05T12:00:02Z",
+    container="box-1",
+    pod=True,
 )
 HOST = HostRecord(
     HostName("h"),
