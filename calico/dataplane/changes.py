@@ -15,12 +15,19 @@ class NamespaceRef:
     of /proc/PID/ns/net. The kernel gives the inode of an ended namespace to the
     next one, but never its `cookie` (SO_NETNS_COOKIE, Linux 5.14), which is 0
     where it is not known.
+
+    With `pid` 0 no process speaks for it: it is the one that `descriptor` has
+    open, else what lies at `path`, else that of any process, and always only
+    if inode and cookie are these. What it is found by makes no other namespace
+    of it.
     """
 
     pid: int
     start_time: int
     inode: int
     cookie: int = field(default=0, compare=False)
+    path: str = field(default="", compare=False)
+    descriptor: int = field(default=-1, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,7 +37,6 @@ from calico.dataplane.state import GATEWAY4, GATEWAY6, HOST_MAC, Wiring
 from calico.errors import DataplaneError
 from calico.model import INTERFACE_PREFIX, InterfaceName
 
-TASK_INTERFACE = "eth0"
 #: Namespaces held open at once while links are made in one go.
 TOGETHER = 64
 #: The first of the device groups in which links are put to be deleted at once.
@@ -59,7 +58,7 @@ class _Work:
         return self.change.link.name
 
 
-def _as_told(refusal: Refusal) -> str:
+def _as_told(_: _Work, refusal: Refusal) -> str:
     return refusal.reason
 
 
@@ -141,7 +140,7 @@ class Links:
                 work: [
                     messages.create_veth(
                         work.name,
-                        TASK_INTERFACE,
+                        work.wiring.device,
                         work.namespace,
                         work.wiring.mac,
                         work.wiring.mtu,
@@ -177,9 +176,9 @@ class Links:
     def _wire_task(self, work: _Work) -> int:
         """Set up the task's side from inside; its index there. Raises DataplaneError."""
         with entered(work.namespace, self._home), NetlinkSocket(self._step) as inside:
-            index = _index_of(TASK_INTERFACE)
+            index = _index_of(work.wiring.device)
             ipv6 = TASK_SIDE_IPV6 if _has_ipv6_address(work.wiring) else IPV6_OFF
-            self._set_ipv6(TASK_INTERFACE, ipv6)
+            self._set_ipv6(work.wiring.device, ipv6)
             if reason := _first_reason(inside.transact(_task_side(index, work.wiring))):
                 raise DataplaneError(reason)
             return index
@@ -241,7 +240,7 @@ class Links:
     def _transact(
         self,
         requests: Mapping[_Work, Sequence[Request]],
-        explain: Callable[[Refusal], str] = _as_told,
+        explain: Callable[[_Work, Refusal], str] = _as_told,
     ) -> dict[_Work, str]:
         """Send all in one go; the reasons of those of which any was refused."""
         answers = iter(self._host.transact([each for many in requests.values() for each in many]))
@@ -249,7 +248,7 @@ class Links:
         for work, many in requests.items():
             for refusal in itertools.islice(answers, len(many)):
                 if refusal is not None and work not in reasons:
-                    reasons[work] = explain(refusal)
+                    reasons[work] = explain(work, refusal)
         return reasons
 
 
@@ -317,10 +316,10 @@ def _has_ipv6_address(wiring: Wiring) -> bool:
     return any(address.version == 6 for address in wiring.addresses)
 
 
-def _creation_refused(refusal: Refusal) -> str:
+def _creation_refused(work: _Work, refusal: Refusal) -> str:
     # The host's side was free, so it is the task's that is taken.
     if refusal.code == EEXIST:
-        return f"its namespace already has an interface {TASK_INTERFACE} that is not ours"
+        return f"its namespace already has an interface {work.wiring.device} that is not ours"
     return refusal.reason
 
 

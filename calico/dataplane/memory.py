@@ -207,7 +207,9 @@ class MemoryDataplane:
             return
         self._drop_link(link.name)
         if any(inside == namespace for _, inside in self._held.links.values()):
-            raise DataplaneError("its namespace already has an interface eth0 that is not ours")
+            raise DataplaneError(
+                f"its namespace already has an interface {link.wiring.device} that is not ours"
+            )
         self._held.links[link.name] = (finished, namespace)
 
     def _mend(self, link: Link) -> None:

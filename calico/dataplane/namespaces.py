@@ -2,10 +2,12 @@
 
 A pid is only a hint: it may be reused between any two system calls. What is
 looked at is therefore held by a pidfd, and compared once more when the
-namespace itself is held by a descriptor.
+namespace itself is held by a descriptor. A path is a hint too, and some
+namespaces have no process: there the kernel's own cookie decides.
 """
 
 import ctypes
+import fcntl
 import os
 import select
 import socket
@@ -19,6 +21,7 @@ from calico.dataplane.changes import NamespaceRef
 from calico.errors import DataplaneError, NamespaceGone, NamespaceRefused
 
 CLONE_NEWNET = 0x40000000
+NS_GET_NSTYPE = 0xB703
 SO_NETNS_COOKIE = 71
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
@@ -41,6 +44,37 @@ def identify(pid: int) -> NamespaceRef:
         return ref
 
 
+def identify_opened(descriptor: int, path: str = "") -> NamespaceRef:
+    """Name the network namespace behind a descriptor; raises NamespaceRefused.
+
+    It can be found again at `path`, or where a process is in it. The name has
+    no descriptor: whoever keeps one open adds it.
+    """
+    try:
+        kind = fcntl.ioctl(descriptor, NS_GET_NSTYPE)
+        inode = os.fstat(descriptor).st_ino
+    except OSError as error:
+        raise NamespaceRefused("what was given is no network namespace") from error
+    if kind != CLONE_NEWNET:
+        raise NamespaceRefused("what was given is no network namespace")
+    return NamespaceRef(0, 0, inode, _cookie(descriptor), path)
+
+
+def open_of_process(pid: int) -> int:
+    """A descriptor of a process' network namespace; raises as `identify` does."""
+    with _held(pid) as pidfd:
+        try:
+            descriptor = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            raise _unreadable(pid, error) from error
+        try:
+            _expect_alive(pid, pidfd)
+        except NamespaceGone:
+            os.close(descriptor)
+            raise
+        return descriptor
+
+
 def now() -> int:
     """This moment, counted as the start times of processes are."""
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME) * TICKS_PER_SECOND // 1_000_000_000
@@ -52,9 +86,18 @@ def opened(ref: NamespaceRef, own: Collection[int]) -> Iterator[int]:
 
     `own` are namespaces that are no task's, see not_for_tasks.
 
-    Raises NamespaceGone when the process ended or its pid is another's now,
-    NamespaceRefused when the namespace is not a task's own.
+    Raises NamespaceGone when the process ended or its pid is another's now, or
+    it is nowhere to be found; NamespaceRefused when it is not a task's own.
     """
+    if ref.pid == 0:
+        descriptor = _found(ref)
+        try:
+            if ref.inode in own:
+                raise NamespaceRefused("it is the network namespace of the host")
+            yield descriptor
+        finally:
+            os.close(descriptor)
+        return
     with _held(ref.pid) as pidfd:
         before = _start_time(ref.pid)
         try:
@@ -89,16 +132,48 @@ def not_for_tasks() -> frozenset[int]:
 
 
 def still_held(refs: Iterable[NamespaceRef]) -> frozenset[NamespaceRef]:
-    """Those of the namespaces that some process is still in."""
+    """Those of the namespaces that some process is still in, or that lie at their path."""
     wanted: dict[int, list[NamespaceRef]] = {}
     for ref in refs:
         wanted.setdefault(ref.inode, []).append(ref)
     found: set[NamespaceRef] = set()
+    for path in (*_paths(ref for many in wanted.values() for ref in many), *_of_processes(wanted)):
+        with suppress(OSError):
+            found.update(_held_by(path, wanted))
+    return frozenset(found)
+
+
+def _paths(refs: Iterable[NamespaceRef]) -> Iterator[str]:
+    return (ref.path for ref in refs if ref.path)
+
+
+def _of_processes(wanted: Mapping[int, object]) -> Iterator[str]:
     for entry in os.listdir("/proc") if wanted else ():
         if entry.isdigit():
+            yield f"/proc/{entry}/ns/net"
+
+
+def _found(ref: NamespaceRef) -> int:
+    """A descriptor of a namespace that no process speaks for; the caller closes it.
+
+    Without a cookie only an open descriptor tells it from a later namespace
+    with the same number.
+    """
+    if ref.descriptor >= 0:
+        descriptor = os.dup(ref.descriptor)
+        if os.fstat(descriptor).st_ino == ref.inode:
+            return descriptor
+        os.close(descriptor)
+    elif ref.cookie:
+        for path in (*_paths((ref,)), *_of_processes({ref.inode: ref})):
             with suppress(OSError):
-                found.update(_held_by(f"/proc/{entry}/ns/net", wanted))
-    return frozenset(found)
+                if os.stat(path).st_ino != ref.inode:
+                    continue
+                descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+                if _cookie(descriptor) == ref.cookie and os.fstat(descriptor).st_ino == ref.inode:
+                    return descriptor
+                os.close(descriptor)
+    raise NamespaceGone("its network namespace is nowhere to be found")
 
 
 def _held_by(path: str, wanted: Mapping[int, list[NamespaceRef]]) -> Iterator[NamespaceRef]:

@@ -19,6 +19,8 @@ ROUTE_TABLE = 80
 RULE_PREFERENCES = (100, 101)
 DEVICE_GROUP = 80
 MAIN_TABLE = 254
+#: What a task's side is called unless somebody asks for another name.
+TASK_INTERFACE = "eth0"
 GATEWAY4 = IPAddress("169.254.1.1")
 GATEWAY6 = IPAddress("fe80::1")
 #: The host side of every veth has this address, so that a task's permanent
@@ -28,22 +30,29 @@ HOST_MAC = EUI("ee:ee:ee:ee:ee:ee")
 
 @dataclass(frozen=True, slots=True)
 class Wiring:
-    """How a task's side of its veth is set up; `mtu` is in bytes."""
+    """How a task's side of its veth is set up; `mtu` is in bytes.
+
+    `device` is the interface's name inside. `owner` is whose the link is for as
+    long as it stands, if not the task's: that of a container is there before
+    any task claims it.
+    """
 
     task: TaskId
     mac: EUI
     addresses: tuple[IPAddress, ...]
     mtu: int
+    device: str = TASK_INTERFACE
+    owner: str = ""
 
     @property
     def alias(self) -> str:
-        """What the finished link carries in the kernel: task id and a digest.
+        """What the finished link carries in the kernel: its owner and a digest.
 
         At most 255 bytes fit (IFALIASZ), hence a digest of the rest.
         """
         parts = (str(self.mac), *map(str, self.addresses), str(self.mtu))
         digest = hashlib.sha256(" ".join(parts).encode()).hexdigest()[:12]
-        return f"{self.task} {digest}"
+        return f"{self.owner or self.task} {digest}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,11 @@
 """What a task's veth is like, and that no stop on the way to it does harm."""
 
 import os
+import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -99,6 +101,24 @@ def test_two_tasks_reach_each_other_at_once(dataplane: KernelDataplane, namespac
         assert echoes(one, address)
         with listening(two, address, 9000):
             assert connects(one, address, 9000)
+
+
+def test_a_tasks_side_has_the_name_that_was_asked_for(
+    dataplane: KernelDataplane, namespace: Make
+) -> None:
+    one, two = namespace(), namespace()
+    link = wired(1)
+    assert link.wiring is not None
+    named = replace(link, wiring=replace(link.wiring, device="net1.5"))
+    done(dataplane, *attached((named, one), (wired(2), two)))
+
+    assert dataplane.observe().links[link.name] == link, "its name inside is no matter of the host"
+    assert delivers(one, two, IPAddress("10.9.0.2"), 9000)
+    with one.entered():
+        assert {name for _, name in socket.if_nameindex()} == {"lo", "net1.5"}
+    renamed = replace(wired(3), wiring=replace(link.wiring, device="net1.5"))
+    (why,) = dataplane.apply([AttachTask(renamed, one.ref)]).failures.values()
+    assert why == "its namespace already has an interface net1.5 that is not ours"
 
 
 def test_both_sides_have_the_macs_and_mtu_that_were_asked_for(

@@ -4,7 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -12,14 +12,21 @@ from pathlib import Path
 import pytest
 
 from calico.dataplane.changes import NamespaceRef
-from calico.dataplane.namespaces import identify, not_for_tasks, now, opened, still_held
+from calico.dataplane.namespaces import (
+    identify,
+    identify_opened,
+    not_for_tasks,
+    now,
+    opened,
+    still_held,
+)
 from calico.errors import NamespaceGone, NamespaceRefused
 from calico.model import TaskId
 from reconciler.agent.locators.api import Located, Locator
 from reconciler.agent.locators.mesos import MesosLocator
 from reconciler.agent.locators.mesos_agent import MesosAgent
 from reconciler.agent.locators.proc import ProcLocator
-from tests.kernel.namespaces import Namespace
+from tests.kernel.namespaces import Namespace, bind_file
 from tests.minimal.http import LoopbackServer, send_json
 from tests.minimal.marathon import MinimalMesosAgent
 
@@ -264,3 +271,108 @@ def test_a_namespace_that_was_given_an_old_number_is_another(namespace: Make) ->
     assert still_held([earlier]) == frozenset()
     # Without a cookie nothing is proven.
     assert still_held([replace(one, cookie=0)]) == {one}
+
+
+def opened_inside(task: Namespace) -> int:
+    return os.open(f"/proc/{task.pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+
+
+@pytest.fixture
+def pinned(namespace: Make, tmp_path: Path) -> Iterator[tuple[NamespaceRef, Path]]:
+    """A namespace that no process is in, as podman makes them: a bind mount keeps it."""
+    task = namespace()
+    path = tmp_path / "netns"
+    path.touch()
+    bind_file(Path(f"/proc/{task.pid}/ns/net"), path)
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        ref = identify_opened(descriptor, str(path))
+        os.close(descriptor)
+        task.end()
+        yield ref, path
+    finally:
+        subprocess.run(["umount", path], check=False, capture_output=True)
+
+
+def test_a_namespace_without_a_process_is_known_by_its_path(
+    pinned: tuple[NamespaceRef, Path],
+) -> None:
+    ref, path = pinned
+
+    assert ref.pid == 0
+    assert ref.cookie != 0
+    assert open_once(ref) == ref.inode
+    assert still_held([ref]) == {ref}
+
+    subprocess.run(["umount", path], check=True)
+    assert still_held([ref]) == frozenset()
+    with pytest.raises(NamespaceGone):
+        open_once(ref)
+
+
+def test_a_path_that_leads_to_another_namespace_is_not_followed(
+    pinned: tuple[NamespaceRef, Path], namespace: Make
+) -> None:
+    ref, path = pinned
+    later = namespace()
+    descriptor = opened_inside(later)
+    other = identify_opened(descriptor)
+    os.close(descriptor)
+
+    # The number may be given again; the cookie never is.
+    reused = replace(ref, inode=other.inode, path=f"/proc/{later.pid}/ns/net")
+
+    with pytest.raises(NamespaceGone):
+        open_once(reused)
+    assert still_held([reused]) == frozenset()
+    assert open_once(replace(other, path=str(path))) == other.inode
+
+
+def test_a_namespace_is_found_where_a_process_is_in_it(namespace: Make) -> None:
+    task = namespace()
+    descriptor = opened_inside(task)
+    ref = identify_opened(descriptor, "/nowhere")
+    os.close(descriptor)
+
+    assert open_once(ref) == task.ref.inode
+    assert still_held([ref]) == {ref}
+
+
+def test_a_descriptor_alone_is_enough_and_stays_open(namespace: Make) -> None:
+    task = namespace()
+    descriptor = opened_inside(task)
+    try:
+        # As on a kernel that tells no cookie.
+        ref = replace(identify_opened(descriptor), descriptor=descriptor, cookie=0)
+        assert open_once(ref) == task.ref.inode
+        assert os.fstat(descriptor).st_ino == task.ref.inode
+        with pytest.raises(NamespaceGone):
+            open_once(replace(ref, descriptor=-1))
+    finally:
+        os.close(descriptor)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param("/proc/self/ns/mnt", id="another kind of namespace"),
+        pytest.param("/dev/null", id="no namespace at all"),
+    ],
+)
+def test_a_descriptor_of_something_else_is_refused(path: str) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        with pytest.raises(NamespaceRefused, match="no network namespace"):
+            identify_opened(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def test_the_hosts_own_namespace_is_refused_by_descriptor_too() -> None:
+    descriptor = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
+    try:
+        ref = replace(identify_opened(descriptor), descriptor=descriptor)
+        with pytest.raises(NamespaceRefused, match="of the host"):
+            open_once(ref)
+    finally:
+        os.close(descriptor)

@@ -12,6 +12,7 @@ from calico.dataplane.render.addresses import AddressPlan
 from calico.dataplane.render.memory import PartMemory
 from calico.dataplane.state import HostConfig, Link, Route, RouteKind, Wiring
 from calico.model import EndpointId, EndpointSpec, InterfaceName, ProfileId, Snapshot, TaskId
+from calico.names import interface_of
 
 #: The kernel's 15 characters, and none that nftables takes for a wildcard.
 _INTERFACE = re.compile(r"cali[a-zA-Z0-9_-]{1,11}")
@@ -79,7 +80,10 @@ def _judge(spec: EndpointSpec, config: HostConfig, plan: AddressPlan) -> Candida
     keys = tuple({(address.version, int(address)) for address in spec.addresses})
     if reasons or spec.mac is None:
         return Candidate(keys, reasons, None)
-    wiring = Wiring(TaskId(spec.id.workload), spec.mac, spec.addresses, config.mtu)
+    # What was there before its task must be named as before, or it would be made anew.
+    owner = "" if spec.interface == interface_of(spec.id) else spec.interface
+    task = TaskId(spec.id.workload)
+    wiring = Wiring(task, spec.mac, spec.addresses, config.mtu, owner=owner)
     opened = OpenEndpoint(
         spec.id,
         spec.interface,

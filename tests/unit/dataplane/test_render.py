@@ -65,6 +65,21 @@ def route_of(rendered: Rendered, destination: str) -> Route:
     return found
 
 
+def test_a_link_that_was_there_before_its_task_is_the_same_for_every_task() -> None:
+    held = replace(TASK, interface=InterfaceName("cali00container"))
+    later = replace(held, id=replace(TASK.id, workload="later"), profiles=())
+
+    before, after = (
+        render_host(snapshot([each], PROFILES), CONFIG).state.links[held.interface]
+        for each in (held, later)
+    )
+
+    assert before == after
+    assert before.alias.split(" ")[0] == held.interface
+    own = render_host(snapshot([TASK], PROFILES), CONFIG).state.links[TASK.interface]
+    assert own.alias.split(" ")[0] == "task"
+
+
 def test_a_local_endpoint_gets_link_route_source_check_and_chains() -> None:
     rendered = render_host(snapshot([TASK], PROFILES), CONFIG)
     state = rendered.state
