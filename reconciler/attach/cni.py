@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from netaddr import IPAddress
+from netaddr import IPAddress, mac_unix_expanded
 
 from calico.codec.fields import as_text, as_text_pairs, parse_object, render_json
 from calico.dataplane.state import GATEWAY4, GATEWAY6, HOST_MAC
@@ -192,8 +192,12 @@ def _result(version: str, attached: Attached, call: _Call) -> dict[str, object]:
     return {
         "cniVersion": version,
         "interfaces": [
-            {"name": attached.interface, "mac": str(HOST_MAC)},
-            {"name": attached.device, "mac": str(attached.mac), "sandbox": call.namespace},
+            {"name": attached.interface, "mac": HOST_MAC.format(mac_unix_expanded)},
+            {
+                "name": attached.device,
+                "mac": attached.mac.format(mac_unix_expanded),
+                "sandbox": call.namespace,
+            },
         ],
         "ips": [_address_form(version, each) for each in attached.addresses],
         "routes": [
