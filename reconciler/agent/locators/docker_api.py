@@ -285,9 +285,13 @@ def _explained(path: Path) -> Iterator[None]:
         raise EngineHangs(
             f"the Docker engine at {path} does not answer in time: look after dockerd"
         ) from error
-    except (http.client.HTTPException, OSError) as error:
-        why = str(error) or type(error).__name__
+    except http.client.HTTPException as error:
         raise LocatorUnavailable(
-            f"what listens at {path} cannot be spoken to ({why}):"
-            " name Docker's socket by --docker-socket"
+            f"what listens at {path} gives no whole answer:"
+            " look after dockerd, or name its socket by --docker-socket"
+        ) from error
+    except OSError as error:
+        raise LocatorUnavailable(
+            f"{path} cannot be used ({error.strerror or error}):"
+            " look after dockerd, or name its socket by --docker-socket"
         ) from error

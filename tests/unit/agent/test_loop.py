@@ -16,7 +16,7 @@ from reconciler.agent.lookout import LOOK_EVERY, LookAsked
 from reconciler.agent.looks import FULL_EVERY
 from reconciler.agent.loop import STUCK_AFTER, AgentLoop, LoopMessage, Outlets, Searcher, Stop
 from reconciler.agent.metrics import AgentMetrics
-from reconciler.agent.passes import HostSettings
+from reconciler.agent.passes import ContainersChanged, HostSettings
 from reconciler.agent.reconcile import HostReconciler
 from reconciler.agent.reporter import Report
 from reconciler.agent.state_file import SavedState
@@ -207,3 +207,20 @@ def test_every_search_is_answered_whatever_the_locator_does() -> None:
 
     assert [answer.tasks for answer in answers] == [tasks, tasks]
     assert answers[1].unavailable == ("it is away",)
+
+
+def test_a_container_that_starts_is_looked_for_at_once_and_nothing_else_is_done(
+    bench: Bench, store: MemoryDatastore
+) -> None:
+    loop = bench.loop()
+    turn(loop, loaded(store))
+    wanted = frozenset({TaskId("web.1")})
+    turn(loop, (Search(wanted),))
+    passes = bench.count("passes_total", outcome="settled")
+    assert passes
+    assert bench.searches == [wanted]
+
+    turn(loop, (ContainersChanged(),))
+
+    assert bench.searches == [wanted, wanted]
+    assert bench.count("passes_total", outcome="settled") == passes

@@ -1,10 +1,12 @@
 """When tasks without a namespace are looked for, and what becomes of the answers."""
 
+import pytest
+
 from calico.dataplane.changes import NamespaceRef
 from calico.model import TaskId
 from reconciler.agent.evidence import Evidence
 from reconciler.agent.locators.api import Located, Search
-from reconciler.agent.searches import LEARN_EVERY, LONGEST_DELAY, Searches
+from reconciler.agent.searches import FIRST_DELAY, LEARN_EVERY, LONGEST_DELAY, Searches
 
 WEB, DB = TaskId("web.1"), TaskId("db.1")
 REF = NamespaceRef(100, 1, 4026)
@@ -107,3 +109,40 @@ def test_a_reason_is_that_of_the_task_before_that_of_the_locator() -> None:
     )
 
     assert (searches.why_not(WEB), searches.why_not(DB)) == ("two namespaces", "no answer")
+
+
+def test_a_container_that_starts_hurries_the_search_for_all() -> None:
+    searches = Searches()
+    searches.want([WEB], now=0.0)
+    for now in (0.0, 1.0, 2.0):
+        searches.begin(now)
+        miss(searches, now)
+    assert searches.begin(2.1) == frozenset()
+
+    searches.hurry(2.1)
+
+    assert searches.begin(2.1) == {WEB}
+    miss(searches, 2.1)
+    assert searches.next_due() == pytest.approx(2.1 + FIRST_DELAY)
+
+
+def test_a_search_that_began_before_the_container_is_made_again() -> None:
+    searches = Searches()
+    searches.want([WEB], now=0.0)
+    searches.begin(0.0)
+
+    searches.hurry(0.1)
+    assert searches.begin(0.1) == frozenset()
+    miss(searches, now=0.2)
+
+    assert searches.begin(0.2) == {WEB}
+    miss(searches, now=0.3)
+    assert searches.begin(0.3) == frozenset()
+
+
+def test_a_hurry_asks_for_nobody_that_is_not_waited_for() -> None:
+    searches = Searches()
+
+    searches.hurry(0.0)
+
+    assert searches.begin(0.0) == frozenset()
