@@ -9,11 +9,13 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar, assert_never
 
 from demo.marathon.agents import AgentUnavailable, LaunchRefused, MesosAgent
+from demo.marathon.checker import Checker
 from demo.marathon.core.cluster import Cluster
-from demo.marathon.core.effects import Kill, Launch, Publish
+from demo.marathon.core.effects import Kill, Launch, LaunchGroup, Publish
 from demo.marathon.core.state import StateFile
 from demo.marathon.errors import ApiError
 from demo.marathon.stream import Hub
@@ -64,11 +66,21 @@ class Reported:
 
 
 @dataclass(frozen=True, slots=True)
+class Checked:
+    """One look at a task by Marathon itself; without a cause it was well."""
+
+    task_id: TaskId
+    index: int
+    cause: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Stop:
     """End the loop."""
 
 
-Message = Ask | Launched | LaunchFailed | Reported | Stop
+Message = Ask | Launched | LaunchFailed | Reported | Checked | Stop
+Order = Launch | LaunchGroup | Kill
 
 
 class Loop:
@@ -88,9 +100,10 @@ class Loop:
         self._agents = agents
         self._now = now
         self._inbox: queue.SimpleQueue[Message] = queue.SimpleQueue()
-        self._orders: dict[HostName, queue.SimpleQueue[Launch | Kill | None]] = {
+        self._orders: dict[HostName, queue.SimpleQueue[Order | None]] = {
             host: queue.SimpleQueue() for host in agents
         }
+        self._checker = Checker(lambda *found: self._inbox.put(Checked(*found)))
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="marathon", daemon=True)
 
@@ -99,6 +112,7 @@ class Loop:
         self._cluster.resume(self._now())
         self._think([])
         self._thread.start()
+        self._checker.start()
         for host, agent in self._agents.items():
             for target, name in ((self._watch, "watch"), (self._carry_out, "orders")):
                 threading.Thread(
@@ -108,6 +122,7 @@ class Loop:
     def stop(self) -> None:
         """End the loop; tasks live on with their agents."""
         self._stopped.set()
+        self._checker.stop()
         self._inbox.put(Stop())
         self._thread.join(timeout=5)
         for orders in self._orders.values():
@@ -171,13 +186,16 @@ class Loop:
             match effect:
                 case Publish(event):
                     self._hub.publish(event)
-                case Launch(host) | Kill(host):
+                case Launch(host) | LaunchGroup(host) | Kill(host):
                     self._orders[host].put(effect)
                 case _:
                     assert_never(effect)
+        self._checker.watch(cluster.targets())
         return answers
 
-    def _hear(self, message: Launched | LaunchFailed | Reported | Stop, now: float) -> None:
+    def _hear(
+        self, message: Launched | LaunchFailed | Reported | Checked | Stop, now: float
+    ) -> None:
         cluster = self._cluster
         match message:
             case Launched(task_id, revision):
@@ -189,6 +207,8 @@ class Loop:
                     cluster.unreachable(host)
                 else:
                     cluster.reported(host, report, now)
+            case Checked(task_id, index, cause):
+                cluster.checked(task_id, index, cause, now)
             case Stop():
                 return
             case _:
@@ -216,16 +236,9 @@ class Loop:
         while (effect := orders.get()) is not None and not self._stopped.is_set():
             match effect:
                 case Launch(_, order):
-                    try:
-                        revision = agent.launch(order)
-                    except LaunchRefused as error:
-                        reason = f"Failed to launch container: {error}"
-                        self._inbox.put(LaunchFailed(order.task_id, TaskState.FAILED, reason))
-                    except AgentUnavailable as error:
-                        reason = f"Agent {host} did not answer: {error}"
-                        self._inbox.put(LaunchFailed(order.task_id, TaskState.LOST, reason))
-                    else:
-                        self._inbox.put(Launched(order.task_id, revision))
+                    self._launch(host, order.task_id, partial(agent.launch, order))
+                case LaunchGroup(_, instance, group):
+                    self._launch(host, instance, partial(agent.launch_group, group))
                 case Kill(_, task_id):
                     try:
                         agent.kill(task_id)
@@ -234,3 +247,15 @@ class Loop:
                         log.info("kill not sent", extra={"task": task_id, "reason": str(error)})
                 case _:
                     assert_never(effect)
+
+    def _launch(self, host: HostName, task_id: TaskId, launch: Callable[[], int]) -> None:
+        try:
+            revision = launch()
+        except LaunchRefused as error:
+            reason = f"Failed to launch container: {error}"
+            self._inbox.put(LaunchFailed(task_id, TaskState.FAILED, reason))
+        except AgentUnavailable as error:
+            reason = f"Agent {host} did not answer: {error}"
+            self._inbox.put(LaunchFailed(task_id, TaskState.LOST, reason))
+        else:
+            self._inbox.put(Launched(task_id, revision))

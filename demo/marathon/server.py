@@ -21,7 +21,7 @@ from demo.marathon.era import Era
 from demo.marathon.errors import ApiError
 from demo.marathon.faults import Answer, Faults, FaultTable, RestFault, emptied
 from demo.marathon.loop import Loop
-from demo.marathon.replies.apps import render_info
+from demo.marathon.replies.system import render_info
 from demo.marathon.stream import Cut, Hub, StreamRequest
 
 log = logging.getLogger(__name__)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from demo.marathon.api.request import Reply, Request, deployed
+from demo.marathon.api.request import Reply, Request, deployed, of_deployment
 from demo.marathon.api.selectors import parse_selector
 from demo.marathon.core.cluster import Cluster
 from demo.marathon.core.deployments import Change
 from demo.marathon.core.groups import GroupChange, group_ids, inside, parent
 from demo.marathon.core.state import App, Task
 from demo.marathon.definitions.apps import merge_app, parse_app, resolve_id
+from demo.marathon.definitions.pods import instances_of, with_instances
 from demo.marathon.errors import ApiError, bad_parameter, invalid_json, not_found
 from demo.marathon.replies import events
 from demo.marathon.replies.apps import EVERYTHING, render_app, render_app_info, render_task
@@ -23,9 +24,10 @@ def list_apps(cluster: Cluster, _now: float, request: Request) -> Reply:
     wanted_id, wanted_cmd = request.value("id"), request.value("cmd")
     embed = request.embeds()
     apps = [
-        render_app_info(app, cluster.state, cluster.era, embed)
+        render_app_info(app, cluster.state, cluster.era, cluster.health, embed)
         for _, app in sorted(cluster.state.apps.items())
-        if (wanted_id is None or wanted_id in app.id)
+        if not app.is_pod
+        and (wanted_id is None or wanted_id in app.id)
         and (wanted_cmd is None or wanted_cmd in (app.definition["cmd"] or ""))
         and all(fits(app.definition["labels"]) for fits in labels)
     ]
@@ -34,7 +36,7 @@ def list_apps(cluster: Cluster, _now: float, request: Request) -> Reply:
 
 def create_app(cluster: Cluster, now: float, request: Request) -> Reply:
     """POST /v2/apps"""
-    definition = parse_app(request.object(), "/", cluster.era)
+    definition = parse_app(request.object(), "/", cluster.era, cluster.default_network)
     app_id = definition["id"]
     if app_id in cluster.state.apps:
         raise ApiError(409, {"message": f"An app with id [{app_id}] already exists."})
@@ -52,11 +54,7 @@ def create_app(cluster: Cluster, now: float, request: Request) -> Reply:
         "deployments": [{"id": result["deploymentId"]}],
         "tasks": [],
     }
-    headers = {
-        "Location": f"/v2/apps/{app_id}",
-        "Marathon-Deployment-Id": result["deploymentId"],
-    }
-    return Reply(reply, 201, headers)
+    return Reply(reply, 201, {"Location": f"/v2/apps/{app_id}", **of_deployment(result)})
 
 
 def put_apps(cluster: Cluster, now: float, request: Request) -> Reply:
@@ -80,13 +78,16 @@ def get_app(cluster: Cluster, _now: float, request: Request, path: str) -> Reply
         return Reply(
             {
                 "*": [
-                    render_app_info(app, cluster.state, cluster.era, request.embeds())
+                    render_app_info(
+                        app, cluster.state, cluster.era, cluster.health, request.embeds()
+                    )
                     for app in _apps_at(cluster, path)
                 ]
             }
         )
     app = _app(cluster, path)
-    info = render_app_info(app, cluster.state, cluster.era, EVERYTHING | request.embeds())
+    embed = EVERYTHING | request.embeds()
+    info = render_app_info(app, cluster.state, cluster.era, cluster.health, embed)
     return Reply({"app": info})
 
 
@@ -97,6 +98,8 @@ def put_app(cluster: Cluster, now: float, request: Request, path: str) -> Reply:
     if "id" in update and resolve_id(update["id"], "/") != app_id:
         raise ApiError(422, {"message": f"The app id {update['id']} does not match {app_id}"})
     present = cluster.state.apps.get(app_id)
+    if present is not None and present.is_pod:
+        raise ApiError(409, {"message": f"A pod with id [{app_id}] already exists."})
     if present is None and request.method == "PATCH":
         raise not_found("App", app_id)
     definition = _updated(cluster, app_id, update, request)
@@ -144,7 +147,7 @@ def list_app_tasks(cluster: Cluster, _now: float, _request: Request, path: str) 
     tasks = [task for app in _apps_at(cluster, path) for task in _tasks(cluster, app.id)]
     if not tasks and not path.endswith("*") and not cluster.era.reports_task_state:
         raise not_found("App", str(resolve_id(path, "/")))
-    return Reply({"tasks": [render_task(task, cluster.era) for task in tasks]})
+    return Reply({"tasks": [render_task(task, cluster.era, cluster.health) for task in tasks]})
 
 
 def kill_app_tasks(cluster: Cluster, now: float, request: Request, path: str) -> Reply:
@@ -173,7 +176,7 @@ def kill_tasks(
 ) -> Reply:
     """End tasks; with `scale=true` their apps shrink by as many."""
     if not request.flag("scale"):
-        reply = Reply(render([render_task(task, cluster.era) for task in tasks]))
+        reply = Reply(render([render_task(task, cluster.era, cluster.health) for task in tasks]))
         cluster.kill(tasks, now)
         cluster.look_at(task.app_id for task in tasks)
         return reply
@@ -181,7 +184,7 @@ def kill_tasks(
     for task in tasks:
         app = cluster.state.apps[task.app_id]
         present = definitions.get(app.id, app.definition)
-        definitions[app.id] = {**present, "instances": max(0, present["instances"] - 1)}
+        definitions[app.id] = with_instances(present, max(0, instances_of(present) - 1))
     change = Change(AppId("/"), GroupChange(definitions=definitions), force=request.flag("force"))
     result = cluster.change(change, now)
     cluster.kill(tasks, now)
@@ -204,14 +207,14 @@ def _deploy(cluster: Cluster, now: float, request: Request, definitions: dict[Ap
 def _updated(cluster: Cluster, app_id: AppId, update: Json, request: Request) -> Json:
     present = cluster.state.apps.get(app_id)
     if present is None:
-        return parse_app({**update, "id": app_id}, "/", cluster.era)
+        return parse_app({**update, "id": app_id}, "/", cluster.era, cluster.default_network)
     if set(update) - {"id"} == {"version"}:
         # Back to an earlier definition.
         return _version(cluster, app_id, str(update["version"])).definition
     partial = request.flag("partialUpdate", default=True) or not cluster.era.has_instances
     if partial or request.method == "PATCH":
-        return merge_app(present.definition, update, cluster.era)
-    return parse_app({**update, "id": app_id}, "/", cluster.era)
+        return merge_app(present.definition, update, cluster.era, cluster.default_network)
+    return parse_app({**update, "id": app_id}, "/", cluster.era, cluster.default_network)
 
 
 def _version(cluster: Cluster, app_id: AppId, version: str) -> App:
@@ -231,7 +234,7 @@ def _changed_group(cluster: Cluster, app_id: AppId) -> AppId:
 def _app(cluster: Cluster, path: str) -> App:
     app_id = resolve_id(path, "/")
     app = cluster.state.apps.get(app_id)
-    if app is None:
+    if app is None or app.is_pod:
         raise not_found("App", app_id)
     return app
 
@@ -240,7 +243,8 @@ def _apps_at(cluster: Cluster, path: str) -> list[App]:
     if not path.endswith("*"):
         return [_app(cluster, path)]
     group = resolve_id(path.removesuffix("*"), "/")
-    return [app for app_id, app in sorted(cluster.state.apps.items()) if inside(app_id, group)]
+    apps = [app for app_id, app in sorted(cluster.state.apps.items()) if inside(app_id, group)]
+    return [app for app in apps if not app.is_pod]
 
 
 def _tasks(cluster: Cluster, app_id: AppId) -> list[Task]:

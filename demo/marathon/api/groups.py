@@ -9,7 +9,8 @@ from demo.marathon.core.groups import GroupChange, group_ids, inside, parse_grou
 from demo.marathon.core.plan import plan_steps
 from demo.marathon.definitions.apps import resolve_id
 from demo.marathon.errors import ApiError, not_found
-from demo.marathon.replies.apps import render_any_group, render_app_info, render_step
+from demo.marathon.replies.apps import render_app_info
+from demo.marathon.replies.system import render_any_group, render_step
 from demo.mesos.records import AppId
 
 
@@ -18,7 +19,8 @@ def get_group(cluster: Cluster, _now: float, request: Request, path: str) -> Rep
     group_id = resolve_id(path, "/")
     if group_id not in group_ids(cluster.state):
         raise not_found("Group", group_id)
-    return Reply(render_any_group(group_id, cluster.state, cluster.era, request.embeds()))
+    group = render_any_group(group_id, cluster.state, cluster.era, request.embeds(), cluster.health)
+    return Reply(group)
 
 
 def list_group_apps(cluster: Cluster, _now: float, request: Request, path: str) -> Reply:
@@ -28,9 +30,9 @@ def list_group_apps(cluster: Cluster, _now: float, request: Request, path: str) 
         raise not_found("Group", group_id)
     embed = request.embeds()
     apps = [
-        render_app_info(app, cluster.state, cluster.era, embed)
+        render_app_info(app, cluster.state, cluster.era, cluster.health, embed)
         for app_id, app in sorted(cluster.state.apps.items())
-        if inside(app_id, group_id)
+        if inside(app_id, group_id) and not app.is_pod
     ]
     return Reply({"apps": apps})
 
@@ -63,7 +65,9 @@ def delete_group(cluster: Cluster, now: float, request: Request, path: str) -> R
 
 
 def _change(cluster: Cluster, now: float, request: Request, group_id: AppId, status: int) -> Reply:
-    asked = parse_group(request.object(), group_id, cluster.state, cluster.era)
+    asked = parse_group(
+        request.object(), group_id, cluster.state, cluster.era, cluster.default_network
+    )
     _refuse_shared_ids(cluster, asked)
     if request.flag("dryRun"):
         steps = plan_steps(cluster.state.apps, asked.definitions, asked.removed_apps)

@@ -60,6 +60,11 @@ class Reply:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
+def of_deployment(result: Json) -> dict[str, str]:
+    """The header that names the deployment of an accepted mutation."""
+    return {"Marathon-Deployment-Id": result["deploymentId"]}
+
+
 def deployed(result: Json, status: int = 200) -> Reply:
     """The answer to a mutation that was accepted."""
-    return Reply(result, status, {"Marathon-Deployment-Id": result["deploymentId"]})
+    return Reply(result, status, of_deployment(result))

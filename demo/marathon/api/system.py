@@ -9,11 +9,9 @@ from demo.marathon.core.deployments import Change
 from demo.marathon.core.groups import GroupChange
 from demo.marathon.core.plan import plan_app
 from demo.marathon.errors import ApiError, bad_parameter
-from demo.marathon.replies.apps import (
-    render_app,
-    render_deployment,
-    render_listed_task,
-)
+from demo.marathon.replies.apps import render_app, render_listed_task
+from demo.marathon.replies.pods import render_pod
+from demo.marathon.replies.system import render_deployment
 from demo.mesos.records import AppId, TaskId, TaskState
 
 
@@ -21,9 +19,10 @@ def list_tasks(cluster: Cluster, _now: float, request: Request) -> Reply:
     """GET /v2/tasks"""
     wanted = {*request.query.get("status", ()), *request.query.get("status[]", ())}
     tasks = [
-        render_listed_task(task, cluster.state.apps.get(task.app_id), cluster.era)
+        render_listed_task(task, cluster.state.apps.get(task.app_id), cluster.era, cluster.health)
         for task in cluster.tasks()
-        if not wanted or ("running" if task.state is TaskState.RUNNING else "staging") in wanted
+        if not task.parts
+        and (not wanted or ("running" if task.state is TaskState.RUNNING else "staging") in wanted)
     ]
     return Reply({"tasks": tasks})
 
@@ -71,11 +70,12 @@ def list_queue(cluster: Cluster, now: float, _request: Request) -> Reply:
     rows = []
     for app_id, app in sorted(cluster.state.apps.items()):
         tasks = cluster.state.tasks.get(app_id, {}).values()
-        count = plan_app(app, tasks).launches
+        count = plan_app(app, tasks, cluster.health.is_ready).launches
         if count:
             left = cluster.seconds_until_launch(app_id, now)
             delay = {"timeLeftSeconds": int(left), "overdue": left <= 0}
-            rows.append({"app": render_app(app), "count": count, "delay": delay})
+            subject = {"pod": render_pod(app)} if app.is_pod else {"app": render_app(app)}
+            rows.append({**subject, "count": count, "delay": delay})
     return Reply({"queue": rows})
 
 

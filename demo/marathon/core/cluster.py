@@ -12,20 +12,28 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 import msgspec
 
 from demo.marathon.core.deployments import Change, Deployments
-from demo.marathon.core.effects import Effect, Kill, Launch, Publish
-from demo.marathon.core.environment import render_order
+from demo.marathon.core.effects import Effect, Kill, Launch, LaunchGroup, Publish
+from demo.marathon.core.health import Health, Target
+from demo.marathon.core.identity import app_task_id, pod_instance_id, pod_task_id
+from demo.marathon.core.migration import migrate
+from demo.marathon.core.orders import render_group_order, render_order
 from demo.marathon.core.plan import eligible_hosts, plan_app, waiting_apps
-from demo.marathon.core.state import (
-    App,
-    State,
-    Task,
-    timestamp,
-)
+from demo.marathon.core.reports import taken_over
+from demo.marathon.core.state import App, Part, State, Task, timestamp
 from demo.marathon.definitions.commands import CommandRule
-from demo.marathon.definitions.ports import FIRST_HOST_PORT, host_ports
+from demo.marathon.definitions.pods import backoff_of, endpoint_requests
+from demo.marathon.definitions.ports import FIRST_HOST_PORT, host_ports, requested_ports
 from demo.marathon.era import Era
 from demo.marathon.replies import events
-from demo.mesos.records import AppId, HostName, Json, TaskId, TaskReport, TaskState
+from demo.mesos.records import (
+    AppId,
+    HostName,
+    Json,
+    TaskId,
+    TaskRecord,
+    TaskReport,
+    TaskState,
+)
 
 KILL_AGAIN_SECONDS = 2.0
 PLACE_AGAIN_SECONDS = 1.0
@@ -42,19 +50,24 @@ class Cluster:
         era: Era,
         rule: CommandRule,
         new_uuid: Callable[[], uuid.UUID] = uuid.uuid1,
+        default_network: str | None = None,
     ) -> None:
+        migrate(state, era, default_network)
         self.state = state
         self.hosts = hosts
         self.era = era
+        self.default_network = default_network
+        self.health = Health(state, era, self._publish, lambda task, now: self.kill([task], now))
         self._rule = rule
         self._new_uuid = new_uuid
-        self._deployments = Deployments(state, era, rule, self._publish, self.look_at)
+        self._deployments = Deployments(state, era, rule, self._publish, self.look_at, self.health)
         self._effects: list[Effect] = []
         self._dirty: set[AppId] = set()
         self._due: dict[AppId, float] = {}
         self._not_before: dict[AppId, float] = {}
         self._killed_at: dict[TaskId, float] = {}
-        self._app_by_task: dict[TaskId, AppId] = {}
+        # By the instance's id and, for a pod, by those of its tasks.
+        self._instance_by_id: dict[TaskId, tuple[AppId, TaskId]] = {}
         self._reachable: set[HostName] = set()
         self._next_host = 0
         self._next_port = 0
@@ -90,14 +103,14 @@ class Cluster:
                 self._put(msgspec.structs.replace(task, killing=True))
             self._killed_at[task.id] = now
             if task.launched is not None:
-                self._effects.append(Kill(task.host, task.id))
+                # A pod's executor ends all of its tasks with one of them.
+                self._effects.append(Kill(task.host, task.task_ids[0]))
 
     def resume(self, now: float) -> None:
         """After a start: finish what was under way when the last run ended."""
         state = self.state
-        self._app_by_task = {
-            task_id: app_id for app_id, tasks in state.tasks.items() for task_id in tasks
-        }
+        for task in self.tasks():
+            self._put(task)
         self._dirty |= {*state.apps, *state.tasks}
         self._publish(events.scheduler_registered(timestamp(now), state.framework_id))
         for task in self.tasks():
@@ -130,34 +143,38 @@ class Cluster:
         if host not in self._reachable:
             self._reachable.add(host)
             self._dirty |= set(self._due)
-        named = set()
+        records: dict[TaskId, dict[TaskId, TaskRecord]] = {}
         for record in report.tasks:
             if record.framework_id != self.state.framework_id:
                 continue
-            named.add(record.task_id)
             task = self.task(record.task_id)
-            if task is None:
-                if not record.state.terminal:
-                    # Ours, but forgotten: nobody wants it any more.
-                    self._effects.append(Kill(host, record.task_id))
-                continue
-            if record.state.terminal:
-                self._remove(task, record.state, record.message, now)
-                continue
-            updated = msgspec.structs.replace(
-                task, state=record.state, addresses=record.addresses, slave_id=report.agent_id
-            )
-            if updated != task:
-                self._update(updated, task.state, now)
+            if task is not None:
+                records.setdefault(task.id, {})[record.task_id] = record
+            elif not record.state.terminal:
+                # Ours, but forgotten: nobody wants it any more.
+                self._effects.append(Kill(host, record.task_id))
+        for task_id, said in records.items():
+            self._take_over(self._known(task_id), said, report.agent_id, now)
         for task in list(self.tasks()):
             if (
                 task.host == host
                 and task.launched is not None
                 and task.launched <= report.revision
-                and task.id not in named
+                and task.id not in records
             ):
                 gone = TaskState.KILLED if task.killing else TaskState.LOST
                 self._remove(task, gone, "The agent does not know the task", now)
+
+    def checked(self, task_id: TaskId, index: int, cause: str | None, now: float) -> None:
+        """Marathon has looked at a task once; without a cause it is well."""
+        task = self.task(task_id)
+        if task is not None:
+            self.health.found(task, index, cause, now)
+            self._dirty.add(task.app_id)
+
+    def targets(self) -> frozenset[Target]:
+        """What Marathon itself has to look at, again and again."""
+        return self.health.targets()
 
     def reachable(self) -> tuple[HostName, ...]:
         """Agents that have reported and still answer."""
@@ -199,9 +216,9 @@ class Cluster:
         self._dirty.add(app_id)
 
     def task(self, task_id: TaskId) -> Task | None:
-        """The task of that id, if there is one."""
-        app_id = self._app_by_task.get(task_id)
-        return None if app_id is None else self.state.tasks[app_id][task_id]
+        """The instance of that id, or that a task of that id is part of."""
+        found = self._instance_by_id.get(task_id)
+        return None if found is None else self.state.tasks[found[0]][found[1]]
 
     def tasks(self) -> Iterator[Task]:
         """Every task that has not ended."""
@@ -216,7 +233,7 @@ class Cluster:
             return
         if waiting:
             return
-        plan = plan_app(app, tasks.values())
+        plan = plan_app(app, tasks.values(), self.health.is_ready)
         self.kill([tasks[task_id] for task_id in plan.kills], now)
         not_before = self._not_before.get(app_id, now)
         if plan.launches and not_before > now:
@@ -231,33 +248,43 @@ class Cluster:
         """Start one more task on the next host that takes it; False if none does."""
         tasks = self.state.tasks.get(app.id, {})
         allowed = self._reachable.intersection(eligible_hosts(app, tasks.values(), self.hosts))
+        requests = (endpoint_requests if app.is_pod else requested_ports)(app.definition)
         for offset in range(len(self.hosts)):
             index = (self._next_host + offset) % len(self.hosts)
             host = self.hosts[index]
+            if host not in allowed:
+                continue
             taken = {p for task in self.tasks() if task.host == host for p in task.ports}
-            ports = host_ports(app.definition, taken, self._next_port) if host in allowed else None
+            ports = host_ports(requests, taken, self._next_port)
             if ports is None:
                 continue
             self._next_host = index + 1
             self._next_port += len(ports)
-            safe = app.id.strip("/").replace("/", "_")
-            task = Task(
-                TaskId(f"{safe}.{self._new_uuid()}"),
-                app.id,
-                host,
-                app.version,
-                timestamp(now),
-                ports=ports,
-            )
+            task = self._new_task(app, host, ports, now)
             self._put(task)
             self._order(app, task)
-            self._announce(task, "Created", "", now)
+            self._announce(task, "Provisioned" if self.era.since(1, 8) else "Created", "", now)
             return True
         return False
 
+    def _new_task(self, app: App, host: HostName, ports: tuple[int, ...], now: float) -> Task:
+        unique = self._new_uuid()
+        parts: tuple[Part, ...] = ()
+        if app.is_pod:
+            task_id = pod_instance_id(app.id, unique)
+            names = [container["name"] for container in app.definition["containers"]]
+            parts = tuple(Part(pod_task_id(task_id, name, self.era), name) for name in names)
+        else:
+            task_id = app_task_id(app.id, unique, self.era)
+        return Task(task_id, app.id, host, app.version, timestamp(now), ports=ports, parts=parts)
+
     def _order(self, app: App, task: Task) -> None:
-        program = self._rule(app.definition)
-        order = render_order(app, task, program, self.state.framework_id, self._app_port)
+        framework = self.state.framework_id
+        if app.is_pod:
+            group = render_group_order(app, task, self._rule, framework)
+            self._effects.append(LaunchGroup(task.host, task.id, group))
+            return
+        order = render_order(app, task, self._rule, framework, self.era, self._app_port)
         self._effects.append(Launch(task.host, order))
 
     def _app_port(self) -> int:
@@ -267,19 +294,41 @@ class Cluster:
 
     def _put(self, task: Task) -> None:
         self.state.tasks.setdefault(task.app_id, {})[task.id] = task
-        self._app_by_task[task.id] = task.app_id
+        for task_id in (task.id, *task.task_ids):
+            self._instance_by_id[task_id] = (task.app_id, task.id)
 
-    def _update(self, task: Task, before: TaskState, now: float) -> None:
+    def _known(self, task_id: TaskId) -> Task:
+        app_id, instance = self._instance_by_id[task_id]
+        return self.state.tasks[app_id][instance]
+
+    def _take_over(
+        self, task: Task, said: dict[TaskId, TaskRecord], agent_id: str, now: float
+    ) -> None:
+        updated, message = taken_over(task, said, agent_id, self.era)
+        if updated.state.terminal:
+            state = TaskState.KILLED if task.killing and task.parts else updated.state
+            self._remove(updated, state, message, now)
+        elif updated != task:
+            self._update(updated, task, now)
+
+    def _update(self, task: Task, before: Task, now: float) -> None:
         if task.state is TaskState.RUNNING and task.started_at is None:
             task = msgspec.structs.replace(task, started_at=timestamp(now))
         self._put(task)
         self._dirty.add(task.app_id)
-        condition = "" if task.state is before else events.CONDITIONS[task.state]
-        self._announce(task, condition, "", now)
+        condition = "" if task.state is before.state else events.CONDITIONS[task.state]
+        if task.healthy is not before.healthy:
+            self.health.executor_says(task, now)
+        # Up to 1.3 only a change of state is told.
+        if condition or self.era.has_instances:
+            self._announce(task, condition, "", now, before)
 
     def _remove(self, task: Task, state: TaskState, message: str, now: float) -> None:
         tasks = self.state.tasks[task.app_id]
-        del tasks[task.id], self._app_by_task[task.id]
+        del tasks[task.id]
+        for task_id in {task.id, *task.task_ids}:
+            self._instance_by_id.pop(task_id, None)
+        self.health.forget(task.id)
         if not tasks:
             del self.state.tasks[task.app_id]
         self._killed_at.pop(task.id, None)
@@ -287,18 +336,25 @@ class Cluster:
         ended = msgspec.structs.replace(task, state=state)
         app = self.state.apps.get(task.app_id)
         if app is not None and not task.killing:
-            self._not_before[app.id] = now + app.definition["backoffSeconds"]
+            self._not_before[app.id] = now + backoff_of(app.definition)
             if state is not TaskState.FINISHED:
                 self.state.failures[app.id] = _render_failure(ended, message, timestamp(now))
         if app is None:
             self.state.failures.pop(task.app_id, None)
         self._announce(ended, events.CONDITIONS[state], message, now)
 
-    def _announce(self, task: Task, condition: str, message: str, now: float) -> None:
+    def _announce(
+        self, task: Task, condition: str, message: str, now: float, before: Task | None = None
+    ) -> None:
         when = timestamp(now)
         if self.era.has_instances and condition:
             self._publish(events.instance_changed(when, task, condition))
-        if self.era.has_instances or task.state is not TaskState.STAGING:
+        if task.parts:
+            known = () if before is None else before.parts
+            for part in task.parts:
+                if part not in known:
+                    self._publish(events.part_update(when, task, part, self.era))
+        elif self.era.has_instances or task.state is not TaskState.STAGING:
             self._publish(events.status_update(when, task, message, self.era))
 
     def _publish(self, event: events.Event) -> None:

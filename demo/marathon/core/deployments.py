@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import msgspec
 
 from demo.marathon.core.groups import GroupChange
+from demo.marathon.core.health import Health
 from demo.marathon.core.plan import is_settled, plan_steps
 from demo.marathon.core.state import (
     VERSIONS_KEPT,
@@ -23,11 +24,12 @@ from demo.marathon.core.state import (
 )
 from demo.marathon.definitions.apps import same_config
 from demo.marathon.definitions.commands import CommandRule
+from demo.marathon.definitions.pods import check_commands_of, commands_of, is_pod
 from demo.marathon.definitions.ports import with_service_ports
 from demo.marathon.era import Era
 from demo.marathon.errors import locked
 from demo.marathon.replies import events
-from demo.marathon.replies.apps import render_root
+from demo.marathon.replies.system import render_root
 from demo.mesos.records import AppId, Json
 
 
@@ -52,25 +54,28 @@ class Deployments:
         rule: CommandRule,
         publish: Callable[[events.Event], None],
         look_at: Callable[[Collection[AppId]], None],
+        health: Health,
     ) -> None:
         self._state = state
         self._era = era
         self._rule = rule
         self._publish = publish
         self._look_at = look_at
+        self._health = health
 
     def begin(self, change: Change, now: float) -> Json:
         """Accept a mutation and begin to deploy it; raises ApiError instead."""
         state, asked = self._state, change.asked
         definitions = {
-            app_id: with_service_ports(definition, state.apps.get(app_id), self._service_ports())
+            app_id: self._with_service_ports(app_id, definition)
             for app_id, definition in asked.definitions.items()
         }
         for definition in definitions.values():
-            self._rule(definition)
+            for command in (*commands_of(definition), *check_commands_of(definition)):
+                self._rule(command)
         steps = plan_steps(state.apps, definitions, asked.removed_apps, change.restart)
         self._unlock(frozenset(a.app_id for step in steps for a in step), change.force, now)
-        original = render_root(state, self._era)
+        original, checked = render_root(state, self._era), self._checked()
         version = state.last_timestamp = later_timestamp(now, state.last_timestamp)
         self._store(change, definitions, version)
         deployment = Deployment(
@@ -91,6 +96,7 @@ class Deployments:
             self._publish(events.deployment_info(when, deployment, self._era))
         else:
             self._publish(events.deployment_success(when, deployment, self._era))
+        self._tell_checks(checked, when)
         return {"version": version, "deploymentId": deployment.id}
 
     def cancel(self, deployment_id: str, now: float) -> None:
@@ -111,7 +117,7 @@ class Deployments:
             return
         when = timestamp(now)
         for action in step:
-            if action.kind is ActionKind.STOP:
+            if action.kind is ActionKind.STOP and not action.pod:
                 self._publish(events.app_terminated(when, action.app_id))
         self._publish(events.deployment_step_success(when, deployment, self._era))
         if deployment.current + 1 == len(deployment.steps):
@@ -132,7 +138,30 @@ class Deployments:
             case ActionKind.STOP:
                 return not tasks
             case ActionKind.SCALE | ActionKind.RESTART:
-                return app is None or is_settled(app, tasks)
+                return app is None or is_settled(app, tasks, self._health.is_ready)
+
+    def _checked(self) -> dict[AppId, list[Json]]:
+        apps = self._state.apps.values()
+        return {app.id: app.definition.get("healthChecks") or [] for app in apps}
+
+    def _tell_checks(self, before: dict[AppId, list[Json]], when: str) -> None:
+        after = self._checked()
+        for app_id in sorted({*before, *after}):
+            old, new = before.get(app_id, []), after.get(app_id, [])
+            if old == new:
+                continue
+            for _ in old:
+                self._publish(events.remove_health_check(when, app_id))
+            for check in new:
+                version = self._state.apps[app_id].version
+                self._publish(events.add_health_check(when, app_id, version, check))
+
+    def _with_service_ports(self, app_id: AppId, definition: Json) -> Json:
+        if is_pod(definition):
+            return definition
+        present = self._state.apps.get(app_id)
+        held = None if present is None else present.definition
+        return with_service_ports(definition, held, self._service_ports())
 
     def _service_ports(self) -> Iterator[int]:
         while True:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from demo.marathon.replies.events import Event
-from demo.mesos.records import HostName, LaunchOrder, TaskId
+from demo.mesos.records import GroupOrder, HostName, LaunchOrder, TaskId
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +24,15 @@ class Launch:
 
 
 @dataclass(frozen=True, slots=True)
+class LaunchGroup:
+    """Ask the host's agent to start a pod's instance."""
+
+    host: HostName
+    instance: TaskId
+    group: GroupOrder
+
+
+@dataclass(frozen=True, slots=True)
 class Kill:
     """Ask the host's agent to end a task."""
 
@@ -31,4 +40,4 @@ class Kill:
     task_id: TaskId
 
 
-Effect = Publish | Launch | Kill
+Effect = Publish | Launch | LaunchGroup | Kill

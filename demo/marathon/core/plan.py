@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from demo.marathon.core.state import Action, ActionKind, App, Deployment, Task
 from demo.marathon.definitions.apps import same_config
+from demo.marathon.definitions.pods import constraints_of, instances_of, is_pod
 from demo.mesos.records import AppId, HostName, Json, TaskId, TaskState
 
 
@@ -20,10 +21,15 @@ class AppPlan:
     kills: tuple[TaskId, ...] = ()
 
 
-def plan_app(app: App, tasks: Collection[Task]) -> AppPlan:
+def runs(task: Task) -> bool:
+    """True once the task's state says so."""
+    return task.state is TaskState.RUNNING
+
+
+def plan_app(app: App, tasks: Collection[Task], is_ready: Callable[[Task], bool] = runs) -> AppPlan:
     """Towards the wanted number of tasks of the present configuration.
 
-    An old task ends only when enough others run, and a new one starts only
+    An old task ends only when enough others are ready, and a new one starts only
     while there is room; both limits are the app's upgrade strategy.
     """
     alive = [task for task in tasks if not task.killing]
@@ -34,7 +40,7 @@ def plan_app(app: App, tasks: Collection[Task]) -> AppPlan:
         # A mere scale: the youngest go first.
         surplus = sorted(fresh, key=lambda task: (task.staged_at, task.id))[wanted:]
         return AppPlan(max(0, wanted - len(fresh)), tuple(task.id for task in surplus))
-    strategy = app.definition["upgradeStrategy"]
+    strategy = app.strategy
     least = math.ceil(wanted * strategy["minimumHealthCapacity"])
     most = wanted + math.floor(wanted * strategy["maximumOverCapacity"])
     if least == wanted == most:
@@ -45,9 +51,11 @@ def plan_app(app: App, tasks: Collection[Task]) -> AppPlan:
     staging = [task.id for task in old if task.state is not TaskState.RUNNING]
     running = [task for task in old if task.state is TaskState.RUNNING]
     running.sort(key=lambda task: (task.staged_at, task.id))
-    healthy = len(running) + sum(task.state is TaskState.RUNNING for task in fresh)
-    spare = max(0, healthy - least)
-    return AppPlan(launches, (*staging, *(task.id for task in running[:spare])))
+    # An old task that is not ready holds nothing up: ending it loses nothing.
+    unready = [task.id for task in running if not is_ready(task)]
+    ready = [task.id for task in running if is_ready(task)]
+    spare = max(0, len(ready) + sum(map(is_ready, fresh)) - least)
+    return AppPlan(launches, (*staging, *unready, *ready[:spare]))
 
 
 def is_fresh(task: Task, app: App) -> bool:
@@ -55,11 +63,10 @@ def is_fresh(task: Task, app: App) -> bool:
     return task.version >= app.last_config_change_at
 
 
-def is_settled(app: App, tasks: Collection[Task]) -> bool:
-    """True when exactly the wanted tasks run, all of the present configuration."""
+def is_settled(app: App, tasks: Collection[Task], is_ready: Callable[[Task], bool] = runs) -> bool:
+    """True when exactly the wanted tasks are ready, all of the present configuration."""
     return len(tasks) == app.instances and all(
-        task.state is TaskState.RUNNING and not task.killing and is_fresh(task, app)
-        for task in tasks
+        is_ready(task) and not task.killing and is_fresh(task, app) for task in tasks
     )
 
 
@@ -69,7 +76,7 @@ def eligible_hosts(
     """The hosts that the app's hostname constraints allow for one more task."""
     taken = [task.host for task in tasks]
     allowed = list(hosts)
-    for constraint in app.definition["constraints"]:
+    for constraint in constraints_of(app.definition):
         match constraint:
             case ["hostname", "UNIQUE", *_]:
                 allowed = [host for host in allowed if host not in taken]
@@ -93,17 +100,18 @@ def plan_steps(
     restarted: Collection[AppId] = (),
 ) -> tuple[tuple[Action, ...], ...]:
     """Removals first, then starts, then what is scaled or restarted."""
-    stops = [Action(ActionKind.STOP, app_id) for app_id in sorted(removed)]
+    pods = {app.id for app in before.values() if app.is_pod}
+    stops = [Action(ActionKind.STOP, app_id, app_id in pods) for app_id in sorted(removed)]
     starts, changes = [], []
     for app_id, definition in sorted(definitions.items()):
-        present = before.get(app_id)
+        present, pod = before.get(app_id), is_pod(definition)
         if present is None:
-            starts.append(Action(ActionKind.START, app_id))
-            changes.append(Action(ActionKind.SCALE, app_id))
+            starts.append(Action(ActionKind.START, app_id, pod))
+            changes.append(Action(ActionKind.SCALE, app_id, pod))
         elif app_id in restarted or not same_config(present.definition, definition):
-            changes.append(Action(ActionKind.RESTART, app_id))
-        elif present.instances != definition["instances"]:
-            changes.append(Action(ActionKind.SCALE, app_id))
+            changes.append(Action(ActionKind.RESTART, app_id, pod))
+        elif present.instances != instances_of(definition):
+            changes.append(Action(ActionKind.SCALE, app_id, pod))
     return tuple(tuple(step) for step in (stops, starts, changes) if step)
 
 

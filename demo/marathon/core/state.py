@@ -9,14 +9,15 @@ from pathlib import Path
 
 import msgspec
 
-from demo.mesos.records import AppId, HostName, Json, TaskId, TaskState
+from demo.marathon.definitions.pods import instances_of, is_pod, strategy_of
+from demo.mesos.records import AppId, HostName, Json, NetworkStatus, TaskId, TaskState
 from demo.mesos.store import write_durably
 
 VERSIONS_KEPT = 50
 
 
 class App(msgspec.Struct, frozen=True):
-    """One app as of one version; `definition` is its JSON without the version."""
+    """One app or pod as of one version; `definition` is its JSON without the version."""
 
     id: AppId
     definition: Json
@@ -25,14 +26,37 @@ class App(msgspec.Struct, frozen=True):
     last_config_change_at: str
 
     @property
+    def is_pod(self) -> bool:
+        """True for a pod: its instances are several tasks each."""
+        return is_pod(self.definition)
+
+    @property
     def instances(self) -> int:
-        """How many tasks there should be."""
-        instances: int = self.definition["instances"]
-        return instances
+        """How many instances there should be."""
+        return instances_of(self.definition)
+
+    @property
+    def strategy(self) -> Json:
+        """How many instances may be missing or too many during a change."""
+        return strategy_of(self.definition)
+
+
+class Part(msgspec.Struct, frozen=True):
+    """One task of a pod's instance."""
+
+    id: TaskId
+    name: str
+    state: TaskState = TaskState.STAGING
+    healthy: bool | None = None
+    message: str = ""
 
 
 class Task(msgspec.Struct, frozen=True):
-    """One task from the moment it is placed until its terminal state."""
+    """One instance from the moment it is placed until its terminal state.
+
+    That of an app is one task; that of a pod has its tasks as `parts`, and the
+    instance's own id.
+    """
 
     id: TaskId
     app_id: AppId
@@ -47,6 +71,15 @@ class Task(msgspec.Struct, frozen=True):
     # The agent's revision from which on its reports name the task.
     launched: int | None = None
     killing: bool = False
+    networks: tuple[NetworkStatus, ...] = ()
+    # What the task's executor says of its health.
+    healthy: bool | None = None
+    parts: tuple[Part, ...] = ()
+
+    @property
+    def task_ids(self) -> tuple[TaskId, ...]:
+        """The ids that the host's agent knows it by."""
+        return tuple(part.id for part in self.parts) or (self.id,)
 
 
 class ActionKind(enum.StrEnum):
@@ -63,6 +96,7 @@ class Action(msgspec.Struct, frozen=True):
 
     kind: ActionKind
     app_id: AppId
+    pod: bool = False
 
 
 class Deployment(msgspec.Struct, frozen=True):
@@ -92,6 +126,7 @@ class State(msgspec.Struct):
     """All of it; the only mutable value, owned by the cluster."""
 
     framework_id: str
+    era: str = ""
     last_timestamp: str = ""
     next_service_port: int = 10000
     apps: dict[AppId, App] = {}

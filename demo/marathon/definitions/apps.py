@@ -6,7 +6,10 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from demo.marathon.definitions.networks import with_ip_address, with_networks
+from demo.marathon.definitions.checks import parse_checks
+from demo.marathon.definitions.ip_address import with_ip_address
+from demo.marathon.definitions.networks import with_networks
+from demo.marathon.definitions.pods import is_pod, with_instances
 from demo.marathon.era import Era
 from demo.marathon.errors import invalid_json, invalid_object, wrong_type
 from demo.mesos.records import AppId, Json
@@ -57,6 +60,20 @@ _FIELDS: Mapping[str, tuple[Any, tuple[type, ...], str]] = {
     "portDefinitions": (None, (list,), "jsarray"),
 }
 
+# What an era does not know it passes over without a word, as Marathon always
+# did with fields that it does not know.
+_SINCE: Mapping[str, tuple[int, int]] = {
+    "fetch": (0, 15),
+    "readinessChecks": (1, 1),
+    "portDefinitions": (1, 1),
+    "residency": (1, 1),
+    "gpus": (1, 3),
+    "secrets": (1, 3),
+    "taskKillGracePeriodSeconds": (1, 3),
+    "networks": (1, 5),
+}
+_UNTIL_NETWORKS = ("uris", "storeUrls")
+
 
 def resolve_id(raw: object, base: str) -> AppId:
     """An absolute id; a relative one is taken from `base`."""
@@ -79,7 +96,7 @@ def resolve_id(raw: object, base: str) -> AppId:
     return AppId("/" + "/".join(parts))
 
 
-def parse_app(raw: object, base: str, era: Era) -> Json:
+def parse_app(raw: object, base: str, era: Era, default_network: str | None = None) -> Json:
     """A whole definition, defaults filled in, in the form of this era."""
     if not isinstance(raw, dict):
         raise invalid_json([{"path": "", "errors": ["error.expected.jsobject"]}])
@@ -87,6 +104,8 @@ def parse_app(raw: object, base: str, era: Era) -> Json:
         raise invalid_json([{"path": "/id", "errors": ["error.path.missing"]}])
     app: Json = {"id": resolve_id(raw["id"], base)}
     for field, (default, types, expected) in _FIELDS.items():
+        if not era.since(*_SINCE.get(field, (0, 0))):
+            continue
         value = raw.get(field)
         if value is None:
             value = default.copy() if isinstance(default, list | dict) else default
@@ -106,10 +125,17 @@ def parse_app(raw: object, base: str, era: Era) -> Json:
         raise invalid_object(
             "/", "AppDefinition must either contain one of 'cmd' or 'args', and/or a 'container'."
         )
-    return with_networks(app) if era.uses_networks else with_ip_address(app)
+    if era.uses_networks:
+        for field in _UNTIL_NETWORKS:
+            app["fetch"] = [*app["fetch"], *({"uri": uri} for uri in app.pop(field))]
+        app = with_networks(app, era, default_network)
+    else:
+        app = with_ip_address(app, era, default_network)
+    app["healthChecks"] = parse_checks(app["healthChecks"], app, era)
+    return app
 
 
-def merge_app(present: Json, update: Json, era: Era) -> Json:
+def merge_app(present: Json, update: Json, era: Era, default_network: str | None = None) -> Json:
     """The partial update of an app: given fields replace present ones whole."""
     given = {key: value for key, value in update.items() if value is not None}
     merged = {**present, **given, "id": present["id"]}
@@ -118,13 +144,23 @@ def merge_app(present: Json, update: Json, era: Era) -> Json:
         for field in ("ports", "portDefinitions", "networks", "ipAddress"):
             if field not in given:
                 merged.pop(field, None)
+        if "container" not in given and given.get("ipAddress") is not None:
+            merged["container"] = _without_mappings(present.get("container"))
     elif "ports" in given and "portDefinitions" not in given:
         merged.pop("portDefinitions", None)
     elif "portDefinitions" in given and "ports" not in given:
         merged.pop("ports", None)
-    return parse_app(merged, "/", era)
+    return parse_app(merged, "/", era, default_network)
+
+
+def _without_mappings(container: Json | None) -> Json | None:
+    if container is None:
+        return None
+    return {key: value for key, value in container.items() if key != "portMappings"}
 
 
 def same_config(one: Json, other: Json) -> bool:
     """True when nothing but the number of instances differs."""
-    return {**one, "instances": 0} == {**other, "instances": 0}
+    if is_pod(one) is not is_pod(other):
+        return False
+    return with_instances(one, 0) == with_instances(other, 0)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from demo.marathon.core.state import Deployment, Task
+from demo.marathon.core.identity import instance_id
+from demo.marathon.core.state import Deployment, Part, Task
 from demo.marathon.era import Era
-from demo.marathon.replies.apps import render_addresses, render_plan, render_step
-from demo.mesos.records import AppId, Json
+from demo.marathon.replies.apps import render_addresses
+from demo.marathon.replies.system import render_plan, render_step
+from demo.mesos.records import AppId, Json, TaskId, TaskState
 
 CONDITIONS = {
     "TASK_STAGING": "Staging",
@@ -49,10 +51,21 @@ def stream_detached(when: str, remote_address: str) -> Event:
 
 def status_update(when: str, task: Task, message: str, era: Era) -> Event:
     """A task has a new state."""
+    return _status_update(when, task, task.id, task.state, message, era)
+
+
+def part_update(when: str, task: Task, part: Part, era: Era) -> Event:
+    """One task of a pod's instance has a new state; the addresses are the instance's."""
+    return _status_update(when, task, part.id, part.state, part.message, era)
+
+
+def _status_update(
+    when: str, task: Task, task_id: TaskId, state: TaskState, message: str, era: Era
+) -> Event:
     body: Json = {
         "slaveId": task.slave_id,
-        "taskId": task.id,
-        "taskStatus": str(task.state),
+        "taskId": task_id,
+        "taskStatus": str(state),
         "message": message,
         "appId": task.app_id,
         "host": task.host,
@@ -60,7 +73,7 @@ def status_update(when: str, task: Task, message: str, era: Era) -> Event:
         "ports": list(task.ports),
         "version": task.version,
     }
-    if not task.addresses and era.reports_task_state and not era.has_instances:
+    if not task.addresses and not era.names_missing_addresses:
         # 1.1 to 1.3 leave the key out when Mesos named no address.
         del body["ipAddresses"]
     return _event("status_update_event", when, **body)
@@ -71,7 +84,7 @@ def instance_changed(when: str, task: Task, condition: str) -> Event:
     return _event(
         "instance_changed_event",
         when,
-        instanceId=instance_id(task),
+        instanceId=instance_id(task.id),
         condition=condition,
         runSpecId=task.app_id,
         agentId=task.slave_id,
@@ -80,10 +93,77 @@ def instance_changed(when: str, task: Task, condition: str) -> Event:
     )
 
 
-def instance_id(task: Task) -> str:
-    """The instance of a legacy task: the same uuid behind `marathon-`."""
-    path, _, unique = task.id.rpartition(".")
-    return f"{path}.marathon-{unique}"
+def instance_health_changed(when: str, task: Task, healthy: bool | None) -> Event:
+    """The instance is well, is not, or nobody knows any more."""
+    return _event(
+        "instance_health_changed_event",
+        when,
+        instanceId=instance_id(task.id),
+        runSpecId=task.app_id,
+        healthy=healthy,
+        runSpecVersion=task.version,
+    )
+
+
+def health_status_changed(when: str, task: Task, alive: bool, era: Era) -> Event:
+    """One check's opinion of a task has changed."""
+    subject = {"instanceId": instance_id(task.id)} if era.has_instances else {"taskId": task.id}
+    return _event(
+        "health_status_changed_event",
+        when,
+        appId=task.app_id,
+        version=task.version,
+        alive=alive,
+        **subject,
+    )
+
+
+def failed_health_check(when: str, task: Task, check: Json, era: Era) -> Event:
+    """One look at a task found it unwell."""
+    subject: Json = {"taskId": task.id}
+    if era.uses_networks:
+        # From 1.5 on the key is the task's again, its value stays the instance's.
+        subject = {"taskId": instance_id(task.id)}
+    elif era.has_instances:
+        subject = {"instanceId": instance_id(task.id)}
+    return _event(
+        "failed_health_check_event", when, appId=task.app_id, healthCheck=check, **subject
+    )
+
+
+def unhealthy_kill(when: str, task: Task, reason: str, era: Era) -> Event:
+    """Marathon ends a task for its health."""
+    body: Json = {
+        "appId": task.app_id,
+        "taskId": task.id,
+        "version": task.version,
+        "reason": reason,
+        "host": task.host,
+        "slaveId": task.slave_id,
+    }
+    if not era.has_instances:
+        return _event("unhealthy_task_kill_event", when, **body)
+    return _event("unhealthy_instance_kill_event", when, **body, instanceId=instance_id(task.id))
+
+
+def add_health_check(when: str, app_id: AppId, version: str, check: Json) -> Event:
+    """An app is looked at from now on."""
+    return _event("add_health_check_event", when, appId=app_id, version=version, healthCheck=check)
+
+
+def remove_health_check(when: str, app_id: AppId) -> Event:
+    """An app is no longer looked at; by what check, is not said."""
+    return _event("remove_health_check_event", when, appId=app_id)
+
+
+def pod_event(name: str, when: str, client: str, uri: str) -> Event:
+    """A pod was created, updated or deleted over REST."""
+    return _event(name, when, clientIp=client, uri=uri)
+
+
+def subscription(name: str, when: str, client: str, callback: str) -> Event:
+    """A callback was added or taken away."""
+    return _event(name, when, clientIp=client, callbackUrl=callback)
 
 
 def api_post(when: str, client: str, uri: str, definition: Json) -> Event:

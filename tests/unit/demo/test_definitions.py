@@ -175,7 +175,9 @@ def test_the_number_of_instances_is_no_configuration() -> None:
     assert not same_config(app, {**app, "labels": {"a": "b"}})
 
 
-@pytest.mark.parametrize(("text", "era"), [("1.4", OLD), ("1.5.15", NEW), ("0.14.3", Era(0, 14))])
+@pytest.mark.parametrize(
+    ("text", "era"), [("1.4", OLD), ("1.5.15", Era(1, 5, 15)), ("0.14.3", Era(0, 14, 3))]
+)
 def test_an_era_is_named_by_its_version(text: str, era: Era) -> None:
     assert parse_era(text) == era
 
