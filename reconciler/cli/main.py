@@ -19,6 +19,10 @@ COMMANDS = {
     ),
     "describe": ("reconciler.cli.describe:describe", "All about one task: desired and actual."),
     "diff": ("reconciler.cli.diff:diff", "Where what agents report differs from what is desired."),
+    "dns": (
+        "reconciler.cli.dns:dns",
+        "Answer for the names of tasks, and pass other questions on.",
+    ),
     "get": ("reconciler.cli.get:get", "List tasks, hosts, groups or pools."),
     "hosts": ("reconciler.cli.hosts:hosts", "List hosts, or forget one that is gone."),
     "ipam": (

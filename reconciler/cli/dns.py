@@ -1,0 +1,93 @@
+"""`marathon-calico dns`: names of tasks from the datastore."""
+
+import sys
+from typing import Any
+
+import click
+
+from reconciler.cli.options import EtcdSettings, Parsed, etcd_options
+from reconciler.dns.main import run_dns
+from reconciler.dns.names import parse_domain
+from reconciler.dns.settings import (
+    DnsSettings,
+    parse_allowed,
+    parse_framework,
+    parse_listen_dns,
+    parse_resolver,
+)
+from reconciler.logs import FORMS, LEVELS, setup
+from reconciler.runtime.listener import parse_listen
+
+
+@click.command()
+@etcd_options
+@click.option(
+    "--listen-dns",
+    type=Parsed("HOST:PORT", parse_listen_dns),
+    default=":53",
+    show_default=True,
+    help="Where questions are answered, by UDP and TCP; port 0 is any free one.",
+)
+@click.option(
+    "--domain",
+    type=Parsed("NAME", parse_domain),
+    default="mesos",
+    show_default=True,
+    help="What all names of tasks end in.",
+)
+@click.option(
+    "--framework",
+    type=Parsed("NAME", parse_framework),
+    default="marathon",
+    show_default=True,
+    help="Marathon's name in Mesos, which stands before the domain.",
+)
+@click.option(
+    "--resolver",
+    "resolver",
+    type=Parsed("IP", parse_resolver),
+    multiple=True,
+    help="Asked about all other names; may be repeated.  [default: the first of /etc/resolv.conf]",
+)
+@click.option(
+    "--allow",
+    "allow",
+    type=Parsed("CIDR", parse_allowed),
+    multiple=True,
+    help="Who may ask; may be repeated.  [default: this machine, the pools and the hosts]",
+)
+@click.option(
+    "--listen",
+    type=Parsed("HOST:PORT", parse_listen),
+    default=":9403",
+    show_default=True,
+    help="Where /healthz, /readyz and /metrics are served; port 0 is any free one.",
+)
+@click.option(
+    "--log-level",
+    type=click.Choice(LEVELS),
+    default="info",
+    show_default=True,
+    help="What is told on standard error.",
+)
+@click.option(
+    "--log-format",
+    type=click.Choice(FORMS),
+    default="text",
+    show_default=True,
+    help="One line of text or of JSON per record.",
+)
+def dns(
+    etcd: EtcdSettings,
+    log_level: str,
+    log_format: str,
+    resolver: tuple[Any, ...],
+    allow: tuple[Any, ...],
+    **flags: Any,
+) -> None:
+    """Answer for the names of tasks, and pass other questions on."""
+    setup(log_level, log_format, sys.stderr)
+    settings = DnsSettings(
+        open_datastore=etcd.open, resolvers=resolver or None, allow=allow or None, **flags
+    )
+    sys.exit(run_dns(settings))

@@ -1,0 +1,1 @@
+"""Names of tasks as Mesos-DNS makes them, answered from what the datastore holds."""

@@ -1,0 +1,1 @@
+"""Sockets: datagrams and streams of those who ask, and of those who are asked."""
