@@ -9,7 +9,7 @@ import posix
 import sys
 from _json import encode_basestring_ascii as quoted
 from _json import scanstring
-from _socket import AF_UNIX, SCM_RIGHTS, SHUT_WR, SO_RCVTIMEO, SO_SNDTIMEO, SOCK_STREAM, SOL_SOCKET
+from _socket import AF_UNIX, SCM_RIGHTS, SO_RCVTIMEO, SO_SNDTIMEO, SOCK_STREAM, SOL_SOCKET
 from _socket import socket as Socket
 
 SOCKET = "/run/marathon-calico/agent.sock"
@@ -151,9 +151,12 @@ def _exchange(path: str, request: bytes, descriptor: int) -> bytes:
     connection.connect(path)
     rights = descriptor.to_bytes(4, sys.byteorder, signed=True)
     extra = [] if descriptor < 0 else [(SOL_SOCKET, SCM_RIGHTS, rights)]
-    first = connection.sendmsg([request], extra)
-    connection.sendall(request[first:])
-    connection.shutdown(SHUT_WR)
+    try:
+        first = connection.sendmsg([request], extra)
+        connection.sendall(request[first:])
+    except BrokenPipeError:
+        # An agent that will not read it to the end may have said why.
+        pass
     answer = b""
     while part := connection.recv(65536):
         answer += part
