@@ -42,8 +42,9 @@ test-pure: prepare
 test-contract: prepare-test
 	$(PYTEST_INSIDE) tests/contract
 
+# Each test has a network namespace of its own, and mostly waits.
 test-kernel: prepare-test
-	$(PYTEST_INSIDE) tests/kernel
+	$(PYTEST_INSIDE) -n 2 --dist loadfile tests/kernel
 
 test-cluster: prepare-test
 	$(PYTEST) tests/cluster
