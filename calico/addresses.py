@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from netaddr import IPAddress, IPNetwork
 
 from calico import codec, ipam
-from calico.blocks import Block, IpamConfig
+from calico.blocks import Allocation, Block, IpamConfig
 from calico.datastore.api import Datastore, Revision
 from calico.errors import AddressOutsidePools, Conflict, InvalidValue, PoolExhausted
 from calico.handles import ATTEMPTS, HandleKnownError
@@ -135,9 +135,13 @@ class Addresses:
 
     def holder(self, address: IPAddress) -> HandleId | None:
         """The handle that holds an address; None if it is free or has no name."""
-        found = self._ledger.block(ipam.block_of(address))
-        held = None if found is None else ipam.allocation_of(found[0], address)
+        held = self.allocation(address)
         return None if held is None else held.handle
+
+    def allocation(self, address: IPAddress) -> Allocation | None:
+        """How an address is given out; None if it is free."""
+        found = self._ledger.block(ipam.block_of(address))
+        return None if found is None else ipam.allocation_of(found[0], address)
 
     def blocks(self) -> tuple[tuple[Block, Revision], ...]:
         """Every block that can be read."""

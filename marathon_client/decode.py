@@ -96,7 +96,7 @@ def parse_app(raw: bytes | msgspec.Raw, *, with_tasks: bool = False) -> App:
         id=app_id,
         version=version,
         config_version=changed or version,
-        network=_network(found),
+        networks=_networks(found),
         labels=_pairs(found.labels),
         instances=1 if found.instances is None else found.instances,
         tasks=tuple([_task(task, app_id) for task in found.tasks or ()]),
@@ -170,10 +170,10 @@ def _rare_address(text: str) -> netaddr.IPAddress:
         raise InvalidApp(f"a task has the malformed address {one_line(text)!r}") from error
 
 
-def _network(found: wire.App) -> AppNetwork | None:
-    """The one network that counts, by the same order as Marathon itself."""
+def _networks(found: wire.App) -> tuple[AppNetwork, ...]:
+    """Its networks other than the host's, by the same order as Marathon itself."""
     if found.networks:
-        return _from_networks(found, found.networks)
+        return tuple(_from_networks(found, found.networks))
     docker = found.container.docker if found.container else None
     match docker.network.upper() if docker and docker.network else None:
         case "USER":
@@ -183,11 +183,11 @@ def _network(found: wire.App) -> AppNetwork | None:
         case None | "NONE" if found.ip_address is not None:
             mode = NetworkMode.CONTAINER
         case _:
-            return None
+            return ()
     ip = found.ip_address or wire.IpAddress()
     declared = ip.discovery.ports if ip.discovery else None
     ports = _from_discovery(declared) if declared else _from_mappings(found, ip.network_name)
-    return AppNetwork(
+    network = AppNetwork(
         mode=mode,
         name=ip.network_name or None,
         groups=tuple(ip.groups or ()),
@@ -195,25 +195,28 @@ def _network(found: wire.App) -> AppNetwork | None:
         ports=tuple(ports),
         form=NetworkForm.IP_ADDRESS,
     )
+    return (network,)
 
 
-def _from_networks(found: wire.App, networks: list[wire.Network]) -> AppNetwork | None:
+def _from_networks(found: wire.App, networks: list[wire.Network]) -> Iterator[AppNetwork]:
     modes = [(_mode(network.mode), network) for network in networks]
     for wanted in (NetworkMode.CONTAINER, NetworkMode.BRIDGE):
         for mode, network in modes:
             if mode is wanted:
                 labels = _pairs(network.labels)
-                listed = (lookup(labels, "groups") or "").split(",")
-                return AppNetwork(
+                yield AppNetwork(
                     mode=mode,
                     name=network.name or None,
                     # From 1.5 on Marathon drops ipAddress.groups; a label carries them.
-                    groups=tuple(group.strip() for group in listed if group.strip()),
+                    groups=_listed(lookup(labels, "groups")),
                     labels=labels,
                     ports=tuple(_from_mappings(found, network.name)),
                     form=NetworkForm.NETWORKS,
                 )
-    return None
+
+
+def _listed(text: str | None) -> tuple[str, ...]:
+    return tuple(each.strip() for each in (text or "").split(",") if each.strip())
 
 
 def _mode(text: str | None) -> NetworkMode:

@@ -89,7 +89,7 @@ class PortOpening:
 
 @dataclass(frozen=True, slots=True)
 class AppNetwork:
-    """A network other than the host's; of several container networks, the first."""
+    """One network other than the host's, with the ports that are declared on it."""
 
     mode: NetworkMode
     name: str | None
@@ -121,18 +121,20 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class App:
-    """One app; `network` is None on the host's network.
+    """One app; it has no `networks` on the host's network, and several only since 1.5.
 
-    `config_version` stays when the app is merely scaled, `version` does not.
+    `config_version` stays when the app is merely scaled, `version` does not. A
+    `pod` is read as an app whose tasks are its instances.
     """
 
     id: AppId
     version: str
     config_version: str
-    network: AppNetwork | None
+    networks: tuple[AppNetwork, ...]
     labels: tuple[tuple[str, str], ...] = ()
     instances: int = 1
     tasks: tuple[Task, ...] = ()
+    pod: bool = False
 
     def label(self, name: str) -> str | None:
         """The value of an app label, or None."""

@@ -16,7 +16,7 @@ from calico.model import (
 from reconciler.cli.parties import Side
 from reconciler.cli.render import joined
 from reconciler.cli.words import ports_in_words, protocol_in_words, rule_in_words
-from reconciler.core.desired import PORTS_LABEL
+from reconciler.core.declared import PORTS_LABEL
 from reconciler.core.hostflags import flags_by_host
 from reconciler.core.open_ports import open_ports
 from reconciler.core.profiles import PUBLIC

@@ -43,6 +43,8 @@ DEBOUNCE = 0.5
 FINISH_AFTER = 1.0
 #: Seconds between two complete reads of the datastore that conflicts ask for.
 RELOAD_AFTER = 2.0
+#: Seconds after a list until a task that it shows waiting is looked at again.
+LOOK_AGAIN = 1.0
 #: Share of the resync interval by which it varies.
 JITTER = 0.2
 
@@ -221,6 +223,7 @@ class ControllerLoop:
                 self._enqueue(self._reconciler.apps_gone(), now)
         elif prefix == APPLIED:
             self._enqueue(self._reconciler.apps_gone(), now)
+            self._enqueue(self._reconciler.apps_named(), now)
             if self._reconciler.rests:
                 self._queue.add(Chore.SWEEP, now)
 
@@ -277,6 +280,7 @@ class ControllerLoop:
             self._queue.add(Chore.RESYNC, now + CONFIRM_AFTER)
         self._queue.add(Chore.SWEEP, now)
         self._queue.add(Chore.FINISH, now)
+        self._enqueue(self._reconciler.apps_awaited(), now + LOOK_AGAIN)
         if done.failure is not None:
             raise done.failure
 

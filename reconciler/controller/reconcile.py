@@ -16,14 +16,17 @@ from calico.model import HostName, HostRecord, TaskId, TaskVerdict
 from marathon_client.errors import MarathonError, MarathonUnavailable
 from marathon_client.models import App, AppId, AppList
 from reconciler.controller.absences import Absences, present_tasks
+from reconciler.controller.addresses.holdings import read_holdings
+from reconciler.controller.addresses.leftovers import Leftovers
+from reconciler.controller.addresses.patience import Patience
+from reconciler.controller.addresses.sweeper import Sweeper
 from reconciler.controller.bootstrap import bootstrap_host
 from reconciler.controller.departure import Departure
-from reconciler.controller.leftovers import Leftovers
 from reconciler.controller.metrics import ControllerMetrics
 from reconciler.controller.stored import StoredState
-from reconciler.controller.sweeper import Sweeper
 from reconciler.controller.writer import TaskWriter
 from reconciler.core.desired import (
+    addresses_needed,
     desired_tasks,
     record_id,
     unread_app,
@@ -34,6 +37,9 @@ from reconciler.core.profiles import NetworkPolicy, host_profile
 from reconciler.runtime.clock import Clock, rfc3339
 
 log = logging.getLogger(__name__)
+
+#: Seconds for which a task that waits is looked at again without any event.
+AWAIT_FOR = 60.0
 
 
 class Marathon(Protocol):
@@ -94,7 +100,8 @@ class Reconciler:
         self._stored = stored
         self._clock = clock
         self._metrics = metrics
-        self._writer = TaskWriter(datastore, stored, lambda: rfc3339(clock.wall()))
+        self._writer = TaskWriter(datastore, stored, lambda: rfc3339(clock.wall()), clock.monotonic)
+        self._awaited: Patience[TaskId] = Patience(clock.monotonic)
         self._absences = Absences(datastore, stored, clock)
         self._sweeper = Sweeper(datastore, stored, clock, metrics)
         self._leftovers = Leftovers(datastore, stored, clock)
@@ -137,7 +144,8 @@ class Reconciler:
         if failure is not None:
             raise failure
         self._metrics.reconciles.labels("done").inc()
-        return Look(again=self._absences.awaited(present), withdrew=bool(ended))
+        again = self._absences.awaited(present) or self._awaits(app_id)
+        return Look(again=again, withdrew=bool(ended))
 
     def resync(self, between: Callable[[], None] = lambda: None) -> Resync:
         """Bring every app up to date from one complete list.
@@ -162,6 +170,13 @@ class Reconciler:
             self._withdraw(task)
         self._metrics.resyncs.labels("done" if failure is None else "partial").inc()
         self._metrics.held.set(self._absences.held)
+        self._awaited.keep(
+            [
+                task
+                for task, kept in self._stored.records.items()
+                if kept.value.verdict is TaskVerdict.PENDING
+            ]
+        )
         for each in TaskVerdict:
             count = sum(kept.value.verdict is each for kept in self._stored.records.values())
             self._metrics.tasks.labels(each.value).set(count)
@@ -203,6 +218,34 @@ class Reconciler:
             if kept.value.verdict is TaskVerdict.PENDING
         )
 
+    def apps_named(self) -> frozenset[AppId]:
+        """Apps with a task that waits, and of which its host tells the container."""
+        return frozenset(
+            AppId(kept.value.app)
+            for host in self._stored.hosts
+            for each in self._stored.attachments_of(host)
+            if (kept := self._stored.records.get(record_id(each.task))) is not None
+            and kept.value.verdict is TaskVerdict.PENDING
+        )
+
+    def apps_awaited(self) -> frozenset[AppId]:
+        """Apps with a task that waits since a short while: what it waits for may come unseen.
+
+        An address may be late: Mesos reports it without a state that changes,
+        hence Marathon without an event.
+        """
+        return frozenset(app for app in self.apps_pending() if self._awaits(app))
+
+    def _awaits(self, app: AppId) -> bool:
+        pending = [
+            task
+            for task, record in self._stored.records_of(app).items()
+            if record.verdict is TaskVerdict.PENDING
+        ]
+        # Each one's wait begins with the first look, also where another's goes on.
+        waits = [self._awaited.lasts(task, AWAIT_FOR) for task in pending]
+        return any(waits)
+
     def apps_gone(self) -> frozenset[AppId]:
         """Apps with a task whose namespace is proven gone."""
         return frozenset(
@@ -243,9 +286,15 @@ class Reconciler:
             except MarathonError as error:
                 failure = error
                 versions[version] = f"version {version} cannot be read: {error}"
-        for desired in desired_tasks(app, versions, records, self._stored.hosts, self.policy):
+        needed = addresses_needed(app, versions, records, self.policy)
+        hosts = frozenset(HostName(task.host) for task in app.tasks if task.host)
+        reading = read_holdings(self._datastore, self._stored, needed, hosts)
+        failure = reading.failure or failure
+        for desired in desired_tasks(
+            app, versions, records, self._stored.hosts, self.policy, reading.holdings
+        ):
             try:
-                self._writer.bring(desired)
+                self._writer.bring(desired, reading.blocks)
             except CalicoError as error:
                 failure = error
         return failure

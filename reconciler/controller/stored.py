@@ -43,6 +43,7 @@ from calico.keys import (
 from calico.model import (
     ORCHESTRATOR,
     AppliedRecord,
+    Attachment,
     EndpointId,
     EndpointSpec,
     HostName,
@@ -193,6 +194,13 @@ class StoredState:
                 if kept.value.host in self.forgotten_hosts
             }
         return frozenset(proved)
+
+    def attachments_of(self, host: HostName) -> tuple[Attachment, ...]:
+        """The unclaimed attachments that a host's agent, of its present boot, tells of."""
+        applied = self.applied.get(host)
+        if applied is None or host not in self.hosts:
+            return ()
+        return applied.attachments if applied.boot_id == self.hosts[host].boot_id else ()
 
     @property
     def pools(self) -> tuple[Pool, ...]:

@@ -11,21 +11,14 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import replace
 
-from netaddr import IPAddress
+from netaddr import EUI, IPAddress
 
-from calico.addresses import Addresses
-from calico.blocks import OWNER
 from calico.codec import NO_LABELS, encode_endpoint, encode_rules, encode_tags, encode_task
 from calico.datastore.api import ABSENT, Datastore, Key, Revision
 from calico.errors import (
-    AddressOutsidePools,
-    AddressTaken,
     Conflict,
     DatastoreUnavailable,
-    InvalidValue,
-    PoolExhausted,
 )
-from calico.ipam import usable_pools
 from calico.keys import (
     APP_PREFIX,
     HOST_PREFIX,
@@ -36,20 +29,27 @@ from calico.keys import (
     task_key,
 )
 from calico.model import (
+    ContainerId,
+    EndpointId,
     EndpointSpec,
-    HandleId,
     HostName,
+    InterfaceName,
     Profile,
     ProfileId,
     TaskId,
     TaskRecord,
     TaskVerdict,
 )
-from calico.names import endpoint_of_task, interface_of, mac_of
+from calico.names import (
+    endpoint_of_task,
+    interface_of,
+    interface_of_container,
+    mac_of,
+    mac_of_container,
+)
+from reconciler.controller.addresses.assigner import Assigner, Known
 from reconciler.controller.stored import Kept, StoredState
 from reconciler.core.desired import DesiredTask
-from reconciler.core.quarantine import FIXED_FOR
-from reconciler.core.wishes import AddressWish, AnyAddress, FixedAddresses
 
 log = logging.getLogger(__name__)
 
@@ -58,21 +58,25 @@ class TaskWriter:
     """Writes one task's network; `stored` is kept in step with every write."""
 
     def __init__(
-        self, datastore: Datastore, stored: StoredState, timestamp: Callable[[], str]
+        self,
+        datastore: Datastore,
+        stored: StoredState,
+        timestamp: Callable[[], str],
+        monotonic: Callable[[], float],
     ) -> None:
         self._datastore = datastore
         self._stored = stored
-        self._addresses = Addresses(datastore, lambda: stored.pools)
+        self._assigner = Assigner(datastore, stored, monotonic)
         self._timestamp = timestamp
         self._unfinished: dict[ProfileId, Profile] = {}
         #: Records and endpoints written so far.
         self.writes = 0
 
-    def bring(self, desired: DesiredTask) -> None:
+    def bring(self, desired: DesiredTask, known: Known | None = None) -> None:
         """Make the datastore say what one task should have.
 
-        Raises DatastoreError; what was written until then stands and is taken
-        up by the next attempt.
+        `known` are blocks as just read, kept in step. Raises DatastoreError;
+        what was written until then stands and is taken up by the next attempt.
         """
         record = desired.record
         if desired.wish is None:
@@ -81,17 +85,23 @@ class TaskWriter:
         for profile in desired.profiles:
             self._write_leaves(profile, enforced=True)
         endpoint = endpoint_of_task(record.host, record.task)
-        known = self._stored.specs.get(endpoint)
-        addresses = known.value.addresses if known else self._assign(record, desired.wish)
+        written = self._stored.specs.get(endpoint)
+        if written is not None:
+            addresses: tuple[IPAddress, ...] | TaskRecord = written.value.addresses
+            if not record.container:
+                record = replace(record, container=self._assigner.container_of(written.value))
+        else:
+            addresses = self._assigner.assign(record, desired.wish, known)
         if isinstance(addresses, TaskRecord):
             self.write_record(addresses)
             return
         self.write_record(record)
+        interface, mac = _names(record, endpoint)
         self._write_endpoint(
             EndpointSpec(
                 id=endpoint,
-                interface=interface_of(endpoint),
-                mac=mac_of(endpoint),
+                interface=interface,
+                mac=mac,
                 addresses=addresses,
                 profiles=tuple(profile.id for profile in desired.profiles),
                 # Endpoint labels are for Calico's tools: values of at most 63
@@ -110,14 +120,16 @@ class TaskWriter:
         """Write the leaves of one profile that only Calico's tools read.
 
         They can wait: every key costs a round trip and wakes every agent, just
-        when these have a task to wire. Tells whether any profile is left;
-        raises DatastoreError, and then it is.
+        when these have a task to wire. So can the handle of a container whose
+        addresses were claimed. Tells whether any is left; raises
+        DatastoreError, and then it is.
         """
         if self._unfinished:
             name, profile = next(iter(self._unfinished.items()))
             self._write_leaves(profile, enforced=False)
             del self._unfinished[name]
-        return bool(self._unfinished)
+            return True
+        return self._assigner.settle_one()
 
     def withdraw(self, task: TaskId, host: HostName) -> None:
         """Take one task's endpoint and record out; raises DatastoreError."""
@@ -147,52 +159,6 @@ class TaskWriter:
                 # Something else lives in it, or an empty directory stays, which
                 # is no reason to stop here.
                 return
-
-    def _assign(self, record: TaskRecord, wish: AddressWish) -> tuple[IPAddress, ...] | TaskRecord:
-        """The task's addresses, or the record that says why there are none."""
-        try:
-            return self._take(record, wish)
-        except PoolExhausted as error:
-            return _judged(record, TaskVerdict.PENDING, str(error))
-        except AddressTaken as error:
-            return self._judge_taken(record, wish, error)
-        except AddressOutsidePools as error:
-            return _judged(record, TaskVerdict.REFUSED, str(error))
-        except InvalidValue as error:
-            reason = f"what the datastore holds of its address cannot be read: {error}"
-            return _judged(record, TaskVerdict.PENDING, reason)
-
-    def _take(self, record: TaskRecord, wish: AddressWish) -> tuple[IPAddress, ...]:
-        handle = HandleId(record.task)
-        match wish:
-            case FixedAddresses(addresses):
-                for address in addresses:
-                    self._addresses.assign_fixed(
-                        record.host, handle, address, secondary=(OWNER, (FIXED_FOR, record.app))
-                    )
-                return addresses
-            case AnyAddress():
-                pools = self._stored.pools
-                versions = [version for version in (4, 6) if usable_pools(pools, version)]
-                return tuple(
-                    self._addresses.assign(record.host, handle, version=version, secondary=(OWNER,))
-                    for version in versions or [4]
-                )
-
-    def _judge_taken(
-        self, record: TaskRecord, wish: AddressWish, error: AddressTaken
-    ) -> TaskRecord:
-        """Whether a fixed address will come free: its holder is of the same app.
-
-        A holder without a record is one whose task was withdrawn: its address
-        only waits for the agents.
-        """
-        wanted = wish.addresses if isinstance(wish, FixedAddresses) else ()
-        for handle in {self._addresses.holder(address) for address in wanted} - {None}:
-            holder = self._stored.records.get(TaskId(handle or ""))
-            if holder is not None and holder.value.app != record.app:
-                return _judged(record, TaskVerdict.REFUSED, str(error))
-        return _judged(record, TaskVerdict.PENDING, f"{error}; waits for its release")
 
     def _write_leaves(self, profile: Profile, *, enforced: bool) -> None:
         """Write the leaves that agents act on, or else the others."""
@@ -276,12 +242,16 @@ class TaskWriter:
                 raise
 
 
+def _names(record: TaskRecord, endpoint: EndpointId) -> tuple[InterfaceName, EUI]:
+    """What the agent calls the link: it had to name it before there was a task."""
+    if record.container:
+        container = ContainerId(record.container)
+        return interface_of_container(container), mac_of_container(container)
+    return interface_of(endpoint), mac_of(endpoint)
+
+
 def _is_ours(profile: Profile) -> bool:
     return profile.id.startswith((APP_PREFIX, HOST_PREFIX))
-
-
-def _judged(record: TaskRecord, verdict: TaskVerdict, reason: str) -> TaskRecord:
-    return replace(record, verdict=verdict, reason=reason)
 
 
 def _alike(one: TaskRecord, other: TaskRecord) -> bool:

@@ -4,28 +4,33 @@ Knows both vocabularies, Marathon's and Calico's, as no module but `wishes` does
 """
 
 import hashlib
-from collections.abc import Collection, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
+from netaddr import IPAddress
+
 from calico.errors import InvalidName
-from calico.keys import check_group, check_host, check_task_id
+from calico.keys import check_host, check_task_id
 from calico.model import (
+    ContainerId,
     HostName,
     HostRecord,
-    PortOpening,
     Profile,
     TaskId,
     TaskRecord,
     TaskVerdict,
 )
-from marathon_client.models import App, AppNetwork, NetworkForm, NetworkMode, Task, TaskState
-from reconciler.core.profiles import PROTOCOLS, NetworkPolicy, profiles_of
-from reconciler.core.wishes import FIXED_LABELS, AddressWish, AnyAddress, wish_of
-
-PORTS_LABEL = "MARATHON_CALICO_PORTS"
-PORT_POLICIES = {"declared": True, "open": False}
-MOST_GROUPS = 16
-MOST_PORTS = 64
+from marathon_client.models import App, Task, TaskState
+from reconciler.core.attached import Given, Holdings, given
+from reconciler.core.declared import TaskNetwork, our_network, task_network
+from reconciler.core.profiles import NetworkPolicy, profiles_of
+from reconciler.core.wishes import (
+    AddressWish,
+    AnyAddress,
+    ContainerAddresses,
+    FixedAddresses,
+    wish_of,
+)
 
 #: States in which a task keeps the network that it has, but is given none.
 KEPT_STATES = frozenset(
@@ -52,22 +57,6 @@ class DesiredTask:
     profiles: tuple[Profile, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class TaskNetwork:
-    """What a task's own app version says, or why that cannot be honoured.
-
-    `refusal` means no network at all, `remark` is about a part that is left out.
-    """
-
-    groups: tuple[str, ...] = ()
-    ports: tuple[PortOpening, ...] = ()
-    ports_declared: bool = False
-    wish: AddressWish | None = None
-    remark: str = ""
-    refusal: str = ""
-    waiting: str = ""
-
-
 def versions_needed(app: App, records: Mapping[TaskId, TaskRecord]) -> frozenset[str]:
     """Versions of the app that must be read before its tasks can be judged."""
     return frozenset(
@@ -80,30 +69,59 @@ def versions_needed(app: App, records: Mapping[TaskId, TaskRecord]) -> frozenset
     )
 
 
+def addresses_needed(
+    app: App,
+    versions: Mapping[str, App | str | None],
+    records: Mapping[TaskId, TaskRecord],
+    policy: NetworkPolicy,
+) -> frozenset[IPAddress]:
+    """Reported addresses whose holders must be known before the tasks can be judged."""
+    return frozenset(
+        address
+        for task, definition, record in _to_judge(app, versions, records)
+        if not _accepted(record)
+        and isinstance(definition, App)
+        and our_network(definition, policy) is not None
+        for address in task.addresses
+    )
+
+
 def desired_tasks(
     app: App,
     versions: Mapping[str, App | str | None],
     records: Mapping[TaskId, TaskRecord],
     hosts: Mapping[HostName, HostRecord],
     policy: NetworkPolicy,
+    holdings: Holdings = Holdings(),  # noqa: B008 - a frozen value
 ) -> tuple[DesiredTask, ...]:
     """What each task of an app should have; tasks that are not ours are left out.
 
     `versions` holds what `versions_needed` asked for: None for one that Marathon
     no longer knows, a sentence for one that could not be read. `records` are the
     stored ones of this app: a task that was accepted stays under what was
-    accepted, to its end.
+    accepted, to its end. `holdings` tells of what `addresses_needed` asked for.
     """
-    desired = []
+    judged = (
+        _desired_task(task, definition, record, hosts, policy, holdings)
+        for task, definition, record in _to_judge(app, versions, records)
+    )
+    return tuple(
+        replace(each, record=replace(each.record, pod=app.pod))
+        for each in judged
+        if each is not None
+    )
+
+
+def _to_judge(
+    app: App, versions: Mapping[str, App | str | None], records: Mapping[TaskId, TaskRecord]
+) -> Iterator[tuple[Task, App | str | None, TaskRecord | None]]:
+    """Tasks that have, or may get, a network: with their own definition and record."""
     for task in app.tasks:
         record = records.get(record_id(task.id))
         if task.state.is_terminal or (task.state in KEPT_STATES and not _accepted(record)):
             continue
-        definition = app if _runs_current_config(app, task) else versions.get(task.version or "")
-        found = _desired_task(task, definition, record, hosts, policy)
-        if found is not None:
-            desired.append(found)
-    return tuple(desired)
+        current = _runs_current_config(app, task)
+        yield task, app if current else versions.get(task.version or ""), record
 
 
 def record_id(task_id: str) -> TaskId:
@@ -151,21 +169,24 @@ def _desired_task(
     record: TaskRecord | None,
     hosts: Mapping[HostName, HostRecord],
     policy: NetworkPolicy,
+    holdings: Holdings,
 ) -> DesiredTask | None:
     if record is not None and _accepted(record):
         return _as_accepted(record, definition, hosts, policy)
     match definition:
         case None:
-            network = TaskNetwork(waiting=f"Marathon no longer knows version {task.version}")
+            waiting = f"Marathon no longer knows version {task.version}"
+            return _judge(task, TaskNetwork(), Given(waiting=waiting), hosts, policy)
         case str(reason):
-            network = TaskNetwork(waiting=reason)
-        case App(network=None):
-            return None
-        case App() if definition.network is None or not _is_ours(definition.network, policy):
-            return None
-        case App():
-            network = task_network(definition, definition.network, task, policy)
-    return _judge(task, network, hosts, policy)
+            return _judge(task, TaskNetwork(), Given(waiting=reason), hosts, policy)
+    net = our_network(definition, policy)
+    if net is None:
+        return None
+    network = task_network(definition, net, task, policy)
+    host, source = hosts.get(HostName(task.host or "")), Given()
+    if host is not None and network.wish is not None:
+        source = given(task, net.name is not None, network.wish, host, holdings)
+    return _judge(task, network, source, hosts, policy)
 
 
 def _as_accepted(
@@ -178,19 +199,20 @@ def _as_accepted(
     host = hosts.get(record.host)
     if host is None:
         return DesiredTask(record)
-    wish: AddressWish | str = AnyAddress()
-    if isinstance(definition, App) and definition.network is not None:
-        wish = wish_of(definition.network)
-    return DesiredTask(
-        record,
-        AnyAddress() if isinstance(wish, str) else wish,
-        profiles_of(record, host, policy),
-    )
+    net = our_network(definition, policy) if isinstance(definition, App) else None
+    wish: AddressWish | str = AnyAddress() if net is None else wish_of(net)
+    if isinstance(wish, str):
+        wish = AnyAddress()
+    if record.container:
+        fixed = wish.addresses if isinstance(wish, FixedAddresses) else ()
+        wish = ContainerAddresses(ContainerId(record.container), fixed)
+    return DesiredTask(record, wish, profiles_of(record, host, policy))
 
 
 def _judge(
     task: Task,
     network: TaskNetwork,
+    source: Given,
     hosts: Mapping[HostName, HostRecord],
     policy: NetworkPolicy,
 ) -> DesiredTask:
@@ -214,89 +236,15 @@ def _judge(
             replace(record, verdict=TaskVerdict.REFUSED, reason=network.refusal, groups=())
         )
     host = hosts.get(host_name)
-    waiting = network.waiting or ("" if host else f"no agent registered as {host_name}")
+    waiting = source.waiting or ("" if host else f"no agent registered as {host_name}")
     if host is None or waiting:
         return DesiredTask(replace(record, verdict=TaskVerdict.PENDING, reason=waiting))
-    record = replace(record, reason=network.remark)
-    return DesiredTask(record, network.wish, profiles_of(record, host, policy))
-
-
-def _is_ours(network: AppNetwork, policy: NetworkPolicy) -> bool:
-    if network.mode is not NetworkMode.CONTAINER:
-        return False
-    if network.form is NetworkForm.IP_ADDRESS and network.name is None:
-        return True
-    return network.name in policy.networks
-
-
-def task_network(app: App, network: AppNetwork, task: Task, policy: NetworkPolicy) -> TaskNetwork:
-    """Check what an app declares for one of its tasks."""
-    groups, remarks = _valid_groups(network.groups)
-    ports, declared, port_remarks = _valid_ports(network, task)
-    wish = wish_of(network)
-    asked = len(set(network.groups))
-    if asked > MOST_GROUPS:
-        return TaskNetwork(refusal=f"{asked} groups; at most {MOST_GROUPS}")
-    if len(network.ports) > MOST_PORTS:
-        return TaskNetwork(refusal=f"{len(network.ports)} ports; at most {MOST_PORTS}")
-    if isinstance(wish, str):
-        return TaskNetwork(refusal=wish)
-    return TaskNetwork(
-        groups=groups,
-        ports=ports,
-        ports_declared=declared and _ports_are_declared(app, policy),
-        wish=wish,
-        remark="; ".join((*remarks, *port_remarks, *_label_remarks(app))),
-        waiting="" if network.name is None else "no address reported by Mesos",
-    )
-
-
-def _ports_are_declared(app: App, policy: NetworkPolicy) -> bool:
-    return PORT_POLICIES.get(app.label(PORTS_LABEL) or "", policy.ports_declared)
-
-
-def _label_remarks(app: App) -> tuple[str, ...]:
-    remarks = []
-    label = app.label(PORTS_LABEL)
-    if label is not None and label not in PORT_POLICIES:
-        remarks.append(f"label {PORTS_LABEL} is neither declared nor open: {label!r} is ignored")
-    remarks.extend(
-        f"label {name} is ignored on the app; it belongs into ipAddress.labels"
-        for name in FIXED_LABELS
-        if app.label(name) is not None
-    )
-    return tuple(remarks)
-
-
-def _valid_groups(declared: Collection[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    groups: list[str] = []
-    remarks: list[str] = []
-    for group in dict.fromkeys(declared):
-        try:
-            check_group(group)
-        except InvalidName as error:
-            remarks.append(f"without group {group!r}: {error}")
-        else:
-            groups.append(group)
-    return tuple(groups), tuple(remarks)
-
-
-def _valid_ports(
-    network: AppNetwork, task: Task
-) -> tuple[tuple[PortOpening, ...], bool, tuple[str, ...]]:
-    """Openings, whether any port was declared at all, and what was left out."""
-    openings: list[PortOpening] = []
-    remarks: list[str] = []
-    for port in network.ports:
-        number = port.number
-        if port.task_port_index is not None and port.task_port_index < len(task.ports):
-            number = task.ports[port.task_port_index]
-        if port.protocol not in PROTOCOLS:
-            remarks.append(
-                f"port {number} stays closed: protocol {port.protocol!r} is not tcp, udp"
-            )
-        elif not 1 <= number <= 65535:
-            remarks.append(f"port {number} stays closed: it is not between 1 and 65535")
-        else:
-            openings.append(PortOpening(port.protocol, number, port.name))
-    return tuple(dict.fromkeys(openings)), bool(network.ports), tuple(remarks)
+    if source.refusal:
+        return DesiredTask(
+            replace(record, verdict=TaskVerdict.REFUSED, reason=source.refusal, groups=())
+        )
+    remarks = "; ".join(filter(None, (network.remark, source.remark)))
+    record = replace(record, reason=remarks)
+    if isinstance(source.wish, ContainerAddresses):
+        record = replace(record, container=source.wish.container)
+    return DesiredTask(record, source.wish, profiles_of(record, host, policy))

@@ -7,6 +7,7 @@ from netaddr import IPAddress
 
 from calico.errors import InvalidValue
 from calico.iptext import parse_address
+from calico.model import ContainerId
 from marathon_client.models import AppNetwork
 
 FIXED_LABELS = {"ipv4_addrs": 4, "ipv6_addrs": 6}
@@ -25,10 +26,21 @@ class FixedAddresses:
     addresses: tuple[IPAddress, ...]
 
 
-AddressWish = AnyAddress | FixedAddresses
+@dataclass(frozen=True, slots=True)
+class ContainerAddresses:
+    """All that its container was given before the task ran.
+
+    `fixed` are those that the app's label asks for, given or not.
+    """
+
+    container: ContainerId
+    fixed: tuple[IPAddress, ...] = ()
 
 
-def wish_of(network: AppNetwork) -> AddressWish | str:
+AddressWish = AnyAddress | FixedAddresses | ContainerAddresses
+
+
+def wish_of(network: AppNetwork) -> AnyAddress | FixedAddresses | str:
     """The address that an app asks for, or a sentence why it makes no sense."""
     fixed: list[IPAddress] = []
     for label, version in FIXED_LABELS.items():

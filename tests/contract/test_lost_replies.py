@@ -154,7 +154,7 @@ def writes_of_a_task() -> int:
 def writer(datastore: Datastore) -> TaskWriter:
     stored = StoredState()
     stored.load(datastore)
-    return TaskWriter(datastore, stored, lambda: "2016-05-01T10:00:00Z")
+    return TaskWriter(datastore, stored, lambda: "2016-05-01T10:00:00Z", lambda: 0.0)
 
 
 @pytest.mark.parametrize("number", range(writes_of_a_task()))

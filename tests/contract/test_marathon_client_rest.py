@@ -87,7 +87,7 @@ def test_one_app_and_one_of_its_versions_are_read() -> None:
     assert app is not None
     assert app.version == "v2"
     assert old is not None
-    assert old.network is None
+    assert old.networks == ()
 
 
 def test_info_and_leader_are_read() -> None:

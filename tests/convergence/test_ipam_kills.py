@@ -15,8 +15,8 @@ from calico.datastore.api import DirectoryStore, Key, Listing, Revision, Stored,
 from calico.datastore.memory import MemoryDatastore
 from calico.keys import ENDPOINTS, IPAM, parse_endpoint_key
 from calico.model import HandleId, HostName, Pool, TaskId
+from reconciler.controller.addresses.leftovers import LOOK_EVERY
 from reconciler.controller.departure import Departure
-from reconciler.controller.leftovers import LOOK_EVERY
 from reconciler.controller.stored import StoredState
 from reconciler.controller.writer import TaskWriter
 from reconciler.core.address_findings import Kind, find
@@ -99,7 +99,7 @@ def bring(datastore: DirectoryStore) -> None:
     (desired,) = desired_tasks(
         definition, {definition.version: definition}, {}, {HOST.name: HOST}, NetworkPolicy()
     )
-    TaskWriter(datastore, stored, lambda: "2016-05-01T10:00:00Z").bring(desired)
+    TaskWriter(datastore, stored, lambda: "2016-05-01T10:00:00Z", lambda: 0.0).bring(desired)
 
 
 def forget(datastore: DirectoryStore) -> None:
@@ -181,7 +181,7 @@ def withdraw(datastore: DirectoryStore) -> None:
     bring(datastore)
     stored = StoredState()
     stored.load(datastore)
-    writer = TaskWriter(datastore, stored, lambda: "2016-05-01T10:00:00Z")
+    writer = TaskWriter(datastore, stored, lambda: "2016-05-01T10:00:00Z", lambda: 0.0)
     writer.withdraw(TaskId("dead.1"), HOST.name)
 
 

@@ -25,10 +25,10 @@ from calico.keys import (
 )
 from calico.ledger import Ledger
 from calico.model import EndpointId, HandleId, HostName, TaskId
-from reconciler.controller.leftovers import LOOK_EVERY
+from reconciler.controller.addresses.leftovers import LOOK_EVERY
+from reconciler.controller.addresses.sweeper import Sweeper
 from reconciler.controller.metrics import ControllerMetrics
 from reconciler.controller.stored import StoredState
-from reconciler.controller.sweeper import Sweeper
 from reconciler.core.quarantine import REST
 from tests.unit.controller.cluster import UNAVAILABLE, Cluster
 from tests.unit.reconciler.apps import app, task

@@ -78,9 +78,7 @@ def parsed(app: dict[str, Any]) -> App:
 
 
 def network(app: dict[str, Any]) -> AppNetwork:
-    found = parsed(app).network
-    assert found is not None
-    return found
+    return parsed(app).networks[0]
 
 
 def with_mappings(*mappings: dict[str, Any]) -> dict[str, Any]:
@@ -93,13 +91,15 @@ def test_an_app_of_the_old_form_is_read_whole() -> None:
     assert app.instances == 2
     assert app.label("team") == "shop"
     assert app.label("other") is None
-    assert app.network == AppNetwork(
-        mode=NetworkMode.CONTAINER,
-        name="net1",
-        groups=("web", "shop"),
-        labels=(("tier", "front"),),
-        ports=(PortOpening(8080, "tcp", "http"),),
-        form=NetworkForm.IP_ADDRESS,
+    assert app.networks == (
+        AppNetwork(
+            mode=NetworkMode.CONTAINER,
+            name="net1",
+            groups=("web", "shop"),
+            labels=(("tier", "front"),),
+            ports=(PortOpening(8080, "tcp", "http"),),
+            form=NetworkForm.IP_ADDRESS,
+        ),
     )
 
 
@@ -133,15 +133,21 @@ def test_groups_of_the_new_form_come_from_a_network_label_without_blanks() -> No
     assert found.label("groups") == " web, ,shop "
 
 
-def test_of_several_container_networks_the_first_counts_with_its_ports() -> None:
+def test_each_of_several_container_networks_has_its_own_ports_and_groups() -> None:
     app = with_mappings(
         {"containerPort": 80, "networkNames": ["second"]},
         {"containerPort": 81, "networkNames": ["first"]},
         {"containerPort": 82, "networkNames": []},
     )
-    app["networks"] = [{"name": "first"}, {"name": "second", "mode": "container"}]
-    assert network(app).name == "first"
-    assert [port.number for port in network(app).ports] == [81, 82]
+    app["networks"] = [
+        {"name": "first", "labels": {"groups": "one"}},
+        {"name": "second", "mode": "container", "labels": {"groups": "two"}},
+    ]
+    found = [
+        (each.name, each.groups, [port.number for port in each.ports])
+        for each in parsed(app).networks
+    ]
+    assert found == [("first", ("one",), [81, 82]), ("second", ("two",), [80, 82])]
 
 
 @pytest.mark.parametrize(
@@ -192,8 +198,8 @@ def test_of_several_container_networks_the_first_counts_with_its_ports() -> None
 def test_the_mode_follows_marathons_own_order(
     change: dict[str, Any], mode: NetworkMode | None
 ) -> None:
-    found = parsed({"id": "/a"} | change).network
-    assert (found.mode if found else None) is mode
+    found = [each.mode for each in parsed({"id": "/a"} | change).networks]
+    assert found == ([] if mode is None else [mode])
 
 
 @pytest.mark.parametrize("number", [0, 70000, -1, 2**70])
@@ -340,8 +346,8 @@ def test_upstream_lists_are_read_without_a_problem(name: str) -> None:
 @pytest.mark.parametrize("name", APPS)
 def test_upstream_apps_are_read_with_their_network(name: str) -> None:
     app = parse_app_reply((FIXTURES / name).read_bytes())
-    assert app.network is not None
-    assert [port.number for port in app.network.ports] == [8080]
+    (found,) = app.networks
+    assert [port.number for port in found.ports] == [8080]
 
 
 @pytest.mark.parametrize("name", ["tasks-0.14.json", "tasks-1.9.json"])

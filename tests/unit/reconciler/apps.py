@@ -58,7 +58,7 @@ def app(
         AppId(name),
         version,
         config_version,
-        network("g") if net is None else net,
+        (network("g") if net is None else net,),
         labels,
         len(tasks),
         tasks,

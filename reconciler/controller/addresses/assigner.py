@@ -1,0 +1,146 @@
+"""Finds a task its addresses: its container's, those that it asks for, or any."""
+
+from collections.abc import Callable, MutableMapping
+from dataclasses import replace
+from functools import partial
+from typing import assert_never
+
+from netaddr import IPAddress, IPNetwork
+
+from calico.addresses import Addresses
+from calico.blocks import ON_HOST, OWNER, Block
+from calico.claims import Claim, Claims, Found
+from calico.datastore.api import Datastore
+from calico.errors import (
+    AddressAwaited,
+    AddressOutsidePools,
+    AddressTaken,
+    InvalidValue,
+    PoolExhausted,
+)
+from calico.ipam import usable_pools
+from calico.model import ContainerId, EndpointSpec, HandleId, HostName, TaskId, TaskRecord
+from calico.model import TaskVerdict as Verdict
+from calico.names import interface_of, interface_of_container
+from reconciler.controller.addresses.patience import Patience
+from reconciler.controller.stored import StoredState
+from reconciler.core.quarantine import FIXED_FOR
+from reconciler.core.wishes import AddressWish, AnyAddress, ContainerAddresses, FixedAddresses
+
+#: Seconds that an attached container of which its agent does not tell what it
+#: runs holds up tasks of its host that look as if nothing were attached to them.
+STRANGE_FOR = 10.0
+
+#: Blocks as just read, kept in step with what is written.
+Known = MutableMapping[IPNetwork, Found]
+
+
+class Assigner:
+    """Takes addresses for tasks; the handle of each is its task's id."""
+
+    def __init__(
+        self, datastore: Datastore, stored: StoredState, monotonic: Callable[[], float]
+    ) -> None:
+        self._stored = stored
+        self._addresses = Addresses(datastore, lambda: stored.pools)
+        self._claims = Claims(datastore)
+        self._strangers: Patience[ContainerId] = Patience(monotonic)
+
+    def assign(
+        self, record: TaskRecord, wish: AddressWish, known: Known | None = None
+    ) -> tuple[IPAddress, ...] | TaskRecord:
+        """The task's addresses, or the record that says why there are none."""
+        try:
+            return self._take(record, wish, known)
+        except (PoolExhausted, AddressAwaited) as error:
+            return _judged(record, Verdict.PENDING, str(error))
+        except AddressTaken as error:
+            return self._judge_taken(record, wish, error)
+        except AddressOutsidePools as error:
+            return _judged(record, Verdict.REFUSED, str(error))
+        except InvalidValue as error:
+            reason = f"what the datastore holds of its address cannot be read: {error}"
+            return _judged(record, Verdict.PENDING, reason)
+
+    def settle_one(self) -> bool:
+        """Write what of one claim could wait; tells whether any is left."""
+        return self._claims.settle_one()
+
+    def container_of(self, spec: EndpointSpec) -> str:
+        """The container whose link an endpoint names; empty if it is named after itself.
+
+        For an endpoint whose record is lost: what agents wired is not renamed.
+        """
+        if spec.interface == interface_of(spec.id):
+            return ""
+        for address in spec.addresses:
+            held = self._addresses.allocation(address)
+            container = None if held is None else held.container
+            if container is not None and interface_of_container(container) == spec.interface:
+                return container
+        return ""
+
+    def _take(
+        self, record: TaskRecord, wish: AddressWish, known: Known | None
+    ) -> tuple[IPAddress, ...]:
+        handle = HandleId(record.task)
+        match wish:
+            case ContainerAddresses(container, fixed):
+                marks = dict.fromkeys(fixed, ((FIXED_FOR, record.app),))
+                claimed = self._claims.claim(Claim(container, record.host, handle, marks), known)
+                if not claimed:
+                    raise AddressAwaited(f"container {container} has no address any more")
+                return claimed
+            case FixedAddresses(addresses):
+                for address in addresses:
+                    self._addresses.assign_fixed(
+                        record.host, handle, address, secondary=(OWNER, (FIXED_FOR, record.app))
+                    )
+                return addresses
+            case AnyAddress():
+                pools = self._stored.pools
+                versions = [version for version in (4, 6) if usable_pools(pools, version)]
+                heed = partial(self._heed, record.host)
+                return tuple(
+                    self._addresses.assign(
+                        record.host, handle, version=version, secondary=(OWNER,), heed=heed
+                    )
+                    for version in versions or [4]
+                )
+            case _:
+                assert_never(wish)
+
+    def _heed(self, host: HostName, block: Block) -> None:
+        """Give nothing of a block while a task of the host may have something of it.
+
+        A plugin may have attached the very task, and nobody has said so yet: a
+        second address would never be its own.
+        """
+        named = {each.container for each in self._stored.attachments_of(host) if each.task}
+        for each in block.allocations:
+            if each is None or not each.unclaimed or each.container is None:
+                continue
+            strange = each.container not in named and (ON_HOST, host) in each.secondary
+            if strange and self._strangers.lasts(each.container, STRANGE_FOR):
+                raise AddressAwaited(
+                    f"it is not known yet which task container {each.container} on {host} runs"
+                )
+
+    def _judge_taken(
+        self, record: TaskRecord, wish: AddressWish, error: AddressTaken
+    ) -> TaskRecord:
+        """Whether a fixed address will come free: its holder is of the same app.
+
+        A holder without a record is one whose task was withdrawn: its address
+        only waits for the agents. So does one of a container.
+        """
+        wanted = wish.addresses if isinstance(wish, FixedAddresses) else ()
+        for handle in {self._addresses.holder(address) for address in wanted} - {None}:
+            holder = self._stored.records.get(TaskId(handle or ""))
+            if holder is not None and holder.value.app != record.app:
+                return _judged(record, Verdict.REFUSED, str(error))
+        return _judged(record, Verdict.PENDING, f"{error}; waits for its release")
+
+
+def _judged(record: TaskRecord, verdict: Verdict, reason: str) -> TaskRecord:
+    return replace(record, verdict=verdict, reason=reason, container="")
