@@ -13,6 +13,7 @@ ENVIRONMENT_PREFIX = "MARATHON_CALICO"
 #: Command -> where it is defined, and its line in `--help`.
 COMMANDS = {
     "agent": ("reconciler.cli.agent:agent", "Make this host's kernel hold what etcd asks for."),
+    "cni": ("reconciler.cli.cni:cni", "Put the CNI plugin where Mesos or podman calls it."),
     "controller": (
         "reconciler.cli.controller:controller",
         "Follow Marathon and write each task's network into etcd.",
@@ -28,6 +29,10 @@ COMMANDS = {
     "ipam": (
         "reconciler.cli.ipam:ipam",
         "Who has which address, and whether all are accounted for.",
+    ),
+    "netmodules": (
+        "reconciler.cli.cni:netmodules",
+        "Put the plugin where net-modules calls it.",
     ),
     "status": ("reconciler.cli.status:status", "Whether all is as it should be, on one screen."),
     "why": ("reconciler.cli.why:why", "Whether one task reaches another, and what decides it."),

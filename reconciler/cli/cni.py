@@ -1,0 +1,141 @@
+"""`marathon-calico cni` and `netmodules`: put the plugins where Mesos calls them."""
+
+import json
+import sys
+from pathlib import Path
+
+import click
+
+from reconciler.attach.install import (
+    MESOS_VERSION,
+    PLUGIN,
+    File,
+    NotInstalled,
+    Role,
+    check_network,
+    install,
+    network_file,
+    plugin_file,
+    render_network,
+    render_plugin,
+)
+from reconciler.attach.plugin import SOCKET, VERSIONS
+from reconciler.cli.options import Parsed
+
+#: Where net-modules' library is in its packages.
+LIBRARY = "/opt/net-modules/libmesos_network_isolator.so"
+
+_DIRECTORY = click.Path(file_okay=False, path_type=Path)
+_socket_option = click.option(
+    "--socket",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=Path(SOCKET),
+    show_default=True,
+    help="The agent's socket, as its own --socket says.",
+)
+
+
+@click.group()
+def cni() -> None:
+    """The CNI plugin of Mesos 1.0 and newer, and of podman."""
+
+
+@cni.command("install", short_help="Write the plugin and a network's configuration.")
+@click.option("--plugins-dir", type=_DIRECTORY, required=True, help="Where runtimes find plugins.")
+@click.option("--config-dir", type=_DIRECTORY, required=True, help="Where they find networks.")
+@click.option(
+    "--network",
+    type=Parsed("NAME", check_network),
+    default="calico",
+    show_default=True,
+    help="The network's name, one of the controller's --network.",
+)
+@_socket_option
+@click.option(
+    "--cni-version",
+    type=click.Choice(VERSIONS),
+    default=MESOS_VERSION,
+    show_default=True,
+    help="The form of the answers; Mesos reads no newer one, podman needs 0.4.0 or newer.",
+)
+def install_command(
+    plugins_dir: Path, config_dir: Path, network: str, socket: Path, cni_version: str
+) -> None:
+    """Write the plugin and a network's configuration; again, it changes nothing.
+
+    The plugin is one file that needs this Python and nothing else. Exits 1,
+    having written nothing, if there is a file of somebody else's.
+    """
+    plugins, configs = _absolute(plugins_dir), _absolute(config_dir)
+    _install(
+        # The network last: without its plugin it would be a broken one.
+        plugin_file(plugins / PLUGIN, _render("cni", socket)),
+        network_file(configs / f"{network}.conf", render_network(network, cni_version)),
+    )
+    click.echo(
+        "\nThe Mesos agent's flags, beside its others:\n"
+        f"  --isolation=...,filesystem/linux,network/cni\n"
+        f"  --network_cni_plugins_dir={plugins}\n"
+        f"  --network_cni_config_dir={configs}\n"
+        "Mesos before 1.3 reads configurations only when it starts.\n"
+        f"Marathon from 1.5 on: --default_network_name={network}"
+    )
+
+
+@click.group()
+def netmodules() -> None:
+    """The plugin of net-modules, for Mesos 0.26 to 0.28."""
+
+
+@netmodules.command("install", short_help="Write the plugin.")
+@click.option(
+    "--file",
+    "path",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=Path("/calico/calico_mesos"),
+    show_default=True,
+    help="What modules.json names as isolator_command and ipam_command.",
+)
+@_socket_option
+def install_netmodules_command(path: Path, socket: Path) -> None:
+    """Write the plugin in place of calico_mesos; again, it changes nothing.
+
+    Exits 1, having written nothing, if there is a file of somebody else's,
+    such as calico_mesos itself.
+    """
+    path = _absolute(path)
+    _install(plugin_file(path, _render("netmodules", socket)))
+    commands = [{"key": f"{each}_command", "value": str(path)} for each in ("isolator", "ipam")]
+    modules = [
+        {"name": "com_mesosphere_mesos_NetworkIsolator", "parameters": commands},
+        {"name": "com_mesosphere_mesos_NetworkHook"},
+    ]
+    listed = json.dumps({"libraries": [{"file": LIBRARY, "modules": modules}]}, indent=2)
+    click.echo(
+        f"\nmodules.json:\n{listed}\n\nThe Mesos agent's flags, beside its others:\n"
+        f"  --modules=file://{path.with_name('modules.json')}\n"
+        "  --isolation=com_mesosphere_mesos_NetworkIsolator\n"
+        "  --hooks=com_mesosphere_mesos_NetworkHook"
+    )
+
+
+def _render(role: Role, socket: Path) -> str:
+    # Not the virtual environment's name for it, which may go with that.
+    interpreter = Path(sys.executable).resolve()
+    try:
+        return render_plugin(role, _absolute(socket), interpreter)
+    except NotInstalled as error:
+        raise click.ClickException(str(error)) from error
+
+
+def _install(*files: File) -> None:
+    try:
+        done = install(*files)
+    except NotInstalled as error:
+        raise click.ClickException(str(error)) from error
+    for each in done:
+        click.echo(each)
+
+
+def _absolute(path: Path) -> Path:
+    return Path.cwd() / path
