@@ -9,6 +9,7 @@ from demo.marathon.definitions.commands import any_program, own_programs
 from demo.marathon.era import Era
 from demo.marathon.faults import Answer, FaultTable, RestFault, StreamFaults
 from demo.marathon.stand_in import StandIn
+from demo.marathon.standby import Standby
 from demo.marathon.stream import Cut
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "MesosAgent",
     "RestFault",
     "StandIn",
+    "Standby",
     "StreamFaults",
     "any_program",
     "own_programs",

@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from demo.marathon.agents import HttpAgent
+from demo.marathon.core.migration import MigrationError
 from demo.marathon.definitions.commands import any_program, own_programs
 from demo.marathon.era import parse_era
 from demo.marathon.server import open_listener
@@ -29,9 +30,10 @@ from demo.mesos.logs import log_to_stderr
 )
 @click.option("--state", "state_file", required=True, type=click.Path(path_type=Path))
 @click.option("--agent", "agents", multiple=True, required=True, help="NAME=URL of a host.")
-@click.option("--era", default="1.4", show_default=True, help="The version of Marathon to be.")
+@click.option("--era", default="1.4", show_default=True, help="The version to be, 0.14 to 1.9.")
 @click.option("--leader", help="HOST:PORT to name as the leader; else the first listener.")
 @click.option("--name", "names", multiple=True, help="A host name by which it may be called.")
+@click.option("--default-network-name", help="The network of apps that name none, as Marathon's.")
 @click.option("--heartbeat", default=HEARTBEAT_SECONDS, show_default=True, type=float)
 @click.option(
     "--event-buffer",
@@ -47,6 +49,7 @@ def main(
     agents: tuple[str, ...],
     era: str,
     leader: str | None,
+    default_network_name: str | None,
     names: tuple[str, ...],
     heartbeat: float,
     event_buffer: int | None,
@@ -78,13 +81,20 @@ def main(
         names=names,
         faults_allowed=faults,
         event_buffer=event_buffer,
+        default_network=default_network_name,
     )
     stopped = threading.Event()
     for stop_signal in (signal.SIGTERM, signal.SIGINT):
         signal.signal(stop_signal, lambda _number, _frame: stopped.set())
-    with marathon:
-        click.echo(f"marathon {version} on {marathon.url}")
+    try:
+        marathon.start()
+    except MigrationError as error:
+        raise click.ClickException(str(error)) from error
+    click.echo(f"marathon {version.version} on {marathon.url}")
+    try:
         stopped.wait()
+    finally:
+        marathon.stop()
 
 
 def open_address(address: str) -> socket.socket:

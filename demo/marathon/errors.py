@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from demo.marathon.era import Era
 from demo.mesos.records import Json
 
 
@@ -14,6 +15,20 @@ class ApiError(Exception):
         super().__init__(f"{status}: {body.get('message')}")
         self.status = status
         self.body = body
+
+    def in_era(self, era: Era) -> Json:
+        """The body as servers of that era word it."""
+        if self.status != 422 or era.details_errors:
+            return self.body
+        # Before 1.1 a path was an attribute, and each error a row of its own.
+        return {
+            "message": "Bean is not valid",
+            "errors": [
+                {"attribute": detail["path"].strip("/"), "error": error}
+                for detail in self.body.get("details", ())
+                for error in detail["errors"]
+            ],
+        }
 
 
 def invalid_json(details: object) -> ApiError:

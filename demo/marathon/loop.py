@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any, TypeVar, assert_never
 
 from demo.marathon.agents import AgentUnavailable, LaunchRefused, MesosAgent
+from demo.marathon.callbacks import Callbacks
 from demo.marathon.checker import Checker
 from demo.marathon.core.cluster import Cluster
 from demo.marathon.core.effects import Kill, Launch, LaunchGroup, Publish
@@ -103,6 +104,7 @@ class Loop:
         self._orders: dict[HostName, queue.SimpleQueue[Order | None]] = {
             host: queue.SimpleQueue() for host in agents
         }
+        self._callbacks = Callbacks()
         self._checker = Checker(lambda *found: self._inbox.put(Checked(*found)))
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="marathon", daemon=True)
@@ -125,6 +127,7 @@ class Loop:
         self._checker.stop()
         self._inbox.put(Stop())
         self._thread.join(timeout=5)
+        self._callbacks.keep(())
         for orders in self._orders.values():
             orders.put(None)
 
@@ -182,10 +185,12 @@ class Loop:
         effects = cluster.take_effects()
         if effects or wrote:
             self._file.save(cluster.state)
+        self._callbacks.keep(cluster.state.callbacks)
         for effect in effects:
             match effect:
                 case Publish(event):
                     self._hub.publish(event)
+                    self._callbacks.publish(event)
                 case Launch(host) | LaunchGroup(host) | Kill(host):
                     self._orders[host].put(effect)
                 case _:

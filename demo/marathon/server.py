@@ -15,7 +15,7 @@ from typing import ClassVar
 
 import msgspec
 
-from demo.marathon.api.request import Reply, Request
+from demo.marathon.api.request import DEPLOYMENT_HEADER, Reply, Request
 from demo.marathon.api.routes import READS, MethodNotAllowed, find_route
 from demo.marathon.era import Era
 from demo.marathon.errors import ApiError
@@ -157,7 +157,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._send_html(HTTPStatus.METHOD_NOT_ALLOWED, "Method Not Allowed")
             return
         except ApiError as error:
-            reply = Reply(error.body, error.status)
+            reply = Reply(error.in_era(site.era), error.status)
         except TimeoutError:
             reply = Reply({"message": "timed out"}, HTTPStatus.SERVICE_UNAVAILABLE)
         self._send(site, reply, fault)
@@ -173,7 +173,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(reply.status)
         self.send_header("X-Marathon-Leader", f"http://{site.leader}")
         for name, text in reply.headers.items():
-            self.send_header(name, text)
+            if name != DEPLOYMENT_HEADER or site.era.has_instances:
+                self.send_header(name, text)
+        if site.era.uses_networks:
+            self.send_header("X-Frame-Options", "DENY")
+            self.send_header("X-XSS-Protection", "1; mode=block")
         self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
@@ -213,7 +217,7 @@ class _Handler(BaseHTTPRequestHandler):
             StreamRequest(
                 remote_address=request.client,
                 names=frozenset(request.query.get("event_type", ())),
-                light=request.value("plan-format") == "light",
+                plan_format=request.value("plan-format"),
             )
         )
         try:
@@ -242,10 +246,8 @@ def _answer(site: Site, request: Request) -> Reply:
             return Reply(info)
         case "/metrics":
             return Reply({})
-        case "/v2/pods" | "/v2/pods/::status" if site.era.has_instances:
-            return Reply([])
         case _:
-            return site.loop.ask(find_route(request), writes=request.method not in READS)
+            return site.loop.ask(find_route(request, site.era), writes=request.method not in READS)
 
 
 def _set_faults(site: Site, request: Request) -> Reply:

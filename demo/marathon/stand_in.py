@@ -38,6 +38,7 @@ class StandIn:
         names: Collection[str] = (),
         faults_allowed: bool = True,
         event_buffer: int | None = None,
+        default_network: str | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
         self.faults = Faults()
@@ -49,6 +50,7 @@ class StandIn:
         self._rule = rule
         self._leader = leader
         self._names = frozenset(names)
+        self._default_network = default_network
         self._faults_allowed = faults_allowed
         self._now = now
         self._hub = Hub(era, self.faults, lambda: timestamp(now()), event_buffer)
@@ -66,7 +68,13 @@ class StandIn:
         listeners = self._listeners or [open_listener("127.0.0.1", 0)]
         host, port = listeners[0].getsockname()[:2]
         self.address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        cluster = Cluster(self._file.load(), list(self._agents), self._era, self._rule)
+        cluster = Cluster(
+            self._file.load(),
+            list(self._agents),
+            self._era,
+            self._rule,
+            default_network=self._default_network,
+        )
         self._loop = Loop(cluster, self._file, self._hub, self._agents, self._now)
         self._loop.start()
         site = Site(

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from demo.marathon.era import Era
+from demo.marathon.era import Era, PlanForm
 from demo.marathon.faults import Faults
 from demo.marathon.replies.events import Event, stream_attached, stream_detached
 
@@ -34,16 +34,35 @@ class StreamRequest:
 
     remote_address: str
     names: frozenset[str] = frozenset()
-    light: bool = False
+    plan_format: str | None = None
+
+    def in_era(self, era: Era) -> StreamRequest:
+        """The same without what that era does not know."""
+        return StreamRequest(
+            self.remote_address, self.names if era.filters_events else frozenset(), self.plan_format
+        )
+
+    def is_light(self, era: Era) -> bool:
+        """True if plans come without their two group trees."""
+        match era.plan_form:
+            case PlanForm.FULL:
+                return False
+            case PlanForm.ON_REQUEST:
+                return self.plan_format == "light"
+            case PlanForm.LIGHT_UNLESS_FULL:
+                return self.plan_format != "full"
+            case PlanForm.LIGHT:
+                return True
 
 
 class Subscriber:
     """One client's queue; filled by the loop, emptied by the client's own thread."""
 
-    def __init__(self, request: StreamRequest, limit: int, closes_when_full: bool) -> None:
-        self.request = request
+    def __init__(self, request: StreamRequest, era: Era, limit: int) -> None:
+        self.request = request.in_era(era)
+        self._light = request.is_light(era)
         self._limit = limit
-        self._closes_when_full = closes_when_full
+        self._closes_when_full = era.closes_slow_streams
         self._lock = threading.Lock()
         self._waiting: deque[tuple[float, Event]] = deque()
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
@@ -109,7 +128,7 @@ class Subscriber:
                 event = self._waiting.popleft()[1]
                 # The filter comes behind the buffer: it saves nobody from a full one.
                 if not self.request.names or event.name in self.request.names:
-                    body = event.light if self.request.light else event.body
+                    body = event.light if self._light else event.body
                     frames.append(render_frame(event.name, body))
             return frames, self._cut
 
@@ -142,12 +161,7 @@ class Hub:
 
     def attach(self, request: StreamRequest) -> Subscriber:
         """A new client; everybody, it included, is told so."""
-        filters = request if self._era.filters_events else None
-        subscriber = Subscriber(
-            filters or StreamRequest(request.remote_address, light=request.light),
-            self._outstanding,
-            self._era.closes_slow_streams,
-        )
+        subscriber = Subscriber(request, self._era, self._outstanding)
         with self._lock:
             self._subscribers.append(subscriber)
         self.publish(stream_attached(self._now(), request.remote_address))

@@ -123,12 +123,6 @@ def test_the_events_of_a_new_app_come_in_marathons_order(marathon: StandIn) -> N
         assert set(stream.event("deployment_success")) >= {"id", "plan"}
 
 
-def test_a_light_plan_has_no_group_trees(marathon: StandIn) -> None:
-    with RawStream(marathon.url, "?plan-format=light") as stream:
-        create(marathon)
-        assert not {"original", "target"} & set(stream.event("deployment_info")["plan"])
-
-
 def test_an_app_is_visible_over_rest_when_its_event_is_sent(marathon: StandIn) -> None:
     with RawStream(marathon.url) as stream:
         create(marathon)

@@ -10,6 +10,9 @@ from typing import Any
 from demo.marathon.errors import invalid_json
 from demo.mesos.records import Json
 
+#: Since 1.4.
+DEPLOYMENT_HEADER = "Marathon-Deployment-Id"
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
@@ -62,7 +65,7 @@ class Reply:
 
 def of_deployment(result: Json) -> dict[str, str]:
     """The header that names the deployment of an accepted mutation."""
-    return {"Marathon-Deployment-Id": result["deploymentId"]}
+    return {DEPLOYMENT_HEADER: result["deploymentId"]}
 
 
 def deployed(result: Json, status: int = 200) -> Reply:

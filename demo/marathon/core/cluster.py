@@ -357,6 +357,10 @@ class Cluster:
         elif self.era.has_instances or task.state is not TaskState.STAGING:
             self._publish(events.status_update(when, task, message, self.era))
 
+    def tell(self, event: events.Event) -> None:
+        """Publish what a request of its own announces."""
+        self._publish(event)
+
     def _publish(self, event: events.Event) -> None:
         self._effects.append(Publish(event))
 

@@ -135,6 +135,7 @@ class State(msgspec.Struct):
     tasks: dict[AppId, dict[TaskId, Task]] = {}
     failures: dict[AppId, Json] = {}
     deployments: dict[str, Deployment] = {}
+    callbacks: list[str] = []
 
 
 def new_state() -> State:

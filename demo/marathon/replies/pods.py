@@ -18,7 +18,7 @@ def render_pod(app: App) -> Json:
 def render_pod_status(app: App, state: State, health: Opinions, when: str) -> Json:
     """A pod, its instances and how far they are."""
     tasks = list(state.tasks.get(app.id, {}).values())
-    instances = [_render_instance(app, task, health, when) for task in tasks]
+    instances = [render_instance(app, task, health, when) for task in tasks]
     stable = len(instances) == app.instances and all(
         instance["status"] == "STABLE" and is_fresh(task, app)
         for instance, task in zip(instances, tasks, strict=True)
@@ -36,7 +36,8 @@ def render_pod_status(app: App, state: State, health: Opinions, when: str) -> Js
     }
 
 
-def _render_instance(app: App, task: Task, health: Opinions, when: str) -> Json:
+def render_instance(app: App, task: Task, health: Opinions, when: str) -> Json:
+    """One instance; its containers share its addresses."""
     reply: Json = {
         "id": task.id,
         "status": _status(task, health),
