@@ -60,6 +60,16 @@ def identify_opened(descriptor: int, path: str = "") -> NamespaceRef:
     return NamespaceRef(0, 0, inode, _cookie(descriptor), path)
 
 
+def devices_inside(descriptor: int) -> frozenset[str]:
+    """The names of all devices in a namespace; raises DataplaneError."""
+    home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        with entered(descriptor, home):
+            return frozenset(name for _, name in socket.if_nameindex())
+    finally:
+        os.close(home)
+
+
 def open_of_process(pid: int) -> int:
     """A descriptor of a process' network namespace; raises as `identify` does."""
     with _held(pid) as pidfd:

@@ -50,7 +50,7 @@ class Wiring:
 
         At most 255 bytes fit (IFALIASZ), hence a digest of the rest.
         """
-        parts = (str(self.mac), *map(str, self.addresses), str(self.mtu))
+        parts = (str(self.mac), *map(str, sorted(self.addresses)), str(self.mtu))
         digest = hashlib.sha256(" ".join(parts).encode()).hexdigest()[:12]
         return f"{self.owner or self.task} {digest}"
 

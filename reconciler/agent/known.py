@@ -3,7 +3,17 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from calico.dataplane.changes import AddRoute, AttachTask, Change, MendLink, Plan, RemoveLink
+from netaddr import IPAddress
+
+from calico.dataplane.changes import (
+    AddRoute,
+    AttachTask,
+    Change,
+    MendLink,
+    Plan,
+    RemoveLink,
+    RemoveRoute,
+)
 from calico.dataplane.state import HostState, Link, RouteKind
 from calico.model import InterfaceName, TaskId
 from reconciler.agent.evidence import Evidence
@@ -22,7 +32,8 @@ class KnownKernel:
     """What came of the last plan.
 
     `programmed` is what the kernel was brought to, if that succeeded whole;
-    `state` what it held then, which is less by the tasks that wait. `reflects`
+    `state` what it held then, which is less by the tasks that wait. `present`
+    are the links that stand, finished or not. `reflects`
     is whether nothing is left in it that should have gone, and nothing is open
     that should not be: a way to another host may still be missing.
     """
@@ -31,6 +42,7 @@ class KnownKernel:
     state: HostState | None = None
     reached: Reached = field(default_factory=Reached)
     linked: frozenset[TaskId] = frozenset()
+    present: frozenset[InterfaceName] = frozenset()
     problems: tuple[str, ...] = ()
     reflects: bool = True
 
@@ -92,6 +104,7 @@ def learn(
         state=None if failures or half_built else _left(desired, complete, off),
         reached=Reached(complete, failures_by_interface(failures), waiting, evidence.gone, off),
         linked=frozenset(tasks[name] for name in complete if name in tasks),
+        present=frozenset(present),
         problems=failures_of_host(failures),
         reflects=not failures_of_host(
             {change: why for change, why in failures.items() if not _is_way_to_host(change)}
@@ -109,3 +122,27 @@ def _left(
     reached = reached_state(desired, complete)
     links = {name: replace(reached.links[name], carried=False) for name in off}
     return replace(reached, links={**reached.links, **links})
+
+
+def is_breached(observed: HostState, programmed: HostState | None, desired: HostState) -> bool:
+    """Whether our table is not as it was left, so that it may have let through anything.
+
+    Of one that an earlier run left only the base chains are known.
+    """
+    if programmed is None:
+        base = {name: chain for name, chain in desired.chains.items() if chain.base is not None}
+        programmed = HostState(chains=base)
+    return any(
+        observed.chains.get(name) != chain for name, chain in programmed.chains.items()
+    ) or any(observed.sets.get(name) != each for name, each in programmed.sets.items())
+
+
+def lost_addresses(plan: Plan, desired: HostState) -> frozenset[IPAddress]:
+    """Addresses of tasks that lost their routes for good."""
+    return frozenset(
+        change.route.destination.ip
+        for change in plan
+        if isinstance(change, RemoveRoute)
+        and change.route.kind is RouteKind.TASK
+        and change.route not in desired.routes
+    )

@@ -137,7 +137,7 @@ class AgentLoop:
         news = any(
             not isinstance(each, LookAsked | KernelChanged | ContainersChanged) for each in messages
         )
-        if news or self._reconciler.look_is_due():
+        if news or self._reconciler.pass_is_due():
             started = self._clock.monotonic()
             reached = self._reconciler.reconcile()
             if self._untold is None:
@@ -219,9 +219,12 @@ class AgentLoop:
                 host_record(host, reached.address, reached.others, boot_id),
                 listen=self._listen,
                 flags=flags,
+                locators=self._settings.locators,
             )
             self._record = record
-        applied = AppliedRecord(host, boot_id, reached.revision, reached.gone, reached.problems)
+        applied = AppliedRecord(
+            host, boot_id, reached.revision, reached.gone, reached.problems, reached.attachments
+        )
         statuses = None
         # An old state file knows nothing of endpoints that came since.
         if reached.statuses is not None and reached.view.source is Source.DATASTORE:

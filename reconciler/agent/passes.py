@@ -8,7 +8,17 @@ from netaddr import IPAddress
 from calico.dataplane.api import Noticed
 from calico.dataplane.changes import Plan
 from calico.dataplane.foreign.rules import ForeignRules
-from calico.model import BootId, EndpointId, EndpointStatus, HostName, PortRange, Protected, TaskId
+from calico.model import (
+    Attachment,
+    BootId,
+    EndpointId,
+    EndpointStatus,
+    HostName,
+    PortRange,
+    Protected,
+    TaskId,
+)
+from reconciler.agent.attachments.requests import AttachMessage
 from reconciler.agent.belief import View
 from reconciler.agent.locators.api import Search
 from reconciler.runtime.watchfeed import FeedMessage
@@ -33,7 +43,7 @@ class ContainersChanged:
     """Containers may have started or died on this host."""
 
 
-AgentMessage = FeedMessage | Search | KernelChanged | Surveyed | ContainersChanged
+AgentMessage = FeedMessage | Search | KernelChanged | Surveyed | ContainersChanged | AttachMessage
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +57,7 @@ class HostSettings:
     host_ports: tuple[PortRange, ...] = ()
     protected: tuple[Protected, ...] = ()
     route_to_hosts: bool = True
+    locators: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +75,7 @@ class Pass:
     revision: int = 0
     gone: tuple[TaskId, ...] = ()
     problems: tuple[str, ...] = ()
+    attachments: tuple[Attachment, ...] = ()
     changes: Plan = ()
     settled: bool = False
     looked: bool = False

@@ -1,23 +1,27 @@
 """One host, brought from what its kernel holds to what the datastore asks for."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from netaddr import IPAddress
 
 from calico.dataplane.api import Dataplane
-from calico.dataplane.changes import NamespaceRef, Plan, RemoveRoute
-from calico.dataplane.foreign.rules import ForeignRules, find_obstacles
+from calico.dataplane.changes import NamespaceRef, Plan, RemoveLink
+from calico.dataplane.foreign.rules import ForeignRules
 from calico.dataplane.render.host import Rendered
-from calico.dataplane.state import HostConfig, HostState, RouteKind
+from calico.dataplane.state import HostConfig
 from calico.datastore.api import Put
 from calico.errors import DataplaneError
-from calico.keys import ENDPOINTS, POOLS, parse_endpoint_key
-from calico.model import Snapshot, TaskId
+from calico.keys import parse_endpoint_key
+from calico.model import EndpointId, Snapshot, TaskId
+from reconciler.agent.attachments.held import HeldNetworks
+from reconciler.agent.attachments.merging import Merged
+from reconciler.agent.attachments.networks import ContainerNetwork
+from reconciler.agent.attachments.requests import NO_CHORES, CheckAsked, Chores
 from reconciler.agent.belief import Belief, Source, View
 from reconciler.agent.evidence import Evidence, StillHeld
-from reconciler.agent.known import KnownKernel, learn
+from reconciler.agent.known import KnownKernel, is_breached, learn, lost_addresses
 from reconciler.agent.locators.api import Search
 from reconciler.agent.looks import VERIFY_AFTER, Looks
 from reconciler.agent.passes import (
@@ -28,6 +32,12 @@ from reconciler.agent.passes import (
     Pass,
     Surveyed,
 )
+from reconciler.agent.problems import (
+    obstacles,
+    problems_here,
+    problems_of_view,
+    why_not_wired,
+)
 from reconciler.agent.rendering import Rendering
 from reconciler.agent.revocation import Revocation
 from reconciler.agent.searches import Searches
@@ -36,15 +46,11 @@ from reconciler.core.endpoint_status import endpoint_statuses
 from reconciler.core.kernel_look import Look
 from reconciler.core.plan import only_mending, plan_host
 from reconciler.runtime.clock import Clock, rfc3339
-from reconciler.runtime.watchfeed import Changed
+from reconciler.runtime.watchfeed import Changed, Loaded, Unreachable
 
 log = logging.getLogger(__name__)
 
 MOST_PROBLEMS = 20
-ON_SAVED_STATE = (
-    "acting on the state saved when the datastore was last believed: what was allowed stays,"
-    " new tasks stay closed"
-)
 
 
 class HostReconciler:
@@ -56,6 +62,7 @@ class HostReconciler:
         dataplane: Dataplane,
         clock: Clock,
         still_held: StillHeld,
+        chores: Chores = NO_CHORES,
     ) -> None:
         self._settings = settings
         self._dataplane = dataplane
@@ -63,7 +70,8 @@ class HostReconciler:
         self._belief = Belief()
         self._evidence = Evidence(still_held)
         self._searches = Searches()
-        self._arrived: set[TaskId] = set()
+        self._arrived: set[EndpointId] = set()
+        self._held = HeldNetworks(settings.host, chores)
         self._kernel = KnownKernel()
         self._config: HostConfig | None = None
         self._others: tuple[IPAddress, ...] = ()
@@ -71,6 +79,8 @@ class HostReconciler:
         self._revocation = Revocation(dataplane)
         self._revision = 0
         self._rendering = Rendering()
+        self._merged: Merged | None = None
+        self._shut: Mapping[EndpointId, str] = {}
         self._saved: tuple[View, Mapping[TaskId, NamespaceRef]] | None = None
         self._looks = Looks(clock.monotonic())
 
@@ -80,6 +90,10 @@ class HostReconciler:
         self._revocation.restore(self._belief.saved_snapshot)
         same_boot = saved.boot_id == self._settings.boot_id
         self._evidence.restore(saved.attached, same_boot)
+
+    def hold(self, networks: Iterable[ContainerNetwork]) -> None:
+        """Take over what an earlier run gave to containers."""
+        self._held.restore(networks)
 
     def handle(self, message: AgentMessage) -> None:
         """Take one message in; nothing is done yet."""
@@ -100,18 +114,26 @@ class HostReconciler:
             case Changed(_, Put(stored)):
                 endpoint = parse_endpoint_key(stored.key)
                 if endpoint is not None and endpoint.host == self._settings.host:
-                    self._arrived.add(TaskId(endpoint.workload))
+                    self._arrived.add(endpoint)
+                self._belief.handle(message)
+            case Loaded() | Changed() | Unreachable():
                 self._belief.handle(message)
             case _:
-                self._belief.handle(message)
+                if isinstance(message, CheckAsked):
+                    self._looks.ask(self._clock.monotonic())
+                self._held.handle(message, self._evidence, self._kernel.linked)
 
     def next_due(self) -> float:
         """When there is something to do although no message comes, monotonic."""
-        search, look = self._searches.next_due(), self._looks.next_due()
-        return look if search is None else min(look, search)
+        due = (self._searches.next_due(), self._held.next_due(), self._looks.next_due())
+        return min(each for each in due if each is not None)
+
+    def pass_is_due(self) -> bool:
+        """Whether a pass must be made even if no message came."""
+        return self.look_is_due() or self._held.is_due(self._clock.monotonic())
 
     def look_is_due(self) -> bool:
-        """Whether a pass must be made even if no message came."""
+        """Whether the kernel must be looked at, and not only changed."""
         return self._looks.are_due(self._clock.monotonic(), self._kernel.is_as_left)
 
     def search_arrived(self) -> frozenset[TaskId]:
@@ -120,11 +142,18 @@ class HostReconciler:
         The search then goes on while policy is rendered and brought in. It is
         only a guess: whether a task is wired is decided by the pass.
         """
-        arrived, self._arrived = self._arrived - self._kernel.linked, set()
-        if self._belief.judge().source is not Source.DATASTORE:
+        arrived, self._arrived = self._arrived, set()
+        view = self._belief.judge()
+        if view.source is not Source.DATASTORE or view.snapshot is None:
             return frozenset()
         now = self._clock.monotonic()
-        self._searches.expect(arrived, now)
+        specs, attached = view.snapshot.specs, self._held.interfaces
+        found = {
+            TaskId(each.workload)
+            for each in arrived
+            if each in specs and specs[each].interface not in attached
+        }
+        self._searches.expect(found - self._kernel.linked, now)
         return self._searches.begin(now)
 
     def search(self) -> frozenset[TaskId]:
@@ -132,13 +161,13 @@ class HostReconciler:
         now = self._clock.monotonic()
         view = self._belief.judge()
         if view.source is Source.DATASTORE and view.snapshot is not None and self._config:
-            links = self._rendering.of(view.snapshot, self._config).state.links
-            complete = self._kernel.reached.complete
+            links = self._rendered(view.snapshot, self._config)[1].state.links
+            known = self._kernel.reached.complete | self._held.interfaces
             self._searches.want(
                 (
                     link.wiring.task
                     for name, link in links.items()
-                    if name not in complete and link.wiring is not None
+                    if name not in known and link.wiring is not None
                 ),
                 now,
             )
@@ -159,8 +188,27 @@ class HostReconciler:
         return SavedState(self._settings.host, self._settings.boot_id, listings, attached)
 
     def reconcile(self) -> Pass:
-        """Make the kernel agree with what is believed, as far as it can be now."""
+        """Make the kernel agree with what is believed, and answer who asked for a network."""
         view = self._belief.judge()
+        self._take_links_away(view)
+        reached = self._attempt(view)
+        failed = self._held.answer(
+            self._kernel,
+            self._shut,
+            why_not_wired(view),
+            self._config.mtu if self._config is not None else 0,
+            self._clock.monotonic(),
+        )
+        if failed:
+            again = self._attempt(view)
+            reached = replace(again, changes=reached.changes + again.changes)
+            for each in failed:
+                each.tell()
+        if self._merged is not None and view.source is Source.DATASTORE:
+            self._held.leave_chores(self._merged, self._evidence.gone, self._clock.monotonic())
+        return reached
+
+    def _attempt(self, view: View) -> Pass:
         assumed = self._kernel.state is not None and not self.look_is_due()
         try:
             return self._reconcile(view)
@@ -179,7 +227,7 @@ class HostReconciler:
         view = self._belief.judge()
         if view.snapshot is None or self._config is None:
             return None
-        desired = self._rendering.of(view.snapshot, self._config).state
+        merged, rendered = self._rendered(view.snapshot, self._config)
         return Look(
             self._settings.host,
             (self._config.address, *self._others),
@@ -187,9 +235,9 @@ class HostReconciler:
             rfc3339(self._clock.wall()),
             view.revision,
             view.source.value,
-            desired,
+            rendered.state,
             self._dataplane.observe(),
-            view.snapshot,
+            merged.snapshot,
             view.doubt or view.unreachable,
         )
 
@@ -203,22 +251,20 @@ class HostReconciler:
             self._config = self._read_config()
         if view.snapshot is None:
             return self._pass(view, None, ())
-        rendered = self._rendering.of(view.snapshot, self._config)
+        merged, rendered = self._rendered(view.snapshot, self._config)
         look = look or self._searches.has_found or rendered.state != self._kernel.programmed
         changes: Plan = ()
         if look:
-            changes = self._program(view, view.snapshot, self._config, rendered)
+            changes = self._program(view, merged, self._config, rendered)
         elif view.source is Source.DATASTORE:
-            self._revocation.carry_through(view.snapshot, self._config)
+            self._carry_through(view, merged, self._config)
         if self._kernel.reflects and view.source is Source.DATASTORE:
             self._revision = view.revision
         reached = self._pass(view, rendered, self._kernel.problems)
         self._looks.end(now, self._clock.monotonic())
         return replace(reached, changes=changes, looked=look)
 
-    def _program(
-        self, view: View, snapshot: Snapshot, config: HostConfig, rendered: Rendered
-    ) -> Plan:
+    def _program(self, view: View, merged: Merged, config: HostConfig, rendered: Rendered) -> Plan:
         """Change what differs in the kernel and keep what came of it.
 
         Right after a pass that succeeded the kernel is what it was brought to,
@@ -228,19 +274,21 @@ class HostReconciler:
         desired = rendered.state
         assumed = self._kernel.state
         observed = self._dataplane.observe() if assumed is None else assumed
-        plan = plan_host(observed, desired, self._searches.take_found()).plan
+        where = self._searches.take_found() | self._held.namespaces(merged, observed, desired)
+        plan = plan_host(observed, desired, where).plan
         if view.source is not Source.DATASTORE:
             plan = only_mending(plan, observed)
-        breached = assumed is None and _is_breached(observed, self._kernel.programmed, desired)
+        breached = assumed is None and is_breached(observed, self._kernel.programmed, desired)
         if breached:
             # Else what began without our rules would pass until it is forgotten.
-            self._revocation.judge_all(snapshot, config)
+            self._revocation.judge_all(merged.snapshot, config)
         failures = self._dataplane.apply(plan).failures if plan else {}
+        self._held.tell_evidence(merged, self._evidence)
         self._kernel = learn(observed, desired, plan, failures, self._evidence, self._searches)
         if breached:
-            self._revocation.judge_all(snapshot, config)
+            self._revocation.judge_all(merged.snapshot, config)
         if view.source is Source.DATASTORE:
-            self._revocation.carry_through(snapshot, config, _lost(plan, desired))
+            self._carry_through(view, merged, config, lost_addresses(plan, desired))
         else:
             self._kernel = self._kernel.unsure()
         if plan:
@@ -249,6 +297,37 @@ class HostReconciler:
             delay = 0.0 if failures and assumed is not None else VERIFY_AFTER
             self._looks.ask(self._clock.monotonic() + delay)
         return plan
+
+    def _rendered(self, snapshot: Snapshot, config: HostConfig) -> tuple[Merged, Rendered]:
+        """What the kernel should hold: the datastore's endpoints, and this host's containers."""
+        merged = self._held.merged(snapshot)
+        rendered = self._rendering.of(merged.snapshot, config, self._held.devices())
+        self._merged, self._shut = merged, rendered.endpoint_problems
+        return merged, rendered
+
+    def _carry_through(
+        self,
+        view: View,
+        merged: Merged,
+        config: HostConfig,
+        lost: frozenset[IPAddress] = frozenset(),
+    ) -> None:
+        if view.snapshot is not None:
+            self._revocation.carry_through(view.snapshot, config, lost, merged.snapshot)
+
+    def _take_links_away(self, view: View) -> None:
+        """Detached containers lose their links also while little else may be changed."""
+        going = self._held.going
+        if view.source is Source.DATASTORE or not going:
+            return
+        try:
+            failures = self._dataplane.apply(tuple(map(RemoveLink, sorted(going)))).failures
+        except DataplaneError as error:
+            log.warning("links not taken away", extra={"why": str(error)})
+            return
+        kept = {change.name for change in failures if isinstance(change, RemoveLink)}
+        present = self._kernel.present - (going - kept)
+        self._kernel = replace(self._kernel.unsure(), present=present)
 
     def _read_config(self) -> HostConfig:
         facts = self._dataplane.facts(self._settings.address)
@@ -273,20 +352,22 @@ class HostReconciler:
         looked: bool = False,
     ) -> Pass:
         statuses = None
-        if rendered is not None and view.snapshot is not None:
+        merged = self._merged
+        gone = self._evidence.gone
+        if rendered is not None and view.snapshot is not None and merged is not None:
+            gone = gone - merged.stand_ins | merged.gone
             statuses = endpoint_statuses(
                 view.snapshot,
                 self._settings.host,
-                rendered.endpoint_problems,
-                self._kernel.reached,
+                {**rendered.endpoint_problems, **merged.problems},
+                replace(self._kernel.reached, gone=gone),
             )
         told = (
-            *((view.doubt,) if view.doubt else ()),
-            *((ON_SAVED_STATE,) if view.source is Source.FILE else ()),
+            *problems_of_view(view),
             *problems,
             *(rendered.host_problems if rendered is not None else ()),
-            *self._obstacles(view),
-            *self._problems_here(view),
+            *obstacles(self._foreign, view, self._config),
+            *problems_here(view, self._settings.host),
         )
         return Pass(
             view=view,
@@ -294,51 +375,9 @@ class HostReconciler:
             others=self._others,
             statuses=statuses,
             revision=self._revision,
-            gone=tuple(sorted(self._evidence.gone)),
+            gone=tuple(sorted(gone)),
             problems=told[:MOST_PROBLEMS],
+            attachments=() if merged is None else self._held.records(merged),
             settled=self._kernel.programmed is not None and rendered is not None,
             looked=looked,
         )
-
-    def _obstacles(self, view: View) -> tuple[str, ...]:
-        """What other programs on the host put in the way of its tasks."""
-        if view.snapshot is None or self._config is None:
-            return ()
-        versions = {pool.cidr.version for pool in view.snapshot.pools}
-        return find_obstacles(self._foreign, self._config.underlay, versions)
-
-    def _problems_here(self, view: View) -> tuple[str, ...]:
-        """What could not be read of this host's endpoints, and of the pools.
-
-        A profile that cannot be read is told by each endpoint that names it.
-        """
-        own = f"{ENDPOINTS}/{self._settings.host}/"
-        return tuple(
-            f"{key}: {why}"
-            for key, why in sorted(view.problems.items())
-            if key.startswith((own, f"{POOLS}/"))
-        )
-
-
-def _is_breached(observed: HostState, programmed: HostState | None, desired: HostState) -> bool:
-    """Whether our table is not as it was left, so that it may have let through anything.
-
-    Of one that an earlier run left only the base chains are known.
-    """
-    if programmed is None:
-        base = {name: chain for name, chain in desired.chains.items() if chain.base is not None}
-        programmed = HostState(chains=base)
-    return any(
-        observed.chains.get(name) != chain for name, chain in programmed.chains.items()
-    ) or any(observed.sets.get(name) != each for name, each in programmed.sets.items())
-
-
-def _lost(plan: Plan, desired: HostState) -> frozenset[IPAddress]:
-    """Addresses of tasks that lost their routes for good."""
-    return frozenset(
-        change.route.destination.ip
-        for change in plan
-        if isinstance(change, RemoveRoute)
-        and change.route.kind is RouteKind.TASK
-        and change.route not in desired.routes
-    )

@@ -1,26 +1,46 @@
 """Renders a host only when something that is rendered changed."""
 
+from collections.abc import Mapping
+from dataclasses import replace
+from types import MappingProxyType
+
 from calico.dataplane.render.host import Rendered, RenderMemory, render_host
-from calico.dataplane.state import HostConfig
-from calico.model import Snapshot
+from calico.dataplane.state import TASK_INTERFACE, HostConfig, Link
+from calico.model import InterfaceName, Snapshot
+
+#: No link has another name inside than the usual one.
+USUAL: Mapping[InterfaceName, str] = MappingProxyType({})
 
 
 class Rendering:
     """Rendering is the dearest step on a large cluster, so it is done once."""
 
     def __init__(self) -> None:
-        self._last: tuple[Snapshot, HostConfig, Rendered] | None = None
+        self._last: tuple[Snapshot, HostConfig, Mapping[InterfaceName, str], Rendered] | None = None
         self._memory = RenderMemory()
 
-    def of(self, snapshot: Snapshot, config: HostConfig) -> Rendered:
-        """What this host should hold."""
+    def of(
+        self, snapshot: Snapshot, config: HostConfig, devices: Mapping[InterfaceName, str] = USUAL
+    ) -> Rendered:
+        """What this host should hold; `devices` are what links are called inside."""
+        unusual = {each: name for each, name in devices.items() if name != TASK_INTERFACE}
         if self._last is not None:
-            of_snapshot, with_config, rendered = self._last
-            if _same_parts(of_snapshot, snapshot) and with_config == config:
+            of_snapshot, with_config, with_devices, rendered = self._last
+            same = with_config == config and with_devices == unusual
+            if same and _same_parts(of_snapshot, snapshot):
                 return rendered
         rendered = render_host(snapshot, config, self._memory)
-        self._last = (snapshot, config, rendered)
+        if unusual:
+            links = {name: _named(link, unusual) for name, link in rendered.state.links.items()}
+            rendered = replace(rendered, state=replace(rendered.state, links=links))
+        self._last = (snapshot, config, unusual, rendered)
         return rendered
+
+
+def _named(link: Link, devices: Mapping[InterfaceName, str]) -> Link:
+    if link.wiring is None or link.name not in devices:
+        return link
+    return replace(link, wiring=replace(link.wiring, device=devices[link.name]))
 
 
 def _same_parts(one: Snapshot, other: Snapshot) -> bool:

@@ -174,6 +174,7 @@ class Reporter:
                 moved
                 or before is None
                 or (applied.gone, applied.problems) != (before.gone, before.problems)
+                or applied.attachments != before.attachments
             )
             if waited_for:
                 self._applied_due = min(

@@ -41,19 +41,26 @@ class Revocation:
         self._forget(frozenset(), tasks, snapshot, config)
 
     def carry_through(
-        self, snapshot: Snapshot, config: HostConfig, lost: Iterable[IPAddress] = ()
+        self,
+        snapshot: Snapshot,
+        config: HostConfig,
+        lost: Iterable[IPAddress] = (),
+        rendered: Snapshot | None = None,
     ) -> None:
         """Complete what was revoked since the last snapshot, once its policy is in force.
 
-        `lost` are addresses that have no holder here any more.
+        `lost` are addresses that have no holder here any more. `rendered` is
+        what connections are judged by, if it is not the datastore's snapshot
+        alone: a container that a task claims loses nothing by it.
         """
+        judged_by = rendered or snapshot
         if not self._judged:
             # The flags of an earlier run may have allowed more.
-            self.judge_all(snapshot, config)
+            self.judge_all(judged_by, config)
             self._judged = True
         before = self._carried_through
         revoked = Revoked() if before is None else revoked_addresses(before, snapshot, config.host)
-        self._forget(revoked.gone | frozenset(lost), revoked.narrowed, snapshot, config)
+        self._forget(revoked.gone | frozenset(lost), revoked.narrowed, judged_by, config)
         self._carried_through = snapshot
 
     def _forget(

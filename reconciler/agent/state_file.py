@@ -76,15 +76,26 @@ def render_state(state: SavedState) -> bytes:
             },
         )
     )
+    return seal(body)
+
+
+def seal(body: bytes) -> bytes:
+    """A line with the checksum, then the body, which is one line."""
     return hashlib.sha256(body).hexdigest().encode() + b"\n" + body + b"\n"
 
 
-def parse_state(content: bytes) -> SavedState:
-    """What was rendered; raises StateFileError for anything else."""
+def unseal(content: bytes) -> bytes:
+    """The body of what was sealed; raises StateFileError if it was torn or edited."""
     checksum, _, rest = content.partition(b"\n")
     body = rest.removesuffix(b"\n")
     if hashlib.sha256(body).hexdigest().encode() != checksum:
         raise StateFileError("its checksum is wrong")
+    return body
+
+
+def parse_state(content: bytes) -> SavedState:
+    """What was rendered; raises StateFileError for anything else."""
+    body = unseal(content)
     try:
         raw = msgspec.json.decode(body, type=_Body)
     except msgspec.DecodeError as error:

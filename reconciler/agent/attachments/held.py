@@ -1,0 +1,283 @@
+"""The containers of one host, as the agent's loop has them; owned by its thread."""
+
+import os
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import assert_never
+
+from calico.dataplane.changes import NamespaceRef
+from calico.dataplane.state import HostState
+from calico.model import (
+    Attachment,
+    ContainerId,
+    EndpointId,
+    HostName,
+    InterfaceName,
+    Snapshot,
+    TaskId,
+)
+from reconciler.agent.attachments.merging import Merged, Merging, devices, unclaimed_endpoint
+from reconciler.agent.attachments.networks import ContainerNetwork
+from reconciler.agent.attachments.questions import Questions
+from reconciler.agent.attachments.requests import (
+    AttachAsked,
+    AttachMessage,
+    CheckAsked,
+    Chores,
+    DetachAsked,
+    Done,
+    NetworkForgotten,
+    NetworkKept,
+    Outcome,
+    TasksTold,
+)
+from reconciler.agent.evidence import Evidence
+from reconciler.agent.known import KnownKernel
+from reconciler.attach.api import AttachRefused, AttachUnavailable, UnknownContainer
+
+#: Seconds that a detached container is remembered at most.
+REMEMBERED_FOR = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A request that could not be fulfilled; whoever asked is told when nothing is left of it."""
+
+    asked: AttachAsked
+    why: str
+
+    def tell(self) -> None:
+        """Answer it."""
+        self.asked.reply.settle(AttachUnavailable(self.why))
+
+
+class HeldNetworks:
+    """What containers have and wait for; changes nothing itself."""
+
+    def __init__(self, host: HostName, chores: Chores) -> None:
+        self._host = host
+        self._chores = chores
+        self._networks: dict[ContainerId, ContainerNetwork] = {}
+        self._pending: dict[ContainerId, AttachAsked] = {}
+        self._detaching: dict[ContainerId, list[DetachAsked]] = {}
+        self._checks: list[CheckAsked] = []
+        self._merging = Merging(host)
+        self._questions = Questions()
+        self._ended: set[ContainerId] = set()
+        self._detached_at: dict[ContainerId, float] = {}
+        self._named: set[ContainerId] = set()
+
+    def restore(self, networks: Iterable[ContainerNetwork]) -> None:
+        """Take over what an earlier run kept."""
+        self._networks = {network.container: network for network in networks}
+
+    def handle(
+        self, message: AttachMessage, evidence: Evidence, linked: Collection[TaskId]
+    ) -> None:
+        """Take one message in; what it asks for is answered after a pass."""
+        match message:
+            case NetworkKept(network):
+                self._networks[network.container] = network
+            case AttachAsked():
+                self._begin(message, evidence, linked)
+            case DetachAsked(container):
+                known = self._networks.get(container)
+                if known is not None:
+                    self._drop(container)
+                    self._networks[container] = replace(known, detached=True)
+                self._detaching.setdefault(container, []).append(message)
+            case CheckAsked():
+                self._checks.append(message)
+            case NetworkForgotten(container):
+                self._networks.pop(container, None)
+                self._detached_at.pop(container, None)
+                self._named.discard(container)
+            case TasksTold(tasks):
+                self._questions.answer(tasks)
+            case _:
+                assert_never(message)
+
+    def is_due(self, now: float) -> bool:
+        """Whether a pass must be made even if no message came."""
+        due = self.next_due()
+        return due is not None and now >= due
+
+    @property
+    def interfaces(self) -> frozenset[InterfaceName]:
+        """Links that no locator is to be asked about."""
+        return frozenset(each.interface for each in self._networks.values())
+
+    @property
+    def going(self) -> frozenset[InterfaceName]:
+        """Links that are to be taken away whatever is known of the datastore."""
+        return frozenset(
+            self._networks[each].interface for each in self._detaching if each in self._networks
+        )
+
+    def merged(self, snapshot: Snapshot) -> Merged:
+        """What is to be rendered of a snapshot."""
+        return self._merging.of(snapshot, self._networks.values())
+
+    def devices(self) -> Mapping[InterfaceName, str]:
+        """What links are called inside."""
+        return devices(self._networks.values())
+
+    def tell_evidence(self, merged: Merged, evidence: Evidence) -> None:
+        """Where containers live that were attached before; it proves the end of their tasks."""
+        known = evidence.attached
+        for network, key in self._attached(merged):
+            ref = known.get(key)
+            if network.namespace is not None and (ref is None or ref != network.namespace):
+                evidence.wired(key, network.namespace)
+
+    def namespaces(
+        self, merged: Merged, observed: HostState | None, desired: HostState
+    ) -> dict[TaskId, NamespaceRef]:
+        """Where to make the links that are missing, or are not as they should be."""
+        seen = {} if observed is None else observed.links
+        found = {}
+        for container, key in merged.keys.items():
+            network = self._networks[container]
+            link = desired.links.get(network.interface)
+            if network.namespace is None or link is None:
+                continue
+            there = seen.get(network.interface)
+            if there is None or there.alias != link.alias:
+                asked = self._pending.get(container)
+                found[key] = network.namespace if asked is None else asked.namespace
+        return found
+
+    def answer(
+        self,
+        kernel: KnownKernel,
+        problems: Mapping[EndpointId, str],
+        why_not: str,
+        mtu: int,
+        now: float,
+    ) -> tuple[Failed, ...]:
+        """Answer whoever has what it asked for; the others are answered once it is undone.
+
+        `problems` are those of rendering; `why_not` is why nothing is wired now.
+        """
+        failed: list[Failed] = []
+        for container, asked in list(self._pending.items()):
+            interface = asked.network.interface
+            reason = kernel.reached.failed.get(interface, "")
+            if interface in kernel.reached.complete and not reason:
+                self._close(container)
+                if not asked.reply.settle(Done(mtu)):
+                    self._undo(asked)
+                    failed.append(Failed(asked, "nobody waited"))
+            elif reason or asked.reply.abandoned or now >= asked.deadline:
+                self._close(container)
+                self._undo(asked)
+                shut = problems.get(unclaimed_endpoint(self._host, asked.network).id, "")
+                why = reason or shut or why_not or "the kernel was not ready in time"
+                failed.append(Failed(asked, why))
+        for container, many in list(self._detaching.items()):
+            gone = self._networks.get(container)
+            if gone is None or gone.interface not in kernel.present:
+                del self._detaching[container]
+                for each in many:
+                    each.reply.settle(Done(mtu))
+        checks, self._checks = self._checks, []
+        for check in checks:
+            check.reply.settle(self._checked(check.container, kernel, mtu))
+        return tuple(failed)
+
+    def _checked(self, container: ContainerId, kernel: KnownKernel, mtu: int) -> Outcome:
+        found = self._networks.get(container)
+        if found is not None and found.interface in kernel.reached.complete:
+            return Done(mtu)
+        return UnknownContainer(
+            f"the link of container {container} is not in the kernel, or not as it was made"
+        )
+
+    def leave_chores(self, merged: Merged, gone: Collection[TaskId], now: float) -> None:
+        """Have others do what follows from a pass."""
+        for container in merged.claimed:
+            network = self._networks[container]
+            if not network.claimed:
+                self._networks[container] = replace(network, claimed=True)
+                self._chores.claimed(container)
+        for network, key in self._attached(merged):
+            if key in gone and network.container not in self._ended:
+                self._ended.add(network.container)
+                self._chores.ended(network.container)
+        self._named |= merged.named
+        for container, network in self._networks.items():
+            if not network.detached:
+                continue
+            since = self._detached_at.setdefault(container, now)
+            named = container in merged.named
+            if (container in self._named and not named) or now >= since + REMEMBERED_FOR:
+                self._chores.forgettable(container)
+                self._detached_at[container] = now
+        asked = self._questions.begin(
+            {
+                container
+                for container, each in self._networks.items()
+                if not (each.detached or each.claimed)
+            },
+            now,
+        )
+        if asked:
+            self._chores.unclaimed(asked)
+
+    def records(self, merged: Merged) -> tuple[Attachment, ...]:
+        """What the controller is told of: the containers that no task has claimed."""
+        return tuple(
+            Attachment(container, network.addresses, self._questions.task(container), network.since)
+            for container, network in sorted(self._networks.items())
+            if not (network.detached or network.claimed) and container not in merged.claimed
+        )
+
+    def next_due(self) -> float | None:
+        """When there is something to do although no message comes."""
+        due = [asked.deadline for asked in self._pending.values()]
+        question = self._questions.next_due()
+        if question is not None:
+            due.append(question)
+        return min(due, default=None)
+
+    def _attached(self, merged: Merged) -> Iterator[tuple[ContainerNetwork, TaskId]]:
+        """Containers that were wired once, or are taken to have been."""
+        for container, key in merged.keys.items():
+            network = self._networks[container]
+            if network.device and container not in self._pending:
+                yield network, key
+
+    def _begin(self, asked: AttachAsked, evidence: Evidence, linked: Collection[TaskId]) -> None:
+        container = asked.network.container
+        owner = evidence.owner(asked.namespace.inode)
+        own = {TaskId(asked.network.interface)}
+        last = self._merging.last
+        if last is not None and container in last.keys:
+            own.add(last.keys[container])
+        if owner is not None and owner not in own and owner in linked:
+            os.close(asked.namespace.descriptor)
+            asked.reply.settle(AttachRefused(f"its network namespace is that of task {owner}"))
+            return
+        self._drop(container)
+        self._ended.discard(container)
+        known = self._networks.get(container)
+        claimed = asked.network.claimed or (known is not None and known.claimed)
+        self._networks[container] = replace(asked.network, claimed=claimed)
+        self._pending[container] = asked
+
+    def _drop(self, container: ContainerId) -> None:
+        """Leave a request behind that another one overtook."""
+        asked = self._pending.get(container)
+        if asked is not None:
+            self._close(container)
+            asked.reply.settle(AttachUnavailable("another request overtook this one"))
+
+    def _close(self, container: ContainerId) -> None:
+        asked = self._pending.pop(container)
+        os.close(asked.namespace.descriptor)
+
+    def _undo(self, asked: AttachAsked) -> None:
+        container = asked.network.container
+        held = self._networks.get(container)
+        if asked.fresh and held is not None and not held.detached:
+            self._networks[container] = held.without_link()

@@ -1,0 +1,164 @@
+"""What one container has, and the file that it is kept in.
+
+A file is written after its addresses were given and before anything is made
+in the kernel, so that whatever there is has a file, or is swept away.
+"""
+
+import logging
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import msgspec
+from netaddr import EUI, IPAddress
+
+from calico.dataplane.changes import NamespaceRef
+from calico.errors import InvalidName, InvalidValue
+from calico.iptext import parse_address
+from calico.keys import check_container
+from calico.model import BootId, ContainerId, HandleId, InterfaceName
+from calico.names import handle_of_container, interface_of_container, mac_of_container
+from reconciler.agent.state_file import StateFileError, seal, unseal, write_state
+
+log = logging.getLogger(__name__)
+
+VERSION = 1
+SUFFIX = ".json"
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerNetwork:
+    """What a container was given; without a `device` it has addresses and no link.
+
+    `namespace` is where the link is, or is to be. Once a task has `claimed` it,
+    it is wired only as long as that task has an endpoint: its addresses may be
+    given to another one after that. A container that was `detached` has
+    nothing any more: it is remembered so that nothing is made for it again on
+    the word of an endpoint that is still to be withdrawn.
+    """
+
+    container: ContainerId
+    addresses: tuple[IPAddress, ...]
+    since: str
+    device: str = ""
+    namespace: NamespaceRef | None = None
+    known_as: str = ""
+    claimed: bool = False
+    detached: bool = False
+
+    @property
+    def interface(self) -> InterfaceName:
+        """The host's side of its link."""
+        return interface_of_container(self.container)
+
+    @property
+    def mac(self) -> EUI:
+        """The MAC address inside."""
+        return mac_of_container(self.container)
+
+    @property
+    def handle(self) -> HandleId:
+        """What its addresses are held by until a task claims them."""
+        return handle_of_container(self.container)
+
+    def without_link(self) -> "ContainerNetwork":
+        """The same before it was attached."""
+        return replace(self, device="", namespace=None, known_as="")
+
+
+class _Body(msgspec.Struct):
+    version: int
+    boot_id: str
+    container: str
+    addresses: list[str]
+    since: str
+    device: str
+    namespace: tuple[int, int, int, int, str] | None
+    known_as: str
+    claimed: bool
+    detached: bool
+
+
+class NetworkFiles:
+    """One file for each container; any thread may write another container's."""
+
+    def __init__(self, directory: Path, boot_id: BootId) -> None:
+        self._directory = directory
+        self._boot_id = boot_id
+
+    def read(self) -> tuple[ContainerNetwork, ...]:
+        """What an earlier run left; a reboot has detached them all.
+
+        A file that is torn says nothing: what it was about is swept away.
+        """
+        found: list[ContainerNetwork] = []
+        for path in sorted(self._directory.glob("*")):
+            if path.suffix != SUFFIX:
+                # Left by a write that was interrupted.
+                path.unlink(missing_ok=True)
+                continue
+            try:
+                network, boot_id = parse_network(unseal(path.read_bytes()))
+            except (OSError, StateFileError) as error:
+                log.warning("attachment not read", extra={"path": str(path), "why": str(error)})
+                with suppress(OSError):
+                    path.unlink()
+                continue
+            found.append(network if boot_id == self._boot_id else replace(network, detached=True))
+        return tuple(found)
+
+    def write(self, network: ContainerNetwork) -> None:
+        """Keep what a container has; raises OSError."""
+        write_state(self._path(network.container), seal(render_network(network, self._boot_id)))
+
+    def remove(self, container: ContainerId) -> None:
+        """Keep nothing of a container; raises OSError."""
+        self._path(container).unlink(missing_ok=True)
+
+    def _path(self, container: ContainerId) -> Path:
+        return self._directory / (container + SUFFIX)
+
+
+def render_network(network: ContainerNetwork, boot_id: BootId) -> bytes:
+    """One line of JSON."""
+    ref = network.namespace
+    return msgspec.json.encode(
+        _Body(
+            VERSION,
+            boot_id,
+            network.container,
+            [str(each) for each in network.addresses],
+            network.since,
+            network.device,
+            None if ref is None else (ref.pid, ref.start_time, ref.inode, ref.cookie, ref.path),
+            network.known_as,
+            network.claimed,
+            network.detached,
+        )
+    )
+
+
+def parse_network(body: bytes) -> tuple[ContainerNetwork, BootId]:
+    """What was rendered, and in which boot; raises StateFileError."""
+    try:
+        raw = msgspec.json.decode(body, type=_Body)
+        if raw.version != VERSION:
+            raise StateFileError(f"it has version {raw.version}, not {VERSION}")
+        network = ContainerNetwork(
+            check_container(raw.container),
+            _addresses(raw.addresses),
+            raw.since,
+            raw.device,
+            None if raw.namespace is None else NamespaceRef(*raw.namespace),
+            raw.known_as,
+            raw.claimed,
+            raw.detached,
+        )
+    except (msgspec.DecodeError, InvalidName, InvalidValue) as error:
+        raise StateFileError(f"it is no attachment: {error}") from error
+    return network, BootId(raw.boot_id)
+
+
+def _addresses(texts: Iterable[str]) -> tuple[IPAddress, ...]:
+    return tuple(map(parse_address, texts))

@@ -1,0 +1,54 @@
+"""Which tasks the unclaimed containers run: whom to ask about, and when."""
+
+from collections.abc import Collection, Mapping
+
+from calico.model import ContainerId, TaskId
+
+#: Seconds until the first question about a new container: most are claimed by then.
+FIRST_AFTER = 0.5
+LONGEST_DELAY = 10.0
+
+
+class Questions:
+    """Keeps the answers as long as they are of use; owned by one thread."""
+
+    def __init__(self) -> None:
+        self._tasks: dict[ContainerId, str] = {}
+        self._open: frozenset[ContainerId] = frozenset()
+        self._delay = FIRST_AFTER
+        self._due: float | None = None
+        self._going_on = False
+
+    def begin(self, unclaimed: Collection[ContainerId], now: float) -> frozenset[ContainerId]:
+        """Containers to ask about now, given those that no task has claimed; none, as a rule."""
+        self._tasks = {each: task for each, task in self._tasks.items() if each in unclaimed}
+        unknown = frozenset(each for each in unclaimed if each not in self._tasks)
+        if unknown - self._open:
+            self._delay = FIRST_AFTER
+            self._due = now + self._delay
+        elif not unknown:
+            self._due = None
+        self._open = unknown
+        if self._due is None or self._going_on or now < self._due:
+            return frozenset()
+        self._going_on = True
+        self._delay = min(LONGEST_DELAY, self._delay * 2)
+        self._due = now + self._delay
+        return unknown
+
+    def answer(self, tasks: Mapping[ContainerId, frozenset[TaskId]]) -> None:
+        """Take in what containers run; whoever is not among them is asked about again."""
+        self._going_on = False
+        for container in self._open & tasks.keys():
+            # An executor's id is made of its task's, so it is the longer one.
+            named = sorted(tasks[container], key=lambda task: (len(task), task))
+            if named:
+                self._tasks[container] = named[0]
+
+    def next_due(self) -> float | None:
+        """When to ask next; None if there is nothing to ask, or an answer is awaited."""
+        return None if self._going_on else self._due
+
+    def task(self, container: ContainerId) -> str:
+        """The task that a container runs; empty if it is not known."""
+        return self._tasks.get(container, "")

@@ -1,0 +1,139 @@
+"""What the threads that serve requests ask of the loop, and how they are answered."""
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from calico.dataplane.changes import NamespaceRef
+from calico.model import ContainerId, TaskId
+from reconciler.agent.attachments.networks import ContainerNetwork
+from reconciler.attach.api import AttachError
+
+Answer = TypeVar("Answer")
+
+
+class Reply(Generic[Answer]):
+    """One answer from one thread to another, which may give up waiting for it.
+
+    Exactly one of them has the last word: either the answer was taken, or it
+    was abandoned and whoever answers undoes what it did.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._ready = threading.Event()
+        self._answer: Answer | None = None
+        self._abandoned = False
+
+    def settle(self, answer: Answer) -> bool:
+        """Answer; False if nobody waits for it any more."""
+        with self._lock:
+            if self._abandoned:
+                return False
+            self._answer = answer
+        self._ready.set()
+        return True
+
+    def wait(self, timeout: float) -> Answer | None:
+        """The answer, None if there was none in time: then it is abandoned."""
+        self._ready.wait(max(0.0, timeout))
+        with self._lock:
+            self._abandoned = self._answer is None
+            return self._answer
+
+    @property
+    def abandoned(self) -> bool:
+        """Whether nobody waits any more."""
+        with self._lock:
+            return self._abandoned
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What was asked for is so; `mtu` is that of the container's link."""
+
+    mtu: int
+
+
+#: What came of a request that the loop carried out.
+Outcome = Done | AttachError
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkKept:
+    """A container has addresses, and nothing else yet."""
+
+    network: ContainerNetwork
+
+
+@dataclass(frozen=True, slots=True)
+class AttachAsked:
+    """Make a container's link until `deadline`, monotonic, or leave nothing of it.
+
+    `namespace` has an open descriptor that the loop closes. What is not `fresh`
+    was there before and stays whatever comes of the request.
+    """
+
+    network: ContainerNetwork
+    namespace: NamespaceRef
+    fresh: bool
+    deadline: float
+    reply: Reply[Outcome]
+
+
+@dataclass(frozen=True, slots=True)
+class DetachAsked:
+    """Take a container's link away."""
+
+    container: ContainerId
+    reply: Reply[Outcome]
+
+
+@dataclass(frozen=True, slots=True)
+class CheckAsked:
+    """Tell whether the kernel has a container's link."""
+
+    container: ContainerId
+    reply: Reply[Outcome]
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkForgotten:
+    """Nothing of a container is left to be remembered."""
+
+    container: ContainerId
+
+
+@dataclass(frozen=True, slots=True)
+class TasksTold:
+    """What the host's Mesos agent says that containers run; empty if it says nothing."""
+
+    tasks: Mapping[ContainerId, frozenset[TaskId]] = field(default_factory=dict)
+
+
+AttachMessage = NetworkKept | AttachAsked | DetachAsked | CheckAsked | NetworkForgotten | TasksTold
+
+
+@dataclass(frozen=True, slots=True)
+class Chores:
+    """What the loop leaves to others, because it takes time; none of them blocks.
+
+    `claimed` are containers that a task has claimed for the first time, `ended`
+    those whose namespace is gone, `forgettable` detached ones that nothing in
+    the datastore names any more, `unclaimed` those of which it is to be found
+    out which tasks they run.
+    """
+
+    claimed: Callable[[ContainerId], None]
+    ended: Callable[[ContainerId], None]
+    forgettable: Callable[[ContainerId], None]
+    unclaimed: Callable[[frozenset[ContainerId]], None]
+
+
+def _nobody(_: object) -> None:
+    """Leave it undone."""
+
+
+#: For a host on which no container asks for its network.
+NO_CHORES = Chores(_nobody, _nobody, _nobody, _nobody)
