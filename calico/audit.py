@@ -31,11 +31,18 @@ class AddressState(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Who stands behind addresses: endpoints, and tasks that are known."""
+    """Who stands behind addresses: endpoints, tasks that are known, and hosts.
+
+    Agents take back by themselves what no task claimed of what they gave to
+    containers, as long as their host is among `hosts`; of `forgotten` ones
+    nobody else would.
+    """
 
     users: Mapping[IPAddress, tuple[EndpointId, ...]] = field(default_factory=dict)
     with_endpoint: Collection[TaskId] = frozenset()
     tasks: Collection[TaskId] = frozenset()
+    hosts: Collection[HostName] = frozenset()
+    forgotten: Collection[HostName] = frozenset()
 
     def state_of(self, allocation: Allocation, address: IPAddress) -> AddressState:
         """What an address that is given out is."""
@@ -47,15 +54,28 @@ class Standing:
             return AddressState.LEAKED if ours else AddressState.FOREIGN
         if not ours:
             return AddressState.LEAKED
+        if allocation.unclaimed:
+            return self._of_container(allocation.host)
         task = TaskId(allocation.handle)
         # A task whose endpoint has another address never came to use this one.
         if task in self.with_endpoint or task not in self.tasks:
             return AddressState.RESTING
         return AddressState.ASSIGNED
 
+    def _of_container(self, host: HostName | None) -> AddressState:
+        """What an address is that no task claimed: never free under a live container."""
+        if host in self.hosts:
+            return AddressState.ASSIGNED
+        return AddressState.RESTING if host in self.forgotten else AddressState.LEAKED
 
-def standing(specs: Iterable[EndpointSpec], tasks: Collection[TaskId]) -> Standing:
-    """Who stands behind addresses, by every endpoint and every task that is known."""
+
+def standing(
+    specs: Iterable[EndpointSpec],
+    tasks: Collection[TaskId],
+    hosts: Collection[HostName] = frozenset(),
+    forgotten: Collection[HostName] = frozenset(),
+) -> Standing:
+    """Who stands behind addresses, by every endpoint, task and host that is known."""
     users: dict[IPAddress, list[EndpointId]] = {}
     with_endpoint = set()
     for spec in specs:
@@ -69,6 +89,8 @@ def standing(specs: Iterable[EndpointSpec], tasks: Collection[TaskId]) -> Standi
         {address: tuple(sorted(found)) for address, found in users.items()},
         frozenset(with_endpoint),
         tasks,
+        hosts,
+        forgotten,
     )
 
 
@@ -212,3 +234,21 @@ def unreadable_blocks(books: Books) -> tuple[IPNetwork, ...]:
     """The ranges of blocks that say nothing of their addresses."""
     found = map(parse_block_key, books.unreadable)
     return tuple(sorted(cidr for cidr in found if cidr is not None))
+
+
+def lent_to_containers(books: Books, host: HostName) -> tuple[IPNetwork, ...]:
+    """Blocks of others in which a host's containers hold what no task claimed."""
+    return tuple(
+        sorted(
+            cidr
+            for cidr, block in books.blocks.items()
+            if block.affinity != host
+            and any(
+                each is not None
+                and each.unclaimed
+                and each.host == host
+                and OWNER in each.secondary
+                for each in block.allocations
+            )
+        )
+    )

@@ -28,6 +28,12 @@ class Allocation:
         return None if found is None else ContainerId(found)
 
     @property
+    def host(self) -> HostName | None:
+        """The host whose agent gave it to that container."""
+        found = dict(self.secondary).get(ON_HOST)
+        return None if found is None else HostName(found)
+
+    @property
     def unclaimed(self) -> bool:
         """Whether it is a container's that no task claimed yet.
 

@@ -4,6 +4,7 @@ from datetime import datetime
 
 import click
 
+from calico.audit import lent_to_containers
 from calico.datastore.api import Key
 from calico.errors import Conflict, DatastoreError, InvalidName
 from calico.keys import check_host, parse_host_key
@@ -129,12 +130,9 @@ def _registered_at(problem: Problem) -> HostName | None:
 
 def _remains(cluster: Cluster, host: HostName) -> Remains:
     blocks = cluster.books.blocks.items()
+    own = {cidr for cidr, block in blocks if block.affinity == host and any(block.allocations)}
     return Remains(
-        tuple(
-            sorted(
-                cidr for cidr, block in blocks if block.affinity == host and any(block.allocations)
-            )
-        ),
+        tuple(sorted((*own, *lent_to_containers(cluster.books, host)))),
         sum(spec.host == host for spec in cluster.snapshot.specs),
     )
 

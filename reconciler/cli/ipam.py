@@ -13,7 +13,13 @@ from calico.errors import DatastoreError, InvalidValue
 from calico.iptext import parse_address
 from reconciler.cli.cluster import Cluster
 from reconciler.cli.command import NoSuchThing, Unreachable, read, reads_cluster, show
-from reconciler.cli.ipam_answers import app_of, judge_address, judge_check, judge_show
+from reconciler.cli.ipam_answers import (
+    app_of,
+    container_of,
+    judge_address,
+    judge_check,
+    judge_show,
+)
 from reconciler.cli.options import EtcdSettings, Parsed, etcd_options, output_option
 from reconciler.cli.render import Answer, Lines, joined
 from reconciler.cli.usage import Usage, findings_of, has_block, pools_of, usage_of
@@ -37,7 +43,8 @@ def ipam() -> None:
 def show_command(cluster: Cluster, now: datetime, address: IPAddress | None) -> Answer:  # noqa: ARG001 - a read has a time
     """Pools and blocks with their use, or who has one address.
 
-    An address is free, assigned (to a task, or kept for one), resting (its task
+    An address is free, assigned (to a task, or kept for one, or of a container
+    that is attached and not known to be a task yet), resting (its task
     ended: it is given again when every host let go of it and two minutes have
     passed), foreign (another orchestrator's) or leaked (held by somebody of
     whom there is no endpoint). Exits 2 if the address is in no pool.
@@ -50,7 +57,7 @@ def show_command(cluster: Cluster, now: datetime, address: IPAddress | None) -> 
                foreign, leaked; all null but block if it cannot be read
     With --address:
       address, state, pools, block, host, handle, attributes, endpoints (task,
-      host), app
+      host), app, container (that it was given to before a task ran, or null)
     """
     usage = usage_of(cluster)
     if address is None:
@@ -74,7 +81,7 @@ def check_command(etcd: EtcdSettings, output: str) -> None:
       ok         whether nothing is wrong
       pools      as in `ipam show`; the states add up to size
       addresses  address, state, block, host, handle, attributes, endpoints
-                 (task, host), app: each that is not free
+                 (task, host), app, container: each that is not free
       findings   subject, kind, reason
       waits_for  hosts that resting addresses wait for
     """
@@ -152,6 +159,9 @@ def judge_release(cluster: Cluster, usage: Usage, address: IPAddress) -> Answer:
             raise NoSuchThing(f"{address} is in no pool and in no block; see `ipam show`")
         return _outcome(address, "nothing", None, "it is free", 0)
     handle = found.allocation.handle
+    if found.state is AddressState.ASSIGNED and found.allocation.unclaimed:
+        reason = f"{container_of(found)} has it, and no task claimed it yet"
+        return _outcome(address, "refused", handle, reason, 1)
     if found.state is AddressState.ASSIGNED:
         app = app_of(cluster, found)
         whose = f" of {app}" if app else ""

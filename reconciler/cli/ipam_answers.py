@@ -68,6 +68,8 @@ def judge_address(cluster: Cluster, usage: Usage, address: IPAddress) -> Answer:
         lines.append(f"handle    {found.allocation.handle or '-'}")
         lines.append(f"endpoint  {joined(f'{u.workload} on {u.host}' for u in found.users)}")
         lines.append(f"app       {data['app'] or '-'}")
+        if found.allocation.unclaimed:
+            lines.append(f"waits     {container_of(found)} is not known to be a task yet")
         lines.extend(f"  {name}  {value}" for name, value in sorted(attributes.items()))
     return Answer(data, (Lines(tuple(lines)),))
 
@@ -161,6 +163,7 @@ def _held_fields(cluster: Cluster, usage: Usage, address: IPAddress) -> dict[str
             {"task": user.workload, "host": user.host} for user in usage.who.users.get(address, ())
         ],
         "app": app_of(cluster, found) if found else "",
+        "container": found.allocation.container if found else None,
     }
 
 
@@ -168,6 +171,11 @@ def app_of(cluster: Cluster, held: HeldAddress) -> str:
     """The app of the task that holds an address; empty if that is not known."""
     record = cluster.records.get(TaskId(held.allocation.handle or ""))
     return record.app if record else ""
+
+
+def container_of(held: HeldAddress) -> str:
+    """The container that holds an address, and where it is."""
+    return f"container {held.allocation.container} on {held.allocation.host or 'no host'}"
 
 
 def _host_of(cluster: Cluster, held: HeldAddress) -> HostName | None:

@@ -44,7 +44,15 @@ class Usage:
 def usage_of(cluster: Cluster) -> Usage:
     """What every address is."""
     unclear = (task for each in cluster.problems if (task := _task_of(Key(each.key))) is not None)
-    who = standing(cluster.snapshot.specs.values(), frozenset((*cluster.records, *unclear)))
+    registered = cluster.snapshot.hosts
+    forgotten = frozenset(host for host, record in registered.items() if record.forgotten)
+    unreadable = (keys.parse_host_key(Key(each.key)) for each in cluster.problems)
+    who = standing(
+        cluster.snapshot.specs.values(),
+        frozenset((*cluster.records, *unclear)),
+        frozenset((*registered, *filter(None, unreadable))) - forgotten,
+        forgotten,
+    )
     held = held_addresses(cluster.books, who)
     pools = cluster.snapshot.pools
     return Usage(

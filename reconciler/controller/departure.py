@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from netaddr import IPNetwork
 
 from calico import codec
+from calico.audit import lent_to_containers
 from calico.books import Books, decode_books
 from calico.datastore.api import DirectoryStore, Key
 from calico.errors import Conflict, InvalidValue
@@ -135,6 +136,9 @@ class Departure:
     def _give_up_blocks(self, host: HostName) -> Iterator[IPNetwork]:
         """Give a host's empty blocks and vain claims up; those that are in use are told."""
         books = decode_books(self._datastore.list(IPAM).entries)
+        # What its containers hold of others' blocks only a sweep gives back, and
+        # that ends when nobody knows the host any more.
+        yield from lent_to_containers(books, host)
         claimed = {cidr for owner, cidr in books.affinities if owner == host}
         own = {cidr for cidr, block in books.blocks.items() if block.affinity == host}
         for cidr in sorted(claimed | own):

@@ -7,7 +7,7 @@ from netaddr import IPAddress
 
 from calico.addresses import Addresses
 from calico.audit import AddressState, HeldAddress, held_addresses, standing
-from calico.blocks import OWNER
+from calico.blocks import CONTAINER, ON_HOST, OWNER
 from calico.books import Books
 from calico.datastore.api import Datastore
 from calico.errors import AddressError, InvalidValue
@@ -96,6 +96,8 @@ class Sweeper:
         who = standing(
             (kept.value for kept in stored.specs.values()),
             frozenset((*stored.records, *stored.unclear_tasks(), *live)),
+            stored.registered(),
+            stored.forgotten_hosts,
         )
         books = Books({block.cidr: block for block, _ in self._addresses.blocks()})
         return held_addresses(books, who)
@@ -112,9 +114,12 @@ class Sweeper:
                     continue
                 if endpoint != endpoint_of_task(endpoint.host, task):
                     continue
+                container = self._stored.records[task].value.container
+                of_container = ((CONTAINER, container), (ON_HOST, endpoint.host))
+                secondary = (OWNER, *of_container) if container else (OWNER,)
                 try:
                     self._addresses.assign_fixed(
-                        endpoint.host, HandleId(task), address, secondary=(OWNER,)
+                        endpoint.host, HandleId(task), address, secondary=secondary
                     )
                 except (AddressError, InvalidValue):
                     # Of no pool in use, or taken: `ipam check` tells.
