@@ -1,4 +1,4 @@
-"""The tasks of one host: started, watched and ended by one loop thread.
+"""The Mesos agent of one host: the thread that owns its containers.
 
 Tasks outlive this process, as they outlive a real Mesos agent: each is noted on
 disk and found again by pid and start time. Whoever inherits them reaps them, so
@@ -11,58 +11,74 @@ import logging
 import os
 import queue
 import select
-import signal
 import threading
 import time
-import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import replace
-from pathlib import Path
-from typing import assert_never
+from dataclasses import dataclass, field
+from typing import TypeVar, assert_never
 
-from demo.mesos.container import Container, judge_exit
-from demo.mesos.fork_server import Exited, ForkServer, Launched, LauncherGone
-from demo.mesos.processes import end_group, end_members, start_time
-from demo.mesos.records import (
-    HostName,
-    Isolation,
-    LaunchOrder,
-    TaskId,
-    TaskRecord,
-    TaskReport,
-    TaskState,
+from demo.mesos.containers.container import Container, Process
+from demo.mesos.containers.lifecycle import Containers, LaunchRefused, Rules
+from demo.mesos.containers.orders import Site
+from demo.mesos.containers.overseer import Overseer
+from demo.mesos.isolators.api import IsolationFailed, Isolator
+from demo.mesos.launcher.client import (
+    Check,
+    Checked,
+    Exited,
+    ForkServer,
+    Held,
+    Launched,
+    LauncherGone,
+    Release,
+    Start,
 )
-from demo.mesos.store import Checkpoint, Store
+from demo.mesos.processes import start_time
+from demo.mesos.records import GroupOrder, HostName, LaunchOrder, TaskId, TaskReport
+from demo.mesos.store import Store
+
+__all__ = ["Agent", "LaunchRefused", "Setup"]
 
 log = logging.getLogger(__name__)
 
-# Mesos' own default between the polite and the final signal.
-KILL_GRACE_SECONDS = 3.0
-ENDED_KEPT = 500
-SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+T = TypeVar("T")
+
+ANSWER_SECONDS = 10.0
 
 
-class LaunchRefused(Exception):
-    """This order can never be started as it is."""
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What an operator chose for one agent.
+
+    `hidden` are its mounts that no task may keep, `nameservers` what the tasks
+    in namespaces of their own ask for names, nobody for the host's own.
+    """
+
+    rules: Rules = field(default_factory=Rules)
+    isolators: Sequence[Isolator] = ()
+    hidden: tuple[str, ...] = ()
+    nameservers: tuple[str, ...] = ()
 
 
 class Agent:
     """Owns the tasks of one host; every state is touched by its loop thread only."""
 
     def __init__(
-        self, name: HostName, address: str, endpoint: str, store: Store, grace: float | None = None
+        self,
+        name: HostName,
+        address: str,
+        endpoint: str,
+        store: Store,
+        setup: Setup | None = None,
     ) -> None:
         self.name = name
         self.address = address
         self.endpoint = endpoint
         self.agent_id = ""
         self._store = store
-        self._grace = KILL_GRACE_SECONDS if grace is None else grace
-        self._containers: dict[TaskId, Container] = {}
-        self._ended: dict[TaskId, Container] = {}
-        self._starting: dict[TaskId, Future[int]] = {}
-        self._watched: dict[int, TaskId] = {}
+        self._setup = setup or Setup()
+        self._watched: dict[int, int] = {}
         self._launcher: ForkServer | None = None
         self._poller = select.poll()
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
@@ -78,10 +94,18 @@ class Agent:
         self.agent_id = self._store.agent_id()
         # Wall-clock microseconds, so that revisions also grow across a restart.
         self._report = TaskReport(self.agent_id, time.time_ns() // 1000)
+        files = self._store.network_files(self._setup.nameservers)
+        self.site = Site(
+            self.name, self.address, self.endpoint, self.agent_id, files, self._setup.hidden
+        )
+        self._containers = Containers(
+            self.site, self._store, self._setup.isolators, self._setup.rules, self, self._background
+        )
+        self._overseer = Overseer(self._containers)
         self._poller.register(self._wake, select.POLLIN)
         self._start_launcher()
-        self._adopt_all()
-        self._publish()
+        self._containers.adopt()
+        self.publish()
         self._thread.start()
 
     def stop(self) -> None:
@@ -91,13 +115,26 @@ class Agent:
 
     def launch(self, order: LaunchOrder) -> int:
         """Start the task once, however often asked; the revision that names it."""
-        started: Future[int] = Future()
-        self._call(lambda: self._launch(order, started))
-        return started.result(timeout=10)
+        group = GroupOrder(
+            order.task_id, order.framework_id, (order,), order.isolation, order.networks
+        )
+        return self._ask(lambda answer: self._containers.launch(group, True, answer))
+
+    def launch_group(self, group: GroupOrder) -> int:
+        """Start the tasks of a pod's instance, likewise."""
+        return self._ask(lambda answer: self._containers.launch(group, False, answer))
 
     def kill(self, task_id: TaskId) -> None:
         """Begin to end the task: SIGTERM now, SIGKILL after the grace period."""
-        self._call(lambda: self._kill(task_id))
+        self._call(lambda: self._containers.kill(task_id))
+
+    def register(self, framework_id: str, executor_id: str) -> bool:
+        """An executor subscribes; False if it is not one that is waited for."""
+
+        def registered(answer: Future[bool]) -> None:
+            answer.set_result(self._containers.registered(framework_id, executor_id))
+
+        return self._ask(registered)
 
     def tasks(self, after: int, timeout: float) -> TaskReport:
         """The newest report, once it is newer than `after` or the time is over."""
@@ -113,15 +150,71 @@ class Agent:
         return None if self._launcher is None else self._launcher.pid
 
     def containers(self) -> tuple[Container, ...]:
-        """Every task that has not ended."""
+        """Every container that has a process and has not ended."""
         with self._published:
             return self._snapshot
 
     # Everything below runs on the loop thread.
 
+    def send(self, order: Start | Release | Check) -> None:
+        """See Machine; a launcher that has ended is replaced once."""
+        launcher = self._launcher or self._start_launcher()
+        try:
+            launcher.send(order)
+        except LauncherGone as error:
+            self._lose_launcher(launcher, error)
+            self._start_launcher().send(order)
+
+    def watch(self, process: Process) -> bool:
+        """See Machine."""
+        if process.pid in self._watched.values():
+            return True
+        try:
+            descriptor = os.pidfd_open(process.pid)
+        except ProcessLookupError:
+            return False
+        # Checked behind the handle: from here on the pid cannot change hands.
+        if start_time(process.pid) != process.started:
+            os.close(descriptor)
+            return False
+        self._watched[descriptor] = process.pid
+        self._poller.register(descriptor, select.POLLIN)
+        return True
+
+    def publish(self) -> int:
+        """See Machine."""
+        records, present = self._containers.records(), self._containers.present()
+        with self._published:
+            self._report = TaskReport(self.agent_id, self._report.revision + 1, records)
+            self._snapshot = present
+            self._published.notify_all()
+            return self._report.revision
+
+    def _ask(self, question: Callable[[Future[T]], None]) -> T:
+        """Called by any other thread: put a question to the loop and await its answer."""
+        answer: Future[T] = Future()
+        self._call(lambda: question(answer))
+        return answer.result(timeout=ANSWER_SECONDS)
+
     def _call(self, action: Callable[[], None]) -> None:
         self._calls.put(action)
         os.eventfd_write(self._wake, 1)
+
+    def _background(
+        self, work: Callable[[], T], done: Callable[[T | IsolationFailed], None]
+    ) -> None:
+        def run() -> None:
+            try:
+                result: T | IsolationFailed = work()
+            except IsolationFailed as error:
+                result = error
+            except Exception as error:
+                # A bug: the container still has to end, with a word on why.
+                log.exception("isolator failed")
+                result = IsolationFailed(repr(error))
+            self._call(lambda: done(result))
+
+        threading.Thread(target=run, name="isolator", daemon=True).start()
 
     def _run(self) -> None:
         while not self._stopping:
@@ -139,13 +232,11 @@ class Agent:
             # One at a time: what is done about it may close another of them, and
             # its number may belong to something else by then. Calls come last.
             self._look_at(next((fd for fd in ready if fd != self._wake), self._wake))
-        self._end_overdue()
+        self._overseer.tick()
 
     def _poll_milliseconds(self) -> int | None:
-        deadlines = [c.kill_at for c in self._containers.values() if c.kill_at is not None]
-        if not deadlines:
-            return None
-        return max(0, int((min(deadlines) - time.monotonic()) * 1000) + 1)
+        moment = self._overseer.next_at()
+        return None if moment is None else max(0, int((moment - time.monotonic()) * 1000) + 1)
 
     def _look_at(self, descriptor: int) -> None:
         if descriptor == self._wake:
@@ -154,59 +245,15 @@ class Agent:
                 self._calls.get_nowait()()
         elif self._launcher is not None and descriptor == self._launcher.fileno():
             self._hear_launcher(self._launcher)
-        elif (task_id := self._watched.get(descriptor)) is not None:
-            self._unwatch(descriptor)
-            self._finish({task_id: None})
+        elif (pid := self._watched.pop(descriptor, None)) is not None:
+            self._poller.unregister(descriptor)
+            os.close(descriptor)
+            self._containers.exited({pid: None})
 
     def _stop(self) -> None:
         self._stopping = True
         with self._published:
             self._published.notify_all()
-
-    def _launch(self, order: LaunchOrder, started: Future[int]) -> None:
-        task_id = order.task_id
-        if task_id in self._containers or task_id in self._ended:
-            started.set_result(self._report.revision)
-            return
-        container_id = str(uuid.uuid4())
-        try:
-            sandbox = self._store.sandbox(container_id)
-            self._store.save(Checkpoint(order, container_id))
-            self._send(order, sandbox)
-        except (OSError, LauncherGone) as error:
-            self._store.forget(task_id)
-            started.set_exception(LaunchRefused(str(error)))
-            return
-        record = TaskRecord(task_id, order.framework_id, TaskState.STAGING)
-        self._containers[task_id] = Container(order, container_id, record)
-        self._starting[task_id] = started
-
-    def _send(self, order: LaunchOrder, sandbox: Path) -> None:
-        env = self._environment(order, str(sandbox))
-        isolate = order.isolation is Isolation.NAMESPACE
-        launcher = self._launcher or self._start_launcher()
-        try:
-            launcher.send(order.task_id, order.argv, env, sandbox, isolate)
-        except LauncherGone as error:
-            self._lose_launcher(launcher, error)
-            self._start_launcher().send(order.task_id, order.argv, env, sandbox, isolate)
-
-    def _environment(self, order: LaunchOrder, sandbox: str) -> dict[str, str]:
-        return {
-            "PATH": os.environ.get("PATH", SYSTEM_PATH),
-            "LANG": "C.UTF-8",
-            **order.env,
-            "MESOS_TASK_ID": order.task_id,
-            "MESOS_FRAMEWORK_ID": order.framework_id,
-            "MESOS_EXECUTOR_ID": order.task_id,
-            "MESOS_SLAVE_ID": self.agent_id,
-            "MESOS_AGENT_ENDPOINT": self.endpoint,
-            "MESOS_DIRECTORY": sandbox,
-            "MESOS_SANDBOX": sandbox,
-            "MESOS_CHECKPOINT": "1",
-            # With an address of its own a task may bind to any of them.
-            "LIBPROCESS_IP": "0.0.0.0" if order.isolation is Isolation.NAMESPACE else self.address,
-        }
 
     def _start_launcher(self) -> ForkServer:
         self._launcher = ForkServer()
@@ -214,148 +261,31 @@ class Agent:
         return self._launcher
 
     def _hear_launcher(self, launcher: ForkServer) -> None:
-        ended: dict[TaskId, int | None] = {}
+        exited: dict[int, int | None] = {}
         try:
             while (message := launcher.receive()) is not None:
                 match message:
-                    case Launched():
-                        self._launched(message)
+                    case Held(container_id, pid):
+                        self._containers.held(container_id, pid)
+                    case Launched(name, pid, error):
+                        self._containers.launched(name, pid, error)
+                    case Checked(key, well, reason):
+                        self._overseer.checked(key, well, reason)
                     case Exited(pid, status):
-                        task_ids = (t for t, c in self._containers.items() if c.record.pid == pid)
-                        ended |= dict.fromkeys(task_ids, status)
+                        exited[pid] = status
                     case _:
                         assert_never(message)
         except LauncherGone as error:
-            self._finish(ended)
+            self._containers.exited(exited)
             self._lose_launcher(launcher, error)
         else:
-            # All at once: looking for what they left behind is the costly part.
-            self._finish(ended)
-
-    def _launched(self, message: Launched) -> None:
-        task_id = TaskId(message.launched)
-        container = self._containers[task_id]
-        started = self._starting.pop(task_id)
-        if message.pid is None:
-            del self._containers[task_id]
-            self._store.forget(task_id)
-            started.set_exception(LaunchRefused(message.error))
-            return
-        # 0 stands for a process that has ended already; its exit is on its way.
-        begun = start_time(message.pid) or 0
-        own_address = (self.address,) if container.order.isolation is Isolation.HOST else ()
-        self._containers[task_id] = replace(
-            container,
-            started=begun,
-            changed_at=time.time(),
-            record=TaskRecord(
-                task_id,
-                container.order.framework_id,
-                TaskState.RUNNING,
-                addresses=own_address,
-                pid=message.pid,
-            ),
-        )
-        self._store.save(Checkpoint(container.order, container.container_id, message.pid, begun))
-        self._publish()
-        started.set_result(self._report.revision)
-        if container.killing:
-            self._kill(task_id)
+            self._containers.exited(exited)
 
     def _lose_launcher(self, launcher: ForkServer, error: LauncherGone) -> None:
+        if launcher is not self._launcher:
+            return
         log.warning("launcher lost", extra={"pid": launcher.pid, "reason": str(error)})
         self._poller.unregister(launcher.fileno())
         launcher.close()
         self._launcher = None
-        for task_id, started in self._starting.items():
-            # It may run or not: whatever carries the task's name is ended.
-            end_members(task_id)
-            del self._containers[task_id]
-            self._store.forget(task_id)
-            started.set_exception(LaunchRefused("the launcher ended"))
-        self._starting.clear()
-        watched = set(self._watched.values())
-        for task_id in [task_id for task_id in self._containers if task_id not in watched]:
-            self._watch(task_id)
-
-    def _kill(self, task_id: TaskId) -> None:
-        container = self._containers.get(task_id)
-        if container is None:
-            return
-        if container.record.pid is None or container.kill_at is not None:
-            self._containers[task_id] = replace(container, killing=True)
-            return
-        self._containers[task_id] = replace(
-            container, killing=True, kill_at=time.monotonic() + self._grace
-        )
-        end_group(container.record.pid, container.started, signal.SIGTERM)
-
-    def _end_overdue(self) -> None:
-        now = time.monotonic()
-        for task_id, container in list(self._containers.items()):
-            if container.kill_at is not None and container.kill_at <= now:
-                end_members(task_id)
-                self._containers[task_id] = replace(container, kill_at=now + self._grace)
-
-    def _finish(self, statuses: Mapping[TaskId, int | None]) -> None:
-        if not statuses:
-            return
-        end_members(*statuses)
-        for task_id, status in statuses.items():
-            container = self._containers.pop(task_id)
-            state, message = judge_exit(status, container.killing)
-            log.info("task ended", extra={"task": task_id, "state": state, "reason": message})
-            record = TaskRecord(task_id, container.order.framework_id, state, message)
-            self._ended[task_id] = replace(container, record=record, changed_at=time.time())
-            self._store.forget(task_id)
-        while len(self._ended) > ENDED_KEPT:
-            del self._ended[next(iter(self._ended))]
-        self._publish()
-
-    def _adopt_all(self) -> None:
-        for checkpoint in self._store.load():
-            order = checkpoint.order
-            own_address = (self.address,) if order.isolation is Isolation.HOST else ()
-            self._containers[order.task_id] = Container(
-                order,
-                checkpoint.container_id,
-                TaskRecord(
-                    order.task_id,
-                    order.framework_id,
-                    TaskState.RUNNING,
-                    addresses=own_address,
-                    pid=checkpoint.pid,
-                ),
-                checkpoint.started or 0,
-            )
-            self._watch(order.task_id)
-
-    def _watch(self, task_id: TaskId) -> None:
-        """Await the end of a task that is not our launcher's child."""
-        container = self._containers[task_id]
-        pid = container.record.pid
-        try:
-            descriptor = os.pidfd_open(pid) if pid is not None else None
-        except ProcessLookupError:
-            descriptor = None
-        if descriptor is not None and pid is not None and start_time(pid) != container.started:
-            os.close(descriptor)
-            descriptor = None
-        if descriptor is None:
-            self._finish({task_id: None})
-            return
-        self._watched[descriptor] = task_id
-        self._poller.register(descriptor, select.POLLIN)
-
-    def _unwatch(self, descriptor: int) -> None:
-        self._poller.unregister(descriptor)
-        os.close(descriptor)
-        del self._watched[descriptor]
-
-    def _publish(self) -> None:
-        running = tuple(c for c in self._containers.values() if c.record.pid is not None)
-        records = tuple(c.record for c in (*running, *self._ended.values()))
-        with self._published:
-            self._report = TaskReport(self.agent_id, self._report.revision + 1, records)
-            self._snapshot = running
-            self._published.notify_all()
+        self._containers.lost_launcher()

@@ -6,7 +6,7 @@ import os
 import select
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 PROC = Path("/proc")
@@ -51,6 +51,14 @@ def end_group(pid: int, started: int, number: signal.Signals) -> None:
             os.killpg(pid, number)
         except ProcessLookupError:
             return
+
+
+def end_process(pid: int, started: int) -> None:
+    """End exactly that process, if it has not ended yet."""
+    with process_handle(pid, started) as handle:
+        if handle is not None:
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(handle, signal.SIGKILL)
 
 
 def members(*task_ids: str) -> list[tuple[int, int]]:

@@ -15,8 +15,10 @@ from typing import ClassVar
 import msgspec
 
 from demo.mesos.agent import Agent, LaunchRefused
-from demo.mesos.records import LaunchOrder, LaunchReply, TaskId
-from demo.mesos.replies import render_containers, render_state
+from demo.mesos.containers.orders import REGISTER_PATH
+from demo.mesos.records import GroupOrder, LaunchOrder, LaunchReply, TaskId
+from demo.mesos.replies import render_containers, render_state, render_statistics
+from demo.mesos.version import DEFAULT_VERSION, MesosVersion
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +32,17 @@ class KillOrder(msgspec.Struct, frozen=True):
     task_id: TaskId
 
 
+class _Id(msgspec.Struct, frozen=True):
+    value: str
+
+
+class Subscription(msgspec.Struct, frozen=True, tag_field="type", tag="SUBSCRIBE"):
+    """What an executor says first, in the form of Mesos' executor API."""
+
+    framework_id: _Id
+    executor_id: _Id
+
+
 class AgentServer(ThreadingHTTPServer):
     """Serves one agent; `masters` limits who may start and end tasks, empty is everyone."""
 
@@ -38,9 +51,14 @@ class AgentServer(ThreadingHTTPServer):
     request_queue_size = 128
 
     def __init__(
-        self, listen: tuple[str, int], agent: Agent, masters: Collection[str] = ()
+        self,
+        listen: tuple[str, int],
+        agent: Agent,
+        masters: Collection[str] = (),
+        version: MesosVersion = DEFAULT_VERSION,
     ) -> None:
         self.agent = agent
+        self.version = version
         self.masters = frozenset(masters)
         if ":" in listen[0]:
             self.address_family = socket.AF_INET6
@@ -68,12 +86,14 @@ class _Handler(BaseHTTPRequestHandler):
         """Answer the endpoints that read."""
         path, _, query = self.path.partition("?")
         agent = self.server.agent
+        version, present = self.server.version, agent.containers()
         match path.removeprefix("/slave(1)"):
-            case "/containers":
-                self._reply(render_containers(agent.containers(), time.time()))
-            case "/state" | "/state.json":
-                state = render_state(agent.name, agent.agent_id, agent.endpoint, agent.containers())
-                self._reply(state)
+            case "/containers" if version.has_containers:
+                self._reply(render_containers(agent.site, present, time.time()))
+            case "/monitor/statistics":
+                self._reply(render_statistics(present, time.time()))
+            case version.state_path:
+                self._reply(render_state(agent.site, version, present))
             case "/health":
                 self._reply({})
             case "/stand-in/tasks" if self._from_master():
@@ -99,16 +119,22 @@ class _Handler(BaseHTTPRequestHandler):
         if self.headers.get_content_type() != "application/json":
             self._reply({"message": "JSON only"}, HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
             return
-        if not self._from_master():
-            self._reply({"message": "not from here"}, HTTPStatus.FORBIDDEN)
-            return
+        agent = self.server.agent
         try:
             match self.path:
+                case path if path == REGISTER_PATH:
+                    # From within a task's network, hence from any address.
+                    self._register(msgspec.json.decode(body, type=Subscription))
+                case _ if not self._from_master():
+                    self._reply({"message": "not from here"}, HTTPStatus.FORBIDDEN)
                 case "/stand-in/launch":
                     order = msgspec.json.decode(body, type=LaunchOrder)
-                    self._reply(LaunchReply(self.server.agent.launch(order)))
+                    self._reply(LaunchReply(agent.launch(order)))
+                case "/stand-in/launch-group":
+                    group = msgspec.json.decode(body, type=GroupOrder)
+                    self._reply(LaunchReply(agent.launch_group(group)))
                 case "/stand-in/kill":
-                    self.server.agent.kill(msgspec.json.decode(body, type=KillOrder).task_id)
+                    agent.kill(msgspec.json.decode(body, type=KillOrder).task_id)
                     self._reply({})
                 case _:
                     self._reply({"message": "no such endpoint"}, HTTPStatus.NOT_FOUND)
@@ -118,6 +144,21 @@ class _Handler(BaseHTTPRequestHandler):
             self._reply({"message": str(error)}, HTTPStatus.CONFLICT)
         except TimeoutError:
             self._reply({"message": "the launcher is slow"}, HTTPStatus.SERVICE_UNAVAILABLE)
+
+    def _register(self, said: Subscription) -> None:
+        known = self.server.agent.register(said.framework_id.value, said.executor_id.value)
+        log.info(
+            "executor subscribes",
+            extra={
+                "executor": said.executor_id.value,
+                "from": self.client_address[0],
+                "known": known,
+            },
+        )
+        if known:
+            self._reply({"type": "SUBSCRIBED"})
+        else:
+            self._reply({"message": "unknown executor"}, HTTPStatus.BAD_REQUEST)
 
     def _from_master(self) -> bool:
         return not self.server.masters or self.client_address[0] in self.server.masters

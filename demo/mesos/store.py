@@ -1,24 +1,17 @@
-"""The agent's notes on disk: who it is and which tasks it started."""
+"""The agent's notes on disk: who it is and which containers it started."""
 
 from __future__ import annotations
 
 import os
 import urllib.parse
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 
-from demo.mesos.records import LaunchOrder, TaskId
-
-
-class Checkpoint(msgspec.Struct, frozen=True):
-    """One task as it was started; `pid` is None while the start is under way."""
-
-    order: LaunchOrder
-    container_id: str
-    pid: int | None = None
-    started: int | None = None
+from demo.mesos.containers.container import Container
+from demo.mesos.records import TaskId
 
 
 class _Identity(msgspec.Struct, frozen=True):
@@ -30,11 +23,11 @@ class Store:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._tasks = directory / "tasks"
+        self._containers = directory / "containers"
 
     def agent_id(self) -> str:
         """This agent's id: made at the first start, the same from then on."""
-        self._tasks.mkdir(parents=True, exist_ok=True)
+        self._containers.mkdir(parents=True, exist_ok=True)
         path = self._directory / "agent.json"
         if path.exists():
             return msgspec.json.decode(path.read_bytes(), type=_Identity).agent_id
@@ -42,29 +35,39 @@ class Store:
         write_durably(path, msgspec.json.encode(identity))
         return identity.agent_id
 
-    def sandbox(self, container_id: str) -> Path:
-        """The task's working directory, made if need be."""
+    def sandbox(self, container_id: str, task_id: TaskId | None = None) -> Path:
+        """A container's working directory, or that of one of its tasks; made if need be."""
         path = self._directory / "sandboxes" / container_id
+        if task_id is not None:
+            path = path / "containers" / urllib.parse.quote(task_id, safe="$")
         path.mkdir(parents=True, exist_ok=True)
         return path
 
-    def save(self, checkpoint: Checkpoint) -> None:
-        """Remember one task."""
-        write_durably(self._path(checkpoint.order.task_id), msgspec.json.encode(checkpoint))
+    def network_files(self, nameservers: Sequence[str]) -> dict[str, str]:
+        """What tasks find in the place of the host's network files, by its path."""
+        if not nameservers:
+            return {}
+        path = self._directory / "resolv.conf"
+        path.write_text("".join(f"nameserver {server}\n" for server in nameservers))
+        return {"/etc/resolv.conf": str(path)}
 
-    def forget(self, task_id: TaskId) -> None:
-        """Drop what is known of one task."""
-        self._path(task_id).unlink(missing_ok=True)
+    def save(self, container: Container) -> None:
+        """Remember one container as it is."""
+        write_durably(self._path(container.container_id), msgspec.json.encode(container))
 
-    def load(self) -> list[Checkpoint]:
-        """Every remembered task."""
+    def forget(self, container_id: str) -> None:
+        """Drop what is known of one container."""
+        self._path(container_id).unlink(missing_ok=True)
+
+    def load(self) -> list[Container]:
+        """Every remembered container."""
         return [
-            msgspec.json.decode(path.read_bytes(), type=Checkpoint)
-            for path in sorted(self._tasks.glob("*.json"))
+            msgspec.json.decode(path.read_bytes(), type=Container)
+            for path in sorted(self._containers.glob("*.json"))
         ]
 
-    def _path(self, task_id: TaskId) -> Path:
-        return self._tasks / (urllib.parse.quote(task_id, safe="$") + ".json")
+    def _path(self, container_id: str) -> Path:
+        return self._containers / f"{container_id}.json"
 
 
 def write_durably(path: Path, content: bytes) -> None:

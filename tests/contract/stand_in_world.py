@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from demo.marathon import HttpAgent
-from demo.mesos.agent import Agent
+from demo.mesos.agent import Agent, Setup
+from demo.mesos.containers.lifecycle import Rules
 from demo.mesos.records import HostName, Json, TaskId, TaskRecord
 from demo.mesos.server import AgentServer
 from demo.mesos.store import Store
@@ -74,9 +75,10 @@ class RawStream:
 class RealHost:
     """A Mesos agent in this process with real tasks, and what HTTP says of it."""
 
-    def __init__(self, directory: Path, name: str = "host-1", grace: float = 0.3) -> None:
+    def __init__(self, directory: Path, name: str = "host-1") -> None:
         self.directory = directory
-        self.agent = Agent(HostName(name), "127.0.0.1", "", Store(directory), grace)
+        setup = Setup(Rules(kill_grace=0.3))
+        self.agent = Agent(HostName(name), "127.0.0.1", "", Store(directory), setup)
         self._server = AgentServer(("127.0.0.1", 0), self.agent)
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
         self.agent.endpoint = self.url.removeprefix("http://")
@@ -107,7 +109,7 @@ class RealHost:
     def end_everything(self) -> None:
         """End every task and wait until none is left."""
         for container in self.agent.containers():
-            self.agent.kill(container.order.task_id)
+            self.agent.kill(container.task_ids[0])
         report = self.agent.tasks(-1, 0)
         while self.agent.containers():
             report = self.agent.tasks(report.revision, PATIENCE)

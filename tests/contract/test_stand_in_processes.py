@@ -15,9 +15,10 @@ import pytest
 
 from demo.marathon import StandIn, any_program
 from demo.marathon.agents import LaunchRefused
+from demo.mesos.containers.container import Container, new_members
 from demo.mesos.processes import members, start_time
-from demo.mesos.records import Isolation, Json, LaunchOrder, TaskId
-from demo.mesos.store import Checkpoint, Store
+from demo.mesos.records import GroupOrder, Isolation, Json, LaunchOrder, TaskId
+from demo.mesos.store import Store
 from tests.contract.stand_in_world import RawStream, RealHost, python_task, real_host
 from tests.unit.demo.apps import ip_app
 
@@ -205,7 +206,9 @@ def test_a_task_that_ended_while_its_agent_was_away_has_failed(tmp_path: Path) -
 def test_a_start_that_a_crash_cut_short_is_a_failed_task(tmp_path: Path) -> None:
     store = Store(tmp_path)
     store.agent_id()
-    store.save(Checkpoint(order("a.1"), "container-1"))
+    begun = order("a.1")
+    group = GroupOrder(begun.task_id, begun.framework_id, (begun,))
+    store.save(Container("container-1", group, True, new_members(group, "container-1")))
     with real_host(tmp_path) as host:
         host.state_of("a.1", "TASK_FAILED")
     assert store.load() == []

@@ -1,0 +1,422 @@
+"""The containers of one host: started, attached, watched and ended.
+
+Everything here is called by the agent's loop thread.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import time
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import msgspec
+
+from demo.mesos.containers.attachments import Attachments, Background
+from demo.mesos.containers.checks import Checks, Health
+from demo.mesos.containers.container import (
+    Container,
+    Member,
+    Process,
+    Stage,
+    judge_exit,
+    new_members,
+    statuses_of,
+)
+from demo.mesos.containers.orders import (
+    Site,
+    render_check,
+    render_member,
+    render_release,
+    render_start,
+)
+from demo.mesos.isolators.api import Attached, IsolationFailed, Isolator, addresses_of
+from demo.mesos.launcher.client import Check, LauncherGone, Release, Start
+from demo.mesos.processes import end_group, end_members, end_process, start_time
+from demo.mesos.records import GroupOrder, Isolation, TaskId, TaskRecord, TaskState
+from demo.mesos.store import Store
+
+log = logging.getLogger(__name__)
+
+ENDED_KEPT = 500
+
+
+class LaunchRefused(Exception):
+    """This order can never be started as it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """How patient an agent is, and when it tells addresses; durations are seconds."""
+
+    kill_grace: float = 3.0
+    registration: float = 60.0
+    late_addresses: float = 0.0
+
+
+class Machine(Protocol):
+    """What the containers need of their agent."""
+
+    def send(self, order: Start | Release | Check) -> None:
+        """Tell the launcher; raises LauncherGone."""
+        ...
+
+    def watch(self, process: Process) -> bool:
+        """Tell of the end of a process that the launcher does not reap; False if it is over."""
+        ...
+
+    def publish(self) -> int:
+        """Let everyone see the present state; its revision."""
+        ...
+
+
+class Containers:
+    """All tasks of one agent."""
+
+    def __init__(
+        self,
+        site: Site,
+        store: Store,
+        isolators: Iterable[Isolator],
+        rules: Rules,
+        machine: Machine,
+        background: Background,
+    ) -> None:
+        self._site = site
+        self.rules = rules
+        self.checks = Checks()
+        self._store = store
+        self._machine = machine
+        self._attachments = Attachments(isolators, background, store.forget)
+        self._containers: dict[str, Container] = {}
+        self._by_task: dict[TaskId, str] = {}
+        self._ended: dict[TaskId, TaskRecord] = {}
+        self._accepted: dict[str, Future[int]] = {}
+
+    def records(self) -> tuple[TaskRecord, ...]:
+        """The tasks that Marathon may know of."""
+        present = (
+            member.record
+            for container in self._containers.values()
+            if container.announced
+            for member in container.members
+        )
+        return (*present, *self._ended.values())
+
+    def all(self) -> tuple[Container, ...]:
+        """Every container that has not ended."""
+        return tuple(self._containers.values())
+
+    def of_task(self, task_id: TaskId) -> Container | None:
+        """The container of a task that has not ended with all of its group."""
+        return self._containers.get(self._by_task.get(task_id, ""))
+
+    def present(self) -> tuple[Container, ...]:
+        """The containers that have a process."""
+        return tuple(c for c in self._containers.values() if c.executor is not None)
+
+    def launch(self, group: GroupOrder, alone: bool, accepted: Future[int]) -> None:
+        """Begin to start tasks; the future is told once reports name them."""
+        if any(o.task_id in self._by_task or o.task_id in self._ended for o in group.tasks):
+            accepted.set_result(self._machine.publish())
+            return
+        container_id = str(uuid.uuid4())
+        isolator = self._attachments.isolator_of(group)
+        members = new_members(group, container_id)
+        container = Container(container_id, group, alone, members, isolator)
+        if isolator:
+            register_by = time.monotonic() + self.rules.registration
+            container = replace(container, register_by=register_by)
+        try:
+            self._store.save(container)
+            self._machine.send(render_start(self._site, container, self._sandbox(container)))
+        except (OSError, LauncherGone) as error:
+            self._store.forget(container_id)
+            accepted.set_exception(LaunchRefused(str(error)))
+            return
+        self._containers[container_id] = container
+        self._by_task |= dict.fromkeys(container.task_ids, container_id)
+        if container.announced:
+            accepted.set_result(self._machine.publish())
+        else:
+            self._accepted[container_id] = accepted
+
+    def held(self, container_id: str, pid: int) -> None:
+        """A process waits in its new namespaces: attach them."""
+        process = Process(pid, start_time(pid) or 0)
+        container = self._containers.get(container_id)
+        if container is None:
+            end_process(process.pid, process.started)
+            return
+        container = replace(container, stage=Stage.ATTACHING, executor=process)
+        self.keep(container)
+        self._attachments.attach(
+            container, pid, lambda result: self._attached(container_id, result)
+        )
+
+    def _attached(self, container_id: str, result: Attached | IsolationFailed) -> None:
+        container = self._containers[container_id]
+        if isinstance(result, IsolationFailed):
+            self.fail(container, f"Failed to launch container: {result}")
+            return
+        container = replace(
+            container, stage=Stage.REGISTERING, infos=result.infos, env=dict(result.env)
+        )
+        self.keep(container)
+        sandbox = self._sandbox(container)
+        try:
+            self._machine.send(render_release(self._site, container, result, sandbox))
+        except LauncherGone as error:
+            self.fail(container, f"Failed to launch container: {error}")
+
+    def registered(self, framework_id: str, executor_id: str) -> bool:
+        """An executor has reached the agent; False if it is none that is waited for."""
+        for container in self._containers.values():
+            group = container.group
+            if (group.framework_id, group.executor_id) != (framework_id, executor_id):
+                continue
+            if container.stage is Stage.REGISTERING:
+                self._containers[container.container_id] = replace(container, register_by=None)
+                return True
+        return False
+
+    def launched(self, name: str, pid: int | None, error: str) -> None:
+        """A forked process executes its program, or does not for that reason."""
+        container_id, _, task_id = name.partition("/")
+        container = self._containers.get(container_id)
+        process = None if pid is None else Process(pid, start_time(pid) or 0)
+        if container is None or container.over:
+            # It was ended meanwhile.
+            if process is not None:
+                end_process(process.pid, process.started)
+        elif process is None:
+            self._not_launched(container, error)
+        elif task_id:
+            self._run(container_id, TaskId(task_id), process)
+        elif container.alone:
+            self._containers[container_id] = self._risen(container, process)
+            self._run(container_id, container.task_ids[0], process)
+        else:
+            self.keep(self._risen(container, process))
+            for member in container.members:
+                sandbox = self._sandbox(container, member.task_id)
+                order = render_member(self._site, self._containers[container_id], member, sandbox)
+                self._machine.send(order)
+
+    def _risen(self, container: Container, executor: Process) -> Container:
+        late = self.rules.late_addresses if container.isolator else 0.0
+        return replace(
+            container,
+            stage=Stage.UP,
+            executor=executor,
+            register_by=None,
+            addresses_at=time.monotonic() + late if late else None,
+        )
+
+    def _run(self, container_id: str, task_id: TaskId, process: Process) -> None:
+        container = self._containers[container_id]
+        member = container.member(task_id)
+        record = msgspec.structs.replace(member.record, state=TaskState.RUNNING, pid=process.pid)
+        member = replace(member, process=process, record=record, changed_at=time.time())
+        self.keep(container.with_member(member))
+        self.checks.begin(task_id, member.order.checks, time.monotonic())
+        accepted = self._accepted.pop(container_id, None)
+        if accepted is not None:
+            accepted.set_result(self._machine.publish())
+        if member.killing:
+            self.kill(task_id)
+
+    def _addressed(self, container: Container) -> Container:
+        """With its addresses told to Marathon, unless they are to come late."""
+        infos = container.infos if container.addresses_at is None else ()
+        addresses = tuple(address for info in infos for address in addresses_of(info))
+        if container.group.isolation is Isolation.HOST:
+            addresses = (self._site.address,)
+        for member in container.members:
+            if member.record.state is TaskState.RUNNING:
+                record = msgspec.structs.replace(
+                    member.record, addresses=addresses, networks=statuses_of(infos)
+                )
+                container = container.with_member(replace(member, record=record))
+        return container
+
+    def _not_launched(self, container: Container, error: str) -> None:
+        accepted = self._accepted.pop(container.container_id, None)
+        if accepted is None:
+            self.fail(container, f"Failed to launch container: {error}")
+            return
+        # Nobody has been told of it yet.
+        end_members(*container.task_ids)
+        self._remove(container)
+        self._store.forget(container.container_id)
+        accepted.set_exception(LaunchRefused(error))
+
+    def kill(self, task_id: TaskId) -> None:
+        """Begin to end a task, and with it those of its group."""
+        container = self.of_task(task_id)
+        if container is None:
+            return
+        if container.announced and container.stage is not Stage.UP:
+            self.fail(container, "Killed before delivered to the executor", TaskState.KILLED)
+            return
+        for member in container.members:
+            if member.kill_at is not None or member.record.state.terminal:
+                continue
+            kill_at = None
+            if member.process is not None:
+                kill_at = time.monotonic() + self.rules.kill_grace
+                end_group(member.process.pid, member.process.started, signal.SIGTERM)
+            container = container.with_member(replace(member, killing=True, kill_at=kill_at))
+        self._containers[container.container_id] = container
+
+    def exited(
+        self, statuses: Mapping[int, int | None], among: Sequence[Container] | None = None
+    ) -> None:
+        """Processes have ended, all at once: to look for what they left behind is costly."""
+        ended: dict[TaskId, int | None] = {}
+        for container in self.all() if among is None else among:
+            executor = container.executor
+            held = not container.alone or container.stage is not Stage.UP
+            if executor is not None and executor.pid in statuses and held:
+                self.fail(container, "Executor terminated")
+                continue
+            for member in container.members:
+                if member.process is not None and member.process.pid in statuses:
+                    ended[member.task_id] = statuses[member.process.pid]
+        self._finish(ended)
+
+    def _finish(self, statuses: Mapping[TaskId, int | None]) -> None:
+        if not statuses:
+            return
+        end_members(*statuses)
+        for task_id, status in statuses.items():
+            container = self.of_task(task_id)
+            if container is None or container.member(task_id).record.state.terminal:
+                continue
+            killing = container.member(task_id).killing
+            state, message = judge_exit(status, killing)
+            container = self._with_end(container, task_id, state, message)
+            self._containers[container.container_id] = container
+            if container.over:
+                self._close(container)
+            elif state is not TaskState.FINISHED:
+                # A pod's tasks live and die together, but for one that is done.
+                self.kill(task_id)
+        self._machine.publish()
+
+    def fail(self, container: Container, message: str, state: TaskState = TaskState.FAILED) -> None:
+        """End all of a container, whatever it is doing."""
+        end_members(*container.task_ids)
+        for member in container.members:
+            if not member.record.state.terminal:
+                container = self._with_end(container, member.task_id, state, message)
+        self._close(container)
+        self._machine.publish()
+
+    def _with_end(
+        self, container: Container, task_id: TaskId, state: TaskState, message: str
+    ) -> Container:
+        log.info("task ended", extra={"task": task_id, "state": state, "reason": message})
+        self.checks.end(task_id)
+        member = container.member(task_id)
+        record = TaskRecord(
+            task_id,
+            container.group.framework_id,
+            state,
+            message,
+            healthy=member.record.healthy,
+            container_id=container.container_id,
+        )
+        return container.with_member(
+            replace(member, record=record, process=None, kill_at=None, changed_at=time.time())
+        )
+
+    def _close(self, container: Container) -> None:
+        """Nothing of it runs any more: undo what attached it."""
+        if container.executor is not None:
+            end_process(container.executor.pid, container.executor.started)
+        self._remove(container)
+        self._ended |= {member.task_id: member.record for member in container.members}
+        while len(self._ended) > ENDED_KEPT:
+            del self._ended[next(iter(self._ended))]
+        if container.isolator:
+            self._store.save(container)
+        self._undo(container)
+
+    def _remove(self, container: Container) -> None:
+        self._containers.pop(container.container_id, None)
+        for task_id in container.task_ids:
+            self._by_task.pop(task_id, None)
+
+    def keep(self, container: Container) -> None:
+        """Take over a changed container, on disk too, and let everyone see it."""
+        container = self._addressed(container)
+        self._containers[container.container_id] = container
+        self._store.save(container)
+        self._machine.publish()
+
+    def postpone(self, container_id: str, overdue: Iterable[Member], moment: float) -> None:
+        """End these members again then, should they still be there."""
+        container = self._containers[container_id]
+        for member in overdue:
+            container = container.with_member(replace(member, kill_at=moment))
+        self._containers[container_id] = container
+
+    def check(self, container: Container, key: str, health: Health) -> None:
+        """Have the launcher look whether a task is well."""
+        sandbox = self._sandbox(container, health.task_id)
+        self._machine.send(render_check(self._site, container, key, health, sandbox))
+
+    def lost_launcher(self) -> None:
+        """What was under way with it is not known; all else lives on, watched from here."""
+        for container in self.all():
+            if container.stage is not Stage.UP:
+                # It may run or not: whatever carries the task's name is ended.
+                self._not_launched(container, "the launcher ended")
+            elif any(m.process is None and not m.record.state.terminal for m in container.members):
+                self.fail(container, "Failed to launch container: the launcher ended")
+            else:
+                self._watch(container)
+        self.checks.forget_looks(time.monotonic())
+
+    def adopt(self) -> None:
+        """Take over what an earlier run of the agent started."""
+        known = set()
+        for container in self._store.load():
+            known.add(container.container_id)
+            if container.over:
+                self._undo(container)
+                continue
+            self._containers[container.container_id] = container
+            self._by_task |= dict.fromkeys(container.task_ids, container.container_id)
+            if container.stage is not Stage.UP:
+                self.fail(container, "Failed to launch container: the agent was started again")
+                continue
+            for member in container.members:
+                if member.process is not None:
+                    self.checks.begin(member.task_id, member.order.checks, time.monotonic())
+            self._watch(container)
+        self._attachments.sweep(known)
+
+    def _watch(self, container: Container) -> None:
+        """Await the ends of processes that are not our launcher's children."""
+        processes = {m.process for m in container.members if m.process is not None}
+        if container.executor is not None:
+            processes.add(container.executor)
+        gone = [process for process in processes if not self._machine.watch(process)]
+        self.exited(dict.fromkeys((process.pid for process in gone), None), [container])
+
+    def _undo(self, container: Container) -> None:
+        if container.isolator:
+            self._attachments.detach(container.container_id, container.isolator)
+        else:
+            self._store.forget(container.container_id)
+
+    def _sandbox(self, container: Container, task_id: TaskId | None = None) -> str:
+        """Where a task lives; that of a lone one is its executor's."""
+        part = None if container.alone else task_id
+        return str(self._store.sandbox(container.container_id, part))
