@@ -96,7 +96,7 @@ class CniCalls:
         call = _call(environment)
         match call.command:
             case "ADD":
-                config = self._config(fields)
+                config = self._config(fields, environment.get("CNI_ARGS", ""))
                 return _result(config.version, _add(call, config, attacher, descriptor), call)
             case "CHECK":
                 _check(call, self._config(fields), attacher)
@@ -106,8 +106,8 @@ class CniCalls:
                 _delete(call, attacher)
                 return None
 
-    def _config(self, fields: Mapping[str, Any]) -> Config:
-        config = parse_config(fields)
+    def _config(self, fields: Mapping[str, Any], arguments: str = "") -> Config:
+        config = parse_config(fields, arguments)
         if self.networks and config.network not in self.networks:
             raise CniError(
                 BAD_CONFIG,

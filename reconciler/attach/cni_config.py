@@ -56,15 +56,15 @@ def version_of(fields: Mapping[str, Any]) -> str:
     return str(version)
 
 
-def parse_config(fields: Mapping[str, Any]) -> Config:
-    """The configuration; raises CniError."""
+def parse_config(fields: Mapping[str, Any], arguments: str = "") -> Config:
+    """The configuration, and what CNI_ARGS adds to it; raises CniError."""
     version = version_of(fields)
     try:
         _check_ipam(_part(fields, "ipam"))
         return Config(
             version,
             as_text(fields.get("name"), "name"),
-            tuple(dict.fromkeys(_fixed(fields))),
+            tuple(dict.fromkeys((*_of_arguments(arguments), *_fixed(fields)))),
             fields.get("prevResult") is not None,
             _previous(fields),
         )
@@ -87,6 +87,15 @@ def _check_ipam(ipam: Mapping[str, Any]) -> None:
             UNSUPPORTED,
             f"field ipam, {_short(ipam)}: addresses come from Calico's pools in etcd",
         )
+
+
+def _of_arguments(arguments: str) -> Iterator[IPAddress]:
+    """The addresses of `IP=...` among others; podman's `--ip` comes this way."""
+    for argument in arguments.split(";"):
+        name, _, value = argument.partition("=")
+        if name == "IP" and value:
+            for text in value.split(","):
+                yield _bare(text, "IP in CNI_ARGS")
 
 
 def _fixed(fields: Mapping[str, Any]) -> Iterator[IPAddress]:

@@ -22,8 +22,8 @@ Role = Literal["cni", "netmodules"]
 PLUGIN = "marathon-calico-cni"
 #: By which a file is known as one that we wrote.
 MARK = "# A plugin of marathon-calico, written by its install command; changes are lost."
-#: The form that Mesos reads.
-MESOS_VERSION = "0.2.0"
+#: The form that Mesos reads; podman wants interfaces with their MAC addresses.
+MESOS_VERSION, PODMAN_VERSION = "0.2.0", "0.4.0"
 #: A kernel's longest first line, less what else stands there.
 LONGEST_INTERPRETER = 240
 
@@ -75,19 +75,25 @@ def render_plugin(role: Role, socket: Path, interpreter: Path) -> str:
     return f"#!{name} -IS\n{MARK}\n{source}\n\nposix._exit({role}({str(socket)!r}))\n"
 
 
-def render_network(network: str, version: str) -> str:
-    """The text of a network's configuration."""
-    return json.dumps({"cniVersion": version, "name": network, "type": PLUGIN}, indent=2) + "\n"
+def mesos_network(directory: Path, network: str) -> File:
+    """A network's configuration as Mesos reads it, to be installed."""
+    config = {"cniVersion": MESOS_VERSION, "name": network, "type": PLUGIN}
+    return _network_file(directory / f"{network}.conf", config)
+
+
+def podman_network(directory: Path, network: str) -> File:
+    """The same for podman, which reads lists of plugins only."""
+    config = {"cniVersion": PODMAN_VERSION, "name": network, "plugins": [{"type": PLUGIN}]}
+    return _network_file(directory / f"{network}.conflist", config)
+
+
+def _network_file(path: Path, config: object) -> File:
+    return File(path, json.dumps(config, indent=2) + "\n", 0o644, _is_our_network)
 
 
 def plugin_file(path: Path, text: str) -> File:
     """A plugin, to be installed."""
     return File(path, text, 0o755, _is_our_plugin)
-
-
-def network_file(path: Path, text: str) -> File:
-    """A network's configuration, to be installed."""
-    return File(path, text, 0o644, _is_our_network)
 
 
 def install(*files: File) -> tuple[Installed, ...]:
@@ -111,7 +117,12 @@ def _is_our_network(text: str) -> bool:
         config = json.loads(text)
     except ValueError:
         return False
-    return isinstance(config, dict) and config.get("type") == PLUGIN
+    if not isinstance(config, dict):
+        return False
+    plugins = config.get("plugins", [config])
+    return isinstance(plugins, list) and any(
+        isinstance(each, dict) and each.get("type") == PLUGIN for each in plugins
+    )
 
 
 def _read(path: Path) -> str | None:

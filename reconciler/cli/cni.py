@@ -7,20 +7,34 @@ from pathlib import Path
 import click
 
 from reconciler.attach.install import (
-    MESOS_VERSION,
     PLUGIN,
     File,
     NotInstalled,
     Role,
     check_network,
     install,
-    network_file,
+    mesos_network,
     plugin_file,
-    render_network,
+    podman_network,
     render_plugin,
 )
-from reconciler.attach.plugin import SOCKET, VERSIONS
+from reconciler.attach.plugin import SOCKET
 from reconciler.cli.options import Parsed
+
+MESOS = """
+The Mesos agent's flags, beside its others:
+  --isolation=...,filesystem/linux,network/cni
+  --network_cni_plugins_dir={plugins}
+  --network_cni_config_dir={configs}
+Early versions of Mesos read configurations only when they start.
+Marathon from 1.5 on: --default_network_name={network}"""
+PODMAN = """
+In containers.conf:
+  [network]
+  network_backend = "cni"
+  cni_plugin_dirs = ["{plugins}"]
+  network_config_dir = "{configs}"
+Then: podman run --network {network} ..."""
 
 #: Where net-modules' library is in its packages.
 LIBRARY = "/opt/net-modules/libmesos_network_isolator.so"
@@ -52,14 +66,14 @@ def cni() -> None:
 )
 @_socket_option
 @click.option(
-    "--cni-version",
-    type=click.Choice(VERSIONS),
-    default=MESOS_VERSION,
+    "--runtime",
+    type=click.Choice(["mesos", "podman"]),
+    default="mesos",
     show_default=True,
-    help="The form of the answers; Mesos reads no newer one, podman needs 0.4.0 or newer.",
+    help="Whose form the configuration has.",
 )
 def install_command(
-    plugins_dir: Path, config_dir: Path, network: str, socket: Path, cni_version: str
+    plugins_dir: Path, config_dir: Path, network: str, socket: Path, runtime: str
 ) -> None:
     """Write the plugin and a network's configuration; again, it changes nothing.
 
@@ -67,19 +81,15 @@ def install_command(
     having written nothing, if there is a file of somebody else's.
     """
     plugins, configs = _absolute(plugins_dir), _absolute(config_dir)
+    of_runtime, told = {"mesos": (mesos_network, MESOS), "podman": (podman_network, PODMAN)}[
+        runtime
+    ]
     _install(
         # The network last: without its plugin it would be a broken one.
         plugin_file(plugins / PLUGIN, _render("cni", socket)),
-        network_file(configs / f"{network}.conf", render_network(network, cni_version)),
+        of_runtime(configs, network),
     )
-    click.echo(
-        "\nThe Mesos agent's flags, beside its others:\n"
-        f"  --isolation=...,filesystem/linux,network/cni\n"
-        f"  --network_cni_plugins_dir={plugins}\n"
-        f"  --network_cni_config_dir={configs}\n"
-        "Mesos before 1.3 reads configurations only when it starts.\n"
-        f"Marathon from 1.5 on: --default_network_name={network}"
-    )
+    click.echo(told.format(plugins=plugins, configs=configs, network=network))
 
 
 @click.group()

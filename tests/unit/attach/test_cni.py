@@ -161,6 +161,21 @@ def test_fixed_addresses_are_found_wherever_they_are_asked_for(
     assert _held(attacher) == {CONTAINER: addresses}
 
 
+@pytest.mark.parametrize(
+    ("arguments", "addresses"),
+    [
+        pytest.param("IgnoreUnknown=1;IP=192.168.7.8", ["192.168.7.8"], id="podman's --ip"),
+        pytest.param("IgnoreUnknown=1;K8S_POD_NAME=a;x;=", [ADDRESS4, ADDRESS6], id="others"),
+    ],
+)
+def test_arguments_may_name_an_address(
+    attacher: MemoryAttacher, arguments: str, addresses: list[str]
+) -> None:
+    assert call(attacher, "ADD", CNI_ARGS=arguments)[0] == 0
+
+    assert _held(attacher) == {CONTAINER: addresses}
+
+
 def test_add_again_answers_the_same(attacher: MemoryAttacher) -> None:
     assert call(attacher, "ADD") == call(attacher, "ADD")
 
@@ -288,6 +303,7 @@ BAD_LABEL = asked(labels=labels(("ipv4_addrs", "__import__('os').system('id')"))
             "CNI_NETNS, CNI_IFNAME",
             id="all that is missing",
         ),
+        pytest.param(None, {"CNI_ARGS": "IP=x"}, 7, "'x'", id="an argument that is no address"),
         pytest.param(None, {"CNI_IFNAME": "a/b"}, 7, "a/b", id="interface as path"),
     ],
 )

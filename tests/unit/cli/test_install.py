@@ -44,6 +44,18 @@ def test_a_plugin_and_a_network_are_written(tmp_path: Path) -> None:
     assert modes == [0o644, 0o755]
 
 
+def test_podman_gets_a_list_of_one_plugin(tmp_path: Path) -> None:
+    done = _install(tmp_path, "--runtime", "podman")
+
+    assert json.loads((tmp_path / "networks/calico.conflist").read_text()) == {
+        "cniVersion": "0.4.0",
+        "name": "calico",
+        "plugins": [{"type": "marathon-calico-cni"}],
+    }
+    assert f'cni_plugin_dirs = ["{tmp_path}/plugins"]' in done.output
+    assert _install(tmp_path, "--runtime", "podman").output.count("unchanged") == 2
+
+
 def test_the_flags_of_the_mesos_agent_are_told(tmp_path: Path) -> None:
     told = _install(tmp_path).output
 
@@ -86,8 +98,10 @@ def test_again_changes_nothing(tmp_path: Path) -> None:
 
 
 def test_our_own_older_files_are_replaced(tmp_path: Path) -> None:
-    _install(tmp_path, "--socket", "/old.sock", "--cni-version", "0.4.0")
+    _install(tmp_path, "--socket", "/old.sock")
     (tmp_path / "plugins/marathon-calico-cni").chmod(0o644)
+    old = '{"type": "marathon-calico-cni"}'
+    (tmp_path / "networks/calico.conf").write_text(old)
 
     assert _install(tmp_path).output.count(": written") == 2
     assert "/old.sock" not in (tmp_path / "plugins/marathon-calico-cni").read_text()
@@ -100,6 +114,7 @@ def test_our_own_older_files_are_replaced(tmp_path: Path) -> None:
         pytest.param("plugins/marathon-calico-cni", "#!/bin/sh\nexit 0\n", id="a plugin"),
         pytest.param("plugins/marathon-calico-cni", "", id="an empty plugin"),
         pytest.param("networks/calico.conf", '{"type": "calico"}', id="a network"),
+        pytest.param("networks/calico.conf", '{"plugins": 5}', id="a list that is none"),
         pytest.param("networks/calico.conf", "[]", id="a network that is none"),
         pytest.param("networks/calico.conf", "{", id="a torn network"),
     ],
