@@ -61,11 +61,13 @@ class _Session:
 class KernelDataplane:
     """Implements `Dataplane`; the first use opens it in the thread that does so.
 
-    `step` is told of every change of a link or route before it is made.
+    `step` is told of every change of a link or route before it is made. With a
+    `mark` host ports stay closed also while the table is missing, see Table.
     """
 
-    def __init__(self, step: Step = go_on) -> None:
+    def __init__(self, step: Step = go_on, mark: int | None = None) -> None:
         self._step = step
+        self._mark = mark
         self._session: _Session | None = None
         self._held = ExitStack()
         self._settings: set[str] = set()
@@ -181,7 +183,7 @@ class KernelDataplane:
             held.callback(os.close, home)
             host = held.enter_context(NetlinkSocket(self._step))
             _expect_rights(home)
-            table = Table()
+            table = Table(mark=self._mark)
             table.open()
             held.callback(table.close)
             self._session = _Session(

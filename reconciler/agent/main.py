@@ -69,7 +69,7 @@ def run_agent(settings: AgentSettings) -> int:
             expect_settings()
             expect_state_directory(settings.state_dir)
             expect_no_felix(_felix_chains(KernelFirewalls()))
-            _run(settings, KernelDataplane(), KernelMonitor())
+            _run(settings, KernelDataplane(mark=settings.mark), KernelMonitor())
     except (NotFit, DataplaneUnsupported) as error:
         print(f"marathon-calico agent: {error}", file=sys.stderr)
         return NOT_FIT

@@ -3,15 +3,19 @@
 import errno
 import socket
 import struct
+import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, replace
 
 import pytest
 from netaddr import IPAddress
 
-from calico.dataplane.state import HOST_MAC
-from tests.dataplane_worlds import HERE_ADDRESS
+from calico.dataplane.changes import CommitTable
+from calico.dataplane.kernel import KernelDataplane
+from calico.dataplane.nft.guard import GUARD, Guard
+from calico.dataplane.state import HOST_MAC, TABLE
+from tests.dataplane_worlds import HERE_ADDRESS, POOL, commit_of
 from tests.kernel.namespaces import Namespace
 from tests.kernel.probes import (
     WAIT,
@@ -31,6 +35,7 @@ from tests.kernel.tables import (
     PROTECTED_PORT,
     SPECS,
     STRANGER,
+    TABLE_CONFIG,
     Here,
     World,
     make_world,
@@ -257,10 +262,40 @@ def test_link_local_addresses_are_not_reached_through_the_host(world: World) -> 
         assert not connects(world["a1"], METADATA, 80)
 
 
-@pytest.mark.xfail(
-    reason="what the host delivers to itself is kept from tasks by the table alone", strict=True
+@pytest.mark.parametrize(
+    "words",
+    [
+        pytest.param(("flush", "ruleset"), id="all tables flushed"),
+        pytest.param(("delete", "table", "inet", TABLE), id="our table deleted"),
+        pytest.param(("flush", "table", "inet", TABLE), id="our table flushed"),
+    ],
 )
-def test_without_our_table_a_task_reaches_no_closed_port_of_its_host(world: World) -> None:
-    run("nft", "flush", "ruleset")
+@pytest.mark.parametrize("guarded", [pytest.param(True, id="guard"), pytest.param(False, id="-")])
+def test_without_our_table_a_task_reaches_no_closed_port_of_its_host(
+    world: World, words: tuple[str, ...], *, guarded: bool
+) -> None:
+    if guarded:
+        Guard(world.table, TABLE_CONFIG.mark).follow(world.rendered.state.sets)
+    with listening(Here(), HERE_ADDRESS, 31000):
+        assert connects(world["a1"], HERE_ADDRESS, 31000), "an open port, which stays so"
+    run("nft", *words)
     with listening(Here(), HERE_ADDRESS, 22000):
-        assert not connects(world["a1"], HERE_ADDRESS, 22000)
+        assert connects(world["a1"], HERE_ADDRESS, 22000) is not guarded
+        assert connects(world.outside, HERE_ADDRESS, 22000)
+
+
+def test_the_guard_stands_by_itself_and_ends_with_the_agent(world: World) -> None:
+    run("nft", "flush", "ruleset")
+    with closing(KernelDataplane(mark=TABLE_CONFIG.mark)) as dataplane:
+        dataplane.apply((commit_of(world.rendered.state),))
+        with pytest.raises(subprocess.CalledProcessError):
+            run("nft", "delete", "table", "inet", GUARD)
+        assert GUARD in run("nft", "list", "tables")
+        assert str(POOL.cidr) in run("nft", "list", "table", "inet", GUARD)
+        wider = replace(
+            world.rendered.state.sets["tasks4"], elements=frozenset({("prefix", "10.64.0.0", 10)})
+        )
+        dataplane.apply((CommitTable(sets=(wider,)),))
+        assert "10.64.0.0/10" in run("nft", "list", "table", "inet", GUARD)
+    assert GUARD not in run("nft", "list", "tables")
+    assert TABLE in run("nft", "list", "tables")

@@ -155,6 +155,13 @@ class NftTable:
         """Make all of a change true at one instant, or raise and change nothing."""
         self._run(encode_commit(change))
 
+    def command(self, text: str) -> None:
+        """Carry out one transaction in nftables' own language; raises DataplaneError.
+
+        What it makes with an owner is owned by this table's socket.
+        """
+        self._run(text)
+
     def _listing(self) -> str:
         # The library tells an absent table only by a text for people; so ask
         # for the names, and again if the table came or went in between.

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from calico.dataplane.changes import CommitTable
 from calico.dataplane.netlink.wire import Request
 from calico.dataplane.nft.elements import NftSocket
+from calico.dataplane.nft.guard import TASK_SETS, Guard
 from calico.dataplane.nft.library import NftTable
 from calico.dataplane.nft.split import Room, split_commit, weight
 from calico.dataplane.nft.wire import UnfamiliarError, difference, is_plain
@@ -20,14 +21,17 @@ class Table:
     """Our table in the namespace of the thread that opens this; used by one thread.
 
     `most` bounds what one transaction may hold, in bytes, below what the kernel
-    permits.
+    permits. With a `mark`, the bit that the table gives packets, a guard stands
+    in for it at the host's own ports whenever it is taken away.
     """
 
-    def __init__(self, most: Room | None = None) -> None:
+    def __init__(self, most: Room | None = None, mark: int | None = None) -> None:
         self._library = NftTable()
+        self._guard = None if mark is None else Guard(self._library, mark)
         self._socket = NftSocket()
         self._most = most
         self._room = Room(0, 0)
+        self._tasks: Mapping[str, NftSet] = {}
 
     def open(self) -> None:
         """See that the kernel can do what we need; raises DataplaneUnsupported."""
@@ -46,9 +50,13 @@ class Table:
         Rules have their digests and, as a rule, no expressions.
         """
         try:
-            return self._socket.read()
+            chains, sets = self._socket.read()
         except UnfamiliarError:
-            return self._library.read()
+            chains, sets = self._library.read()
+        if chains:
+            # Without a table whatever is guarded by now stays so.
+            self._follow(sets)
+        return chains, sets
 
     def commit(self, change: CommitTable) -> None:
         """Make a change true at one instant, or raise and change nothing.
@@ -56,6 +64,16 @@ class Table:
         One that the kernel does not take at once is made in several steps that
         are closed in between; what raises there leaves it closed.
         """
+        self._commit(change)
+        self._follow({each.name: each for each in change.sets})
+
+    def _follow(self, sets: Mapping[str, NftSet]) -> None:
+        found = {name: sets[name] for name in TASK_SETS if name in sets}
+        self._tasks = {**self._tasks, **found}
+        if self._guard is not None and self._tasks:
+            self._guard.follow(self._tasks)
+
+    def _commit(self, change: CommitTable) -> None:
         requests = _elements_only(change)
         if requests is not None and _size(requests) <= self._room.elements:
             if requests:
