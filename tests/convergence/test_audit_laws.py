@@ -16,17 +16,28 @@ from calico.audit import (
     pool_use,
     standing,
 )
-from calico.blocks import OWNER, Block
+from calico.blocks import CONTAINER, ON_HOST, OWNER, Block
 from calico.books import Books, decode_books
 from calico.datastore.memory import MemoryDatastore
 from calico.errors import AddressTaken
 from calico.keys import block_key
-from calico.model import EndpointId, EndpointSpec, HandleId, HostName, InterfaceName, Pool, TaskId
+from calico.model import (
+    ContainerId,
+    EndpointId,
+    EndpointSpec,
+    HandleId,
+    HostName,
+    InterfaceName,
+    Pool,
+    TaskId,
+)
+from calico.names import handle_of_container
 
 POOL = Pool(IPNetwork("10.1.0.0/24"))
 CIDRS = [IPNetwork(f"10.1.0.{first}/26") for first in (0, 64, 128, 192)]
 HOSTS = [HostName("host-a"), HostName("host-b")]
 HANDLES = [HandleId(f"task.{number}") for number in range(4)]
+BOXES = [ContainerId("box-1"), ContainerId("box-2")]
 ordinals = st.integers(0, 63)
 
 
@@ -34,11 +45,15 @@ ordinals = st.integers(0, 63)
 def blocks(draw: st.DrawFn, cidr: IPNetwork) -> Block:
     """A block with a few owners, ours, others' and without a name."""
     block = ipam.new_block(cidr, draw(st.sampled_from([*HOSTS, None])))
-    owned = st.tuples(ordinals, st.sampled_from([*HANDLES, None]), st.booleans())
+    boxes = [handle_of_container(box) for box in BOXES]
+    owned = st.tuples(ordinals, st.sampled_from([*HANDLES, *boxes, None]), st.booleans())
     for ordinal, handle, ours in draw(st.lists(owned, max_size=8)):
-        secondary = (OWNER,) if ours else ()
+        secondary = [OWNER] if ours else []
+        if draw(st.booleans()):
+            host = draw(st.sampled_from(HOSTS))
+            secondary += [(CONTAINER, draw(st.sampled_from(BOXES))), (ON_HOST, host)]
         try:
-            block = ipam.allocate_fixed(block, handle, cidr[ordinal], secondary)  # type: ignore[arg-type]
+            block = ipam.allocate_fixed(block, handle, cidr[ordinal], tuple(secondary))  # type: ignore[arg-type]
         except AddressTaken:
             continue
     return block
@@ -66,7 +81,12 @@ def standings(draw: st.DrawFn) -> Standing:
         )
         for handle, offsets in used.items()
     ]
-    return standing(specs, draw(st.frozensets(st.sampled_from([TaskId(h) for h in HANDLES]))))
+    return standing(
+        specs,
+        draw(st.frozensets(st.sampled_from([TaskId(h) for h in HANDLES]))),
+        draw(st.frozensets(st.sampled_from(HOSTS))),
+        draw(st.frozensets(st.sampled_from(HOSTS))),
+    )
 
 
 #: Of the blocks' own size, larger, and smaller, as an operator may make it later.
