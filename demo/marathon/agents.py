@@ -163,6 +163,16 @@ class MemoryAgent:
         with self._changed:
             self._set(msgspec.structs.replace(self._records[task_id], state=state, message=message))
 
+    def readdress(self, task_id: TaskId, *addresses: str) -> None:
+        """Mesos learns of other addresses of a task that runs."""
+        with self._changed:
+            self._set(msgspec.structs.replace(self._records[task_id], addresses=addresses))
+
+    def feel(self, task_id: TaskId, healthy: bool) -> None:
+        """The task's executor has looked whether it is well."""
+        with self._changed:
+            self._set(msgspec.structs.replace(self._records[task_id], healthy=healthy))
+
     def forget(self, task_id: TaskId) -> None:
         """The task has vanished without a word."""
         with self._changed:

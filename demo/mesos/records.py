@@ -75,7 +75,8 @@ class LaunchOrder(msgspec.Struct, frozen=True):
     name, an unnamed one by net-modules where the host has it. A task in a
     namespace of its own that nothing attaches starts without a network.
 
-    Within a GroupOrder `isolation` and `networks` are the group's.
+    Within a GroupOrder `isolation` and `networks` are the group's. `discovery` is
+    the DiscoveryInfo, which Mesos only passes on.
     """
 
     task_id: TaskId
@@ -86,6 +87,7 @@ class LaunchOrder(msgspec.Struct, frozen=True):
     name: str = ""
     networks: tuple[Json, ...] = ()
     checks: tuple[HealthCheck, ...] = ()
+    discovery: Json = {}
 
 
 class GroupOrder(msgspec.Struct, frozen=True):

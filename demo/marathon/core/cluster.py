@@ -12,17 +12,15 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 import msgspec
 
 from demo.marathon.core.deployments import Change, Deployments
-from demo.marathon.core.effects import Effect, Kill, Launch, LaunchGroup, Publish
+from demo.marathon.core.effects import Effect, Kill, Publish
 from demo.marathon.core.health import Health, Target
-from demo.marathon.core.identity import app_task_id, pod_instance_id, pod_task_id
 from demo.marathon.core.migration import migrate
-from demo.marathon.core.orders import render_group_order, render_order
-from demo.marathon.core.plan import eligible_hosts, plan_app, waiting_apps
+from demo.marathon.core.placement import Placement
+from demo.marathon.core.plan import plan_app, waiting_apps
 from demo.marathon.core.reports import taken_over
-from demo.marathon.core.state import App, Part, State, Task, timestamp
+from demo.marathon.core.state import App, State, Task, timestamp
 from demo.marathon.definitions.commands import CommandRule
-from demo.marathon.definitions.pods import backoff_of, endpoint_requests
-from demo.marathon.definitions.ports import FIRST_HOST_PORT, host_ports, requested_ports
+from demo.marathon.definitions.pods import backoff_of
 from demo.marathon.era import Era
 from demo.marathon.replies import events
 from demo.mesos.records import (
@@ -37,7 +35,6 @@ from demo.mesos.records import (
 
 KILL_AGAIN_SECONDS = 2.0
 PLACE_AGAIN_SECONDS = 1.0
-SPARE_APP_PORTS = 1000
 
 
 class Cluster:
@@ -58,8 +55,7 @@ class Cluster:
         self.era = era
         self.default_network = default_network
         self.health = Health(state, era, self._publish, lambda task, now: self.kill([task], now))
-        self._rule = rule
-        self._new_uuid = new_uuid
+        self._placement = Placement(hosts, era, rule, new_uuid)
         self._deployments = Deployments(state, era, rule, self._publish, self.look_at, self.health)
         self._effects: list[Effect] = []
         self._dirty: set[AppId] = set()
@@ -69,8 +65,6 @@ class Cluster:
         # By the instance's id and, for a pod, by those of its tasks.
         self._instance_by_id: dict[TaskId, tuple[AppId, TaskId]] = {}
         self._reachable: set[HostName] = set()
-        self._next_host = 0
-        self._next_port = 0
 
     def take_effects(self) -> list[Effect]:
         """What is to be done outside since the last time, in order."""
@@ -246,51 +240,17 @@ class Cluster:
 
     def _place(self, app: App, now: float) -> bool:
         """Start one more task on the next host that takes it; False if none does."""
-        tasks = self.state.tasks.get(app.id, {})
-        allowed = self._reachable.intersection(eligible_hosts(app, tasks.values(), self.hosts))
-        requests = (endpoint_requests if app.is_pod else requested_ports)(app.definition)
-        for offset in range(len(self.hosts)):
-            index = (self._next_host + offset) % len(self.hosts)
-            host = self.hosts[index]
-            if host not in allowed:
-                continue
-            taken = {p for task in self.tasks() if task.host == host for p in task.ports}
-            ports = host_ports(requests, taken, self._next_port)
-            if ports is None:
-                continue
-            self._next_host = index + 1
-            self._next_port += len(ports)
-            task = self._new_task(app, host, ports, now)
-            self._put(task)
-            self._order(app, task)
-            self._announce(task, "Provisioned" if self.era.since(1, 8) else "Created", "", now)
-            return True
-        return False
-
-    def _new_task(self, app: App, host: HostName, ports: tuple[int, ...], now: float) -> Task:
-        unique = self._new_uuid()
-        parts: tuple[Part, ...] = ()
-        if app.is_pod:
-            task_id = pod_instance_id(app.id, unique)
-            names = [container["name"] for container in app.definition["containers"]]
-            parts = tuple(Part(pod_task_id(task_id, name, self.era), name) for name in names)
-        else:
-            task_id = app_task_id(app.id, unique, self.era)
-        return Task(task_id, app.id, host, app.version, timestamp(now), ports=ports, parts=parts)
+        tasks = list(self.tasks())
+        task = self._placement.place(app, tasks, self._reachable, timestamp(now))
+        if task is None:
+            return False
+        self._put(task)
+        self._order(app, task)
+        self._announce(task, "Provisioned" if self.era.since(1, 8) else "Created", "", now)
+        return True
 
     def _order(self, app: App, task: Task) -> None:
-        framework = self.state.framework_id
-        if app.is_pod:
-            group = render_group_order(app, task, self._rule, framework)
-            self._effects.append(LaunchGroup(task.host, task.id, group))
-            return
-        order = render_order(app, task, self._rule, framework, self.era, self._app_port)
-        self._effects.append(Launch(task.host, order))
-
-    def _app_port(self) -> int:
-        # Inside a namespace of its own any number is free; these are nobody else's.
-        self._next_port += 1
-        return FIRST_HOST_PORT - SPARE_APP_PORTS + self._next_port % SPARE_APP_PORTS
+        self._effects.append(self._placement.order(app, task, self.state.framework_id))
 
     def _put(self, task: Task) -> None:
         self.state.tasks.setdefault(task.app_id, {})[task.id] = task

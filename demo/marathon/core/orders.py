@@ -49,6 +49,7 @@ def render_order(
         name=".".join(reversed(app.id.strip("/").split("/"))),
         networks=network_infos(app.definition, task.ports),
         checks=tuple(_checks(app.definition, task, rule, env)),
+        discovery=discovery_of(app, task),
     )
 
 

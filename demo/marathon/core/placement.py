@@ -1,0 +1,81 @@
+"""Where new instances go, by which ids and ports, and the orders that start them."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Collection, Sequence
+
+from demo.marathon.core.effects import Launch, LaunchGroup
+from demo.marathon.core.identity import app_task_id, pod_instance_id, pod_task_id
+from demo.marathon.core.orders import render_group_order, render_order
+from demo.marathon.core.plan import eligible_hosts
+from demo.marathon.core.state import App, Part, Task
+from demo.marathon.definitions.commands import CommandRule
+from demo.marathon.definitions.pods import endpoint_requests
+from demo.marathon.definitions.ports import FIRST_HOST_PORT, host_ports, requested_ports
+from demo.marathon.era import Era
+from demo.mesos.records import HostName
+
+SPARE_APP_PORTS = 1000
+
+
+class Placement:
+    """Goes round the hosts and their ports, so that neither is used up at one end."""
+
+    def __init__(
+        self,
+        hosts: Sequence[HostName],
+        era: Era,
+        rule: CommandRule,
+        new_uuid: Callable[[], uuid.UUID],
+    ) -> None:
+        self._hosts = hosts
+        self._era = era
+        self._rule = rule
+        self._new_uuid = new_uuid
+        self._next_host = 0
+        self._next_port = 0
+
+    def place(
+        self, app: App, tasks: Collection[Task], reachable: Collection[HostName], when: str
+    ) -> Task | None:
+        """One more instance on the next host that takes it, beside all these tasks."""
+        own = [task for task in tasks if task.app_id == app.id]
+        allowed = eligible_hosts(app, own, [host for host in self._hosts if host in reachable])
+        requests = (endpoint_requests if app.is_pod else requested_ports)(app.definition)
+        for offset in range(len(self._hosts)):
+            index = (self._next_host + offset) % len(self._hosts)
+            host = self._hosts[index]
+            if host not in allowed:
+                continue
+            taken = {port for task in tasks if task.host == host for port in task.ports}
+            ports = host_ports(requests, taken, self._next_port)
+            if ports is not None:
+                self._next_host = index + 1
+                self._next_port += len(ports)
+                return self._new_task(app, host, ports, when)
+        return None
+
+    def order(self, app: App, task: Task, framework_id: str) -> Launch | LaunchGroup:
+        """What the instance's host is asked to start."""
+        if app.is_pod:
+            group = render_group_order(app, task, self._rule, framework_id)
+            return LaunchGroup(task.host, task.id, group)
+        order = render_order(app, task, self._rule, framework_id, self._era, self._app_port)
+        return Launch(task.host, order)
+
+    def _new_task(self, app: App, host: HostName, ports: tuple[int, ...], when: str) -> Task:
+        unique = self._new_uuid()
+        parts: tuple[Part, ...] = ()
+        if app.is_pod:
+            task_id = pod_instance_id(app.id, unique)
+            names = [container["name"] for container in app.definition["containers"]]
+            parts = tuple(Part(pod_task_id(task_id, name, self._era), name) for name in names)
+        else:
+            task_id = app_task_id(app.id, unique, self._era)
+        return Task(task_id, app.id, host, app.version, when, ports=ports, parts=parts)
+
+    def _app_port(self) -> int:
+        # Inside a namespace of its own any number is free; these are nobody else's.
+        self._next_port += 1
+        return FIRST_HOST_PORT - SPARE_APP_PORTS + self._next_port % SPARE_APP_PORTS
