@@ -178,3 +178,27 @@ def test_calico_mesos_itself_is_not_overwritten(tmp_path: Path) -> None:
 
     assert _run(netmodules, "--file", path).exit_code == 1
     assert path.read_bytes() == b"\x7fELF\xff"
+
+
+@pytest.mark.parametrize(
+    ("page", "command", "arguments"),
+    [
+        pytest.param(
+            "cni.md",
+            cni,
+            ["--plugins-dir", "{}/opt/cni/bin", "--config-dir", "{}/etc/mesos/cni"],
+            id="Mesos",
+        ),
+        pytest.param("net-modules.md", netmodules, ["--file", "{}/calico/calico_mesos"], id="old"),
+    ],
+)
+def test_the_page_has_the_flags_that_are_printed(
+    tmp_path: Path, page: str, command: click.Command, arguments: list[str]
+) -> None:
+    text = (Path(__file__).parents[3] / "docs" / page).read_text()
+
+    told = _run(command, *(each.format(tmp_path) for each in arguments)).output
+
+    flags = [line.strip() for line in told.splitlines() if line.startswith("  --")]
+    assert len(flags) == 3
+    assert [flag for flag in flags if flag.replace(str(tmp_path), "") not in text] == []
