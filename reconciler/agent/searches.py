@@ -46,11 +46,12 @@ class Searches:
             self._waits.setdefault(task, _Wait(now, FIRST_DELAY))
 
     def hurry(self, now: float) -> None:
-        """Search at once for all that are waited for: a container has just started.
+        """Search at once for all that are waited for or unknown: a container has just started.
 
         A search that goes on may have asked before it did, so it is made again.
         """
         self._waits = {task: _Wait(now, FIRST_DELAY) for task in self._waits}
+        self._learn_due = now
         self._hurried = self._going_on
 
     def begin(self, now: float, unknown: Collection[TaskId] = ()) -> frozenset[TaskId]:

@@ -24,6 +24,7 @@ CLONE_NEWNET = 0x40000000
 CLONE_NEWNS = 0x00020000
 MS_BIND, MS_REC, MS_PRIVATE = 0x1000, 0x4000, 1 << 18
 PR_SET_PDEATHSIG = 1
+PR_SET_CHILD_SUBREAPER = 36
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -48,6 +49,11 @@ def unshare_mounts() -> None:
     """Give the calling process mounts of its own, which nobody else sees."""
     _check(_libc.unshare(CLONE_NEWNS), "unshare")
     _check(_libc.mount(b"none", b"/", None, MS_REC | MS_PRIVATE, None), "mount")
+
+
+def adopt_orphans(adopt: bool) -> None:
+    """Whether processes whose parents end become children of this one."""
+    _check(_libc.prctl(PR_SET_CHILD_SUBREAPER, int(adopt), 0, 0, 0), "prctl")
 
 
 def bind_file(source: Path, target: Path) -> None:
@@ -85,6 +91,21 @@ def raise_loopback() -> None:
         fcntl.ioctl(sock, siocsifflags, struct.pack("16sh14x", b"lo", flags | iff_up))
 
 
+@contextmanager
+def _inside(pid: int) -> Iterator[None]:
+    before = open_own_network()
+    inside = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        enter_network(inside)
+        try:
+            yield
+        finally:
+            enter_network(before)
+    finally:
+        os.close(inside)
+        os.close(before)
+
+
 @dataclass
 class Namespace:
     """A network namespace kept alive by one sleeping process."""
@@ -119,17 +140,8 @@ class Namespace:
     @contextmanager
     def entered(self) -> Iterator[None]:
         """Run the body with this thread inside the namespace."""
-        before = open_own_network()
-        inside = os.open(f"/proc/{self.pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            enter_network(inside)
-            try:
-                yield
-            finally:
-                enter_network(before)
-        finally:
-            os.close(inside)
-            os.close(before)
+        with _inside(self.pid):
+            yield
 
     def socket(self, family: int, kind: int, protocol: int = 0) -> socket.socket:
         """A socket that lives in this namespace; closed with it."""
@@ -144,3 +156,21 @@ class Namespace:
             made.close()
         self.keeper.kill()
         self.keeper.wait()
+
+
+@dataclass(frozen=True)
+class Joined:
+    """The network namespace of a process that somebody else keeps."""
+
+    pid: int
+
+    @contextmanager
+    def entered(self) -> Iterator[None]:
+        """Run the body with this thread inside the namespace."""
+        with _inside(self.pid):
+            yield
+
+    def socket(self, family: int, kind: int, protocol: int = 0) -> socket.socket:
+        """A socket that lives in this namespace; whoever asks closes it."""
+        with self.entered():
+            return socket.socket(family, kind, protocol)

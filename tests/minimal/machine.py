@@ -34,6 +34,7 @@ class Machine:
     marathon: MinimalMarathon
     mesos: MinimalMesosAgent
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    agent_flags: tuple[str, ...] = ()
 
     def start(self, name: str) -> None:
         """Start the controller or the agent; its log is in the test's folder."""
@@ -42,6 +43,7 @@ class Machine:
             "agent": [
                 *("--host", HOST, "--address", ADDRESS, "--listen", "127.0.0.1:0"),
                 *("--mesos-agent", self.mesos.url, "--state-dir", str(self.directory / "state")),
+                *self.agent_flags,
             ],
         }[name]
         with (self.directory / f"{name}.log").open("ab") as log:

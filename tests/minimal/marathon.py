@@ -136,9 +136,11 @@ class MinimalMesosAgent(LoopbackServer):
     def __init__(self) -> None:
         super().__init__(self._answer)
         self.pids: dict[str, int] = {}
+        #: Tasks of the Docker containerizer, by the id of their container.
+        self.tasks: dict[str, str] = {}
 
     def _answer(self, handler: BaseHTTPRequestHandler) -> None:
-        rows = [
+        rows: list[dict[str, object]] = [
             {
                 "container_id": f"c-{task}",
                 "executor_id": task,
@@ -147,5 +149,9 @@ class MinimalMesosAgent(LoopbackServer):
                 "status": {"executor_pid": pid},
             }
             for task, pid in dict(self.pids).items()
+        ]
+        rows += [
+            {"container_id": container, "executor_id": task, "framework_id": "F", "source": task}
+            for container, task in dict(self.tasks).items()
         ]
         send_json(handler, rows)

@@ -140,6 +140,17 @@ def test_a_search_that_began_before_the_container_is_made_again() -> None:
     assert searches.begin(0.3) == frozenset()
 
 
+def test_an_engine_that_is_back_is_asked_at_once_for_tasks_wired_before() -> None:
+    searches = Searches()
+    searches.begin(0.0, unknown=[WEB])
+    miss(searches, now=0.0)
+    assert searches.begin(1.0, unknown=[WEB]) == frozenset()
+
+    searches.hurry(1.0)
+
+    assert searches.begin(1.0, unknown=[WEB]) == {WEB}
+
+
 def test_a_hurry_asks_for_nobody_that_is_not_waited_for() -> None:
     searches = Searches()
 
