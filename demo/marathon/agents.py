@@ -115,7 +115,7 @@ class MemoryAgent:
         agent_id: str = "memory-S0",
     ) -> None:
         self.orders: dict[TaskId, LaunchOrder] = {}
-        self._groups: dict[TaskId, GroupOrder] = {}
+        self.groups: dict[TaskId, GroupOrder] = {}
         self._address = address
         self._starts = starts
         self._address_of = address_of
@@ -134,14 +134,14 @@ class MemoryAgent:
     def launch_group(self, group: GroupOrder) -> int:
         """See MesosAgent; each task of the group is run and ended on its own."""
         with self._changed:
-            self._groups |= {order.task_id: group for order in group.tasks}
+            self.groups |= {order.task_id: group for order in group.tasks}
             self._accept(group.tasks)
             return self._revision
 
     def kill(self, task_id: TaskId) -> None:
         """See MesosAgent."""
         with self._changed:
-            group = self._groups.get(task_id)
+            group = self.groups.get(task_id)
             for each in (task_id,) if group is None else [t.task_id for t in group.tasks]:
                 record = self._records.get(each)
                 if record is not None and not record.state.terminal:
@@ -202,7 +202,7 @@ class MemoryAgent:
 
     def _running(self, record: TaskRecord) -> TaskRecord:
         order = self.orders[record.task_id]
-        group = self._groups.get(record.task_id)
+        group = self.groups.get(record.task_id)
         isolation, infos = order.isolation, order.networks
         if group is not None:
             isolation, infos = group.isolation, group.networks

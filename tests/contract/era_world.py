@@ -64,10 +64,11 @@ def addressed(order: LaunchOrder) -> tuple[str, ...]:
 def marathon_of(
     era: Era,
     address_of: Callable[[LaunchOrder], tuple[str, ...]] = addressed,
+    agent: MemoryAgent | None = None,
     **options: Any,
 ) -> Iterator[Marathon]:
     """A Marathon of this version."""
-    agent = MemoryAgent(address_of=address_of)
+    agent = agent or MemoryAgent(address_of=address_of)
     with StandIn(agents={"host-1": agent}, era=era, **options) as stand_in:
         yield Marathon(stand_in, agent, era)
 
