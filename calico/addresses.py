@@ -114,6 +114,10 @@ class Addresses:
                 return
         raise Conflict(f"block {cidr} comes and goes")
 
+    def families(self) -> tuple[int, ...]:
+        """The families that new addresses can be had of."""
+        return tuple(version for version in (4, 6) if self._usable_pools(version))
+
     def release(self, handle: HandleId | None, address: IPAddress) -> bool:
         """Take an address back; False if the handle does not hold it."""
         return self._ledger.release(handle, address)

@@ -17,7 +17,9 @@ from calico.dataplane.inspection import KernelInspector
 from calico.dataplane.kernel import KernelDataplane
 from calico.dataplane.monitor import KernelMonitor
 from calico.dataplane.namespaces import identify, not_for_tasks, still_held
+from calico.dataplane.state import HostFacts
 from calico.errors import DataplaneError, DataplaneUnsupported
+from reconciler.agent.attachments.service import AttachService
 from reconciler.agent.belief import PREFIXES
 from reconciler.agent.locators.api import Locator
 from reconciler.agent.locators.docker import DockerLocator
@@ -45,6 +47,9 @@ from reconciler.agent.settings import AgentSettings
 from reconciler.agent.state_file import StateFileError, StateSaver, read_state
 from reconciler.agent.surveyor import Surveyor
 from reconciler.agent.watcher import Watcher
+from reconciler.attach.cni import CniCalls
+from reconciler.attach.listening import SocketTaken
+from reconciler.attach.netmodules import answer_netmodules
 from reconciler.runtime.clock import SystemClock
 from reconciler.runtime.inbox import Inbox
 from reconciler.runtime.listener import Listener
@@ -55,6 +60,7 @@ log = logging.getLogger(__name__)
 
 NOT_FIT = 2
 STATE_FILE = "state"
+TRANSLATORS = {"cni": CniCalls().answer, "netmodules": answer_netmodules}
 
 
 def run_agent(settings: AgentSettings) -> int:
@@ -70,7 +76,7 @@ def run_agent(settings: AgentSettings) -> int:
             expect_state_directory(settings.state_dir)
             expect_no_felix(_felix_chains(KernelFirewalls()))
             _run(settings, KernelDataplane(mark=settings.mark), KernelMonitor())
-    except (NotFit, DataplaneUnsupported) as error:
+    except (NotFit, DataplaneUnsupported, SocketTaken) as error:
         print(f"marathon-calico agent: {error}", file=sys.stderr)
         return NOT_FIT
     except OSError as error:
@@ -93,12 +99,25 @@ def _run(settings: AgentSettings, dataplane: Dataplane, monitor: Monitor) -> Non
         host_ports=settings.host_ports,
         protected=settings.protected,
         route_to_hosts=settings.route_to_hosts,
+        locators=settings.locators,
     )
     # Says at once what the kernel refuses, and opens the dataplane in this
     # thread, which is the one that will use it.
-    _expect_dataplane(dataplane, host)
-    reconciler = HostReconciler(host, dataplane, clock, still_held)
+    facts = _expect_dataplane(dataplane, host)
+    service = AttachService(
+        settings.host,
+        host.boot_id,
+        settings.state_dir,
+        settings.open_datastore(),
+        clock,
+        inbox.post,
+        facts.mtu,
+        still_held,
+        MesosAgent(settings.mesos_agent).tasks_by_container,
+    )
+    reconciler = HostReconciler(host, dataplane, clock, still_held, service.chores)
     _restore(reconciler, settings)
+    reconciler.hold(service.restore())
     reporter = Reporter(settings.host, settings.open_datastore(), clock, full_jitter)
     saver = StateSaver(settings.state_dir / STATE_FILE)
     searcher = Searcher(_locators(settings), inbox.post)
@@ -122,6 +141,7 @@ def _run(settings: AgentSettings, dataplane: Dataplane, monitor: Monitor) -> Non
         )
         stack.enter_context(_stopped_by_signals(inbox))
         stack.callback(stop.set)
+        stack.enter_context(service.serving(settings.socket, TRANSLATORS, stop))
         print(listener.announcement("agent"), flush=True)
         log.info("agent started", extra={"host": settings.host, "listen": str(listener.address)})
         for prefix in PREFIXES:
@@ -150,9 +170,9 @@ def _felix_chains(firewalls: Firewalls) -> tuple[str, ...]:
         firewalls.close()
 
 
-def _expect_dataplane(dataplane: Dataplane, host: HostSettings) -> None:
+def _expect_dataplane(dataplane: Dataplane, host: HostSettings) -> HostFacts:
     try:
-        dataplane.facts(host.address)
+        return dataplane.facts(host.address)
     except DataplaneUnsupported:
         raise
     except DataplaneError as error:

@@ -21,7 +21,7 @@ class AgentSettings:
     """One agent, as its flags describe it.
 
     `open_datastore` gives every thread a client of its own. `address` None is
-    that of the default route.
+    that of the default route, `socket` None the usual one if it can be had.
     """
 
     host: HostName
@@ -39,6 +39,7 @@ class AgentSettings:
     )
     protected: tuple[Protected, ...] = ()
     state_dir: Path = Path("/var/lib/marathon-calico")
+    socket: Path | None = None
     listen: ListenAddress = field(default_factory=lambda: ListenAddress("", 9402))
 
 

@@ -55,11 +55,11 @@ from reconciler.runtime.listener import parse_listen
 @click.option(
     "--locator",
     "locator",
-    type=click.Choice(["mesos", "docker", "proc"]),
+    type=click.Choice(["mesos", "docker", "proc", "none"]),
     multiple=True,
     default=("mesos",),
     show_default=True,
-    help="How tasks are found; may be repeated.",
+    help="How tasks are found that no plugin attached; may be repeated.",
 )
 @click.option(
     "--mesos-agent",
@@ -95,6 +95,12 @@ from reconciler.runtime.listener import parse_listen
     default=Path("/var/lib/marathon-calico"),
     show_default=True,
     help="Where the last good state is kept; one directory per agent.",
+)
+@click.option(
+    "--socket",
+    metavar="PATH",
+    type=click.Path(path_type=Path),
+    help="Where plugins ask for containers' networks.  [default: /run/marathon-calico/agent.sock]",
 )
 @click.option(
     "--listen",
@@ -139,6 +145,7 @@ def _settings(
             else protected_servers(etcd.urls, _resolve)
         )
         name = check_host(host or socket.gethostname())
+        locators = _locators(locator)
     except (ValueError, CalicoError) as error:
         raise click.UsageError(str(error)) from error
     return AgentSettings(
@@ -147,9 +154,18 @@ def _settings(
         mark=mark_bit,
         protected=protected,
         route_to_hosts=routing == "direct",
-        locators=locator,
+        locators=locators,
         **flags,
     )
+
+
+def _locators(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Each once; none if that is what was asked for."""
+    if "none" not in names:
+        return tuple(dict.fromkeys(names))
+    if len(set(names)) > 1:
+        raise ValueError("--locator none stands alone: it means that tasks are not looked for")
+    return ()
 
 
 def _resolve(name: str) -> tuple[IPAddress, ...]:

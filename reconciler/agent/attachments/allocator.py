@@ -1,0 +1,196 @@
+"""Gives addresses to containers and takes them back, in a thread with a datastore of its own.
+
+etcd may be slow or absent: nobody but this thread waits for it longer than he
+wants to, and what comes too late is undone.
+"""
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import assert_never
+
+from netaddr import IPAddress
+
+from calico.addresses import Addresses
+from calico.blocks import CONTAINER, ON_HOST, OWNER, Allocation
+from calico.datastore.api import Datastore
+from calico.errors import (
+    AddressError,
+    CalicoError,
+    DatastoreError,
+    InvalidValue,
+    PoolExhausted,
+)
+from calico.model import ContainerId, HandleId, HostName
+from calico.names import handle_of_container
+from reconciler.agent.attachments.requests import Reply
+from reconciler.attach.api import AttachError, AttachRefused, AttachUnavailable, Wish
+from reconciler.attach.rules import wanted
+from reconciler.runtime.clock import Clock
+from reconciler.runtime.inbox import Inbox
+
+log = logging.getLogger(__name__)
+
+#: Seconds between two sweeps while something may have been left behind.
+SWEEP_EVERY = 60.0
+FAMILIES = (4, 6)
+
+
+@dataclass(frozen=True, slots=True)
+class AllocateAsked:
+    """Give a container what it wishes for, until `deadline`, monotonic."""
+
+    container: ContainerId
+    wish: Wish
+    deadline: float
+    reply: Reply[tuple[IPAddress, ...] | AttachError]
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseAsked:
+    """Take back what a container holds and no task has claimed.
+
+    The answer is whether it held all of these addresses until now; None if the
+    datastore does not say.
+    """
+
+    container: ContainerId
+    addresses: tuple[IPAddress, ...]
+    reply: Reply[bool | AttachError]
+
+
+Job = AllocateAsked | ReleaseAsked
+
+
+class Allocator:
+    """Carries jobs out one by one; one thread calls `step`."""
+
+    def __init__(
+        self,
+        host: HostName,
+        datastore: Datastore,
+        clock: Clock,
+        is_known: Callable[[ContainerId], bool],
+    ) -> None:
+        """`is_known` tells whether a container has what it holds, or is about to."""
+        self._host = host
+        self._addresses = Addresses(datastore)
+        self._clock = clock
+        self._is_known = is_known
+        self._inbox: Inbox[Job] = Inbox()
+        self._sweep_due: float | None = clock.monotonic()
+
+    def post(self, job: Job) -> None:
+        """Have a job done; never blocks."""
+        self._inbox.post(job)
+
+    def run(self, stop: threading.Event) -> None:
+        """Work until stopped."""
+        while not stop.is_set():
+            self.step(timeout=1.0)
+
+    def step(self, timeout: float = 0.0) -> None:
+        """Do the jobs that wait, waiting for one; sweep when nothing waits."""
+        jobs = self._inbox.drain(timeout)
+        for job in jobs:
+            self._do(job)
+        now = self._clock.monotonic()
+        if not jobs and self._sweep_due is not None and now >= self._sweep_due:
+            self._sweep_due = None
+            try:
+                self.sweep()
+            except CalicoError as error:
+                log.info("addresses not swept", extra={"why": str(error)})
+                self._sweep_later()
+
+    def sweep(self) -> int:
+        """Release what this host's containers hold that are not there; tells how many.
+
+        A crash leaves such, and an answer of the datastore that came too late.
+        """
+        released = 0
+        for block, _ in self._addresses.blocks():
+            for ordinal, allocation in enumerate(block.allocations):
+                container = self._orphan(allocation)
+                if container is None:
+                    continue
+                address = block.cidr[ordinal]
+                if self._addresses.release(handle_of_container(container), address):
+                    released += 1
+                    log.info(
+                        "orphaned address released",
+                        extra={"container": container, "address": str(address)},
+                    )
+        return released
+
+    def _orphan(self, allocation: Allocation | None) -> ContainerId | None:
+        """The container that an allocation is wrongly held for."""
+        if allocation is None or not allocation.unclaimed or allocation.container is None:
+            return None
+        own = (ON_HOST, self._host) in allocation.secondary and OWNER in allocation.secondary
+        return allocation.container if own and not self._is_known(allocation.container) else None
+
+    def _do(self, job: Job) -> None:
+        match job:
+            case AllocateAsked():
+                self._allocate(job)
+            case ReleaseAsked(container, addresses, reply):
+                try:
+                    reply.settle(self._release(container, addresses))
+                except CalicoError as error:
+                    self._sweep_later()
+                    reply.settle(AttachUnavailable(str(error)))
+            case _:
+                assert_never(job)
+
+    def _allocate(self, job: AllocateAsked) -> None:
+        if job.reply.abandoned or self._clock.monotonic() >= job.deadline:
+            return
+        handle = handle_of_container(job.container)
+        given: list[IPAddress] = []
+        try:
+            for address in self._give(job, handle):
+                given.append(address)
+        except DatastoreError as error:
+            answer: tuple[IPAddress, ...] | AttachError = AttachUnavailable(str(error))
+        except (AddressError, InvalidValue) as error:
+            answer = AttachRefused(str(error))
+        else:
+            answer = tuple(sorted(given))
+        if isinstance(answer, AttachError):
+            # Also what a write without an answer may have given.
+            self._take_back(job.container)
+            job.reply.settle(answer)
+        elif not job.reply.settle(answer):
+            self._take_back(job.container)
+
+    def _give(self, job: AllocateAsked, handle: HandleId) -> Iterator[IPAddress]:
+        secondary = (OWNER, (CONTAINER, job.container), (ON_HOST, self._host))
+        for address in job.wish.fixed:
+            self._addresses.assign_fixed(self._host, handle, address, secondary=secondary)
+            yield address
+        families = self._addresses.families()
+        asked = [version for version in FAMILIES if wanted(job.wish, version, version in families)]
+        if not asked and not job.wish.fixed:
+            raise PoolExhausted("there is no pool to take an address from")
+        for version in asked:
+            yield self._addresses.assign(self._host, handle, version=version, secondary=secondary)
+
+    def _take_back(self, container: ContainerId) -> None:
+        try:
+            self._release(container, ())
+        except CalicoError as error:
+            log.info("addresses not released", extra={"container": container, "why": str(error)})
+            self._sweep_later()
+
+    def _release(self, container: ContainerId, addresses: tuple[IPAddress, ...]) -> bool:
+        """Release these, and whatever else the container's handle holds."""
+        handle = handle_of_container(container)
+        held = {*addresses, *self._addresses.held_by(handle)}
+        released = {each for each in sorted(held) if self._addresses.release(handle, each)}
+        return bool(addresses) and released >= set(addresses)
+
+    def _sweep_later(self) -> None:
+        due = self._clock.monotonic() + SWEEP_EVERY
+        self._sweep_due = due if self._sweep_due is None else min(due, self._sweep_due)

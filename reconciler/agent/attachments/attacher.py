@@ -1,0 +1,370 @@
+"""Carries out what containers' runtimes ask for, in whatever thread they ask.
+
+Requests about one container go one after another. The datastore is the
+allocator's, the kernel the loop's: both are asked, and waited for no longer
+than the request may take. The file of a container is written between the two.
+"""
+
+import logging
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+
+from netaddr import IPAddress
+
+from calico.dataplane.changes import NamespaceRef
+from calico.dataplane.namespaces import (
+    devices_inside,
+    identify_opened,
+    not_for_tasks,
+    open_of_process,
+)
+from calico.errors import DataplaneError
+from calico.model import ContainerId, InterfaceName
+from reconciler.agent.attachments.allocator import AllocateAsked, Job, ReleaseAsked
+from reconciler.agent.attachments.networks import ContainerNetwork, NetworkFiles
+from reconciler.agent.attachments.requests import (
+    AttachAsked,
+    AttachMessage,
+    CheckAsked,
+    DetachAsked,
+    NetworkForgotten,
+    NetworkKept,
+    Outcome,
+    Reply,
+)
+from reconciler.attach.api import (
+    Attached,
+    AttachError,
+    AttachRefused,
+    AttachUnavailable,
+    Place,
+    UnknownContainer,
+    Wish,
+)
+from reconciler.attach.rules import (
+    check_id,
+    check_place,
+    check_same_wish,
+    check_wish,
+    second_interface,
+)
+from reconciler.attach.wire import NO_DESCRIPTOR
+from reconciler.runtime.clock import Clock, rfc3339
+
+log = logging.getLogger(__name__)
+
+#: Seconds that a request may take; the rest of ANSWER_WITHIN is the socket's.
+PATIENCE = 1.8
+BUSY = "the agent did not get to it in time: ask again"
+
+
+@dataclass(frozen=True, slots=True)
+class Partners:
+    """Who does what a request needs; neither blocks."""
+
+    tell_loop: Callable[[AttachMessage], None]
+    allocator: Callable[[Job], None]
+
+
+class HostAttacher:
+    """Implements `Attacher` for the agent's host; usable from any number of threads."""
+
+    def __init__(
+        self,
+        files: NetworkFiles,
+        partners: Partners,
+        clock: Clock,
+        mtu: int,
+        patience: float = PATIENCE,
+    ) -> None:
+        self._files = files
+        self._partners = partners
+        self._clock = clock
+        self._mtu = mtu
+        self._patience = patience
+        self._changed = threading.Condition()
+        self._networks: dict[ContainerId, ContainerNetwork] = {}
+        self._busy: set[ContainerId] = set()
+
+    def restore(self, networks: Iterable[ContainerNetwork]) -> None:
+        """Take over what an earlier run left; before the first request."""
+        self._networks = {network.container: network for network in networks}
+
+    def allocate(self, container: ContainerId, wish: Wish) -> Attached:
+        """See Attacher."""
+        check_id(container)
+        check_wish(wish)
+        with self._turn(container) as deadline:
+            known = self._network(container)
+            if known is not None:
+                _expect_not_detached(known)
+                attached = self._attached(known)
+                check_same_wish(attached, wish)
+                return attached
+            addresses = self._given_addresses(container, wish, deadline)
+            network = ContainerNetwork(container, addresses, rfc3339(self._clock.wall()))
+            try:
+                self._files.write(network)
+            except OSError as error:
+                self._partners.allocator(ReleaseAsked(container, addresses, Reply()))
+                raise _not_kept(error) from error
+            self._keep(network)
+            self._partners.tell_loop(NetworkKept(network))
+            return self._attached(network)
+
+    def attach(self, container: ContainerId, place: Place) -> Attached:
+        """See Attacher."""
+        check_id(container)
+        check_place(place)
+        descriptor = _opened(place)
+        posted = False
+        try:
+            with self._turn(container) as deadline:
+                known = self._network(container)
+                if known is None or known.detached:
+                    raise UnknownContainer(f"container {container} has no addresses yet")
+                ref = identify_opened(descriptor, place.path or _path_of(place))
+                network = self._placed(known, place, ref, descriptor)
+                fresh = network is not known
+                if fresh:
+                    self._write(network)
+                    self._keep(network)
+                reply: Reply[Outcome] = Reply()
+                named = replace(ref, descriptor=descriptor)
+                asked = AttachAsked(network, named, fresh, deadline, reply)
+                posted = True
+                self._partners.tell_loop(asked)
+                try:
+                    self._await(reply, deadline)
+                except AttachError:
+                    if fresh:
+                        self._unplace(known)
+                    raise
+                return self._attached(network)
+        except DataplaneError as error:
+            raise AttachRefused(str(error)) from error
+        finally:
+            if not posted:
+                os.close(descriptor)
+
+    def detach(self, container: ContainerId) -> bool:
+        """See Attacher."""
+        check_id(container)
+        with self._turn(container) as deadline:
+            known = self._network(container)
+            if known is None or known.detached:
+                return False
+            self._take_away(known, deadline)
+            return True
+
+    def check(self, container: ContainerId) -> Attached:
+        """See Attacher."""
+        check_id(container)
+        with self._turn(container) as deadline:
+            known = self._network(container)
+            if known is None or known.detached:
+                raise UnknownContainer(f"container {container} is not attached here")
+            if known.device:
+                reply: Reply[Outcome] = Reply()
+                self._partners.tell_loop(CheckAsked(container, reply))
+                self._await(reply, deadline)
+            return self._attached(known)
+
+    def find(self, sign: IPAddress | str) -> ContainerId | None:
+        """See Attacher."""
+        with self._changed:
+            return next(
+                (
+                    container
+                    for container, network in self._networks.items()
+                    if not network.detached
+                    and (sign in network.addresses or (sign and sign == network.known_as))
+                ),
+                None,
+            )
+
+    def is_known(self, container: ContainerId) -> bool:
+        """Whether a container has addresses, or a request about it is under way."""
+        with self._changed:
+            network = self._networks.get(container)
+            return container in self._busy or (network is not None and not network.detached)
+
+    def networks(self) -> tuple[ContainerNetwork, ...]:
+        """What every container has, those that were detached too."""
+        with self._changed:
+            return tuple(self._networks.values())
+
+    def note_claimed(self, container: ContainerId) -> None:
+        """Keep that a task has claimed a container: it is never unclaimed again."""
+        with self._turn(container):
+            known = self._network(container)
+            if known is not None and not known.claimed:
+                claimed = replace(known, claimed=True)
+                self._keep(claimed)
+                self._write(claimed)
+
+    def forget(self, container: ContainerId) -> None:
+        """Remember nothing of a container that was detached."""
+        with self._turn(container) as deadline:
+            known = self._network(container)
+            if known is not None and known.detached:
+                self._release(known, deadline)
+                self._drop(container)
+
+    def _take_away(self, known: ContainerNetwork, deadline: float) -> None:
+        """First it is kept that nothing is left, then nothing is: a crash leads there too."""
+        gone = replace(known, detached=True)
+        with suppress(AttachUnavailable):
+            # On a full disk the container goes all the same.
+            self._write(gone)
+        self._keep(gone)
+        reply: Reply[Outcome] = Reply()
+        self._partners.tell_loop(DetachAsked(known.container, reply))
+        self._await(reply, deadline)
+        if self._release(known, deadline):
+            # No task had claimed it, so nothing in the datastore names it.
+            self._drop(known.container)
+
+    def _release(self, known: ContainerNetwork, deadline: float) -> bool:
+        """Whether its addresses were its own until now; what fails is swept later."""
+        reply: Reply[bool | AttachError] = Reply()
+        self._partners.allocator(ReleaseAsked(known.container, known.addresses, reply))
+        return reply.wait(deadline - self._clock.monotonic()) is True
+
+    def _given_addresses(
+        self, container: ContainerId, wish: Wish, deadline: float
+    ) -> tuple[IPAddress, ...]:
+        reply: Reply[tuple[IPAddress, ...] | AttachError] = Reply()
+        self._partners.allocator(AllocateAsked(container, wish, deadline, reply))
+        given = reply.wait(deadline - self._clock.monotonic())
+        if given is None:
+            raise AttachUnavailable("the datastore did not give an address in time")
+        if isinstance(given, AttachError):
+            raise given
+        return given
+
+    def _placed(
+        self, known: ContainerNetwork, place: Place, ref: NamespaceRef, descriptor: int
+    ) -> ContainerNetwork:
+        """The network with its place: itself if it has this one already. Raises AttachRefused."""
+        if ref.inode in not_for_tasks():
+            raise AttachRefused("its network namespace is that of the host, not one of its own")
+        if known.device:
+            if known.device != place.device or not _is_same(known.namespace, ref):
+                raise second_interface(self._attached(known), place.device)
+            return known
+        for other in self.networks():
+            if not other.detached and _is_same(other.namespace, ref):
+                raise AttachRefused(f"its network namespace is that of container {other.container}")
+        if not _exists(known.interface) and place.device in devices_inside(descriptor):
+            raise AttachRefused(
+                f"its namespace already has an interface {place.device} that is not ours"
+            )
+        return replace(known, device=place.device, namespace=ref, known_as=place.known_as)
+
+    def _unplace(self, known: ContainerNetwork) -> None:
+        """The loop has undone the link, or will; what is kept follows."""
+        self._keep(known)
+        with suppress(AttachUnavailable):
+            self._write(known)
+
+    def _await(self, reply: Reply[Outcome], deadline: float) -> None:
+        outcome = reply.wait(deadline - self._clock.monotonic())
+        if outcome is None:
+            raise AttachUnavailable(BUSY)
+        if isinstance(outcome, AttachError):
+            raise outcome
+        self._mtu = outcome.mtu
+
+    def _attached(self, network: ContainerNetwork) -> Attached:
+        return Attached(
+            network.container,
+            network.addresses,
+            network.interface,
+            network.mac,
+            self._mtu,
+            network.device,
+        )
+
+    def _write(self, network: ContainerNetwork) -> None:
+        try:
+            self._files.write(network)
+        except OSError as error:
+            raise _not_kept(error) from error
+
+    def _network(self, container: ContainerId) -> ContainerNetwork | None:
+        with self._changed:
+            return self._networks.get(container)
+
+    def _keep(self, network: ContainerNetwork) -> None:
+        with self._changed:
+            self._networks[network.container] = network
+
+    def _drop(self, container: ContainerId) -> None:
+        with suppress(OSError):
+            self._files.remove(container)
+        with self._changed:
+            self._networks.pop(container, None)
+        self._partners.tell_loop(NetworkForgotten(container))
+
+    @contextmanager
+    def _turn(self, container: ContainerId) -> Iterator[float]:
+        """Be the one request about a container; the moment until when it is to be answered."""
+        deadline = self._clock.monotonic() + self._patience
+        with self._changed:
+            free = self._changed.wait_for(lambda: container not in self._busy, self._patience)
+            if not free:
+                raise AttachUnavailable(
+                    f"another request for container {container} is still under way: ask again"
+                )
+            self._busy.add(container)
+        try:
+            yield deadline
+        finally:
+            with self._changed:
+                self._busy.discard(container)
+                self._changed.notify_all()
+
+
+def _opened(place: Place) -> int:
+    """A descriptor of our own of the namespace that was meant; raises AttachRefused."""
+    try:
+        if place.descriptor != NO_DESCRIPTOR:
+            return os.dup(place.descriptor)
+        return open_of_process(place.pid)
+    except (OSError, DataplaneError) as error:
+        raise AttachRefused(f"its network namespace cannot be opened: {error}") from error
+
+
+def _path_of(place: Place) -> str:
+    return f"/proc/{place.pid}/ns/net" if place.pid > 0 else ""
+
+
+def _is_same(known: NamespaceRef | None, ref: NamespaceRef) -> bool:
+    """The same number is another namespace's if the cookie differs."""
+    if known is None or known.inode != ref.inode:
+        return False
+    return 0 in (known.cookie, ref.cookie) or known.cookie == ref.cookie
+
+
+def _exists(interface: InterfaceName) -> bool:
+    try:
+        return socket.if_nametoindex(interface) > 0
+    except OSError:
+        return False
+
+
+def _expect_not_detached(known: ContainerNetwork) -> None:
+    if known.detached:
+        raise AttachUnavailable(
+            f"container {known.container} was detached and what it had is still being taken back"
+        )
+
+
+def _not_kept(error: OSError) -> AttachUnavailable:
+    why = error.strerror or str(error)
+    return AttachUnavailable(f"the state directory cannot be written: {why}")

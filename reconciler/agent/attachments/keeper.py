@@ -1,0 +1,170 @@
+"""What follows from what the loop saw of containers, done where it may take time."""
+
+import logging
+import socket
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from calico.model import ContainerId, InterfaceName, TaskId
+from reconciler.agent.attachments.attacher import HostAttacher
+from reconciler.agent.attachments.networks import ContainerNetwork
+from reconciler.agent.attachments.requests import TasksTold
+from reconciler.agent.evidence import StillHeld
+from reconciler.agent.locators.api import LocatorUnavailable
+from reconciler.attach.api import AttachError
+from reconciler.runtime.clock import Clock
+from reconciler.runtime.inbox import Inbox
+
+log = logging.getLogger(__name__)
+
+#: Seconds between two looks for containers that ended unnoticed.
+LOOK_EVERY = 60.0
+#: Seconds that a container may have addresses and no link.
+UNUSED_FOR = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A task has claimed a container."""
+
+    container: ContainerId
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A container's namespace is gone."""
+
+    container: ContainerId
+
+
+@dataclass(frozen=True, slots=True)
+class Forgettable:
+    """A detached container need not be remembered."""
+
+    container: ContainerId
+
+
+Chore = Claimed | Ended | Forgettable
+
+
+class Keeper:
+    """Does chores one by one; one thread calls `step`."""
+
+    def __init__(
+        self,
+        attacher: HostAttacher,
+        clock: Clock,
+        still_held: StillHeld,
+        exists: Callable[[InterfaceName], bool] | None = None,
+    ) -> None:
+        self._attacher = attacher
+        self._clock = clock
+        self._still_held = still_held
+        self._exists = exists or _exists
+        self._inbox: Inbox[Chore] = Inbox()
+        self._look_due = clock.monotonic() + LOOK_EVERY
+        self._again: list[Chore] = []
+        self._unused_since: dict[ContainerId, float] = {}
+
+    def post(self, chore: Chore) -> None:
+        """Have something done; never blocks."""
+        self._inbox.post(chore)
+
+    def run(self, stop: threading.Event) -> None:
+        """Work until stopped."""
+        while not stop.is_set():
+            self.step(timeout=1.0)
+
+    def step(self, timeout: float = 0.0) -> None:
+        """Do what waits, waiting for something; look around at times."""
+        chores = self._inbox.drain(timeout)
+        now = self._clock.monotonic()
+        look = now >= self._look_due
+        if look:
+            chores, self._again = (*self._again, *chores), []
+        for chore in chores:
+            try:
+                self._do(chore)
+            except AttachError as error:
+                log.info("chore not done", extra={"chore": str(chore), "why": str(error)})
+                self._again.append(chore)
+        if look:
+            self._look_due = now + LOOK_EVERY
+            for network in self._left_behind(now):
+                self._end(network.container)
+
+    def _do(self, chore: Chore) -> None:
+        match chore:
+            case Claimed(container):
+                self._attacher.note_claimed(container)
+            case Ended(container):
+                self._end(container)
+            case Forgettable(container):
+                self._attacher.forget(container)
+
+    def _end(self, container: ContainerId) -> None:
+        try:
+            if self._attacher.detach(container):
+                log.info("container ended without a word", extra={"container": container})
+        except AttachError as error:
+            log.info("container not detached", extra={"container": container, "why": str(error)})
+
+    def _left_behind(self, now: float) -> list[ContainerNetwork]:
+        """Containers whose link and namespace are gone, and those that never got a link."""
+        networks = [each for each in self._attacher.networks() if not each.detached]
+        unused = {each.container for each in networks if not each.device}
+        self._unused_since = {each: self._unused_since.get(each, now) for each in unused}
+        lost = {
+            each.container: each.namespace
+            for each in networks
+            if each.namespace is not None and not self._exists(each.interface)
+        }
+        held = frozenset(self._still_held(lost.values()))
+        return [
+            each
+            for each in networks
+            if (each.container in lost and lost[each.container] not in held)
+            or now - self._unused_since.get(each.container, now) >= UNUSED_FOR
+        ]
+
+
+class Asker:
+    """Asks which tasks containers run, in a thread of its own: a Mesos agent may be slow."""
+
+    def __init__(
+        self,
+        tasks_by_container: Callable[[], Mapping[ContainerId, frozenset[TaskId]]],
+        post: Callable[[TasksTold], None],
+    ) -> None:
+        self._tasks_by_container = tasks_by_container
+        self._post = post
+        self._inbox: Inbox[frozenset[ContainerId]] = Inbox()
+
+    def post(self, containers: frozenset[ContainerId]) -> None:
+        """Have a question asked."""
+        self._inbox.post(containers)
+
+    def run(self, stop: threading.Event) -> None:
+        """Ask until stopped."""
+        while not stop.is_set():
+            waiting = self._inbox.drain(timeout=1.0)
+            if waiting:
+                self._post(TasksTold(self._answer(frozenset[ContainerId]().union(*waiting))))
+
+    def _answer(
+        self, containers: frozenset[ContainerId]
+    ) -> Mapping[ContainerId, frozenset[TaskId]]:
+        try:
+            told = self._tasks_by_container()
+        except LocatorUnavailable as error:
+            log.debug("tasks of containers not known", extra={"why": str(error)})
+            return {}
+        return {each: tasks for each, tasks in told.items() if each in containers}
+
+
+def _exists(interface: InterfaceName) -> bool:
+    try:
+        return socket.if_nametoindex(interface) > 0
+    except OSError:
+        return False

@@ -1,0 +1,90 @@
+"""Puts together what serves containers on one host, and runs it."""
+
+import logging
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from pathlib import Path
+
+from calico.datastore.api import Datastore
+from calico.model import BootId, ContainerId, HostName, TaskId
+from reconciler.agent.attachments.allocator import Allocator, Job
+from reconciler.agent.attachments.attacher import HostAttacher, Partners
+from reconciler.agent.attachments.keeper import Asker, Claimed, Ended, Forgettable, Keeper
+from reconciler.agent.attachments.networks import ContainerNetwork, NetworkFiles
+from reconciler.agent.attachments.requests import AttachMessage, Chores
+from reconciler.agent.evidence import StillHeld
+from reconciler.attach.listening import SocketTaken
+from reconciler.attach.server import AttachServer, Translator
+from reconciler.runtime.clock import Clock
+from reconciler.runtime.threads import start_thread
+
+log = logging.getLogger(__name__)
+
+#: Where the plugins look for the agent unless they are told otherwise.
+DEFAULT_SOCKET = Path("/run/marathon-calico/agent.sock")
+DIRECTORY = "attachments"
+
+TasksByContainer = Callable[[], Mapping[ContainerId, frozenset[TaskId]]]
+
+
+class AttachService:
+    """The threads beside the loop that containers need."""
+
+    def __init__(
+        self,
+        host: HostName,
+        boot_id: BootId,
+        state_dir: Path,
+        datastore: Datastore,
+        clock: Clock,
+        tell_loop: Callable[[AttachMessage], None],
+        mtu: int,
+        still_held: StillHeld,
+        tasks_by_container: TasksByContainer,
+    ) -> None:
+        """`datastore` is the allocator's alone, as is `tasks_by_container` the asker's."""
+        self._files = NetworkFiles(state_dir / DIRECTORY, boot_id)
+        self.attacher = HostAttacher(self._files, Partners(tell_loop, self._allot), clock, mtu)
+        self.allocator = Allocator(host, datastore, clock, self.attacher.is_known)
+        self.keeper = Keeper(self.attacher, clock, still_held)
+        self._asker = Asker(tasks_by_container, tell_loop)
+        self.chores = Chores(
+            lambda container: self.keeper.post(Claimed(container)),
+            lambda container: self.keeper.post(Ended(container)),
+            lambda container: self.keeper.post(Forgettable(container)),
+            self._asker.post,
+        )
+
+    def _allot(self, job: Job) -> None:
+        self.allocator.post(job)
+
+    def restore(self) -> tuple[ContainerNetwork, ...]:
+        """What an earlier run gave to containers; before anything else."""
+        networks = self._files.read()
+        self.attacher.restore(networks)
+        return networks
+
+    @contextmanager
+    def serving(
+        self, socket: Path | None, translators: Mapping[str, Translator], stop: threading.Event
+    ) -> Iterator[None]:
+        """Serve while the body runs; raises SocketTaken.
+
+        Without a socket of the operator's choice, an agent that cannot have the
+        usual one does without: not every host has plugins.
+        """
+        start_thread("allocator", partial(self.allocator.run, stop))
+        start_thread("keeper", partial(self.keeper.run, stop))
+        start_thread("asker", partial(self._asker.run, stop))
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(
+                    AttachServer(socket or DEFAULT_SOCKET, self.attacher, translators)
+                )
+            except SocketTaken as error:
+                if socket is not None:
+                    raise
+                log.warning("no socket for plugins", extra={"why": str(error)})
+            yield
