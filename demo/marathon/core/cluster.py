@@ -103,6 +103,7 @@ class Cluster:
     def resume(self, now: float) -> None:
         """After a start: finish what was under way when the last run ended."""
         state = self.state
+        self.health.began = now
         for task in self.tasks():
             self._put(task)
         self._dirty |= {*state.apps, *state.tasks}

@@ -53,6 +53,8 @@ class Health:
         self._publish = publish
         self._kill = kill
         self._results: dict[TaskId, dict[int, CheckResult]] = {}
+        #: Grace periods begin anew with every run of Marathon.
+        self.began = 0.0
 
     def checks(self, task: Task) -> list[Json]:
         """The checks of the task's own version of its app."""
@@ -101,8 +103,10 @@ class Health:
             return
         check, when, before = checks[index], timestamp(now), self.alive(task)
         previous = self._results.get(task.id, {}).get(index, CheckResult())
-        if cause is not None and previous.first_success is None and _in_grace(task, check, now):
-            return
+        if cause is not None and previous.first_success is None:
+            started = max(self.began, _started(task, now))
+            if now < started + check["gracePeriodSeconds"]:
+                return
         result = judge(previous, cause, when)
         self._results.setdefault(task.id, {})[index] = result
         if cause is not None:
@@ -158,8 +162,5 @@ class Health:
         return all(known) if known else None
 
 
-def _in_grace(task: Task, check: Json, now: float) -> bool:
-    if task.started_at is None:
-        return True
-    started = datetime.fromisoformat(task.started_at).timestamp()
-    return bool(now < started + check["gracePeriodSeconds"])
+def _started(task: Task, now: float) -> float:
+    return now if task.started_at is None else datetime.fromisoformat(task.started_at).timestamp()
