@@ -228,6 +228,10 @@ def test_without_our_rules_only_its_host_reaches_a_task_until_they_are_mended(
                 with listening(cluster["victim.1"], ANY, PORT):
                     assert connects(host, address_of(VICTIM), PORT)
                     assert not connects(cluster["friend.1"], address_of(VICTIM), PORT)
+                with listening(host, ANY, CLOSED_PORT):
+                    own = cluster.hosts[ONE].address
+                    assert not connects(cluster["foe.1"], own, CLOSED_PORT)
+                    assert not connects(cluster["foe.2"], own, CLOSED_PORT)
                 time.sleep(SETTLED)
             assert cluster.wait_for("mending", lambda: has_rules(cluster)) < MENDED_WITHIN
             assert reaches(cluster, FRIEND, VICTIM)
@@ -244,7 +248,10 @@ def test_what_began_while_our_rules_were_others_ends_when_they_are_mended(
         run("nft", "add table ip docker")
         run("nft", "add chain ip docker out { type nat hook postrouting priority 100; }")
         run("nft", "add rule ip docker out ip saddr 172.17.0.0/16 masquerade")
-    for words in (*TAKEN_AWAY[1:], ("insert", "rule", "inet", TABLE, "to-host", "accept")):
+    for words in (
+        ("flush", "chain", "inet", TABLE, "to-host"),
+        ("insert", "rule", "inet", TABLE, "to-host", "accept"),
+    ):
         with ExitStack() as stack:
             with cluster.held(ONE):
                 with host.entered():

@@ -2,9 +2,9 @@
 
 Routes keep tasks from each other then, but what a host delivers to itself asks
 no route of ours. So a second, small table drops what comes from a task without
-the mark that our table gives to every packet. It is owned by the socket that
-made it: nobody else can flush or delete it, and it goes with the agent, whose
-own table then stands.
+the mark that our table gives to every packet, unless it answers the host. It is
+owned by the socket that made it: nobody else can flush or delete it, and it
+goes with the agent, whose own table then stands.
 """
 
 import logging
@@ -56,7 +56,8 @@ class Guard:
 def guard_commands(mark: int, sets: Mapping[str, NftSet]) -> tuple[str, ...]:
     """One transaction that makes the table or changes it, in nftables' own language."""
     chain = f"inet {GUARD} input"
-    unmarked = f"meta mark & {mark:#x} == 0 drop"
+    unmarked = f"meta mark & {mark:#x} == 0"
+    answer = "ct direction reply ct state established,related"
     sources = [f'iifname "{INTERFACE_PREFIX}*"']
     for name, family in TASK_SETS.items():
         elements = sorted(map(_words, sets[name].elements)) if name in sets else []
@@ -66,7 +67,11 @@ def guard_commands(mark: int, sets: Mapping[str, NftSet]) -> tuple[str, ...]:
         f"add table inet {GUARD} {{ flags owner; }}",
         f"add chain {chain} {{ type filter hook input priority {PRIORITY}; policy accept; }}",
         f"flush chain {chain}",
-        *(f"add rule {chain} {source} {unmarked}" for source in sources),
+        *(
+            f"add rule {chain} {source} {unmarked} {verdict}"
+            for source in sources
+            for verdict in (f"{answer} accept", "drop")
+        ),
     )
 
 
