@@ -7,7 +7,7 @@ import click
 
 from reconciler.cli.options import EtcdSettings, Parsed, etcd_options
 from reconciler.dns.main import run_dns
-from reconciler.dns.names import parse_domain
+from reconciler.dns.names import parse_domain, suffixes_of
 from reconciler.dns.settings import (
     DnsSettings,
     parse_allowed,
@@ -87,6 +87,10 @@ def dns(
 ) -> None:
     """Answer for the names of tasks, and pass other questions on."""
     setup(log_level, log_format, sys.stderr)
+    try:
+        suffixes_of(flags["domain"], flags["framework"])
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
     settings = DnsSettings(
         open_datastore=etcd.open, resolvers=resolver or None, allow=allow or None, **flags
     )

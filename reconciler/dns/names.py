@@ -7,8 +7,10 @@ information, which all of Marathon's have.
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NewType
 
 from netaddr import IPAddress
@@ -25,6 +27,10 @@ DIGEST_LENGTH = 10
 
 #: z-base-32, which Mesos-DNS takes for its hashes.
 _ALPHABET = "ybndrfg8ejkmcpqxot1uwisza345h769"
+_HYPHENS = str.maketrans("._", "--")
+_NO_LABEL = re.compile(r"[^a-z0-9-]")
+#: Tasks of one app follow each other, so its forms are remembered.
+_REMEMBERED_APPS = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,15 +81,21 @@ class NamedTask:
 class Suffixes:
     """What all names of tasks end in, and those of their hosts."""
 
-    tasks: tuple[str, ...]
-    hosts: tuple[str, ...]
+    tasks: Name
+    hosts: Name
 
 
 def suffixes_of(domain: str, framework: str) -> Suffixes:
-    """`marathon.mesos` and `marathon.slave.mesos`, for these two."""
+    """`marathon.mesos` and `marathon.slave.mesos`, for these two.
+
+    Raises ValueError if nothing would fit before them.
+    """
     scheduler = tuple(filter(None, map(label_of, framework.split("."))))
-    zone = tuple(domain.split("."))
-    return Suffixes((*scheduler, *zone), (*scheduler, "slave", *zone))
+    zone = domain.split(".")
+    tasks, hosts = wire_name((*scheduler, *zone)), wire_name((*scheduler, "slave", *zone))
+    if tasks is None or hosts is None or len(hosts) > LONGEST_NAME - 2 * (LONGEST_LABEL + 1):
+        raise ValueError(f"{framework}.{domain} is too long for names of tasks to end in")
+    return Suffixes(tasks, hosts)
 
 
 def parse_domain(text: str) -> str:
@@ -101,18 +113,14 @@ def label_of(text: str) -> str:
     Dots and underscores become hyphens, other characters are left out, none
     begins or ends with a hyphen.
     """
-    kept = "".join(
-        each if each.isalnum() else "-"
-        for each in text.lower()
-        if each in "-._" or (each.isascii() and each.isalnum())
-    )
+    kept = _NO_LABEL.sub("", text.lower().translate(_HYPHENS))
     return kept.strip("-")[:LONGEST_LABEL].rstrip("-")
 
 
-def wire_name(labels: Sequence[str]) -> Name | None:
-    """The labels as one name; None if it is longer than names may be."""
+def wire_name(labels: Iterable[str], suffix: Name = ROOT) -> Name | None:
+    """The labels and what they end in as one name; None if it is longer than names may be."""
     parts = [each.encode() for each in labels]
-    wire = b"".join([bytes((len(each),)) + each for each in parts]) + b"\0"
+    wire = b"".join([bytes((len(each),)) + each for each in parts]) + suffix
     return Name(wire) if len(wire) <= LONGEST_NAME else None
 
 
@@ -138,12 +146,10 @@ def names_of(task: NamedTask, suffixes: Suffixes) -> Iterator[Entry]:
     A name that would be too long is left out.
     """
     own = _own_name(task, suffixes)
-    if own is None:
-        return
     given: dict[Name, None] = {own: None}
     forms = _app_forms(task.app)
     for labels in (*forms, (_task_label(task.task),)):
-        name = wire_name((*labels, *suffixes.tasks))
+        name = wire_name(labels, suffixes.tasks)
         if name is not None:
             given[name] = None
     for name in given:
@@ -155,19 +161,22 @@ def names_of(task: NamedTask, suffixes: Suffixes) -> Iterator[Entry]:
     yield from _service_entries(task, forms, own, suffixes)
 
 
-def _own_name(task: NamedTask, suffixes: Suffixes) -> Name | None:
+def _own_name(task: NamedTask, suffixes: Suffixes) -> Name:
     """Mesos-DNS's canonical name, which is this one task's: `probe-a-star-<hash>`."""
-    app = label_of(".".join(_parts_backwards(task.app)))
-    return wire_name((_hashed(app, task.task), *suffixes.tasks))
+    name = wire_name((_hashed(label_of(_backwards(task.app)), task.task),), suffixes.tasks)
+    assert name is not None, "suffixes leave room for a label"
+    return name
 
 
-def _parts_backwards(app: str) -> list[str]:
-    return [each for each in reversed(app.split("/")) if each]
+def _backwards(app: str) -> str:
+    """As Marathon names the app's tasks."""
+    return ".".join(each for each in reversed(app.split("/")) if each)
 
 
+@lru_cache(maxsize=_REMEMBERED_APPS)
 def _app_forms(app: str) -> tuple[tuple[str, ...], ...]:
     """`probe-a-star` and `probe-a`, `star`; one of them if they are the same."""
-    whole = ".".join(_parts_backwards(app))
+    whole = _backwards(app)
     joined = label_of(whole)
     dotted = tuple(filter(None, map(label_of, whole.split("."))))
     return tuple(dict.fromkeys(each for each in ((joined,), dotted) if each and each[0]))
@@ -175,9 +184,8 @@ def _app_forms(app: str) -> tuple[tuple[str, ...], ...]:
 
 def _task_label(task: TaskId) -> str:
     """The task id as one label; ends in a hash if it had to be cut."""
-    readable = "".join(each for each in task if each.isalnum() or each in "-._")
-    label = label_of(readable)
-    return label if label and len(readable) <= LONGEST_LABEL else _hashed(label, task)
+    label = label_of(task)
+    return label if label and len(task) <= LONGEST_LABEL else _hashed(label, task)
 
 
 def _hashed(start: str, key: str) -> str:
@@ -195,7 +203,7 @@ def _host_entries(
     task: NamedTask, forms: tuple[tuple[str, ...], ...], suffixes: Suffixes
 ) -> Iterator[Entry]:
     for labels in forms:
-        name = wire_name((*labels, *suffixes.hosts))
+        name = wire_name(labels, suffixes.hosts)
         if name is not None:
             for address in dict.fromkeys(task.host_addresses):
                 yield name, Address(address)
@@ -207,7 +215,7 @@ def _service_entries(
     given: set[Entry] = set()
     for port in task.ports:
         for labels in _service_names(port, forms):
-            name = wire_name((*labels, *suffixes.tasks))
+            name = wire_name(labels, suffixes.tasks)
             if name is not None:
                 given.add((name, Service(port.number, own)))
     yield from sorted(given, key=lambda entry: entry[0])

@@ -41,7 +41,7 @@ from reconciler.dns.names import NamedTask
 from reconciler.dns.zone import Zone
 
 #: What is followed.
-PREFIXES = (TASKS, ENDPOINTS, FELIX, POOLS, HOSTS)
+PREFIXES = (POOLS, HOSTS, TASKS, ENDPOINTS, FELIX)
 #: How many parts a key has more than the directory of its workload.
 _BELOW_WORKLOAD = 2
 
