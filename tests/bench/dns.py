@@ -94,8 +94,7 @@ def _changes() -> Iterator[Line]:
 
 
 def _question(name: str, kind: str) -> bytes:
-    packed = bytes(dnslib.DNSRecord.question(name, kind).pack())
-    return packed
+    return bytes(dnslib.DNSRecord.question(name, kind).pack())
 
 
 @dataclass(frozen=True, slots=True)
