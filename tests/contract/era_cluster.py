@@ -1,0 +1,123 @@
+"""The real controller, client and stream on a stand-in of any era; the rest in memory."""
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from netaddr import IPAddress, IPNetwork
+
+from calico.datastore.memory import MemoryDatastore
+from calico.model import Attachment, ContainerId, EndpointSpec, Pool
+from calico.names import interface_of_container
+from demo.marathon import Era, MemoryAgent
+from demo.mesos.records import LaunchOrder
+from marathon_client.client import MarathonClient
+from marathon_client.stream import EventStream, StreamItem
+from tests.contract.era_world import Marathon, marathon_of
+from tests.unit.controller.attaching import attach, tell
+from tests.unit.controller.cluster import Cluster
+
+HOST = "host-1"
+POOL = Pool(IPNetwork("10.9.0.0/24"))
+PATIENCE = 15.0
+#: Containers and their addresses, by task.
+Attached = dict[str, tuple[ContainerId, tuple[IPAddress, ...]]]
+
+
+class EraCluster:
+    """One host, one Marathon, one controller whose clock is turned by hand."""
+
+    def __init__(self, marathon: Marathon, store: MemoryDatastore, attached: Attached) -> None:
+        self.marathon = marathon
+        self.attached = attached
+        self._told: tuple[Attachment, ...] = ()
+        self._items: queue.SimpleQueue[StreamItem] = queue.SimpleQueue()
+        self._client = MarathonClient([marathon.url])
+        self._stream = EventStream([marathon.url])
+        self.cluster = Cluster(HOST, pools=(POOL,), marathon=self._client, store=store)
+        self._thread = threading.Thread(target=self._read, name="stream", daemon=True)
+
+    def open(self) -> None:
+        """Begin to listen."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Hang up."""
+        self._stream.stop()
+        self._thread.join(timeout=PATIENCE)
+        self._client.close()
+
+    def until(self, holds: Callable[[], bool]) -> None:
+        """Work, as time goes by, until this holds."""
+        deadline = time.monotonic() + PATIENCE
+        while not holds():
+            assert time.monotonic() < deadline, (self.cluster.records(), self.cluster.specs())
+            try:
+                self.cluster.loop.handle(self._items.get(timeout=0.02))
+            except queue.Empty:
+                self.cluster.clock.advance(0.1)
+            self.tell()
+            self.cluster.settle()
+
+    def tell(self) -> None:
+        """Let the host's agent tell of the containers that no task has claimed."""
+        claimed = {spec.interface for spec in self.specs().values()}
+        unclaimed = tuple(
+            Attachment(container, addresses, task)
+            for task, (container, addresses) in dict(self.attached).items()
+            if interface_of_container(container) not in claimed
+        )
+        if unclaimed != self._told:
+            self._told = unclaimed
+            tell(self.cluster, *unclaimed, host=HOST)
+
+    def specs(self) -> dict[str, EndpointSpec]:
+        """Every endpoint by its task."""
+        return self.cluster.specs()
+
+    def tasks(self) -> set[str]:
+        """The tasks that Marathon shows."""
+        return {task["id"] for task in self.marathon("GET", "/v2/tasks")["tasks"]}
+
+    def settled(self, instances: int, groups: tuple[str, ...]) -> bool:
+        """True once exactly the running tasks have endpoints, with these groups."""
+        specs, records = self.specs(), self.cluster.records()
+        return (
+            not self.marathon("GET", "/v2/deployments")
+            and len(specs) == instances
+            and set(specs) == self.tasks()
+            and all(records[task].groups == groups for task in specs)
+        )
+
+    def _read(self) -> None:
+        for item in self._stream:
+            self._items.put(item)
+
+
+@contextmanager
+def era_cluster(
+    era: Era, plugin: bool, store: MemoryDatastore | None = None, **options: Any
+) -> Iterator[EraCluster]:
+    """Tasks are attached before they run, or are given an address once they do."""
+    store = store or MemoryDatastore()
+    attached: Attached = {}
+
+    def address_of(order: LaunchOrder) -> tuple[str, ...]:
+        if not plugin:
+            return ()
+        container = ContainerId(f"c-{order.task_id}")
+        given = attach(store, container, HOST)
+        attached[order.task_id] = (container, given)
+        return tuple(map(str, given))
+
+    agent = options.pop("agent", None) or MemoryAgent(address_of=address_of)
+    with marathon_of(era, agent=agent, **options) as marathon:
+        cluster = EraCluster(marathon, store, attached)
+        cluster.open()
+        try:
+            yield cluster
+        finally:
+            cluster.close()
