@@ -33,11 +33,11 @@ def require_docker() -> None:
     """Skip where no engine can run."""
     if not all(shutil.which(each, path=SBIN) for each in ("dockerd", "docker", "busybox")):
         pytest.skip(MISSING)
-    if not _is_root_of_machine():
+    if not is_root_of_machine():
         pytest.skip("Docker's engine runs only as the machine's root")
 
 
-def _is_root_of_machine() -> bool:
+def is_root_of_machine() -> bool:
     everybody = Path("/proc/self/uid_map").read_text().split() == ["0", "0", "4294967295"]
     return everybody and os.geteuid() == 0
 
@@ -145,10 +145,10 @@ class Docker:
         with suppress(AssertionError):
             self.remove_all()
         self.stop()
-        for pid in self._left_over():
+        for pid in processes_of(self.directory):
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        self._wait_for(lambda: not self._left_over())
+        self._wait_for(lambda: not processes_of(self.directory))
         _bury()
         adopt_orphans(False)
         for point in reversed(self._mounts()):
@@ -157,18 +157,6 @@ class Docker:
         for each in (*groups.glob(f"*/{self.cgroup}"), *groups.glob(self.cgroup)):
             for directory, _, _ in os.walk(each, topdown=False):
                 os.rmdir(directory)
-
-    def _left_over(self) -> set[int]:
-        """Processes that were started for this engine, and their children."""
-        words: dict[int, bytes] = {}
-        parents: dict[int, int] = {}
-        for entry in filter(str.isdigit, os.listdir("/proc")):
-            with suppress(OSError, IndexError):
-                words[int(entry)] = Path(f"/proc/{entry}/cmdline").read_bytes()
-                stat = Path(f"/proc/{entry}/stat").read_text().rpartition(")")[2].split()
-                parents[int(entry)] = int(stat[1])
-        ours = {pid for pid, line in words.items() if os.fsencode(self.directory) + b"/" in line}
-        return (ours | {pid for pid, parent in parents.items() if parent in ours}) - {os.getpid()}
 
     def _mounts(self) -> list[str]:
         lines = Path("/proc/self/mounts").read_text().splitlines()
@@ -202,6 +190,19 @@ class Docker:
         while not holds():
             assert time.monotonic() < deadline, (self.directory / "log").read_text()[-3000:]
             time.sleep(0.05)
+
+
+def processes_of(directory: Path) -> set[int]:
+    """Processes that were started for what is in a directory, and their children."""
+    words: dict[int, bytes] = {}
+    parents: dict[int, int] = {}
+    for entry in filter(str.isdigit, os.listdir("/proc")):
+        with suppress(OSError, IndexError):
+            words[int(entry)] = Path(f"/proc/{entry}/cmdline").read_bytes()
+            stat = Path(f"/proc/{entry}/stat").read_text().rpartition(")")[2].split()
+            parents[int(entry)] = int(stat[1])
+    ours = {pid for pid, line in words.items() if os.fsencode(directory) + b"/" in line}
+    return (ours | {pid for pid, parent in parents.items() if parent in ours}) - {os.getpid()}
 
 
 def _has_ended(pid: int) -> bool:
