@@ -1,7 +1,9 @@
-"""Marathon's REST API, read only, over any of several URLs."""
+"""Marathon's REST API, read only, over any of several URLs; pods are read as apps."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Literal
 from urllib.parse import quote, urlsplit
 
 import requests
@@ -22,6 +24,7 @@ from marathon_client.errors import (
     one_line,
 )
 from marathon_client.models import App, AppId, AppList, Info
+from marathon_client.pods import parse_pod, parse_pod_version, parse_pods
 from marathon_client.transport import (
     HTTP_ERRORS,
     Timeouts,
@@ -37,6 +40,16 @@ _MOST_ERROR_BYTES = 64 * 1024
 _CHUNK = 256 * 1024
 
 Params = tuple[tuple[str, str], ...]
+Method = Literal["GET", "HEAD"]
+#: What a HEAD tells by: there is such a resource, or this server knows of none.
+_TELLING = frozenset(
+    {
+        HTTPStatus.OK,
+        HTTPStatus.NOT_FOUND,
+        HTTPStatus.METHOD_NOT_ALLOWED,
+        HTTPStatus.NOT_IMPLEMENTED,
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,23 +87,38 @@ class MarathonClient:
         self._most_bytes = most_bytes
         self._transport = Transport()
         self._first = 0
+        self._pods = False
+        self._pod_ids: frozenset[AppId] = frozenset()
 
     def app(self, app_id: AppId) -> App | None:
-        """The app with its tasks; None if Marathon says there is no such app."""
-        return self._one_app(app_id, "")
+        """The app or pod with its tasks; None if Marathon says there is neither."""
+        return self._one(app_id, "", "::status", parse_pod)
 
     def app_version(self, app_id: AppId, version: str) -> App | None:
-        """The app as it was defined by that version, without tasks."""
-        return self._one_app(app_id, f"/versions/{quote(version, safe=':')}")
+        """The app or pod as it was defined by that version, without tasks."""
+        named = quote(version, safe=":")
+        return self._one(app_id, f"/versions/{named}", f"::versions/{named}", parse_pod_version)
 
     def apps(self) -> AppList:
-        """Every app with its tasks, in one reply."""
+        """Every app and pod with its tasks, each kind in one reply."""
         reply = self._get("/v2/apps", (("embed", "apps.tasks"),))
         try:
             apps, problems = parse_apps(reply.body)
         except DECODE_ERRORS as error:
             raise reply.unusable(f"no list of apps ({one_line(str(error))})") from error
-        return AppList(apps, problems, reply.leader or self._leader_if_known())
+        leader = reply.leader or self._leader_if_known()
+        if not self._has_pods():
+            return AppList(apps, problems, leader)
+        reply = self._get("/v2/pods/::status")
+        try:
+            pods, unclear = parse_pods(reply.body)
+        except DECODE_ERRORS as error:
+            raise reply.unusable(f"no list of pods ({one_line(str(error))})") from error
+        self._pod_ids = frozenset(pod.id for pod in pods)
+        if reply.leader not in (None, leader):
+            # The two halves are of two leaders: nothing may rest on what they lack.
+            leader = None
+        return AppList((*apps, *pods), (*problems, *unclear), leader)
 
     def info(self) -> Info:
         """Version, framework and leader."""
@@ -127,11 +155,27 @@ class MarathonClient:
         except MarathonError:
             return None
 
-    def _one_app(self, app_id: AppId, below: str) -> App | None:
+    def _one(
+        self, app_id: AppId, of_app: str, of_pod: str, parse: Callable[[bytes], App]
+    ) -> App | None:
+        """An app or pod of that id; a pod, once known, is asked for first."""
         segments = app_id.strip("/").split("/")
         if any(segment in {"", ".", ".."} for segment in segments):
             raise InvalidApp(f"{one_line(app_id)!r} is no app id")
-        path = "/v2/apps/" + "/".join(quote(segment, safe="") for segment in segments) + below
+        path = "/".join(quote(segment, safe="") for segment in segments)
+        if app_id in self._pod_ids:
+            pod = self._one_at(app_id, f"/v2/pods/{path}{of_pod}", parse)
+            if pod is not None:
+                return pod
+        app = self._one_at(app_id, f"/v2/apps/{path}{of_app}", parse_app_reply)
+        if app is not None or app_id in self._pod_ids or not self._has_pods():
+            return app
+        pod = self._one_at(app_id, f"/v2/pods/{path}{of_pod}", parse)
+        if pod is not None:
+            self._pod_ids |= {app_id}
+        return pod
+
+    def _one_at(self, app_id: AppId, path: str, parse: Callable[[bytes], App]) -> App | None:
         reply = self._get(path, may_be_absent=True)
         if reply.status == 404:
             # Proxies too answer 404 in JSON; Marathon's own names the app.
@@ -139,18 +183,36 @@ class MarathonClient:
                 return None
             raise refusal(reply.endpoint, path, reply.status, reply.body)
         try:
-            return parse_app_reply(reply.body)
+            return parse(reply.body)
         except InvalidApp as error:
             raise InvalidApp(f"{one_line(app_id)}: {error}") from error
         except DECODE_ERRORS as error:
             raise reply.unusable(f"no app ({one_line(str(error))})") from error
 
-    def _get(self, path: str, params: Params = (), *, may_be_absent: bool = False) -> _Reply:
+    def _has_pods(self) -> bool:
+        """Whether this Marathon has pods, as 1.4 and later do.
+
+        Asked until it says yes: it may be upgraded while we run.
+        """
+        if not self._pods:
+            self._pods = self._get("/v2/pods", method="HEAD").status == HTTPStatus.OK
+        return self._pods
+
+    def _get(
+        self,
+        path: str,
+        params: Params = (),
+        *,
+        may_be_absent: bool = False,
+        method: Method = "GET",
+    ) -> _Reply:
         errors: list[MarathonError] = []
         for step in range(len(self._endpoints)):
             index = (self._first + step) % len(self._endpoints)
             try:
-                reply = self._ask(self._endpoints[index], path, params, may_be_absent=may_be_absent)
+                reply = self._ask(
+                    self._endpoints[index], path, params, may_be_absent=may_be_absent, method=method
+                )
             except MarathonError as error:
                 errors.append(error)
             else:
@@ -158,15 +220,31 @@ class MarathonClient:
                 return reply
         raise all_failed(errors)
 
-    def _ask(self, endpoint: Endpoint, path: str, params: Params, *, may_be_absent: bool) -> _Reply:
+    def _ask(
+        self,
+        endpoint: Endpoint,
+        path: str,
+        params: Params,
+        *,
+        may_be_absent: bool,
+        method: Method,
+    ) -> _Reply:
         try:
             with (
                 self._transport.deadline(self._timeouts.total),
                 self._transport.get(
-                    endpoint, path, params, {"Accept": "application/json"}, self._timeouts
+                    endpoint,
+                    path,
+                    params,
+                    {"Accept": "application/json"},
+                    self._timeouts,
+                    method=method,
                 ) as response,
             ):
-                reply = self._read(endpoint, path, response, may_be_absent=may_be_absent)
+                if method == "HEAD":
+                    reply = self._read_head(endpoint, path, response)
+                else:
+                    reply = self._read(endpoint, path, response, may_be_absent=may_be_absent)
         except HTTP_ERRORS as error:
             if not self._transport.expired:
                 raise unreachable(endpoint, error) from error
@@ -178,6 +256,12 @@ class MarathonClient:
             f"{endpoint.url}{path} gave no whole answer within {self._timeouts.total:g} s:"
             " check the load of that Marathon"
         )
+
+    def _read_head(self, endpoint: Endpoint, path: str, response: requests.Response) -> _Reply:
+        status = response.status_code
+        if status not in _TELLING:
+            raise refusal(endpoint, path, status, b"")
+        return _Reply(endpoint, path, status, b"", _leader_in(response))
 
     def _read(
         self, endpoint: Endpoint, path: str, response: requests.Response, *, may_be_absent: bool

@@ -97,7 +97,7 @@ def parse_app(raw: bytes | msgspec.Raw, *, with_tasks: bool = False) -> App:
         version=version,
         config_version=changed or version,
         networks=_networks(found),
-        labels=_pairs(found.labels),
+        labels=pairs(found.labels),
         instances=1 if found.instances is None else found.instances,
         tasks=tuple([_task(task, app_id) for task in found.tasks or ()]),
     )
@@ -144,7 +144,7 @@ def _task(found: wire.Task, app_id: AppId) -> Task:
         AppId(found.app_id) if found.app_id else app_id,
         found.host,
         state,
-        tuple([_address(a.ip_address) for a in addresses if a.ip_address]) if addresses else (),
+        tuple([task_address(a.ip_address) for a in addresses if a.ip_address]) if addresses else (),
         tuple(found.ports) if found.ports else (),
         found.version,
         found.staged_at,
@@ -153,7 +153,8 @@ def _task(found: wire.Task, app_id: AppId) -> Task:
     )
 
 
-def _address(text: str) -> netaddr.IPAddress:
+def task_address(text: str) -> netaddr.IPAddress:
+    """An address that Mesos reports; raises InvalidApp."""
     # Lists hold many thousands of addresses, and netaddr takes long over text.
     try:
         packed = socket.inet_pton(socket.AF_INET, text)
@@ -191,7 +192,7 @@ def _networks(found: wire.App) -> tuple[AppNetwork, ...]:
         mode=mode,
         name=ip.network_name or None,
         groups=tuple(ip.groups or ()),
-        labels=_pairs(ip.labels),
+        labels=pairs(ip.labels),
         ports=tuple(ports),
         form=NetworkForm.IP_ADDRESS,
     )
@@ -199,27 +200,29 @@ def _networks(found: wire.App) -> tuple[AppNetwork, ...]:
 
 
 def _from_networks(found: wire.App, networks: list[wire.Network]) -> Iterator[AppNetwork]:
-    modes = [(_mode(network.mode), network) for network in networks]
+    modes = [(network_mode(network.mode), network) for network in networks]
     for wanted in (NetworkMode.CONTAINER, NetworkMode.BRIDGE):
         for mode, network in modes:
             if mode is wanted:
-                labels = _pairs(network.labels)
+                labels = pairs(network.labels)
                 yield AppNetwork(
                     mode=mode,
                     name=network.name or None,
                     # From 1.5 on Marathon drops ipAddress.groups; a label carries them.
-                    groups=_listed(lookup(labels, "groups")),
+                    groups=listed(lookup(labels, "groups")),
                     labels=labels,
                     ports=tuple(_from_mappings(found, network.name)),
                     form=NetworkForm.NETWORKS,
                 )
 
 
-def _listed(text: str | None) -> tuple[str, ...]:
+def listed(text: str | None) -> tuple[str, ...]:
+    """The parts of a text with commas, without blanks."""
     return tuple(each.strip() for each in (text or "").split(",") if each.strip())
 
 
-def _mode(text: str | None) -> NetworkMode:
+def network_mode(text: str | None) -> NetworkMode:
+    """The mode of that name; one that is not told is a container network."""
     if text is None:
         return NetworkMode.CONTAINER
     try:
@@ -264,7 +267,8 @@ def _protocols(text: str | None) -> tuple[str, ...]:
     return tuple(name for name in names if name)
 
 
-def _pairs(labels: Mapping[str, str | None] | None) -> tuple[tuple[str, str], ...]:
+def pairs(labels: Mapping[str, str | None] | None) -> tuple[tuple[str, str], ...]:
+    """Labels without those that are null."""
     if not labels:
         return ()
     return tuple((name, value) for name, value in labels.items() if value is not None)

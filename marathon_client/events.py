@@ -105,8 +105,11 @@ class _StatusUpdate(_Wire):
     host: str | None = None
 
 
-class _RunSpec(_Wire):
+class _Instance(_Wire):
     run_spec_id: str
+    instance_id: str | None = None
+    condition: str | None = None
+    host: str | None = None
 
 
 class _Definition(_Wire):
@@ -166,6 +169,26 @@ def _status(body: _StatusUpdate) -> MarathonEvent:
     )
 
 
+#: Conditions of an instance that are no state of a task, or are by another name.
+_CONDITIONS = {
+    "created": TaskState.STAGING,
+    "scheduled": TaskState.STAGING,
+    "provisioned": TaskState.STAGING,
+    "reserved": TaskState.STAGING,
+    "unreachableinactive": TaskState.UNREACHABLE,
+}
+
+
+def _instance(body: _Instance) -> MarathonEvent:
+    """The instance is what a pod has as its task; of an app's it tells nothing more."""
+    app_id = AppId(body.run_spec_id)
+    if not body.instance_id or not body.condition:
+        return AppChanged((app_id,))
+    condition = body.condition.lower()
+    state = _CONDITIONS.get(condition) or parse_state(f"TASK_{condition.upper()}")
+    return TaskStatus(app_id, TaskId(body.instance_id), state, body.host or None)
+
+
 def _deployment(body: _Deployment) -> MarathonEvent:
     steps = (body.plan.steps if body.plan else None) or []
     subjects = [a.app or a.pod for step in steps for a in step.actions or ()]
@@ -182,10 +205,8 @@ def _pod(body: _PodChange) -> MarathonEvent:
 _TYPE = msgspec.json.Decoder(_Typed)
 _READERS: Mapping[str, Callable[[str], MarathonEvent]] = {
     "status_update_event": _reader(_StatusUpdate, _status),
-    "instance_changed_event": _reader(_RunSpec, lambda b: AppChanged((AppId(b.run_spec_id),))),
-    "unknown_instance_terminated_event": _reader(
-        _RunSpec, lambda b: AppChanged((AppId(b.run_spec_id),))
-    ),
+    "instance_changed_event": _reader(_Instance, _instance),
+    "unknown_instance_terminated_event": _reader(_Instance, _instance),
     "api_post_event": _reader(_ApiPost, lambda b: AppChanged((AppId(b.app_definition.id),))),
     "app_terminated_event": _reader(_Terminated, lambda b: AppTerminated(AppId(b.app_id))),
     "group_change_success": _reader(

@@ -60,6 +60,8 @@ class Transport:
         params: Sequence[tuple[str, str]],
         headers: Mapping[str, str],
         timeouts: Timeouts,
+        *,
+        method: str = "GET",
     ) -> requests.Response:
         """The reply once its headers are here; redirects are not followed."""
         if self._session is None:
@@ -67,7 +69,8 @@ class Transport:
         sent = {"Accept-Encoding": "identity", **headers}
         if endpoint.credentials is not None:
             sent["Authorization"] = endpoint.credentials.authorization
-        return self._session.get(
+        return self._session.request(
+            method,
             endpoint.url + path,
             params=list(params),
             headers=sent,

@@ -88,6 +88,64 @@ class App(Wire):
     tasks: list[Task] | None = None
 
 
+class PodEndpoint(Wire):
+    name: str | None = None
+    container_port: int | None = None
+    protocol: list[str] | str | None = None
+    network_names: list[str] | None = None
+
+
+class PodContainer(Wire):
+    name: str | None = None
+    endpoints: list[PodEndpoint] | None = None
+
+
+class Scaling(Wire):
+    instances: int | None = None
+
+
+class PodSpec(Wire):
+    id: str
+    version: str | None = None
+    labels: dict[str, str | None] | None = None
+    networks: list[Network] | None = None
+    containers: list[PodContainer] | None = None
+    scaling: Scaling | None = None
+
+
+class EndpointStatus(Wire):
+    name: str | None = None
+    allocated_host_port: int | None = None
+
+
+class ContainerStatus(Wire):
+    name: str | None = None
+    status: str | None = None
+    endpoints: list[EndpointStatus] | None = None
+
+
+class NetworkStatus(Wire):
+    addresses: list[str | None] | None = None
+
+
+class PodInstance(Wire):
+    id: str
+    status: str | None = None
+    status_since: str | None = None
+    agent_hostname: str | None = None
+    agent_id: str | None = None
+    networks: list[NetworkStatus] | None = None
+    containers: list[ContainerStatus] | None = None
+    spec_reference: str | None = None
+
+
+class PodStatus(Wire):
+    id: str
+    spec: PodSpec
+    # A status without them says nothing of them.
+    instances: list[PodInstance] | None = None
+
+
 class OnlyId(Wire):
     id: str | None = None
 

@@ -368,3 +368,137 @@ def test_every_call_survives_every_body(
     routes = dict.fromkeys(paths, reply(body))
     with Loopback(routes) as server, pytest.raises(MarathonUnavailable):
         call(MarathonClient([server.url]))
+
+
+CACHE_ID = AppId("/shop/cache")
+CACHE: dict[str, Any] = {
+    "id": CACHE_ID,
+    "spec": {"id": CACHE_ID, "version": "v1", "networks": [{"name": "calico"}]},
+    "instances": [{"id": "shop_cache.instance-1", "status": "STABLE", "agentHostname": "h"}],
+}
+NO_APP = as_json({"message": f"App '{CACHE_ID}' does not exist"}, "404 Not Found")
+NO_POD = as_json({"message": f"Pod '{CACHE_ID}' does not exist"}, "404 Not Found")
+LEADS = {"X_Marathon_Leader": "http://m7:8080"}
+
+
+def pods_routes(**more: Reply) -> dict[str, Reply]:
+    """A Marathon with pods: one app, one pod."""
+    return {
+        "/v2/apps": as_json({"apps": [WEB]}, **LEADS),
+        "/v2/pods": reply(b""),
+        "/v2/pods/::status": as_json([CACHE], **LEADS),
+        "/v2/apps/shop/cache": NO_APP,
+        "/v2/pods/shop/cache::status": as_json(CACHE),
+        **more,
+    }
+
+
+def test_a_list_holds_pods_beside_apps() -> None:
+    with Loopback(pods_routes()) as server:
+        client = MarathonClient([server.url])
+        found = client.apps()
+        client.apps()
+    assert [(each.id, each.pod) for each in found.apps] == [
+        ("/shop/web", False),
+        ("/shop/cache", True),
+    ]
+    assert found.leader == "m7:8080"
+    # Whether there are pods is asked by HEAD, until it is known that there are.
+    asked = [(each.method, each.path) for each in server.requests]
+    assert asked == [
+        ("GET", "/v2/apps"),
+        ("HEAD", "/v2/pods"),
+        ("GET", "/v2/pods/::status"),
+        ("GET", "/v2/apps"),
+        ("GET", "/v2/pods/::status"),
+    ]
+
+
+@pytest.mark.parametrize("status", ["404 Not Found", "405 Method Not Allowed", "501 Unsupported"])
+def test_an_older_marathon_has_no_pods_and_is_asked_again(status: str) -> None:
+    older = reply(b"<html>", status, "text/html")
+    routes = pods_routes() | {"/v2/pods": in_turn(older, reply(b""))}
+    with Loopback(routes) as server:
+        client = MarathonClient([server.url])
+        before, after = client.apps(), client.apps()
+    assert [each.id for each in before.apps] == ["/shop/web"]
+    assert [each.id for each in after.apps] == ["/shop/web", "/shop/cache"]
+
+
+@pytest.mark.parametrize(
+    ("path", "broken"),
+    [
+        pytest.param("/v2/pods", reply(b"", "503 Unavailable"), id="no word on pods"),
+        pytest.param("/v2/pods", reply(b"", "403 Forbidden"), id="not allowed"),
+        pytest.param("/v2/pods/::status", reply(b"", "500 Error"), id="no list of pods"),
+        pytest.param("/v2/pods/::status", as_json({"pods": []}), id="no list at all"),
+        pytest.param("/v2/pods/::status", not_marathon(), id="gone meanwhile"),
+    ],
+)
+def test_half_a_list_is_no_list(path: str, broken: Reply) -> None:
+    with Loopback(pods_routes() | {path: broken}) as server, pytest.raises(MarathonError):
+        MarathonClient([server.url]).apps()
+
+
+def test_two_halves_of_two_leaders_are_nobodys_list() -> None:
+    other = as_json([CACHE], X_Marathon_Leader="http://m8:8080")
+    with Loopback(pods_routes() | {"/v2/pods/::status": other}) as server:
+        found = MarathonClient([server.url]).apps()
+    assert len(found.apps) == 2
+    assert found.leader is None
+
+
+def test_a_pod_is_found_behind_an_app_that_is_none_and_asked_for_first_from_then_on() -> None:
+    with Loopback(pods_routes()) as server:
+        client = MarathonClient([server.url])
+        first, second = client.app(CACHE_ID), client.app(CACHE_ID)
+    assert first == second
+    assert first is not None
+    assert (first.pod, [task.id for task in first.tasks]) == (True, ["shop_cache.instance-1"])
+    assert server.paths() == [
+        "/v2/apps/shop/cache",
+        "/v2/pods",
+        "/v2/pods/shop/cache::status",
+        "/v2/pods/shop/cache::status",
+    ]
+
+
+def test_what_is_neither_app_nor_pod_does_not_exist() -> None:
+    routes = pods_routes() | {"/v2/pods/shop/cache::status": NO_POD}
+    with Loopback(routes) as server:
+        client = MarathonClient([server.url])
+        assert client.app(CACHE_ID) is None
+        client.apps()
+        assert client.app(CACHE_ID) is None
+
+
+def test_a_pod_that_became_an_app_is_found() -> None:
+    became = as_json({"app": WEB | {"id": CACHE_ID}})
+    routes = pods_routes() | {
+        "/v2/apps/shop/cache": became,
+        "/v2/pods/shop/cache::status": NO_POD,
+    }
+    with Loopback(routes) as server:
+        client = MarathonClient([server.url])
+        client.apps()
+        found = client.app(CACHE_ID)
+    assert found is not None
+    assert not found.pod
+
+
+def test_a_version_of_a_pod_is_read() -> None:
+    old = CACHE["spec"] | {"version": "2017-08-05T12:00:01.250Z"}
+    path = "/v2/pods/shop/cache::versions/2017-08-05T12:00:01.250Z"
+    with Loopback(pods_routes() | {path: as_json(old)}) as server:
+        client = MarathonClient([server.url])
+        client.apps()
+        found = client.app_version(CACHE_ID, "2017-08-05T12:00:01.250Z")
+    assert found is not None
+    assert (found.version, found.tasks) == ("2017-08-05T12:00:01.250Z", ())
+
+
+def test_a_pod_that_cannot_be_understood_is_a_problem_of_the_list() -> None:
+    broken = as_json([CACHE | {"instances": None}], **LEADS)
+    with Loopback(pods_routes() | {"/v2/pods/::status": broken}) as server:
+        found = MarathonClient([server.url]).apps()
+    assert [problem.app_id for problem in found.problems] == [CACHE_ID]

@@ -18,6 +18,7 @@ class Request:
     path: str
     query: tuple[tuple[str, str], ...]
     headers: tuple[tuple[str, str], ...]
+    method: str = "GET"
 
     def all(self, name: str) -> list[str]:
         """Every value of that header."""
@@ -91,10 +92,11 @@ def _read_request(connection: socket.socket) -> Request | None:
             return None
         received += chunk
     first, *lines = received.decode("latin-1").split("\r\n\r\n")[0].split("\r\n")
-    target = urlsplit(first.split(" ")[1])
+    method, url, _ = first.split(" ")
+    target = urlsplit(url)
     pairs = (line.partition(":") for line in lines)
     headers = tuple((name.strip(), value.strip()) for name, _, value in pairs)
-    return Request(target.path, tuple(parse_qsl(target.query)), headers)
+    return Request(target.path, tuple(parse_qsl(target.query)), headers, method)
 
 
 def raw(data: bytes) -> Reply:

@@ -24,6 +24,8 @@ from marathon_client.models import AppId, TaskId, TaskState
 FIXTURES = Path(__file__).parent / "fixtures"
 WEB = AppId("/shop/web")
 TASK = TaskId("shop_web.2f8a1c44-5b1e-11e6-8d2b-0242ac110002")
+CACHE = AppId("/shop/cache")
+INSTANCE = TaskId("shop_cache.instance-2f8a1c44-5b1e-11e6-8d2b-0242ac110002")
 STATUS = {"appId": WEB, "taskId": TASK, "taskStatus": "TASK_KILLED", "host": "agent3"}
 PLAN = {
     "steps": [
@@ -49,8 +51,38 @@ PLAN = {
             AppChanged((WEB,)), id="instance",
         ),
         pytest.param(
+            "instance_changed_event",
+            {"runSpecId": CACHE, "instanceId": INSTANCE, "condition": "Killed", "host": "agent3"},
+            TaskStatus(CACHE, INSTANCE, TaskState.KILLED, "agent3"), id="an instance ended",
+        ),
+        pytest.param(
+            "instance_changed_event",
+            {"runSpecId": CACHE, "instanceId": INSTANCE, "condition": "running"},
+            TaskStatus(CACHE, INSTANCE, TaskState.RUNNING, None), id="an instance, in lower case",
+        ),
+        pytest.param(
+            "instance_changed_event",
+            {"runSpecId": CACHE, "instanceId": INSTANCE, "condition": "Provisioned"},
+            TaskStatus(CACHE, INSTANCE, TaskState.STAGING, None), id="an instance before it runs",
+        ),
+        pytest.param(
+            "instance_changed_event",
+            {"runSpecId": CACHE, "instanceId": INSTANCE, "condition": "UnreachableInactive"},
+            TaskStatus(CACHE, INSTANCE, TaskState.UNREACHABLE, None), id="an unreachable instance",
+        ),
+        pytest.param(
+            "instance_changed_event",
+            {"runSpecId": CACHE, "instanceId": INSTANCE, "condition": "Dreaming"},
+            TaskStatus(CACHE, INSTANCE, TaskState.UNKNOWN, None), id="a condition of the future",
+        ),
+        pytest.param(
             "unknown_instance_terminated_event", {"runSpecId": WEB}, AppChanged((WEB,)),
             id="unknown instance",
+        ),
+        pytest.param(
+            "unknown_instance_terminated_event",
+            {"runSpecId": CACHE, "instanceId": INSTANCE, "condition": "Gone"},
+            TaskStatus(CACHE, INSTANCE, TaskState.GONE, None), id="unknown instance, with its end",
         ),
         pytest.param(
             "api_post_event", {"uri": "/v2/apps//typed", "appDefinition": {"id": WEB}},
@@ -58,8 +90,22 @@ PLAN = {
         ),
         pytest.param("app_terminated_event", {"appId": WEB}, AppTerminated(WEB), id="terminated"),
         pytest.param(
-            "pod_updated_event", {"uri": "/v2/pods//shop/cache"},
-            AppChanged((AppId("/shop/cache"),)), id="pod",
+            "pod_created_event", {"uri": "/v2/pods//shop/cache"},
+            AppChanged((CACHE,)), id="pod created",
+        ),
+        pytest.param(
+            "pod_updated_event", {"uri": "/v2/pods/shop/cache?force=true"},
+            AppChanged((CACHE,)), id="pod updated",
+        ),
+        pytest.param(
+            "pod_deleted_event", {"uri": "/v2/pods//shop/cache/"},
+            AppChanged((CACHE,)), id="pod deleted",
+        ),
+        pytest.param(
+            "status_update_event",
+            {"appId": CACHE, "taskId": f"{INSTANCE}.redis", "taskStatus": "TASK_RUNNING"},
+            TaskStatus(CACHE, TaskId(f"{INSTANCE}.redis"), TaskState.RUNNING, None),
+            id="a container of a pod",
         ),
         pytest.param(
             "deployment_success", {"plan": PLAN}, AppChanged((WEB, AppId("/shop/cache"))),
