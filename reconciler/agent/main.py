@@ -19,6 +19,7 @@ from calico.dataplane.monitor import KernelMonitor
 from calico.dataplane.namespaces import identify, not_for_tasks, still_held
 from calico.dataplane.state import HostFacts
 from calico.errors import DataplaneError, DataplaneUnsupported
+from reconciler.agent.attachments.networks import NetworkFiles
 from reconciler.agent.attachments.service import AttachService
 from reconciler.agent.belief import PREFIXES
 from reconciler.agent.locators.api import Locator
@@ -59,7 +60,7 @@ from reconciler.runtime.watchfeed import WatchFeed, full_jitter
 log = logging.getLogger(__name__)
 
 NOT_FIT = 2
-STATE_FILE = "state"
+STATE_FILE, ATTACHMENTS = "state", "attachments"
 TRANSLATORS = {"cni": CniCalls().answer, "netmodules": answer_netmodules}
 
 
@@ -106,8 +107,7 @@ def _run(settings: AgentSettings, dataplane: Dataplane, monitor: Monitor) -> Non
     facts = _expect_dataplane(dataplane, host)
     service = AttachService(
         settings.host,
-        host.boot_id,
-        settings.state_dir,
+        NetworkFiles(settings.state_dir / ATTACHMENTS, host.boot_id),
         settings.open_datastore(),
         clock,
         inbox.post,

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from calico.datastore.api import Datastore
-from calico.model import BootId, ContainerId, HostName, TaskId
+from calico.model import ContainerId, HostName, TaskId
 from reconciler.agent.attachments.allocator import Allocator, Job
 from reconciler.agent.attachments.attacher import HostAttacher, Partners
 from reconciler.agent.attachments.keeper import Asker, Claimed, Ended, Forgettable, Keeper
@@ -24,7 +24,6 @@ log = logging.getLogger(__name__)
 
 #: Where the plugins look for the agent unless they are told otherwise.
 DEFAULT_SOCKET = Path("/run/marathon-calico/agent.sock")
-DIRECTORY = "attachments"
 
 TasksByContainer = Callable[[], Mapping[ContainerId, frozenset[TaskId]]]
 
@@ -35,8 +34,7 @@ class AttachService:
     def __init__(
         self,
         host: HostName,
-        boot_id: BootId,
-        state_dir: Path,
+        files: NetworkFiles,
         datastore: Datastore,
         clock: Clock,
         tell_loop: Callable[[AttachMessage], None],
@@ -45,8 +43,8 @@ class AttachService:
         tasks_by_container: TasksByContainer,
     ) -> None:
         """`datastore` is the allocator's alone, as is `tasks_by_container` the asker's."""
-        self._files = NetworkFiles(state_dir / DIRECTORY, boot_id)
-        self.attacher = HostAttacher(self._files, Partners(tell_loop, self._allot), clock, mtu)
+        self._files = files
+        self.attacher = HostAttacher(files, Partners(tell_loop, self._allot), clock, mtu)
         self.allocator = Allocator(host, datastore, clock, self.attacher.is_known)
         self.keeper = Keeper(self.attacher, clock, still_held)
         self._asker = Asker(tasks_by_container, tell_loop)
