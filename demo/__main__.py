@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
@@ -21,6 +21,7 @@ from demo.cluster import Cluster
 from demo.control import ClusterGoneError, RefusedRequestError
 from demo.hosts import GATEWAY, MASTER
 from demo.launcher import AlreadyRunningError, LaunchError, NotRunningError, Options
+from demo.marathon.era import DEFAULT_ERA, Era, parse_era
 from demo.namespaces import NamespacesRefusedError
 from demo.narrator import Narrator
 from demo.remedy import explain, read_machine
@@ -42,6 +43,14 @@ DIRECTORY = click.option(
 )
 
 
+ERA = click.option(
+    "--era",
+    default=str(DEFAULT_ERA),
+    show_default=True,
+    help="The version of Marathon to be, from 0.14 to 1.9.",
+)
+
+
 @click.group(context_settings={"auto_envvar_prefix": "MARATHON_CALICO_DEMO"})
 def main() -> None:
     """A whole cluster - etcd, Marathon, hosts, tasks - in namespaces of its own."""
@@ -52,6 +61,7 @@ def main() -> None:
 @click.option("--background", is_flag=True, help="Return when it runs; `down` ends it.")
 @click.option("--hosts", default=2, show_default=True, help="Hosts that run tasks.")
 @click.option("--port", default=0, show_default="any free one", help="Marathon's API on loopback.")
+@ERA
 @click.option(
     "--without", multiple=True, metavar="PROCESS", help="Do not start it before `start PROCESS`."
 )
@@ -67,11 +77,12 @@ def up(
     background: bool,
     hosts: int,
     port: int,
+    era: str,
     without: tuple[str, ...],
     additions: tuple[str, ...],
 ) -> None:
     """Start a cluster; it runs until Ctrl-C, or in the background until `down`."""
-    options = Options(hosts, without, _arguments(additions), port)
+    options = Options(hosts, without, _of_era(_parsed_era(era), _arguments(additions)), port)
     with _failures():
         if background:
             record = launcher.launch_background(directory, options)
@@ -91,19 +102,23 @@ def up(
 
 @main.command()
 @click.option("--hosts", default=2, show_default=True, help="Hosts that run tasks.")
-def run(hosts: int) -> None:
+@ERA
+def run(hosts: int, era: str) -> None:
     """Start a cluster, tell the story of group isolation on it, and end it."""
+    version = _parsed_era(era)
     narrator = Narrator(make_console())
     with _failures(), tempfile.TemporaryDirectory(prefix="marathon-calico-") as name:
         begin = time.monotonic()
         narrator.heading(f"A Mesos cluster in namespaces of its own: a master and {hosts} hosts")
         with narrator.step("namespaces, network, etcd, Marathon, controller and agents started"):
-            running = launcher.launch_foreground(Path(name), Options(hosts))
+            running = launcher.launch_foreground(
+                Path(name), Options(hosts, arguments=_of_era(version, {}))
+            )
         try:
             _end_on_signals()
             cluster = Cluster(Path(name), running.record)
             with MarathonApi(cluster.marathon_url) as marathon:
-                _tell(Story(cluster, marathon, narrator), cluster)
+                _tell(Story(cluster, marathon, narrator, version), cluster)
         except KeyboardInterrupt:
             _fail("\nInterrupted; the cluster is gone.", 130)
         finally:
@@ -229,6 +244,20 @@ def _announce(cluster: Cluster, ending: str) -> None:
     click.echo(f"  Marathon  {cluster.marathon_url}")
     click.echo(f"  Inside    {COMMAND} exec {MASTER} -- marathon-calico status")
     click.echo(ending)
+
+
+def _parsed_era(text: str) -> Era:
+    """The era that an option names."""
+    try:
+        return parse_era(text)
+    except ValueError as error:
+        raise click.UsageError(f"--era {text}: {error}") from error
+
+
+def _of_era(era: Era, arguments: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+    """The same with what makes Marathon one of that version; what is added has the last word."""
+    added = arguments.get("marathon", ())
+    return {**arguments, "marathon": ("--era", era.version, *added)}
 
 
 def _arguments(additions: tuple[str, ...]) -> dict[str, tuple[str, ...]]:

@@ -85,7 +85,8 @@ class MarathonApi:
                 row["appId"],
                 row["host"],
                 row.get("startedAt") or "",
-                row.get("state") == "TASK_RUNNING",
+                # 0.14 and 0.15 tell no state.
+                row.get("state", "TASK_RUNNING") == "TASK_RUNNING" and bool(row.get("startedAt")),
             )
             for row in rows
         ]

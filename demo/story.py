@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from demo.cluster import Cluster
+from demo.forms import group_in_era, in_era
+from demo.marathon.era import DEFAULT_ERA, Era
 from demo.matrix import Cell, Outcome, Pair, judge_all
 from demo.narrator import Narrator
 from demo.processes import PROJECT
@@ -34,7 +36,14 @@ class StoryFailedError(Exception):
 class Story:
     """Tells one story on one cluster."""
 
-    def __init__(self, cluster: Cluster, marathon: MarathonApi, narrator: Narrator) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        marathon: MarathonApi,
+        narrator: Narrator,
+        era: Era = DEFAULT_ERA,
+    ) -> None:
+        self._era = era
         self._cluster = cluster
         self._marathon = marathon
         self._narrator = narrator
@@ -63,7 +72,7 @@ class Story:
         for app_id, app in apps.items():
             self._watcher.expect(app_id, app)
         with self._narrator.step(f"{group['id']} deployed: {len(apps)} apps in sync"):
-            self._marathon.put_group(group)
+            self._marathon.put_group(group_in_era(group, self._era))
             scene, cells = self._settle(lambda scene: len(scene.actors) == len(apps))
         self._narrator.heading("Tasks")
         self._narrator.show(render_tasks(scene.actors, observers.reachable()))
@@ -87,7 +96,7 @@ class Story:
         self._watcher.expect(app_id, {**app, "ipAddress": network})
         old = {actor.task_id for actor in before}
         with self._narrator.step("a new task runs under the new group, the old one has ended"):
-            self._marathon.put_app(app_id, {"ipAddress": network})
+            self._marathon.put_app(app_id, in_era({"ipAddress": network}, self._era))
             overlaps = self._follow_rolling(app_id, old)
             scene, cells = self._settle(lambda scene: _replaced(scene, app_id, old))
         (new,) = scene.actors_of(app_id)
