@@ -14,6 +14,8 @@ MARATHON_PORT = 8080
 MESOS_AGENT_PORT = 5051
 CONTROLLER_PORT = 9401
 AGENT_PORT = 9402
+DNS_PORT = 53
+DNS_PAGES_PORT = 9403
 PROJECT = Path(__file__).resolve().parent.parent
 
 FIRST_DELAY = 0.1
@@ -52,6 +54,7 @@ def plan_processes(
         _etcd(etcd, master),
         _marathon(master, marathon_descriptor, workers),
         _controller(master),
+        _dns(master),
     ]
     for plan in workers:
         specs += [_mesos_agent(plan, master), _agent(plan, master)]
@@ -126,6 +129,20 @@ def _controller(master: str) -> ProcessSpec:
     return ProcessSpec("controller", MASTER, argv)
 
 
+def _dns(master: str) -> ProcessSpec:
+    argv = (
+        product_command(),
+        "dns",
+        "--etcd",
+        etcd_url(master),
+        "--listen-dns",
+        f"{master}:{DNS_PORT}",
+        "--listen",
+        f"{master}:{DNS_PAGES_PORT}",
+    )
+    return ProcessSpec("dns", MASTER, argv)
+
+
 def _mesos_agent(plan: HostPlan, master: str) -> ProcessSpec:
     argv = (
         *_module("demo.mesos_agent"),
@@ -136,6 +153,8 @@ def _mesos_agent(plan: HostPlan, master: str) -> ProcessSpec:
         "--state-dir",
         "/run/mesos",
         "--master",
+        master,
+        "--nameserver",
         master,
     )
     return ProcessSpec(f"mesos-{plan.name}", plan.name, argv)

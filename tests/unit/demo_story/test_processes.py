@@ -18,6 +18,7 @@ def test_each_host_gets_its_two_agents_and_the_master_the_rest() -> None:
         "etcd": "master",
         "marathon": "master",
         "controller": "master",
+        "dns": "master",
         "mesos-host-1": "host-1",
         "agent-host-1": "host-1",
         "mesos-host-2": "host-2",

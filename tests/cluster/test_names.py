@@ -1,0 +1,58 @@
+"""Tasks find each other by the names of their apps."""
+
+import json
+import signal
+import sys
+
+from demo.scene import Actor
+from tests.cluster.harness import App, Drive, probe, wait_until
+
+RESOLVE = """
+import json, socket, sys
+try:
+    found = socket.getaddrinfo(sys.argv[1], None, type=socket.SOCK_STREAM)
+except socket.gaierror as error:
+    sys.exit(str(error))
+print(json.dumps(sorted({each[4][0] for each in found})))
+"""
+
+
+def resolved(drive: Drive, asker: Actor, name: str) -> set[str]:
+    """What a task is told of a name, by its own C library and files; empty for nothing."""
+    assert asker.pid is not None
+    inside = ("nsenter", "--target", str(asker.pid), "--net", "--mount")
+    done = drive.cluster.run(
+        asker.task.host, (*inside, sys.executable, "-I", "-S", "-c", RESOLVE, name)
+    )
+    return set(json.loads(done.stdout)) if done.stdout else set()
+
+
+def instances(app: App, count: int) -> App:
+    return {**app, "instances": count}
+
+
+def test_a_task_finds_another_app_by_its_name_and_the_answer_follows(drive: Drive) -> None:
+    group, name = "/names", "b.names.marathon.mesos"
+    apps = [probe("a", "one"), probe("b", "one")]
+    drive.deploy(group, apps)
+    try:
+        scene = drive.settle(2)
+        asker, other = sorted(scene.actors, key=lambda actor: actor.task.name)
+        for each in (name, "b-names.marathon.mesos"):
+            assert resolved(drive, asker, each) == {other.address}
+        assert resolved(drive, asker, "c.names.marathon.mesos") == set()
+
+        drive.deploy(group, [apps[0], instances(apps[1], 2)])
+        both = {actor.address for actor in drive.settle(3).actors} - {asker.address}
+        assert len(both) == 2
+        wait_until(lambda: resolved(drive, asker, name) == both, "the second has no name")
+
+        drive.cluster.control.kill("dns", signal.SIGKILL)
+        wait_until(lambda: resolved(drive, asker, name) == both, "names do not come back")
+
+        drive.deploy(group, apps)
+        left = {actor.address for actor in drive.settle(2).actors} - {asker.address}
+        assert len(left) == 1
+        wait_until(lambda: resolved(drive, asker, name) == left, "a task that ended has a name")
+    finally:
+        drive.remove(group)
