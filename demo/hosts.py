@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 UNDERLAY = IPNetwork("172.31.80.0/24")
 GATEWAY = UNDERLAY[1]
+#: Where the product's addresses come from, unless its controller is told otherwise.
+POOL = IPNetwork("192.168.0.0/16")
 MASTER = "master"
 BRIDGE = "underlay"
 HOST_LIMIT = 100
@@ -161,6 +163,8 @@ def _connect(pids: Mapping[HostPlan, int], report: int) -> NoReturn:
                 _write_sysctls()
                 with IPRoute() as links:
                     _address_host(links, plan)
+                    if plan.name == MASTER:
+                        _lead_to_tasks(links, pids)
     except (OSError, NetlinkError) as error:
         os.write(report, str(error).encode())
         os._exit(1)
@@ -199,3 +203,10 @@ def _address_host(links: IPRoute, plan: HostPlan) -> None:
     links.addr("add", index=interface, address=str(plan.address), prefixlen=UNDERLAY.prefixlen)
     links.link("set", index=interface, state="up")
     links.route("add", dst="default", gateway=str(GATEWAY))
+
+
+def _lead_to_tasks(links: IPRoute, pids: Mapping[HostPlan, int]) -> None:
+    """The master has no agent: a host that has one leads its health checks to all tasks."""
+    leading = next((plan for plan in pids if plan.name != MASTER), None)
+    if leading is not None:
+        links.route("add", dst=str(POOL), gateway=str(leading.address))

@@ -121,7 +121,7 @@ class Watcher:
                     task.running,
                 )
             )
-        # The master has no agent, hence no routes to tasks.
+        # The master has no agent; Marathon's address there may reach what the groups forbid.
         hosts = tuple(Host(name) for name in workers)
         return Scene(tuple(actors), hosts, {host.name: host.pid for host in status.hosts})
 
