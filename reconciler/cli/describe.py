@@ -7,6 +7,7 @@ from datetime import datetime
 import click
 
 from calico.model import Profile, ProfileId, TaskVerdict
+from reconciler.cli.attached import attached_by
 from reconciler.cli.beside import compare, comparison_table, kernel_fields, kernel_sections
 from reconciler.cli.cluster import Cluster, TaskView
 from reconciler.cli.command import reads_cluster
@@ -80,6 +81,7 @@ def judge_describe(
         f"task      {task.name}",
         f"app       {_app(task)}",
         f"host      {task.host or '-'} (agent {host.agent.state.value}{heard})",
+        f"attached  {_attached(task)}",
         f"verdict   {_verdict(task)}",
         f"age       {age(task.record.since, now) if task.record else '-'}",
     )
@@ -98,6 +100,16 @@ def _app(task: TaskView) -> str:
         return "- (another orchestrator's endpoint: read, never changed)"
     version = task.record.app_version
     return f"{task.app} (version {version})" if version else task.app
+
+
+def _attached(task: TaskView) -> str:
+    by, record = attached_by(task), task.record
+    if by is None or record is None:
+        return "-"
+    what = "a pod instance, " if record.pod else ""
+    if record.container:
+        return f"{what}by a plugin before it ran: container {record.container}"
+    return f"{what}by a locator once it ran"
 
 
 def _verdict(task: TaskView) -> str:

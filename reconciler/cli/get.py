@@ -6,6 +6,7 @@ import click
 
 from calico.blocks import BLOCK_SIZE
 from calico.model import HostName, TaskVerdict
+from reconciler.cli.attached import attached_by, attached_fields
 from reconciler.cli.cluster import Cluster, HostView, TaskView
 from reconciler.cli.command import NoSuchThing, reads_cluster
 from reconciler.cli.named import match_tasks
@@ -13,6 +14,8 @@ from reconciler.cli.render import Answer, Section, Table, age, joined
 from reconciler.cli.words import opening_in_words, pool_options
 from reconciler.core.verdict import AgentState
 
+#: Characters of a container's id in a table; `describe task` has all of it.
+SHORT_ID = 12
 KINDS = ("tasks", "hosts", "groups", "pools")
 
 
@@ -28,8 +31,9 @@ def get(cluster: Cluster, now: datetime, kind: str, name: str | None) -> Answer:
 
     \b
     Fields of -o json, a list of objects:
-      tasks   task, app, host, addresses, groups, ports (null for all),
-              verdict, reason, since
+      tasks   task (of a pod its instance), app, host, addresses, groups,
+              ports (null for all), verdict, reason, since, attached (plugin,
+              locator, or null), container (null for a locator's), pod
       hosts   host, address, agent (reporting, silent, unregistered, forgotten),
               applied, tasks, blocks, version, last_seen, problems
       groups  group, tasks, apps, profile (whether it exists), problem
@@ -63,6 +67,7 @@ def task_fields(task: TaskView) -> dict[str, object]:
         "verdict": task.judgement.verdict.value,
         "reason": task.judgement.reason,
         "since": task.record.since if task.record else "",
+        **attached_fields(task),
     }
 
 
@@ -91,18 +96,30 @@ def _tasks(cluster: Cluster, name: str | None) -> Answer:
             joined(task.addresses),
             joined(task.groups),
             _ports(task),
+            _attached(task),
             task.judgement.verdict.value,
             task.judgement.reason,
         )
         for task in tasks
     )
-    columns = ("task", "app", "host", "address", "groups", "ports", "verdict", "reason")
+    columns = (
+        *("task", "app", "host", "address", "groups", "ports", "attached"),
+        *("verdict", "reason"),
+    )
     return _answer("tasks", name, [task_fields(task) for task in tasks], Table(columns, rows))
 
 
 def _ports(task: TaskView) -> str:
     opened = _opened(task)
     return "all" if opened is None else joined(opened)
+
+
+def _attached(task: TaskView) -> str:
+    """How, and the beginning of the container's id, which is long."""
+    by = attached_by(task) or "-"
+    container = task.record.container if task.record else ""
+    pod = " (pod)" if task.record and task.record.pod else ""
+    return f"{by} {container[:SHORT_ID]}".rstrip() + pod
 
 
 def list_hosts(cluster: Cluster, now: datetime, name: str | None) -> Answer:

@@ -7,6 +7,7 @@ from datetime import datetime
 import click
 
 from calico.closing import selecting_policies
+from reconciler.cli.attached import Waiting, waiting_containers
 from reconciler.cli.cluster import Cluster, HostView, TaskView
 from reconciler.cli.command import reads_cluster
 from reconciler.cli.render import Answer, Lines, Section, Table, age
@@ -30,6 +31,10 @@ def status(cluster: Cluster, now: datetime) -> Answer:
       attention task, app, host, verdict, reason of each task that is not in
                 sync or got less than its app asked for
       problems  where (a host or a key) and what
+      waiting   host, container, addresses, task (empty if that is not known)
+                and since of each container that was attached more than 30
+                seconds ago and that no task claimed; a problem if the task is
+                known
       hold      tasks, reason and since of removals that wait, or null
     """
     return judge_status(cluster, now)
@@ -41,7 +46,9 @@ def judge_status(cluster: Cluster, now: datetime) -> Answer:
     attention = [
         task for task in tasks if task.judgement.verdict is not Verdict.IN_SYNC or _remark(task)
     ]
+    waiting = waiting_containers(cluster, now)
     problems = _problems(cluster, hosts, now)
+    problems.extend((each.host, each.in_words()) for each in waiting if each.is_wrong)
     counts = Counter(task.judgement.verdict for task in tasks)
     silent = [host.name for host in hosts if host.agent.state is not AgentState.REPORTING]
     ok = not (attention or problems or cluster.hold)
@@ -69,6 +76,16 @@ def judge_status(cluster: Cluster, now: datetime) -> Answer:
             for task in attention
         ],
         "problems": [{"where": where, "what": what} for where, what in problems],
+        "waiting": [
+            {
+                "host": each.host,
+                "container": each.attachment.container,
+                "addresses": list(map(str, each.attachment.addresses)),
+                "task": each.attachment.task,
+                "since": each.attachment.since,
+            }
+            for each in waiting
+        ],
         "hold": cluster.hold
         and {
             "tasks": list(cluster.hold.tasks),
@@ -79,6 +96,7 @@ def judge_status(cluster: Cluster, now: datetime) -> Answer:
     sections = (
         Lines(_head(cluster, now, hosts, counts)),
         *_attention_sections(attention),
+        _waiting_lines(waiting),
         _problem_lines(problems),
     )
     return Answer(data, sections, int(not ok))
@@ -172,6 +190,12 @@ def _attention_sections(attention: list[TaskView]) -> tuple[Section, ...]:
             rows.extend((word, name, host, reason) for name in names)
     table = Table(("verdict", "task", "host", "reason"), tuple(rows[:MOST_ROWS]))
     return (table, _more(len(rows) - MOST_ROWS, "see `get tasks`"))
+
+
+def _waiting_lines(waiting: tuple[Waiting, ...]) -> Lines:
+    """Those that are no problem: what is not known to be a task may be meant so."""
+    told = [f"waiting {each.host}: {each.in_words()}" for each in waiting if not each.is_wrong]
+    return Lines((*told[:MOST_ROWS], *_more(len(told) - MOST_ROWS, "see -o json").lines))
 
 
 def _problem_lines(problems: list[tuple[str, str]]) -> Lines:

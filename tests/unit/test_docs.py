@@ -11,7 +11,9 @@ from calico import codec, ipam
 from calico.datastore.api import Key
 from calico.model import (
     AppliedRecord,
+    Attachment,
     BootId,
+    ContainerId,
     EndpointSpec,
     EndpointState,
     EndpointStatus,
@@ -75,9 +77,12 @@ def test_every_directory_is_on_the_page(directory: Key) -> None:
     assert f"`{directory}`" in PAGE
 
 
-HOST = HostRecord(HostName("h"), IPAddress("10.0.0.1"), BootId("b"), "m", "1")
+HOST = HostRecord(HostName("h"), IPAddress("10.0.0.1"), BootId("b"), "m", "1", locators=("mesos",))
 ID = endpoint_of_task(HOST.name, TaskId("t"))
-RECORD = TaskRecord(TaskId("t"), "/a", "v", HOST.name, ("g",))
+RECORD = TaskRecord(TaskId("t"), "/a", "v", HOST.name, ("g",), container="box", pod=True)
+APPLIED = AppliedRecord(
+    HOST.name, HOST.boot_id, 1, attachments=(Attachment(ContainerId("box"), ()),)
+)
 BLOCK = ipam.new_block(ipam.block_of(IPAddress("192.168.0.1")), HOST.name)
 
 
@@ -96,7 +101,11 @@ BLOCK = ipam.new_block(ipam.block_of(IPAddress("192.168.0.1")), HOST.name)
         pytest.param(codec.encode_status(EndpointStatus(EndpointState.UP, 1)), id="status"),
         pytest.param(codec.encode_task(RECORD), id="task"),
         pytest.param(codec.encode_host(HOST), id="host"),
-        pytest.param(codec.encode_applied(AppliedRecord(HOST.name, HOST.boot_id, 1)), id="applied"),
+        pytest.param(codec.encode_applied(APPLIED), id="applied"),
+        pytest.param(
+            json.dumps(json.loads(codec.encode_applied(APPLIED))["attachments"][0]),
+            id="an attachment",
+        ),
     ],
 )
 def test_every_field_that_we_write_is_on_the_page(text: str) -> None:

@@ -236,6 +236,9 @@ def test_tasks_are_listed_by_name_with_what_they_have(world: World) -> None:
         "verdict": "IN_SYNC",
         "reason": "",
         "since": "2016-05-01T10:00:00Z",
+        "attached": "locator",
+        "container": None,
+        "pod": False,
     }
 
 

@@ -8,12 +8,14 @@ from netaddr import IPAddress, IPNetwork
 
 from calico import codec, keys
 from calico.addresses import Addresses
-from calico.blocks import OWNER
+from calico.blocks import CONTAINER, ON_HOST, OWNER
 from calico.datastore.api import Datastore, Key, Revision
 from calico.errors import AddressOutsidePools
 from calico.model import (
     AppliedRecord,
+    Attachment,
     BootId,
+    ContainerId,
     EndpointSpec,
     EndpointState,
     EndpointStatus,
@@ -27,7 +29,7 @@ from calico.model import (
     TaskRecord,
     TaskVerdict,
 )
-from calico.names import endpoint_of_task, interface_of, mac_of
+from calico.names import endpoint_of_task, handle_of_container, interface_of, mac_of
 from reconciler.core.profiles import NetworkPolicy, profiles_of
 
 SINCE = "2016-05-01T10:00:00Z"
@@ -69,6 +71,8 @@ class World:
         verdict: TaskVerdict = TaskVerdict.ACCEPTED,
         reason: str = "",
         app: str | None = None,
+        container: str = "",
+        pod: bool = False,
     ) -> TaskRecord:
         openings = tuple(PortOpening(protocol, number) for protocol, number in ports)
         record = TaskRecord(
@@ -82,6 +86,8 @@ class World:
             verdict,
             reason,
             SINCE,
+            container,
+            pod,
         )
         self.datastore.put(keys.task_key(record.task), codec.encode_task(record))
         return record
@@ -113,6 +119,15 @@ class World:
             host, HandleId(handle), IPAddress(address), secondary=(OWNER,) if ours else ()
         )
 
+    def attach(self, host: HostName, container: str, address: str) -> None:
+        """Give a container an address as an agent does."""
+        Addresses(self.datastore).assign_fixed(
+            host,
+            handle_of_container(ContainerId(container)),
+            IPAddress(address),
+            secondary=(OWNER, (CONTAINER, container), (ON_HOST, host)),
+        )
+
     def report(
         self,
         spec: EndpointSpec,
@@ -123,8 +138,16 @@ class World:
         status = EndpointStatus(state, revision, spec.addresses, reason)
         self.datastore.put(keys.status_key(spec.id), codec.encode_status(status))
 
-    def applied(self, host: HostRecord, revision: int, problems: Iterable[str] = ()) -> None:
-        applied = AppliedRecord(host.name, host.boot_id, revision, (), tuple(problems))
+    def applied(
+        self,
+        host: HostRecord,
+        revision: int,
+        problems: Iterable[str] = (),
+        attachments: Iterable[Attachment] = (),
+    ) -> None:
+        applied = AppliedRecord(
+            host.name, host.boot_id, revision, (), tuple(problems), tuple(attachments)
+        )
         self.datastore.put(keys.applied_key(host.name), codec.encode_applied(applied))
 
     def task(
