@@ -5,6 +5,7 @@ were sent, to the translator that is registered under their command.
 """
 
 import logging
+import select
 import socket
 import threading
 from collections.abc import Callable, Mapping
@@ -117,6 +118,10 @@ class AttachServer:
     def _answer(self, connection: socket.socket) -> None:
         try:
             with receive(connection, self._within) as request:
+                if _has_left(connection):
+                    # It was told, or tells its user, that it failed: nothing may come of it now.
+                    log.info("client left before its turn")
+                    return
                 answer = self._carry_out(request)
         except BadRequest as error:
             answer = render_error(AttachRefused(str(error)))
@@ -150,3 +155,10 @@ class AttachServer:
         except AttachError as error:
             return render_error(error) + "\n"
         return f"{code}\n{text}"
+
+
+def _has_left(connection: socket.socket) -> bool:
+    """Whether nobody is there to take an answer; a client that only sends no more is."""
+    poll = select.poll()
+    poll.register(connection, 0)
+    return any(mask & select.POLLHUP for _, mask in poll.poll(0))

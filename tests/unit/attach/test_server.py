@@ -109,6 +109,29 @@ def test_a_plugin_is_answered_with_its_code_and_its_text_as_is(server: Path) -> 
     assert answer.decode() == "7\nhällo\nsecond line 0\n"
 
 
+def test_a_client_that_left_before_its_turn_gets_nothing(
+    server: Path, attacher: MemoryAttacher
+) -> None:
+    busy = [_connected(server) for _ in range(2)]
+    with _connected(server) as client:
+        client.sendall(b'{"version": 1, "command": "allocate", "container": "left"}\n')
+    for each in busy:
+        each.close()
+
+    given = _ask(server, command="allocate", container="stayed")
+
+    assert list(attacher.known) == ["stayed"]
+    assert given["addresses"] == ["192.168.0.0"]
+
+
+def test_a_client_that_only_sends_no_more_is_answered(server: Path) -> None:
+    with _connected(server) as client:
+        client.sendall(b'{"version": 1, "command": "echo", "input": "x"}')
+        client.shutdown(socket.SHUT_WR)
+
+        assert _rest(client).startswith(b"0\nx")
+
+
 def test_a_descriptor_reaches_the_translator_and_is_closed_after_it(server: Path) -> None:
     request = b'{"version": 1, "command": "echo", "input": ""}\n'
     before = len(os.listdir("/proc/self/fd"))
