@@ -61,7 +61,6 @@ log = logging.getLogger(__name__)
 
 NOT_FIT = 2
 STATE_FILE, ATTACHMENTS = "state", "attachments"
-TRANSLATORS = {"cni": CniCalls().answer, "netmodules": answer_netmodules}
 
 
 def run_agent(settings: AgentSettings) -> int:
@@ -133,6 +132,7 @@ def _run(settings: AgentSettings, dataplane: Dataplane, monitor: Monitor) -> Non
         metrics,
         clock,
     )
+    translators = {"cni": CniCalls(settings.networks).answer, "netmodules": answer_netmodules}
     pages = {"/healthz": loop.health, "/readyz": loop.readiness}
     kernel = KernelPages(inbox.post, KernelInspector())
     with ExitStack() as stack:
@@ -141,7 +141,7 @@ def _run(settings: AgentSettings, dataplane: Dataplane, monitor: Monitor) -> Non
         )
         stack.enter_context(_stopped_by_signals(inbox))
         stack.callback(stop.set)
-        stack.enter_context(service.serving(settings.socket, TRANSLATORS, stop))
+        stack.enter_context(service.serving(settings.socket, translators, stop))
         print(listener.announcement("agent"), flush=True)
         log.info("agent started", extra={"host": settings.host, "listen": str(listener.address)})
         for prefix in PREFIXES:

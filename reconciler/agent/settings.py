@@ -22,6 +22,7 @@ class AgentSettings:
 
     `open_datastore` gives every thread a client of its own. `address` None is
     that of the default route, `socket` None the usual one if it can be had.
+    `networks` are those that the CNI plugin serves.
     """
 
     host: HostName
@@ -40,6 +41,7 @@ class AgentSettings:
     protected: tuple[Protected, ...] = ()
     state_dir: Path = Path("/var/lib/marathon-calico")
     socket: Path | None = None
+    networks: frozenset[str] = frozenset({"calico"})
     listen: ListenAddress = field(default_factory=lambda: ListenAddress("", 9402))
 
 

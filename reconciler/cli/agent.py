@@ -103,6 +103,14 @@ from reconciler.runtime.listener import parse_listen
     help="Where plugins ask for containers' networks.  [default: /run/marathon-calico/agent.sock]",
 )
 @click.option(
+    "--network",
+    metavar="NAME",
+    multiple=True,
+    default=("calico",),
+    show_default=True,
+    help="Network that the CNI plugin serves, one of the controller's; may be repeated.",
+)
+@click.option(
     "--listen",
     type=Parsed("HOST:PORT", parse_listen),
     default=":9402",
@@ -136,6 +144,7 @@ def _settings(
     mark_bit: int,
     routing: str,
     locator: tuple[str, ...],
+    network: tuple[str, ...],
     **flags: Any,
 ) -> AgentSettings:
     try:
@@ -155,6 +164,7 @@ def _settings(
         protected=protected,
         route_to_hosts=routing == "direct",
         locators=locators,
+        networks=frozenset(network),
         **flags,
     )
 

@@ -124,6 +124,18 @@ def test_a_bad_call_leaves_nothing(
     host.expect_nothing_left()
 
 
+def test_a_network_that_the_agent_does_not_serve_is_refused(
+    host: AttachedHost, namespace: Callable[[], Namespace]
+) -> None:
+    config = json.dumps({**CONFIG, "name": "elsewhere"})
+
+    refused = run_cni(host.socket, "ADD", config, CNI_NETNS=net(namespace()))
+
+    assert (refused.code, refused.answer["code"]) == (1, 7)
+    assert "'elsewhere' is none of this agent's --network: calico" in refused.complaint
+    host.expect_nothing_left()
+
+
 def test_a_second_network_or_namespace_is_refused_and_the_first_stays(
     host: AttachedHost, namespace: Callable[[], Namespace]
 ) -> None:
