@@ -242,6 +242,12 @@ class Rig:
         self._alive.discard(inode)
         self.dataplane.end_namespace(NamespaceRef(0, 0, inode))
 
+    def reboot(self) -> None:
+        """The host comes back empty but for its disk."""
+        self.boot_id = BootId("boot-2")
+        self.dataplane = MemoryDataplane(FACTS, self._stepped)
+        self._alive.clear()
+
     def still_held(self, refs: Iterable[NamespaceRef]) -> frozenset[NamespaceRef]:
         return frozenset(ref for ref in refs if ref.inode in self._alive)
 

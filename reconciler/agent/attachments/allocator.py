@@ -51,8 +51,7 @@ class AllocateAsked:
 class ReleaseAsked:
     """Take back what a container holds and no task has claimed.
 
-    The answer is whether it held all of these addresses until now; None if the
-    datastore does not say.
+    The answer is whether no task has any of these addresses from it.
     """
 
     container: ContainerId
@@ -188,8 +187,9 @@ class Allocator:
         """Release these, and whatever else the container's handle holds."""
         handle = handle_of_container(container)
         held = {*addresses, *self._addresses.held_by(handle)}
-        released = {each for each in sorted(held) if self._addresses.release(handle, each)}
-        return bool(addresses) and released >= set(addresses)
+        kept = [each for each in sorted(held) if not self._addresses.release(handle, each)]
+        claims = (self._addresses.allocation(address) for address in kept)
+        return not any(each is not None and each.container == container for each in claims)
 
     def _sweep_later(self) -> None:
         due = self._clock.monotonic() + SWEEP_EVERY

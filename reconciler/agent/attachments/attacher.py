@@ -100,8 +100,9 @@ class HostAttacher:
         check_wish(wish)
         with self._turn(container) as deadline:
             known = self._network(container)
-            if known is not None:
-                _expect_not_detached(known)
+            if known is not None and known.detached:
+                self._settle(known, deadline)
+            elif known is not None:
                 attached = self._attached(known)
                 check_same_wish(attached, wish)
                 return attached
@@ -215,6 +216,24 @@ class HostAttacher:
                 self._release(known, deadline)
                 self._drop(container)
 
+    def settle(self, container: ContainerId) -> None:
+        """Remember a container that was detached only if a task has what it had.
+
+        Raises AttachUnavailable if that is so, or is not known.
+        """
+        with self._turn(container) as deadline:
+            known = self._network(container)
+            if known is not None and known.detached:
+                self._settle(known, deadline)
+
+    def _settle(self, known: ContainerNetwork, deadline: float) -> None:
+        if not self._release(known, deadline):
+            raise AttachUnavailable(
+                f"container {known.container} was detached,"
+                " and what it had is still being taken back"
+            )
+        self._drop(known.container)
+
     def _take_away(self, known: ContainerNetwork, deadline: float) -> None:
         """First it is kept that nothing is left, then nothing is: a crash leads there too."""
         gone = replace(known, detached=True)
@@ -226,11 +245,11 @@ class HostAttacher:
         self._partners.tell_loop(DetachAsked(known.container, reply))
         self._await(reply, deadline)
         if self._release(known, deadline):
-            # No task had claimed it, so nothing in the datastore names it.
+            # No task has claimed it, so nothing in the datastore names it.
             self._drop(known.container)
 
     def _release(self, known: ContainerNetwork, deadline: float) -> bool:
-        """Whether its addresses were its own until now; what fails is swept later."""
+        """Whether its addresses are no task's; what fails is swept later."""
         reply: Reply[bool | AttachError] = Reply()
         self._partners.allocator(ReleaseAsked(known.container, known.addresses, reply))
         return reply.wait(deadline - self._clock.monotonic()) is True
@@ -356,13 +375,6 @@ def _exists(interface: InterfaceName) -> bool:
         return socket.if_nametoindex(interface) > 0
     except OSError:
         return False
-
-
-def _expect_not_detached(known: ContainerNetwork) -> None:
-    if known.detached:
-        raise AttachUnavailable(
-            f"container {known.container} was detached and what it had is still being taken back"
-        )
 
 
 def _not_kept(error: OSError) -> AttachUnavailable:

@@ -4,6 +4,7 @@ import logging
 import socket
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 from calico.model import ContainerId, InterfaceName, TaskId
@@ -63,7 +64,7 @@ class Keeper:
         self._still_held = still_held
         self._exists = exists or _exists
         self._inbox: Inbox[Chore] = Inbox()
-        self._look_due = clock.monotonic() + LOOK_EVERY
+        self._look_due = clock.monotonic()
         self._again: list[Chore] = []
         self._unused_since: dict[ContainerId, float] = {}
 
@@ -93,6 +94,7 @@ class Keeper:
             self._look_due = now + LOOK_EVERY
             for network in self._left_behind(now):
                 self._end(network.container)
+            self._settle()
 
     def _do(self, chore: Chore) -> None:
         match chore:
@@ -109,6 +111,13 @@ class Keeper:
                 log.info("container ended without a word", extra={"container": container})
         except AttachError as error:
             log.info("container not detached", extra={"container": container, "why": str(error)})
+
+    def _settle(self) -> None:
+        """Forget what was detached and never claimed: a crash may have left it."""
+        for network in self._attacher.networks():
+            if network.detached:
+                with suppress(AttachError):
+                    self._attacher.settle(network.container)
 
     def _left_behind(self, now: float) -> list[ContainerNetwork]:
         """Containers whose link and namespace are gone, and those that never got a link."""
