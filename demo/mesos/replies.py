@@ -86,9 +86,11 @@ def _task(site: Site, version: MesosVersion, container: Container, member: Membe
     if not container.alone:
         nested = str(uuid.uuid5(uuid.NAMESPACE_OID, member.task_id))
         status["container_id"] = {"value": nested, "parent": status["container_id"]}
+    discovery = {"discovery": member.order.discovery} if member.order.discovery else {}
     return {
         "id": member.task_id,
         "name": member.order.name,
+        **discovery,
         "framework_id": container.group.framework_id,
         "executor_id": "" if container.alone else container.group.executor_id,
         "slave_id": site.agent_id,
