@@ -22,6 +22,7 @@ from demo.mesos.containers.container import Container, Process
 from demo.mesos.containers.lifecycle import Containers, LaunchRefused, Rules
 from demo.mesos.containers.orders import Site
 from demo.mesos.containers.overseer import Overseer
+from demo.mesos.containers.registry import Registry
 from demo.mesos.isolators.api import IsolationFailed, Isolator
 from demo.mesos.launcher.client import (
     Check,
@@ -98,8 +99,14 @@ class Agent:
         self.site = Site(
             self.name, self.address, self.endpoint, self.agent_id, files, self._setup.hidden
         )
+        self._registry = Registry(self._store)
         self._containers = Containers(
-            self.site, self._store, self._setup.isolators, self._setup.rules, self, self._background
+            self.site,
+            self._registry,
+            self._setup.isolators,
+            self._setup.rules,
+            self,
+            self._background,
         )
         self._overseer = Overseer(self._containers)
         self._poller.register(self._wake, select.POLLIN)
@@ -183,7 +190,8 @@ class Agent:
 
     def publish(self) -> int:
         """See Machine."""
-        records, present = self._containers.records(), self._containers.present()
+        records = self._registry.records()
+        present = tuple(c for c in self._registry.all() if c.executor is not None)
         with self._published:
             self._report = TaskReport(self.agent_id, self._report.revision + 1, records)
             self._snapshot = present

@@ -20,7 +20,6 @@ from demo.mesos.containers.attachments import Attachments, Background
 from demo.mesos.containers.checks import Checks, Health
 from demo.mesos.containers.container import (
     Container,
-    Member,
     Process,
     Stage,
     judge_exit,
@@ -34,15 +33,13 @@ from demo.mesos.containers.orders import (
     render_release,
     render_start,
 )
+from demo.mesos.containers.registry import Registry
 from demo.mesos.isolators.api import Attached, IsolationFailed, Isolator, addresses_of
 from demo.mesos.launcher.client import Check, LauncherGone, Release, Start
 from demo.mesos.processes import end_group, end_members, end_process, start_time
 from demo.mesos.records import GroupOrder, Isolation, TaskId, TaskRecord, TaskState
-from demo.mesos.store import Store
 
 log = logging.getLogger(__name__)
-
-ENDED_KEPT = 500
 
 
 class LaunchRefused(Exception):
@@ -80,7 +77,7 @@ class Containers:
     def __init__(
         self,
         site: Site,
-        store: Store,
+        registry: Registry,
         isolators: Iterable[Isolator],
         rules: Rules,
         machine: Machine,
@@ -89,39 +86,14 @@ class Containers:
         self._site = site
         self.rules = rules
         self.checks = Checks()
-        self._store = store
+        self.registry = registry
         self._machine = machine
-        self._attachments = Attachments(isolators, background, store.forget)
-        self._containers: dict[str, Container] = {}
-        self._by_task: dict[TaskId, str] = {}
-        self._ended: dict[TaskId, TaskRecord] = {}
+        self._attachments = Attachments(isolators, background, registry.undone)
         self._accepted: dict[str, Future[int]] = {}
-
-    def records(self) -> tuple[TaskRecord, ...]:
-        """The tasks that Marathon may know of."""
-        present = (
-            member.record
-            for container in self._containers.values()
-            if container.announced
-            for member in container.members
-        )
-        return (*present, *self._ended.values())
-
-    def all(self) -> tuple[Container, ...]:
-        """Every container that has not ended."""
-        return tuple(self._containers.values())
-
-    def of_task(self, task_id: TaskId) -> Container | None:
-        """The container of a task that has not ended with all of its group."""
-        return self._containers.get(self._by_task.get(task_id, ""))
-
-    def present(self) -> tuple[Container, ...]:
-        """The containers that have a process."""
-        return tuple(c for c in self._containers.values() if c.executor is not None)
 
     def launch(self, group: GroupOrder, alone: bool, accepted: Future[int]) -> None:
         """Begin to start tasks; the future is told once reports name them."""
-        if any(o.task_id in self._by_task or o.task_id in self._ended for o in group.tasks):
+        if self.registry.knows_any([order.task_id for order in group.tasks]):
             accepted.set_result(self._machine.publish())
             return
         container_id = str(uuid.uuid4())
@@ -132,14 +104,14 @@ class Containers:
             register_by = time.monotonic() + self.rules.registration
             container = replace(container, register_by=register_by)
         try:
-            self._store.save(container)
-            self._machine.send(render_start(self._site, container, self._sandbox(container)))
+            self.registry.note(container)
+            sandbox = self.registry.sandbox(container)
+            self._machine.send(render_start(self._site, container, sandbox))
         except (OSError, LauncherGone) as error:
-            self._store.forget(container_id)
+            self.registry.drop(container)
             accepted.set_exception(LaunchRefused(str(error)))
             return
-        self._containers[container_id] = container
-        self._by_task |= dict.fromkeys(container.task_ids, container_id)
+        self.registry.put(container)
         if container.announced:
             accepted.set_result(self._machine.publish())
         else:
@@ -148,7 +120,7 @@ class Containers:
     def held(self, container_id: str, pid: int) -> None:
         """A process waits in its new namespaces: attach them."""
         process = Process(pid, start_time(pid) or 0)
-        container = self._containers.get(container_id)
+        container = self.registry.get(container_id)
         if container is None:
             end_process(process.pid, process.started)
             return
@@ -159,7 +131,9 @@ class Containers:
         )
 
     def _attached(self, container_id: str, result: Attached | IsolationFailed) -> None:
-        container = self._containers[container_id]
+        container = self.registry.get(container_id)
+        if container is None:
+            return
         if isinstance(result, IsolationFailed):
             self.fail(container, f"Failed to launch container: {result}")
             return
@@ -167,7 +141,7 @@ class Containers:
             container, stage=Stage.REGISTERING, infos=result.infos, env=dict(result.env)
         )
         self.keep(container)
-        sandbox = self._sandbox(container)
+        sandbox = self.registry.sandbox(container)
         try:
             self._machine.send(render_release(self._site, container, result, sandbox))
         except LauncherGone as error:
@@ -175,19 +149,19 @@ class Containers:
 
     def registered(self, framework_id: str, executor_id: str) -> bool:
         """An executor has reached the agent; False if it is none that is waited for."""
-        for container in self._containers.values():
+        for container in self.registry.all():
             group = container.group
             if (group.framework_id, group.executor_id) != (framework_id, executor_id):
                 continue
             if container.stage is Stage.REGISTERING:
-                self._containers[container.container_id] = replace(container, register_by=None)
+                self.registry.put(replace(container, register_by=None))
                 return True
         return False
 
     def launched(self, name: str, pid: int | None, error: str) -> None:
         """A forked process executes its program, or does not for that reason."""
         container_id, _, task_id = name.partition("/")
-        container = self._containers.get(container_id)
+        container = self.registry.get(container_id)
         process = None if pid is None else Process(pid, start_time(pid) or 0)
         if container is None or container.over:
             # It was ended meanwhile.
@@ -196,16 +170,15 @@ class Containers:
         elif process is None:
             self._not_launched(container, error)
         elif task_id:
-            self._run(container_id, TaskId(task_id), process)
+            self._run(container, TaskId(task_id), process)
         elif container.alone:
-            self._containers[container_id] = self._risen(container, process)
-            self._run(container_id, container.task_ids[0], process)
+            self._run(self._risen(container, process), container.task_ids[0], process)
         else:
-            self.keep(self._risen(container, process))
+            container = self._risen(container, process)
+            self.keep(container)
             for member in container.members:
-                sandbox = self._sandbox(container, member.task_id)
-                order = render_member(self._site, self._containers[container_id], member, sandbox)
-                self._machine.send(order)
+                sandbox = self.registry.sandbox(container, member.task_id)
+                self._machine.send(render_member(self._site, container, member, sandbox))
 
     def _risen(self, container: Container, executor: Process) -> Container:
         late = self.rules.late_addresses if container.isolator else 0.0
@@ -217,14 +190,13 @@ class Containers:
             addresses_at=time.monotonic() + late if late else None,
         )
 
-    def _run(self, container_id: str, task_id: TaskId, process: Process) -> None:
-        container = self._containers[container_id]
+    def _run(self, container: Container, task_id: TaskId, process: Process) -> None:
         member = container.member(task_id)
         record = msgspec.structs.replace(member.record, state=TaskState.RUNNING, pid=process.pid)
         member = replace(member, process=process, record=record, changed_at=time.time())
         self.keep(container.with_member(member))
         self.checks.begin(task_id, member.order.checks, time.monotonic())
-        accepted = self._accepted.pop(container_id, None)
+        accepted = self._accepted.pop(container.container_id, None)
         if accepted is not None:
             accepted.set_result(self._machine.publish())
         if member.killing:
@@ -251,13 +223,12 @@ class Containers:
             return
         # Nobody has been told of it yet.
         end_members(*container.task_ids)
-        self._remove(container)
-        self._store.forget(container.container_id)
+        self.registry.drop(container)
         accepted.set_exception(LaunchRefused(error))
 
     def kill(self, task_id: TaskId) -> None:
         """Begin to end a task, and with it those of its group."""
-        container = self.of_task(task_id)
+        container = self.registry.of_task(task_id)
         if container is None:
             return
         if container.announced and container.stage is not Stage.UP:
@@ -271,14 +242,14 @@ class Containers:
                 kill_at = time.monotonic() + self.rules.kill_grace
                 end_group(member.process.pid, member.process.started, signal.SIGTERM)
             container = container.with_member(replace(member, killing=True, kill_at=kill_at))
-        self._containers[container.container_id] = container
+        self.registry.put(container)
 
     def exited(
         self, statuses: Mapping[int, int | None], among: Sequence[Container] | None = None
     ) -> None:
         """Processes have ended, all at once: to look for what they left behind is costly."""
         ended: dict[TaskId, int | None] = {}
-        for container in self.all() if among is None else among:
+        for container in self.registry.all() if among is None else among:
             executor = container.executor
             held = not container.alone or container.stage is not Stage.UP
             if executor is not None and executor.pid in statuses and held:
@@ -294,13 +265,13 @@ class Containers:
             return
         end_members(*statuses)
         for task_id, status in statuses.items():
-            container = self.of_task(task_id)
+            container = self.registry.of_task(task_id)
             if container is None or container.member(task_id).record.state.terminal:
                 continue
             killing = container.member(task_id).killing
             state, message = judge_exit(status, killing)
             container = self._with_end(container, task_id, state, message)
-            self._containers[container.container_id] = container
+            self.registry.put(container)
             if container.over:
                 self._close(container)
             elif state is not TaskState.FINISHED:
@@ -339,41 +310,23 @@ class Containers:
         """Nothing of it runs any more: undo what attached it."""
         if container.executor is not None:
             end_process(container.executor.pid, container.executor.started)
-        self._remove(container)
-        self._ended |= {member.task_id: member.record for member in container.members}
-        while len(self._ended) > ENDED_KEPT:
-            del self._ended[next(iter(self._ended))]
+        self.registry.close(container)
         if container.isolator:
-            self._store.save(container)
-        self._undo(container)
-
-    def _remove(self, container: Container) -> None:
-        self._containers.pop(container.container_id, None)
-        for task_id in container.task_ids:
-            self._by_task.pop(task_id, None)
+            self._attachments.detach(container.container_id, container.isolator)
 
     def keep(self, container: Container) -> None:
         """Take over a changed container, on disk too, and let everyone see it."""
-        container = self._addressed(container)
-        self._containers[container.container_id] = container
-        self._store.save(container)
+        self.registry.save(self._addressed(container))
         self._machine.publish()
-
-    def postpone(self, container_id: str, overdue: Iterable[Member], moment: float) -> None:
-        """End these members again then, should they still be there."""
-        container = self._containers[container_id]
-        for member in overdue:
-            container = container.with_member(replace(member, kill_at=moment))
-        self._containers[container_id] = container
 
     def check(self, container: Container, key: str, health: Health) -> None:
         """Have the launcher look whether a task is well."""
-        sandbox = self._sandbox(container, health.task_id)
+        sandbox = self.registry.sandbox(container, health.task_id)
         self._machine.send(render_check(self._site, container, key, health, sandbox))
 
     def lost_launcher(self) -> None:
         """What was under way with it is not known; all else lives on, watched from here."""
-        for container in self.all():
+        for container in self.registry.all():
             if container.stage is not Stage.UP:
                 # It may run or not: whatever carries the task's name is ended.
                 self._not_launched(container, "the launcher ended")
@@ -386,13 +339,12 @@ class Containers:
     def adopt(self) -> None:
         """Take over what an earlier run of the agent started."""
         known = set()
-        for container in self._store.load():
+        for container in self.registry.load():
             known.add(container.container_id)
             if container.over:
-                self._undo(container)
+                self._attachments.detach(container.container_id, container.isolator)
                 continue
-            self._containers[container.container_id] = container
-            self._by_task |= dict.fromkeys(container.task_ids, container.container_id)
+            self.registry.put(container)
             if container.stage is not Stage.UP:
                 self.fail(container, "Failed to launch container: the agent was started again")
                 continue
@@ -409,14 +361,3 @@ class Containers:
             processes.add(container.executor)
         gone = [process for process in processes if not self._machine.watch(process)]
         self.exited(dict.fromkeys((process.pid for process in gone), None), [container])
-
-    def _undo(self, container: Container) -> None:
-        if container.isolator:
-            self._attachments.detach(container.container_id, container.isolator)
-        else:
-            self._store.forget(container.container_id)
-
-    def _sandbox(self, container: Container, task_id: TaskId | None = None) -> str:
-        """Where a task lives; that of a lone one is its executor's."""
-        part = None if container.alone else task_id
-        return str(self._store.sandbox(container.container_id, part))

@@ -24,7 +24,7 @@ class Overseer:
     def next_at(self) -> float | None:
         """When `tick` has something to do, on the monotonic clock."""
         moments = [self._containers.checks.next_at()]
-        for container in self._containers.all():
+        for container in self._containers.registry.all():
             moments += [container.register_by, container.addresses_at]
             moments += [member.kill_at for member in container.members]
         return min((moment for moment in moments if moment is not None), default=None)
@@ -32,14 +32,14 @@ class Overseer:
     def tick(self) -> None:
         """Do what is due."""
         now = time.monotonic()
-        for container in self._containers.all():
+        for container in self._containers.registry.all():
             if container.register_by is not None and container.register_by <= now:
                 patience = render_duration(self._containers.rules.registration)
                 self._containers.fail(container, f"Executor did not register within {patience}")
                 continue
-            if container.addresses_at is not None and container.addresses_at <= now:
-                self._containers.keep(replace(container, addresses_at=None))
             self._end_overdue(container, now)
+            if container.addresses_at is not None and container.addresses_at <= now:
+                self._tell_addresses(container.container_id)
         self._look(now)
 
     def checked(self, key: str, well: bool, message: str) -> None:
@@ -49,7 +49,7 @@ class Overseer:
             return
         if not well:
             log.info("check failed", extra={"task": verdict.task_id, "reason": message})
-        container = self._containers.of_task(verdict.task_id)
+        container = self._containers.registry.of_task(verdict.task_id)
         if container is None:
             return
         member = container.member(verdict.task_id)
@@ -64,11 +64,18 @@ class Overseer:
         if not overdue:
             return
         end_members(*(member.task_id for member in overdue))
-        grace = now + self._containers.rules.kill_grace
-        self._containers.postpone(container.container_id, overdue, grace)
+        again = now + self._containers.rules.kill_grace
+        for member in overdue:
+            container = container.with_member(replace(member, kill_at=again))
+        self._containers.registry.put(container)
+
+    def _tell_addresses(self, container_id: str) -> None:
+        container = self._containers.registry.get(container_id)
+        if container is not None:
+            self._containers.keep(replace(container, addresses_at=None))
 
     def _look(self, now: float) -> None:
         for key, health in self._containers.checks.take_due(now):
-            container = self._containers.of_task(health.task_id)
+            container = self._containers.registry.of_task(health.task_id)
             if container is not None:
                 self._containers.check(container, key, health)
