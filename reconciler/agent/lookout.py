@@ -16,12 +16,12 @@ from netaddr import AddrFormatError, IPAddress
 from calico.dataplane.state import SeenTaskLink
 from calico.errors import DataplaneError
 from calico.model import InterfaceName
+from reconciler.core.host_page import chains_of_host, host_page
 from reconciler.core.kernel_look import Look
 from reconciler.core.kernel_page import (
-    FIXED_CHAINS,
     Counts,
     chains_of_task,
-    host_page,
+    is_known,
     link_of_task,
     task_page,
 )
@@ -124,13 +124,17 @@ class KernelPages:
         look = self._looked(ask)
         if isinstance(look, Page):
             return look
-        return Page(True, asdict(host_page(look, self._counts(FIXED_CHAINS))))
+        return Page(True, asdict(host_page(look, self._counts(chains_of_host(look)))))
 
     def task(self, ask: Ask) -> Page:
         """One task: its link, both sides, its routes, chains and sets."""
         look = self._looked(ask)
         if isinstance(look, Page):
             return look
+        if not is_known(look, ask.rest):
+            return _refusal(
+                404, f"host {look.host} has no task {ask.rest!r}, and none is asked of it"
+            )
         link = link_of_task(look, ask.rest)
         seen, unread = None, ""
         try:

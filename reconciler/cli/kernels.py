@@ -21,7 +21,8 @@ from netaddr import AddrFormatError, IPAddress
 from calico.model import BootId, HostName, HostRecord
 from reconciler.agent.registration import read_boot_id
 from reconciler.cli.cluster import Cluster
-from reconciler.core.kernel_page import HostPage, TaskPage
+from reconciler.core.host_page import HostPage
+from reconciler.core.kernel_page import TaskPage
 from reconciler.core.kernel_verdict import KernelVerdict
 from reconciler.core.reach import Packet
 from reconciler.runtime.clock import SYSTEM_CLOCK

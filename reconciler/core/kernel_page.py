@@ -1,11 +1,11 @@
-"""What an agent tells of its kernel over HTTP, as values that both ends share.
+"""What an agent tells of a task's network over HTTP, as values that both ends share.
 
 A reader that is newer or older than the agent takes what it knows and passes
 over the rest, so fields are only ever added, each with a default.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from calico.dataplane.nft.words import Names, element_text
 from calico.dataplane.render.endpoints import mac_text
@@ -33,32 +33,7 @@ from reconciler.core.kernel_look import (
 
 Counts = Mapping[str, tuple[RuleCount, ...]]
 
-MOST_DIFFERENCES = 200
-#: Those in which packets end that no profile is asked about.
-FIXED_CHAINS = (
-    *("prerouting", "check-source", "related", "published", "forward"),
-    *("from-task", "to-task", "to-host"),
-)
 POLICED = (("inbound", "in4"), ("inbound", "in6"), ("outbound", "out"))
-
-
-@dataclass(frozen=True, slots=True)
-class HostPage:
-    """A host's kernel as a whole; `more` is how many differences are not listed.
-
-    `drops` are the packets that the chains of every host have dropped since their
-    rules last changed; what profiles drop is told with each task.
-    """
-
-    host: str
-    looked_at: str
-    revision: int
-    source: str = ""
-    doubt: str = ""
-    problems: tuple[str, ...] = ()
-    differences: tuple[KernelDifference, ...] = ()
-    more: int = 0
-    drops: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,22 +104,6 @@ class TaskPage:
     unread: str = ""
 
 
-def host_page(look: Look, counts: Counts) -> HostPage:
-    """The host as a whole; `counts` are those of the chains that every host has."""
-    found = kernel_differences(look)
-    return HostPage(
-        look.host,
-        look.at,
-        look.revision,
-        look.source,
-        look.doubt,
-        look.problems,
-        found[:MOST_DIFFERENCES],
-        max(0, len(found) - MOST_DIFFERENCES),
-        dict(_drops(look, counts)),
-    )
-
-
 def link_of_task(look: Look, task: str) -> Link | None:
     """The link that a task should have, else one that it has."""
     for state in (look.desired, look.observed):
@@ -152,6 +111,12 @@ def link_of_task(look: Look, task: str) -> Link | None:
             if task_of_link(link) == task:
                 return link
     return None
+
+
+def is_known(look: Look, task: str) -> bool:
+    """Whether the host has anything of a task, or should have."""
+    asked = any(each.host == look.host and each.workload == task for each in look.snapshot.specs)
+    return asked or link_of_task(look, task) is not None
 
 
 def chains_of_task(look: Look, task: str) -> tuple[str, ...]:
@@ -298,13 +263,13 @@ def _chain_told(direction: str, look: Look, name: str, counts: tuple[RuleCount, 
     digests = {rule.digest for rule in wanted.rules} if wanted is not None else set()
     rules = []
     for number, rule in enumerate(look.observed.chains[name].rules, start=1):
-        count = _count(rule, number, counts)
+        count = count_of(rule, number, counts)
         text = spoken(rule, known, names)
         rules.append(RuleTold(number, text, rule.digest in digests, count.packets, count.bytes))
     return ChainTold(direction, name, tuple(rules))
 
 
-def _count(rule: NftRule, number: int, counts: tuple[RuleCount, ...]) -> RuleCount:
+def count_of(rule: NftRule, number: int, counts: tuple[RuleCount, ...]) -> RuleCount:
     """A rule's count; chains may have changed since they were looked at."""
     if number <= len(counts) and counts[number - 1].digest == rule.digest:
         return counts[number - 1]
@@ -326,17 +291,6 @@ def _sets(
 
 def _parts(element: object) -> set[object]:
     return set(element) if isinstance(element, tuple) else {element}
-
-
-def _drops(look: Look, counts: Counts) -> Iterator[tuple[str, int]]:
-    known = rules_by_digest(look.desired)
-    for name in sorted(counts.keys() & look.observed.chains.keys()):
-        dropped = sum(
-            _count(rule, number, counts[name]).packets or 0
-            for number, rule in enumerate(look.observed.chains[name].rules, start=1)
-            if spoken(rule, known, {}).endswith("drop")
-        )
-        yield name, dropped
 
 
 def _received(side: LinkSide) -> Traffic:

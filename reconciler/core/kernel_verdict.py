@@ -9,14 +9,12 @@ from dataclasses import dataclass
 from netaddr import IPAddress
 
 from calico.dataplane.nft.walk import Probe, Table, Verdict, Walked, walk
+from calico.dataplane.render.chains import FORWARD, INPUT, PREROUTING
+from calico.dataplane.render.policy import is_policy_chain
 from calico.dataplane.state import MAIN_TABLE, HostState, NftSet, Route, RouteKind
 from reconciler.core.kernel_look import Look, route_text, rules_by_digest, set_names, spoken
 from reconciler.core.reach import Packet
 
-#: The chains at the hooks, in the order in which a packet meets them.
-PREROUTING, FORWARD, INPUT = "prerouting", "forward", "input"
-#: How the chains of profiles begin; see dataplane.render.policy.
-POLICY = ("in-", "out-")
 NO_SET = NftSet("none", (), frozenset())
 
 
@@ -35,7 +33,7 @@ def kernel_verdict(look: Look, packet: Packet) -> KernelVerdict:
         return _to_destination(look, packet, _probe(packet, "lo", ""), own=True)
     interface, mac = local or (look.underlay, "")
     probe = _probe(packet, interface, mac)
-    checked = walk(_table(look), PREROUTING, probe)
+    checked = walk(_table(look), PREROUTING.hook, probe)
     if checked.verdict is not Verdict.ACCEPT:
         return _told(look, checked)
     return _to_destination(look, packet, probe, own=False)
@@ -45,8 +43,8 @@ def _to_destination(look: Look, packet: Packet, probe: Probe, *, own: bool) -> K
     if packet.destination in look.addresses:
         if own:
             return KernelVerdict("accept", "it does not leave the host")
-        return _told(look, walk(_table(look), INPUT, probe))
-    marked = own or PREROUTING in look.observed.chains
+        return _told(look, walk(_table(look), INPUT.hook, probe))
+    marked = own or PREROUTING.hook in look.observed.chains
     route = _route(look.observed, packet.destination, marked=marked)
     if route is None:
         outgoing, way = look.underlay, "the host's own routes"
@@ -61,7 +59,7 @@ def _to_destination(look: Look, packet: Packet, probe: Probe, *, own: bool) -> K
     if own:
         return KernelVerdict("accept", f"{way}: no rule is asked about the host's own packets")
     forwarded = _probe(packet, probe.iifname, probe.ether_source, outgoing)
-    return _told(look, walk(_table(look), FORWARD, forwarded))
+    return _told(look, walk(_table(look), FORWARD.hook, forwarded))
 
 
 def _probe(packet: Packet, interface: str, mac: str, outgoing: str = "") -> Probe:
@@ -87,7 +85,7 @@ def _table(look: Look) -> Table:
 
 def _told(look: Look, ended: Walked) -> KernelVerdict:
     """What decides: a rule of the policy if one did, else the last rule on the way."""
-    asked = [step for step in ended.steps if step.chain.startswith(POLICY)]
+    asked = [step for step in ended.steps if is_policy_chain(step.chain)]
     step = asked[-1] if ended.verdict is Verdict.ACCEPT and asked else ended.steps[-1]
     if step.rule is None:
         return KernelVerdict(ended.verdict.value, f"end of chain {step.chain}")

@@ -162,9 +162,12 @@ def test_a_task_whose_kernel_differs_is_marked(world: World, agent: PagedAgent) 
     assert answer.exit_code == 0
 
 
-def test_a_task_that_is_nowhere_is_told_as_such(agent: PagedAgent) -> None:
-    page = get(agent, "/kernel/tasks/nobody.1")
-    assert (page["interface"], page["sent"]) == ("", None)
+def test_a_task_that_is_nowhere_is_not_found(agent: PagedAgent) -> None:
+    answer = requests.get(f"{agent.url}/kernel/tasks/nobody.1", timeout=5)
+    assert (answer.status_code, answer.json()) == (
+        404,
+        {"ok": False, "reason": "host host-b has no task 'nobody.1', and none is asked of it"},
+    )
 
 
 @pytest.mark.parametrize(
@@ -241,7 +244,7 @@ def test_tasks_are_not_told(agent: PagedAgent) -> None:
     query = {"source": "1.1.1.1", "destination": "1.1.1.2", "protocol": "6"}
     for peer, status in (("192.168.0.1", 403), ("10.1.0.9", 200), ("127.0.0.1", 200)):
         for page in (pages.host, pages.task, pages.verdict):
-            assert page(Ask(IPAddress(peer), "x", query)).code == status
+            assert page(Ask(IPAddress(peer), "star_probe-b.1", query)).code == status
 
 
 def test_however_many_ask_the_kernel_is_looked_at_once(agent: PagedAgent) -> None:

@@ -34,6 +34,14 @@ def dropping(*statements: Statement) -> NftRule:
     return rule(*statements, COUNT, DROP)
 
 
+def ends_in_drop(each: NftRule) -> bool:
+    """Whether what a rule applies to is dropped; not of one whose words are unknown."""
+    if not each.expression:
+        return False
+    statements = json.loads(each.expression)
+    return bool(statements) and statements[-1] == DROP
+
+
 def matches(left: object, right: object, *, negated: bool = False) -> Statement:
     """`left` equals, or lies in, `right`; or does not."""
     return {"match": {"op": "!=" if negated else "==", "left": left, "right": right}}

@@ -46,6 +46,7 @@ from calico.dataplane.render.policy import TO_TASK
 from calico.dataplane.state import BaseHook, Chain, HostConfig, NftRule
 
 VERSIONS = (4, 6)
+# The chains at the hooks bear the hooks' names.
 #: Before fragments are put together (-400): one of another sender would else
 #: become part of a datagram whose source is checked by its other fragments.
 PREROUTING = BaseHook("filter", "prerouting", -450, "accept")
@@ -71,20 +72,20 @@ ROUTER_ADVERTISEMENT, REDIRECT = 134, 137
 
 def render_chains(config: HostConfig, plan: AddressPlan) -> Iterator[Chain]:
     """The base chains, and those that they lead to before any policy."""
-    yield Chain("prerouting", tuple(_prerouting(config)), PREROUTING)
+    yield Chain(PREROUTING.hook, tuple(_prerouting(config)), PREROUTING)
     yield Chain(CHECK_SOURCE, tuple(_check_source()))
     yield Chain(CHECK_ADDRESS, tuple(_check_address(config)))
     yield Chain(POSING, tuple(_posing()))
     yield Chain(BYSTANDERS, tuple(_bystanders()))
     yield Chain(RELATED, tuple(_related()))
     yield Chain(PUBLISHED, tuple(_published(config)))
-    yield Chain("forward", tuple(_forward(config)), FORWARD)
+    yield Chain(FORWARD.hook, tuple(_forward(config)), FORWARD)
     yield Chain(FROM_TASK, tuple(_from_task(config)))
     yield Chain(TO_TASK, tuple(_to_task()))
     yield from render_beginnings()
-    yield Chain("input", tuple(_input()), INPUT)
+    yield Chain(INPUT.hook, tuple(_input()), INPUT)
     yield Chain(TO_HOST, tuple(_to_host(config)))
-    yield Chain("postrouting", tuple(_postrouting(plan)), POSTROUTING)
+    yield Chain(POSTROUTING.hook, tuple(_postrouting(plan)), POSTROUTING)
 
 
 def _prerouting(config: HostConfig) -> Iterator[NftRule]:

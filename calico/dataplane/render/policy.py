@@ -44,7 +44,16 @@ _SIDES = ("saddr", "daddr")
 def chain_name(profiles: Sequence[ProfileId], direction: Direction) -> str:
     """The chain that all tasks with this list of profiles share."""
     digest = hashlib.sha256(json.dumps(profiles).encode()).hexdigest()[:16]
-    return f"{direction.value.removesuffix('bound')}-{digest}"
+    return f"{_beginning(direction)}{digest}"
+
+
+def is_policy_chain(name: str) -> bool:
+    """Whether a chain of ours is that of a list of profiles."""
+    return name.startswith(tuple(map(_beginning, Direction)))
+
+
+def _beginning(direction: Direction) -> str:
+    return f"{direction.value.removesuffix('bound')}-"
 
 
 def tag_set_name(tag: Tag, version: int) -> str:
