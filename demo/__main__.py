@@ -50,6 +50,12 @@ ERA = click.option(
     help="The version of Marathon to be, from 0.14 to 1.9.",
 )
 
+ISOLATION = click.option(
+    "--isolation",
+    type=click.Choice(["netmodules"]),
+    help="Attach tasks on unnamed networks before they run, as Mesos 0.26 did with net-modules.",
+)
+
 
 @click.group(context_settings={"auto_envvar_prefix": "MARATHON_CALICO_DEMO"})
 def main() -> None:
@@ -62,6 +68,7 @@ def main() -> None:
 @click.option("--hosts", default=2, show_default=True, help="Hosts that run tasks.")
 @click.option("--port", default=0, show_default="any free one", help="Marathon's API on loopback.")
 @ERA
+@ISOLATION
 @click.option(
     "--without", multiple=True, metavar="PROCESS", help="Do not start it before `start PROCESS`."
 )
@@ -78,11 +85,13 @@ def up(
     hosts: int,
     port: int,
     era: str,
+    isolation: str | None,
     without: tuple[str, ...],
     additions: tuple[str, ...],
 ) -> None:
     """Start a cluster; it runs until Ctrl-C, or in the background until `down`."""
-    options = Options(hosts, without, _of_era(_parsed_era(era), _arguments(additions)), port)
+    arguments = _as_of(_parsed_era(era), isolation, hosts, _arguments(additions))
+    options = Options(hosts, without, arguments, port)
     with _failures():
         if background:
             record = launcher.launch_background(directory, options)
@@ -103,7 +112,8 @@ def up(
 @main.command()
 @click.option("--hosts", default=2, show_default=True, help="Hosts that run tasks.")
 @ERA
-def run(hosts: int, era: str) -> None:
+@ISOLATION
+def run(hosts: int, era: str, isolation: str | None) -> None:
     """Start a cluster, tell the story of group isolation on it, and end it."""
     version = _parsed_era(era)
     narrator = Narrator(make_console())
@@ -112,7 +122,7 @@ def run(hosts: int, era: str) -> None:
         narrator.heading(f"A Mesos cluster in namespaces of its own: a master and {hosts} hosts")
         with narrator.step("namespaces, network, etcd, Marathon, controller and agents started"):
             running = launcher.launch_foreground(
-                Path(name), Options(hosts, arguments=_of_era(version, {}))
+                Path(name), Options(hosts, arguments=_as_of(version, isolation, hosts, {}))
             )
         try:
             _end_on_signals()
@@ -254,10 +264,17 @@ def _parsed_era(text: str) -> Era:
         raise click.UsageError(f"--era {text}: {error}") from error
 
 
-def _of_era(era: Era, arguments: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
-    """The same with what makes Marathon one of that version; what is added has the last word."""
-    added = arguments.get("marathon", ())
-    return {**arguments, "marathon": ("--era", era.version, *added)}
+def _as_of(
+    era: Era, isolation: str | None, hosts: int, additions: Mapping[str, tuple[str, ...]]
+) -> dict[str, tuple[str, ...]]:
+    """What makes the cluster one of that era; what was added has the last word."""
+    arguments: dict[str, tuple[str, ...]] = {"marathon": ("--era", era.version)}
+    if isolation is not None:
+        for number in range(1, hosts + 1):
+            arguments[f"mesos-host-{number}"] = ("--isolation", isolation)
+    for name, more in additions.items():
+        arguments[name] = (*arguments.get(name, ()), *more)
+    return arguments
 
 
 def _arguments(additions: tuple[str, ...]) -> dict[str, tuple[str, ...]]:

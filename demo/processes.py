@@ -145,7 +145,7 @@ def _dns(master: str) -> ProcessSpec:
 
 def _mesos_agent(plan: HostPlan, master: str) -> ProcessSpec:
     argv = (
-        *_module("demo.mesos_agent"),
+        *_module("demo.mesos_host"),
         "--name",
         plan.name,
         "--listen",
