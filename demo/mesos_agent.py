@@ -34,7 +34,9 @@ CNI_PLACE = Path("isolators/network/cni")
     "--mesos-version", default=str(DEFAULT_VERSION), show_default=True, help="The Mesos to be."
 )
 @click.option(
-    "--network-cni-config-dir", type=DIRECTORY, help="*.conf files; named networks are CNI's then."
+    "--network-cni-config-dir",
+    type=DIRECTORY,
+    help="*.conf files; named networks are CNI's then, from Mesos 1.0 on.",
 )
 @click.option("--network-cni-plugins-dir", help="Where the CNI plugins are: DIR[:DIR...].")
 @click.option(
@@ -73,7 +75,7 @@ def main(
         raise click.UsageError(str(error)) from error
     isolators: list[Isolator] = []
     hidden: tuple[str, ...] = ()
-    if network_cni_config_dir is not None:
+    if network_cni_config_dir is not None and version.has_containers:
         place = state_dir if network_cni_root_dir_persist else runtime_dir or state_dir
         cni = _cni(network_cni_config_dir, network_cni_plugins_dir, place / CNI_PLACE, version)
         isolators.append(cni)
