@@ -19,7 +19,7 @@ from demo.narrator import Narrator
 from demo.processes import PROJECT
 from demo.rest import Json, MarathonApi
 from demo.scene import Observers, Scene, Watcher, policy
-from demo.view import list_wrong, render_matrix, render_tasks, summarize
+from demo.view import list_wrong, render_matrix, render_tasks, summarize, times
 
 APPS = PROJECT / "demo" / "apps" / "star-iso.json"
 START_SECONDS = 20.0
@@ -110,7 +110,7 @@ class Story:
             f"address {addresses} -> {new.address}, reachable {milliseconds:.0f} ms after its start"
         )
         self._narrator.say(
-            f"measured {overlaps} times while both lived: the old task kept its groups to the end"
+            f"measured {times(overlaps)} while both lived: the old task kept its groups to the end"
         )
         self._show(scene, cells)
 
@@ -179,7 +179,7 @@ class Story:
                 raise StoryFailedError("\n".join(("while the app was regrouped:", *wrong)))
             if new and present & old:
                 overlaps += 1
-            self._narrator.progress(f"measured {overlaps} times while both live")
+            self._narrator.progress(f"measured {times(overlaps)} while both live")
 
     def _check_undeclared(self, scene: Scene) -> None:
         cells = self._measure(scene, UNDECLARED_PORT)

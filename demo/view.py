@@ -31,6 +31,11 @@ def make_console() -> Console:
     return Console(highlight=False, markup=False, width=FILE_WIDTH)
 
 
+def times(count: int) -> str:
+    """How often, in words."""
+    return "once" if count == 1 else f"{count} times"
+
+
 def render_tasks(actors: Sequence[Actor], reachable: Mapping[str, float]) -> RenderableType:
     """Who runs where, and how long it took from a task's start until its host reached it."""
     table = _table("task", "host", "address", "groups", "verdict", "reachable after")
