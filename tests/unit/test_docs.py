@@ -18,6 +18,7 @@ from calico.model import (
     EndpointState,
     EndpointStatus,
     HandleId,
+    HostFlags,
     HostName,
     HostRecord,
     TaskId,
@@ -77,7 +78,17 @@ def test_every_directory_is_on_the_page(directory: Key) -> None:
     assert f"`{directory}`" in PAGE
 
 
-HOST = HostRecord(HostName("h"), IPAddress("10.0.0.1"), BootId("b"), "m", "1", locators=("mesos",))
+HOST = HostRecord(
+    HostName("h"),
+    IPAddress("10.0.0.1"),
+    BootId("b"),
+    "m",
+    "1",
+    forgotten=True,
+    listen=":9402",
+    flags=HostFlags(),
+    locators=("mesos",),
+)
 ID = endpoint_of_task(HOST.name, TaskId("t"))
 RECORD = TaskRecord(TaskId("t"), "/a", "v", HOST.name, ("g",), container="box", pod=True)
 APPLIED = AppliedRecord(
