@@ -115,7 +115,7 @@ from reconciler.runtime.listener import parse_listen
     type=Parsed("HOST:PORT", parse_listen),
     default=":9402",
     show_default=True,
-    help="Where /healthz, /readyz and /metrics are served; port 0 is any free one.",
+    help="Where /healthz, /readyz, /metrics and /kernel are served; port 0 is any free one.",
 )
 @click.option(
     "--log-level",

@@ -1,5 +1,6 @@
 """The group of commands: what it imports, and how it fails."""
 
+import re
 import subprocess
 import sys
 
@@ -7,6 +8,8 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from calico.dataplane.inspection import KernelInspector
+from reconciler.agent.lookout import KernelPages
 from reconciler.cli.main import COMMANDS, main
 
 READING = (
@@ -51,6 +54,15 @@ def test_every_reading_command_says_what_it_does(command: str) -> None:
     assert result.exit_code == 0
     assert "Fields of -o json" in result.output
     assert "--etcd URL" in result.output
+
+
+def test_the_agent_says_which_pages_it_serves() -> None:
+    served = KernelPages(lambda _: None, KernelInspector()).readers()
+    pages = {"healthz", "readyz", "metrics"} | {page.split("/")[1] for page in served}
+
+    result = CliRunner().invoke(main, ["agent", "--help"])
+
+    assert pages - set(re.findall(r"/([a-z]+)", result.output)) == set()
 
 
 @pytest.mark.parametrize(
