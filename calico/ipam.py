@@ -36,11 +36,6 @@ def block_of(address: IPAddress) -> IPNetwork:
     return IPNetwork(f"{address}/{_PREFIX[address.version]}").cidr
 
 
-def free_count(block: Block) -> int:
-    """How many addresses are left."""
-    return len(block.unallocated)
-
-
 def addresses_of(block: Block, handle: HandleId) -> tuple[IPAddress, ...]:
     """What a handle holds in a block."""
     return tuple(
@@ -93,11 +88,6 @@ def release(block: Block, handle: HandleId | None, address: IPAddress) -> Block:
         allocations=_set(block.allocations, ordinal, None),
         unallocated=(*block.unallocated, ordinal),
     )
-
-
-def blocks_of_pool(pool: Pool) -> Iterator[IPNetwork]:
-    """The ranges of all blocks of a pool, in order."""
-    return (_nth_block(pool, index) for index in range(_block_count(pool)))
 
 
 def candidate_blocks(pool: Pool, host: HostName) -> Iterator[IPNetwork]:
