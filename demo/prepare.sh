@@ -29,18 +29,28 @@ if [ "${1:-}" = test ] || [ "${1:-}" = bench ]; then
     has conntrack || missing="$missing conntrack"
     has iptables || missing="$missing iptables"
 fi
-# What is only compared with is left out where it cannot be installed.
+# What is only compared with, or tried beside, is left out where it cannot be installed.
 peers=
+if [ "${1:-}" = test ]; then
+    has podman || peers="$peers podman"
+    has runc || peers="$peers runc"
+    has conmon || peers="$peers conmon"
+    has busybox || peers="$peers busybox-static"
+    # Nobody's machine gets a daemon by running tests.
+    [ -z "${CI:-}" ] || has dockerd || peers="$peers docker.io"
+fi
 if [ "${1:-}" = bench ]; then
     has cc || peers="$peers gcc libc6-dev"
     has iptables-legacy-restore || peers="$peers iptables"
     has ipset || peers="$peers ipset"
     has iperf3 || peers="$peers iperf3"
     [ -x /usr/lib/cni/ptp ] || peers="$peers containernetworking-plugins"
+fi
+if [ -n "$peers" ]; then
     if [ "$(id -u)" = 0 ] || { command -v sudo >/dev/null && sudo -n true 2>/dev/null; }; then
-        command -v apt-get >/dev/null && missing="$missing$peers"
-    elif [ -n "$peers" ]; then
-        say "prepare: some figures are left out; for them: sudo apt-get install$peers"
+        if command -v apt-get >/dev/null; then missing="$missing$peers"; fi
+    else
+        say "prepare: what needs other programs is left out; for it: sudo apt-get install$peers"
     fi
 fi
 
