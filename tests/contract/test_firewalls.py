@@ -8,7 +8,13 @@ import pytest
 
 from calico.dataplane.api import Firewalls
 from calico.dataplane.foreign.firewalls import KernelFirewalls
-from calico.dataplane.foreign.rules import ForeignRule, ForeignRules, ForeignTable, InterfaceMatch
+from calico.dataplane.foreign.rules import (
+    Act,
+    ForeignRule,
+    ForeignRules,
+    ForeignTable,
+    InterfaceMatch,
+)
 from calico.dataplane.memory import MemoryFirewalls
 from tests.kernel.namespaces import fresh_network
 from tests.kernel.test_links import run
@@ -27,12 +33,12 @@ TABLE = ForeignTable(
     "other",
     {
         "way": (
-            ForeignRule("accept", inputs=(InterfaceMatch(("eth7",)),)),
-            ForeignRule("jump", "user"),
+            ForeignRule(Act.ACCEPT, inputs=(InterfaceMatch(("eth7",)),)),
+            ForeignRule(Act.JUMP, "user"),
         ),
         "user": (),
     },
-    {"way": "drop"},
+    {"way": Act.DROP},
 )
 
 

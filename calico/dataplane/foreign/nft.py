@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from calico.dataplane.foreign.rules import ForeignRule, ForeignTable, InterfaceMatch, Scope
+from calico.dataplane.foreign.rules import Act, ForeignRule, ForeignTable, InterfaceMatch, Scope
 from calico.dataplane.state import TABLE
 
 FAMILIES = ("ip", "ip6", "inet")
@@ -46,11 +46,11 @@ def decode_foreign_table(text: str, place: Place) -> ForeignTable:
     """One table as it was listed."""
     family, name = place
     chains: dict[str, list[ForeignRule]] = {}
-    forwarding: dict[str, str] = {}
+    forwarding: dict[str, Act] = {}
     for chain in _bodies(text, "chain"):
         chains[chain["name"]] = []
         if chain.get("hook") == "forward" and chain.get("type") == "filter":
-            forwarding[chain["name"]] = chain.get("policy", "accept")
+            forwarding[chain["name"]] = Act.DROP if chain.get("policy") == "drop" else Act.ACCEPT
     for rule in _bodies(text, "rule"):
         chains.setdefault(rule["chain"], []).extend(_rules(rule["expr"]))
     return ForeignTable(
@@ -84,9 +84,9 @@ class _Conditions:
         """And something else."""
         return replace(self, scope=max(self.scope, scope, key=lambda each: each.value))
 
-    def rule(self, verdict: str, target: str = "") -> ForeignRule:
+    def rule(self, act: Act, target: str = "") -> ForeignRule:
         """What is done when all is met."""
-        return ForeignRule(verdict, target, self.inputs, self.outputs, self.scope)
+        return ForeignRule(act, target, self.inputs, self.outputs, self.scope)
 
 
 def _rules(statements: Iterable[Mapping[str, Any]]) -> Iterator[ForeignRule]:
@@ -101,14 +101,14 @@ def _rules(statements: Iterable[Mapping[str, Any]]) -> Iterator[ForeignRule]:
             return
         elif word == "queue":
             # Whoever takes it from there may accept it.
-            yield met.within(Scope.SOME).rule("accept")
+            yield met.within(Scope.SOME).rule(Act.ACCEPT)
             return
         elif word == "limit" or (word == "xt" and not _is_target(body)):
             met = met.within(_extension_scope(body))
         else:
-            verdict, target = _verdict(statement)
-            if verdict:
-                yield met.rule(verdict, target)
+            act, target = _act(statement)
+            if act is not Act.CONTINUE:
+                yield met.rule(act, target)
 
 
 def _matched(met: _Conditions, body: Mapping[str, Any]) -> _Conditions:
@@ -137,12 +137,12 @@ def _looked_up(met: _Conditions, body: Mapping[str, Any]) -> Iterator[ForeignRul
             *OUTPUT_KEYS,
         ):
             for name, verdict in pairs:
-                yield met.on(key, InterfaceMatch((str(name),))).rule(*_verdict(verdict))
+                yield met.on(key, InterfaceMatch((str(name),))).rule(*_act(verdict))
         case {"key": {"ct": _}}:
             pass
         case _:
             # It may accept what it does not say here.
-            yield met.within(Scope.SOME).rule("accept")
+            yield met.within(Scope.SOME).rule(Act.ACCEPT)
 
 
 def _extension_scope(body: Any) -> Scope:
@@ -155,17 +155,17 @@ def _is_target(body: Any) -> bool:
     return isinstance(body, dict) and body.get("type") == "target"
 
 
-def _verdict(statement: Mapping[str, Any]) -> tuple[str, str]:
+def _act(statement: Mapping[str, Any]) -> tuple[Act, str]:
     match statement:
         case {"accept": _}:
-            return "accept", ""
+            return Act.ACCEPT, ""
         case {"drop": _} | {"reject": _} | {"xt": {"name": "REJECT"}}:
-            return "drop", ""
+            return Act.DROP, ""
         case {"return": _}:
-            return "return", ""
+            return Act.RETURN, ""
         case {"jump": {"target": str() as target}}:
-            return "jump", target
+            return Act.JUMP, target
         case {"goto": {"target": str() as target}}:
-            return "goto", target
+            return Act.GOTO, target
         case _:
-            return "", ""
+            return Act.CONTINUE, ""

@@ -37,6 +37,17 @@ class InterfaceMatch:
         return found is not self.negated
 
 
+class Act(enum.Enum):
+    """What a rule does with the packets that it is about; CONTINUE leaves them to the next."""
+
+    ACCEPT = "accept"
+    DROP = "drop"
+    RETURN = "return"
+    JUMP = "jump"
+    GOTO = "goto"
+    CONTINUE = "continue"
+
+
 class Scope(enum.Enum):
     """What a rule asks for beside interfaces.
 
@@ -52,9 +63,9 @@ class Scope(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class ForeignRule:
-    """One rule; `verdict` is accept, drop, return, jump, goto, or empty to go on."""
+    """One rule; `target` is the chain to JUMP or GOTO."""
 
-    verdict: str = ""
+    act: Act = Act.CONTINUE
     target: str = ""
     inputs: tuple[InterfaceMatch, ...] = ()
     outputs: tuple[InterfaceMatch, ...] = ()
@@ -78,7 +89,7 @@ class ForeignTable:
     family: str
     name: str
     chains: Mapping[str, tuple[ForeignRule, ...]]
-    forwarding: Mapping[str, str] = field(default_factory=dict)
+    forwarding: Mapping[str, Act] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,31 +127,31 @@ def felix_at_work(chains: Sequence[str]) -> str:
     )
 
 
-def _is_closed(table: ForeignTable, chain: str, policy: str, underlay: str) -> bool:
+def _is_closed(table: ForeignTable, chain: str, policy: Act, underlay: str) -> bool:
     for way in ((_TASK, underlay), (underlay, _TASK), (_TASK, _TASK)):
         end, unsure = _walk(table, chain, way, _DEEPEST)
-        if (end or policy) == "drop" and not unsure:
+        if (policy if end is Act.CONTINUE else end) is Act.DROP and not unsure:
             return True
     return False
 
 
-def _walk(table: ForeignTable, chain: str, way: tuple[str, str], depth: int) -> tuple[str, bool]:
-    """What a chain does with a packet: accept, drop or neither; whether it may accept before."""
+def _walk(table: ForeignTable, chain: str, way: tuple[str, str], depth: int) -> tuple[Act, bool]:
+    """What a chain does with a packet: ACCEPT, DROP or CONTINUE; whether it may accept before."""
     unsure = depth == 0
     for rule in table.chains.get(chain, ()) if depth else ():
         if rule.scope is Scope.NARROW or not rule.concerns(*way):
             continue
-        end = rule.verdict
-        if end in ("jump", "goto"):
+        end = rule.act
+        if end in (Act.JUMP, Act.GOTO):
             end, doubt = _walk(table, rule.target, way, depth - 1)
             unsure = unsure or doubt
         if rule.scope is Scope.SOME:
-            unsure = unsure or end == "accept"
-        elif end in ("accept", "drop"):
+            unsure = unsure or end is Act.ACCEPT
+        elif end in (Act.ACCEPT, Act.DROP):
             return end, unsure
-        elif rule.verdict in ("return", "goto"):
+        elif rule.act in (Act.RETURN, Act.GOTO):
             break
-    return "", unsure
+    return Act.CONTINUE, unsure
 
 
 def _versions(table: ForeignTable) -> frozenset[int]:

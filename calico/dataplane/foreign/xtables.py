@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from calico.dataplane.foreign.rules import ForeignRule, ForeignTable, InterfaceMatch, Scope
+from calico.dataplane.foreign.rules import Act, ForeignRule, ForeignTable, InterfaceMatch, Scope
 from calico.errors import DataplaneError
 
 TABLE = b"filter"
@@ -34,7 +34,7 @@ _VERDICT = struct.Struct("=i")
 
 INVERT_IN, INVERT_OUT = 0x01, 0x02
 #: Verdicts are negative; others are the offsets of chains.
-VERDICTS = {-1: "drop", -2: "accept", -5: "return"}
+VERDICTS = {-1: Act.DROP, -2: Act.ACCEPT, -5: Act.RETURN}
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +138,7 @@ def parse_table(form: Form, info: bytes, entries: bytes) -> ForeignTable:
         TABLE.decode(),
         {name: tuple(_rule(entry, names) for entry in each) for name, each in found.items()},
         # Its policy is the last of its rules.
-        {HOOKS[FORWARD]: "accept"},
+        {HOOKS[FORWARD]: Act.ACCEPT},
     )
 
 
@@ -183,14 +183,14 @@ def _entries(form: Form, block: bytes) -> Iterator[_Entry]:
 
 
 def _rule(entry: _Entry, chains: Mapping[int, str]) -> ForeignRule:
-    verdict, target = "", ""
+    act, target = Act.CONTINUE, ""
     if entry.target == "REJECT":
-        verdict = "drop"
+        act = Act.DROP
     elif not entry.target and entry.verdict < 0:
-        verdict = VERDICTS.get(entry.verdict, "")
+        act = VERDICTS.get(entry.verdict, Act.CONTINUE)
     elif not entry.target and entry.verdict != entry.next:
-        verdict, target = "goto" if entry.goes else "jump", chains.get(entry.verdict, "")
-    return ForeignRule(verdict, target, entry.inputs, entry.outputs, entry.scope)
+        act, target = Act.GOTO if entry.goes else Act.JUMP, chains.get(entry.verdict, "")
+    return ForeignRule(act, target, entry.inputs, entry.outputs, entry.scope)
 
 
 def _interface(name: bytes, mask: bytes, *, negated: bool) -> tuple[InterfaceMatch, ...]:

@@ -10,7 +10,7 @@ from netaddr import IPAddress, IPNetwork
 
 from calico.dataplane.api import Noticed
 from calico.dataplane.changes import CommitTable, NamespaceRef
-from calico.dataplane.foreign.rules import ForeignRules, ForeignTable
+from calico.dataplane.foreign.rules import Act, ForeignRules, ForeignTable
 from calico.dataplane.memory import MemoryDataplane
 from calico.dataplane.netlink.batches import Step, go_on
 from calico.dataplane.render.policy import tag_set_name
@@ -667,7 +667,7 @@ def test_what_another_firewall_drops_is_told_while_it_does(
 ) -> None:
     agent = start()
     agent.settle()
-    table = ForeignTable("iptables", "ip", "filter", {"FORWARD": ()}, {"FORWARD": "drop"})
+    table = ForeignTable("iptables", "ip", "filter", {"FORWARD": ()}, {"FORWARD": Act.DROP})
 
     agent.reconciler.handle(Surveyed(ForeignRules((table,))))
     (told,) = agent.turn().problems

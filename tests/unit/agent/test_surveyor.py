@@ -4,14 +4,14 @@ import logging
 
 import pytest
 
-from calico.dataplane.foreign.rules import ForeignRules, ForeignTable
+from calico.dataplane.foreign.rules import Act, ForeignRules, ForeignTable
 from calico.dataplane.memory import MemoryFirewalls
 from calico.errors import DataplaneError
 from reconciler.agent.passes import Surveyed
 from reconciler.agent.surveyor import Surveyor
 
 CLOSED = ForeignRules(
-    (ForeignTable("iptables", "ip", "filter", {"FORWARD": ()}, {"FORWARD": "drop"}),)
+    (ForeignTable("iptables", "ip", "filter", {"FORWARD": ()}, {"FORWARD": Act.DROP}),)
 )
 
 

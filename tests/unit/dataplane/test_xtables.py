@@ -5,7 +5,7 @@ import zlib
 
 import pytest
 
-from calico.dataplane.foreign.rules import ForeignRule, InterfaceMatch, Scope
+from calico.dataplane.foreign.rules import Act, ForeignRule, InterfaceMatch, Scope
 from calico.dataplane.foreign.xtables import IPV4, IPV6, Form, parse_table
 
 #: What the kernel says of the table, then its entries, after these commands:
@@ -48,22 +48,22 @@ def test_a_kernels_table_is_understood(form: Form, recorded: str, tool: str) -> 
 
     docker = InterfaceMatch(("docker0",))
     assert (table.tool, table.family, table.name) == (tool, form.family, "filter")
-    assert dict(table.forwarding) == {"FORWARD": "accept"}
+    assert dict(table.forwarding) == {"FORWARD": Act.ACCEPT}
     assert table.chains["FORWARD"] == (
-        ForeignRule("jump", "DOCKER-USER"),
-        ForeignRule("accept", scope=Scope.NARROW),
-        ForeignRule("accept", "", (docker,), (InterfaceMatch(("docker0",), negated=True),)),
-        ForeignRule("accept", scope=Scope.NARROW),
+        ForeignRule(Act.JUMP, "DOCKER-USER"),
+        ForeignRule(Act.ACCEPT, scope=Scope.NARROW),
+        ForeignRule(Act.ACCEPT, "", (docker,), (InterfaceMatch(("docker0",), negated=True),)),
+        ForeignRule(Act.ACCEPT, scope=Scope.NARROW),
         ForeignRule(scope=Scope.SOME),
-        ForeignRule("goto", "DOCKER-USER"),
+        ForeignRule(Act.GOTO, "DOCKER-USER"),
         ForeignRule(inputs=(InterfaceMatch(("eth0",)),)),
-        ForeignRule("drop"),
+        ForeignRule(Act.DROP),
     )
     assert table.chains["DOCKER-USER"] == (
-        ForeignRule("drop", outputs=(InterfaceMatch(("cali*",)),)),
-        ForeignRule("accept", scope=Scope.SOME),
-        ForeignRule("return"),
-        ForeignRule("return"),
+        ForeignRule(Act.DROP, outputs=(InterfaceMatch(("cali*",)),)),
+        ForeignRule(Act.ACCEPT, scope=Scope.SOME),
+        ForeignRule(Act.RETURN),
+        ForeignRule(Act.RETURN),
     )
     assert set(table.chains) == {"INPUT", "FORWARD", "OUTPUT", "DOCKER-USER"}
 
@@ -74,6 +74,6 @@ def test_a_block_that_is_cut_off_is_read_as_far_as_it_goes(length: int, complete
     whole = parse_table(IPV4, blocks[:INFO], blocks[INFO:]).chains
     read = parse_table(IPV4, blocks[:INFO], blocks[INFO : INFO + length]).chains
     # A jump is read without its target if the chain's head is cut off.
-    verdicts = [each.verdict for rules in read.values() for each in rules]
-    assert verdicts == [each.verdict for name in read for each in whole[name][: len(read[name])]]
-    assert len(verdicts) == complete
+    acts = [each.act for rules in read.values() for each in rules]
+    assert acts == [each.act for name in read for each in whole[name][: len(read[name])]]
+    assert len(acts) == complete
