@@ -11,7 +11,7 @@ from calico.addresses import Addresses
 from calico.audit import Miscounted, drifts
 from calico.blocks import CONTAINER, ON_HOST, OWNER, Allocation
 from calico.books import decode_books
-from calico.claims import Claim, Claims
+from calico.claims import Claim, Claims, Found
 from calico.datastore.api import Datastore, Key
 from calico.datastore.etcd import EtcdDatastore
 from calico.datastore.memory import MemoryDatastore
@@ -136,15 +136,51 @@ def test_what_the_agent_released_before_is_not_claimed(datastore: Datastore) -> 
 
 def test_a_stale_block_costs_a_lost_swap_and_no_more(datastore: Datastore) -> None:
     given = attach(datastore)
-    cidr = ipam.block_of(given[0])
-    stored = datastore.get(keys.block_key(cidr))
-    assert stored is not None
-    stale = {cidr: (codec.decode_block(cidr, stored.value), stored.revision)}
+    stale = as_read(datastore, given[0])
     # Another container of the host comes between.
     attach(datastore, ContainerId("box-2"))
     claims = Claims(datastore)
     assert claims.claim(CLAIM, stale) == given
     settle(claims)
+    assert drift(datastore) == ()
+
+
+def as_read(datastore: Datastore, address: IPAddress) -> dict[IPNetwork, Found]:
+    """The block of an address as it is now."""
+    cidr = ipam.block_of(address)
+    stored = datastore.get(keys.block_key(cidr))
+    assert stored is not None
+    return {cidr: (codec.decode_block(cidr, stored.value), stored.revision)}
+
+
+def test_what_was_released_after_the_block_was_read_is_counted_less(datastore: Datastore) -> None:
+    four, six = attach(datastore)
+    stale = as_read(datastore, four)
+    Addresses(datastore).release(handle_of_container(BOX), four)
+    claims = Claims(datastore)
+    assert claims.claim(CLAIM, stale) == (six,)
+    settle(claims)
+    assert drift(datastore) == ()
+
+
+def test_what_was_given_after_the_block_was_read_is_counted_too(datastore: Datastore) -> None:
+    four, six = attach(datastore)
+    stale = as_read(datastore, four)
+    Addresses(datastore).assign_fixed(
+        HOST, handle_of_container(BOX), four + 1, secondary=(OWNER, *GIVEN)
+    )
+    claims = Claims(datastore)
+    assert claims.claim(CLAIM, stale) == (four, four + 1, six)
+    settle(claims)
+    assert drift(datastore) == ()
+
+
+def test_a_task_that_holds_something_already_is_counted_for_both(datastore: Datastore) -> None:
+    own = Addresses(datastore).assign(HOST, TASK, secondary=(OWNER,))
+    given, claims = attach(datastore), Claims(datastore)
+    assert claims.claim(CLAIM) == given
+    settle(claims)
+    assert set(Addresses(datastore).held_by(TASK)) == {own, *given}
     assert drift(datastore) == ()
 
 

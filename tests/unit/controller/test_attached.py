@@ -190,7 +190,11 @@ def test_a_container_that_is_no_task_holds_tasks_up_only_for_a_while(cluster: Cl
     assert "u" in cluster.specs()
 
 
-def test_a_container_of_another_host_holds_nobody_up(cluster: Cluster) -> None:
+def test_a_container_of_another_host_holds_nobody_up() -> None:
+    cluster = Cluster(pools=(Pool(IPNetwork("10.9.0.0/26")),))
+    cluster.connect()
+    # The only block is h1's, so h2 borrows of it.
+    Addresses(cluster.store).assign(H1, HandleId("first"))
     attach(cluster.store, host="h2")
     cluster.run(running(reporting(), net=network("g")))
     assert "t" in cluster.specs()
