@@ -15,6 +15,9 @@ from calico.model import ContainerId, EndpointSpec, HostName, ProfileId, TaskId
 from calico.names import endpoint_of_task, interface_of_container, mac_of_container
 from tests.kernel.namespaces import (
     Namespace,
+    enter_network,
+    open_own_network,
+    unshare_network,
 )
 
 #: Longer than the agent takes to say that it cannot.
@@ -65,6 +68,49 @@ def opened(namespace: Namespace) -> Iterator[int]:
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+@dataclass
+class Nameless:
+    """A network namespace that no process is in: an open descriptor keeps it."""
+
+    descriptor: int = -1
+
+    @contextmanager
+    def entered(self) -> Iterator[None]:
+        """Run the body with this thread inside."""
+        before = open_own_network()
+        try:
+            enter_network(self.descriptor)
+            try:
+                yield
+            finally:
+                enter_network(before)
+        finally:
+            os.close(before)
+
+    def end(self) -> None:
+        """Let it go."""
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+            self.descriptor = -1
+
+
+@contextmanager
+def nameless() -> Iterator[Nameless]:
+    """Make a namespace as podman does, before there is any process for it."""
+    made = Nameless()
+    before = open_own_network()
+    try:
+        unshare_network()
+        made.descriptor = open_own_network()
+    finally:
+        enter_network(before)
+        os.close(before)
+    try:
+        yield made
+    finally:
+        made.end()
 
 
 def addresses(answer: dict[str, Any]) -> tuple[IPAddress, ...]:

@@ -97,6 +97,10 @@ class Cluster:
     def __getitem__(self, task: str) -> Namespace:
         return self.tasks[task]
 
+    def socket(self, name: HostName) -> Path:
+        """Where the agent of a host listens for plugins."""
+        return self.directory / f"agent-{name}.sock"
+
     def start(self, name: HostName) -> None:
         """Start the agent of a host."""
         host = self.hosts[name]
@@ -116,6 +120,7 @@ class Cluster:
                     *("--host", name, "--listen", ":0"),
                     *("--mesos-agent", moved(host.mesos.url)),
                     *("--state-dir", str(self.directory / f"state-{name}")),
+                    *("--socket", str(self.socket(name))),
                 ],
                 stdout=log,
                 stderr=log,

@@ -36,6 +36,11 @@ class Machine:
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     agent_flags: tuple[str, ...] = ()
 
+    @property
+    def socket(self) -> Path:
+        """Where the agent listens for plugins."""
+        return self.directory / "agent.sock"
+
     def start(self, name: str) -> None:
         """Start the controller or the agent; its log is in the test's folder."""
         arguments = {
@@ -43,6 +48,7 @@ class Machine:
             "agent": [
                 *("--host", HOST, "--address", ADDRESS, "--listen", "127.0.0.1:0"),
                 *("--mesos-agent", self.mesos.url, "--state-dir", str(self.directory / "state")),
+                *("--socket", str(self.socket)),
                 *self.agent_flags,
             ],
         }[name]
