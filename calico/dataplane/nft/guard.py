@@ -10,8 +10,9 @@ goes with the agent, whose own table then stands.
 import logging
 from collections.abc import Mapping
 
+from calico.dataplane.nft.expr import rule, set_mark
 from calico.dataplane.nft.library import NftTable
-from calico.dataplane.state import NftSet
+from calico.dataplane.state import Chain, NftSet
 from calico.errors import DataplaneError
 from calico.model import INTERFACE_PREFIX
 
@@ -36,21 +37,32 @@ class Guard:
     def follow(self, sets: Mapping[str, NftSet]) -> None:
         """Be up, for the task addresses of our table as it was just seen or made.
 
-        A kernel before Linux 5.12 knows no owner; then there is no guard.
+        A kernel before Linux 5.12 knows no owner; then there is no guard. What
+        is refused is told once and tried again: it may be for a moment only.
         """
         wanted = guard_commands(self._mark, sets)
-        if self._refused or wanted == self._stands:
+        if wanted == self._stands:
             return
         try:
             self._library.command("\n".join(wanted))
         except DataplaneError as error:
+            if not self._refused:
+                log.warning(
+                    "host ports are open to tasks while the table is missing",
+                    extra={"why": str(error), "needs": "Linux 5.12"},
+                )
             self._refused = True
-            log.warning(
-                "host ports are open to tasks while the table is missing",
-                extra={"why": str(error), "needs": "Linux 5.12"},
-            )
         else:
             self._stands = wanted
+            self._refused = False
+
+
+def gives_mark(chains: Mapping[str, Chain], mark: int) -> bool:
+    """Whether our table, as it stands, marks packets so.
+
+    One of an earlier run may give another bit; by ours all would be strangers.
+    """
+    return any(rule(set_mark(mark)) in each.rules for each in chains.values())
 
 
 def guard_commands(mark: int, sets: Mapping[str, NftSet]) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from calico.dataplane.changes import CommitTable
 from calico.dataplane.netlink.wire import Request
 from calico.dataplane.nft.elements import NftSocket
-from calico.dataplane.nft.guard import TASK_SETS, Guard
+from calico.dataplane.nft.guard import TASK_SETS, Guard, gives_mark
 from calico.dataplane.nft.library import NftTable
 from calico.dataplane.nft.split import Room, split_commit, weight
 from calico.dataplane.nft.wire import UnfamiliarError, difference, is_plain
@@ -27,6 +27,7 @@ class Table:
 
     def __init__(self, most: Room | None = None, mark: int | None = None) -> None:
         self._library = NftTable()
+        self._mark = mark
         self._guard = None if mark is None else Guard(self._library, mark)
         self._socket = NftSocket()
         self._most = most
@@ -53,8 +54,8 @@ class Table:
             chains, sets = self._socket.read()
         except UnfamiliarError:
             chains, sets = self._library.read()
-        if chains:
-            # Without a table whatever is guarded by now stays so.
+        if self._mark is not None and gives_mark(chains, self._mark):
+            # Without such a table whatever is guarded by now stays so.
             self._follow(sets)
         return chains, sets
 
