@@ -1,8 +1,8 @@
 """What of the datastore is acted on: never a wiped, restored or foreign one."""
 
-from calico.datastore.api import Listing, Put, Removed, Revision, Stored
+from calico.datastore.api import Key, Listing, Put, Removed, Revision, Stored
 from calico.datastore.memory import MemoryDatastore
-from calico.keys import BLOCKS, CALICO, HOSTS, READY
+from calico.keys import BLOCKS, CALICO, CLUSTER_GUID, HOSTS, READY
 from calico.model import TaskId
 from reconciler.agent.belief import Belief, Source
 from reconciler.runtime.watchfeed import Changed, Loaded, Unreachable
@@ -113,6 +113,17 @@ def test_another_cluster_is_not_believed() -> None:
     assert "two" in belief.judge().doubt
 
 
+def test_a_store_that_was_wiped_and_made_ready_by_another_tool_is_not_believed() -> None:
+    belief = believing(store_with_web())
+    before = belief.judge()
+
+    belief.handle(Changed(CALICO, Removed(CALICO, Revision(98))))
+    belief.handle(Changed(CALICO, Put(Stored(READY, "true", Revision(99)))))
+
+    assert belief.judge().snapshot is before.snapshot
+    assert str(CLUSTER_GUID) in belief.judge().doubt
+
+
 def test_an_index_that_went_back_is_not_believed_even_when_it_has_caught_up() -> None:
     belief = believing(store_with_web())
     before = belief.judge()
@@ -191,3 +202,16 @@ def test_what_is_kept_is_what_was_read_and_every_event_since() -> None:
 
     assert sorted(kept.entries, key=lambda each: each.key) == list(store.list(CALICO).entries)
     assert kept.revision == store.list(CALICO).revision
+
+
+def test_a_directory_that_was_removed_takes_along_only_what_is_in_it() -> None:
+    belief = believing(store_with_web())
+    names = [Key(f"{CALICO}/config/{each}") for each in ("old/a", "old/b", "older", "old-c")]
+    for number, name in enumerate(names, 90):
+        belief.handle(Changed(CALICO, Put(Stored(name, "x", Revision(number)))))
+
+    belief.handle(Changed(CALICO, Removed(Key(f"{CALICO}/config/old"), Revision(99))))
+    belief.judge()
+
+    kept = {each.key for each in belief.listings()[CALICO].entries}
+    assert kept.intersection(names) == set(names[2:])
