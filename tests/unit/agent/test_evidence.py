@@ -66,6 +66,17 @@ def test_a_reused_namespace_number_does_not_keep_the_dead_alive() -> None:
     assert evidence.owner(REF.inode) == DB
 
 
+def test_a_task_that_is_wired_anew_owns_a_reused_number() -> None:
+    evidence = Evidence(Processes(REF.inode))
+    evidence.wired(WEB, OTHER)
+    evidence.wired(DB, REF)
+    evidence.wired(WEB, NamespaceRef(300, 9, REF.inode))
+
+    evidence.weigh(desired=[WEB, DB], linked=[WEB])
+
+    assert evidence.gone == {DB}
+
+
 def test_gone_lasts_until_the_task_is_withdrawn() -> None:
     processes = Processes()
     evidence = Evidence(processes)
