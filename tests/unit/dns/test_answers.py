@@ -157,7 +157,7 @@ def test_an_address_has_the_name_of_its_task() -> None:
             "9.0.168.192.in-addr.arpa", "PTR", NXDOMAIN, "168.192.in-addr.arpa.", id="free address"
         ),
         pytest.param(
-            "0.168.192.in-addr.arpa", "NS", NOERROR, "168.192.in-addr.arpa.", id="above addresses"
+            "7.168.192.in-addr.arpa", "NS", NOERROR, "168.192.in-addr.arpa.", id="above addresses"
         ),
         pytest.param(
             "x.1.0.168.192.in-addr.arpa", "PTR", NXDOMAIN, "168.192.in-addr.arpa.", id="no address"
@@ -207,6 +207,7 @@ def asked(kind: int = 1, category: int = 1, opcode: int = 0, name: str = WEB) ->
         pytest.param(asked(opcode=4), NOTIMP, id="a notice"),
         pytest.param(asked(name="example.org"), REFUSED, id="not ours, and nobody to ask"),
         pytest.param(asked(name="xmesos"), REFUSED, id="only like ours"),
+        pytest.param(asked(name="\x05mesos"), REFUSED, id="a label that holds ours"),
     ],
 )
 def test_what_is_not_served_is_refused(question: dnslib.DNSRecord, code: int) -> None:
@@ -346,6 +347,13 @@ def test_what_cannot_be_read_is_told_so(message: bytes) -> None:
     answer = Server(task(0)).desk.ask(message, PEER, False)
     assert isinstance(answer, bytes)
     assert answer[:2] == message[:2]
+    assert answer[3] & 0xF == FORMERR
+
+
+def test_an_edns_record_with_a_name_is_none() -> None:
+    message = VALID[:10] + b"\0\1" + VALID[12:] + b"\1x\0\0\x29\4\0\0\0\0\0\0\0"
+    answer = Server(task(0)).desk.ask(message, PEER, False)
+    assert isinstance(answer, bytes)
     assert answer[3] & 0xF == FORMERR
 
 

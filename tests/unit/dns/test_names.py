@@ -116,6 +116,17 @@ def test_a_port_without_a_name_is_a_service_of_its_app_alone() -> None:
     assert list(map(text_name, services)) == ["_web._udp.marathon.mesos."]
 
 
+def test_an_underscore_takes_a_letter_of_a_label_that_is_full() -> None:
+    port = PortOpening("tcp", 80, "p" * 63)
+    task = NamedTask(TaskId("t.1"), "/" + "a" * 63, (V4,), (port,))
+    services = {text_name(name) for name, r in names_of(task, SUFFIXES) if isinstance(r, Service)}
+    assert services == {
+        f"_{'a' * 62}._tcp.marathon.mesos.",
+        f"_{'p' * 62}._{'a' * 62}._tcp.marathon.mesos.",
+        f"_{'p' * 62}._tcp.{'a' * 63}.marathon.mesos.",
+    }
+
+
 def test_a_task_id_too_long_for_a_label_ends_in_a_hash() -> None:
     one, other = (NamedTask(TaskId("x" * 80 + end), "/web", (V4,)) for end in "ab")
     assert {name for name, _ in names_of(one, SUFFIXES)} & {
