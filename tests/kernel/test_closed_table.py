@@ -1,24 +1,19 @@
 """Ways round the rules that a task may try, against the product's table alone."""
 
 import errno
-import json
 import socket
 import struct
-import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, replace
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 
 import pytest
 from netaddr import IPAddress
 
-from calico.dataplane.changes import CommitTable
-from calico.dataplane.kernel import KernelDataplane
-from calico.dataplane.nft.guard import GUARD, Guard
-from calico.dataplane.render.host import render_host
-from calico.dataplane.state import HOST_MAC, ROUTE_TABLE, TABLE
-from tests.dataplane_worlds import HERE_ADDRESS, POOL, commit_of
+from calico.dataplane.state import HOST_MAC
+from tests.dataplane_worlds import HERE_ADDRESS
 from tests.kernel.namespaces import Namespace
+from tests.kernel.packets import IPV4, IPV6
 from tests.kernel.probes import (
     WAIT,
     checksum,
@@ -37,8 +32,6 @@ from tests.kernel.tables import (
     PROTECTED_PORT,
     SPECS,
     STRANGER,
-    TABLE_CONFIG,
-    WORLD,
     Here,
     World,
     make_world,
@@ -49,7 +42,6 @@ Make = Callable[[], Namespace]
 ANY = IPAddress("0.0.0.0")
 CONTAINER = IPAddress("172.17.0.2")
 METADATA = IPAddress("169.254.169.254")
-HERE_ADDRESS6 = IPAddress("fd00:77::1")
 DATA = b"x" * 1016
 FIRST = 1008
 UNREACHABLE, FRAGMENTATION_NEEDED, SMALLEST_MTU = 3, 4, 552
@@ -82,14 +74,15 @@ def fragments(number: int) -> tuple[bytes, bytes]:
 
 
 def send_as(sender: Namespace, name: str, packet: bytes) -> None:
-    """Send a packet in a frame that bears another task's MAC address."""
+    """Send a packet in a frame that bears a task's MAC address."""
+    kind = IPV4 if packet[0] >> 4 == 4 else IPV6
     mac = SPECS[name].mac
     assert mac is not None
     with sender.entered():
         sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
     with sock:
-        sock.bind(("eth0", 0x0800))
-        sock.send(HOST_MAC.packed + mac.packed + struct.pack("!H", 0x0800) + packet)
+        sock.bind(("eth0", kind))
+        sock.send(HOST_MAC.packed + mac.packed + struct.pack("!H", kind) + packet)
 
 
 def test_no_fragment_joins_another_tasks_datagram(world: World) -> None:
@@ -264,125 +257,3 @@ def test_link_local_addresses_are_not_reached_through_the_host(world: World) -> 
         assert connects(world["a1"], STRANGER, 80)
         assert connects(world["a1"], METADATA, 53), "some clouds have their resolver there"
         assert not connects(world["a1"], METADATA, 80)
-
-
-@pytest.mark.parametrize(
-    "words",
-    [
-        pytest.param(("flush", "ruleset"), id="all tables flushed"),
-        pytest.param(("delete", "table", "inet", TABLE), id="our table deleted"),
-        pytest.param(("flush", "table", "inet", TABLE), id="our table flushed"),
-    ],
-)
-@pytest.mark.parametrize("guarded", [pytest.param(True, id="guard"), pytest.param(False, id="-")])
-def test_without_our_table_a_task_reaches_no_closed_port_of_its_host(
-    world: World, words: tuple[str, ...], *, guarded: bool
-) -> None:
-    if guarded:
-        Guard(world.table, TABLE_CONFIG.mark).follow(world.rendered.state.sets)
-    for address in (HERE_ADDRESS, HERE_ADDRESS6):
-        with listening(Here(), address, 31000):
-            assert connects(world["a1"], address, 31000), "an open port, which stays so"
-    run("nft", *words)
-    for address in (HERE_ADDRESS, HERE_ADDRESS6):
-        with listening(Here(), address, 22000):
-            assert connects(world["a1"], address, 22000) is not guarded
-    with listening(Here(), HERE_ADDRESS, 22000):
-        assert connects(world.outside, HERE_ADDRESS, 22000)
-
-
-def tables() -> str:
-    """The names of all tables of the host."""
-    return run("nft", "list", "tables")
-
-
-def mac_of_underlay() -> str:
-    found: str = json.loads(run("ip", "-json", "link", "show", "eth0"))[0]["address"]
-    return found
-
-
-def know_neighbour(address: str, mac: str) -> None:
-    run("ip", "neighbour", "add", address, "lladdr", mac, "dev", "eth0", "nud", "permanent")
-
-
-@pytest.mark.parametrize("guarded", [pytest.param(True, id="guard"), pytest.param(False, id="-")])
-def test_without_our_table_tasks_of_other_hosts_reach_no_closed_port_either(
-    world: World, *, guarded: bool
-) -> None:
-    source, source6 = "10.9.0.40", "fd00:9::40"
-    with world.outside.entered():
-        run("ip", "address", "add", f"{source}/32", "dev", "eth0")
-        run("ip", "address", "add", f"{source6}/128", "dev", "eth0", "nodad")
-        run("ip", "route", "add", f"{HERE_ADDRESS}/32", "dev", "eth0", "src", source)
-        run("ip", "route", "add", f"{HERE_ADDRESS6}/128", "dev", "eth0", "src", source6)
-    for each in (source, source6):
-        run("ip", "route", "add", each, "dev", "eth0", "table", str(ROUTE_TABLE))
-    # A true host has an address of its own, by which neighbours find each other.
-    ours = mac_of_underlay()
-    with world.outside.entered():
-        theirs = mac_of_underlay()
-        know_neighbour(str(HERE_ADDRESS6), ours)
-    know_neighbour(source6, theirs)
-    if guarded:
-        Guard(world.table, TABLE_CONFIG.mark).follow(world.rendered.state.sets)
-    for address in (HERE_ADDRESS, HERE_ADDRESS6):
-        with listening(Here(), address, 31000):
-            assert connects(world.outside, address, 31000), "an open port, which stays so"
-    run("nft", "flush", "ruleset")
-    for address in (HERE_ADDRESS, HERE_ADDRESS6):
-        with listening(Here(), address, 22000):
-            assert connects(world.outside, address, 22000) is not guarded
-
-
-def test_an_agent_that_finds_all_in_place_brings_its_guard_back(world: World) -> None:
-    with closing(KernelDataplane(mark=TABLE_CONFIG.mark)) as dataplane:
-        assert GUARD not in tables()
-        dataplane.observe()
-        assert GUARD in tables()
-        with listening(Here(), HERE_ADDRESS, 31000):
-            assert connects(world["a1"], HERE_ADDRESS, 31000)
-
-
-def test_a_guard_by_another_mark_than_the_tables_shuts_nothing(world: World) -> None:
-    other = replace(TABLE_CONFIG, mark=TABLE_CONFIG.mark << 1)
-    with closing(KernelDataplane(mark=other.mark)) as dataplane:
-        # The datastore may be down; then the table stays as an earlier run left it.
-        dataplane.observe()
-        with listening(Here(), HERE_ADDRESS, 31000):
-            assert connects(world["a1"], HERE_ADDRESS, 31000)
-        dataplane.apply((commit_of(render_host(WORLD, other).state),))
-        assert GUARD in tables()
-        with listening(Here(), HERE_ADDRESS, 31000):
-            assert connects(world["a1"], HERE_ADDRESS, 31000)
-
-
-def test_a_guard_that_is_refused_hinders_nothing_and_is_tried_again(
-    world: World, caplog: pytest.LogCaptureFixture
-) -> None:
-    # What has no owner yet cannot be given one, whatever the kernel.
-    run("nft", "add", "table", "inet", GUARD)
-    with closing(KernelDataplane(mark=TABLE_CONFIG.mark)) as dataplane:
-        for _ in range(2):
-            assert dataplane.observe().chains == world.rendered.state.chains
-        assert [each.levelname for each in caplog.records] == ["WARNING"]
-        run("nft", "delete", "table", "inet", GUARD)
-        dataplane.observe()
-        with pytest.raises(subprocess.CalledProcessError):
-            run("nft", "delete", "table", "inet", GUARD)
-
-
-def test_the_guard_stands_by_itself_and_ends_with_the_agent(world: World) -> None:
-    run("nft", "flush", "ruleset")
-    with closing(KernelDataplane(mark=TABLE_CONFIG.mark)) as dataplane:
-        dataplane.apply((commit_of(world.rendered.state),))
-        with pytest.raises(subprocess.CalledProcessError):
-            run("nft", "delete", "table", "inet", GUARD)
-        assert GUARD in tables()
-        assert str(POOL.cidr) in run("nft", "list", "table", "inet", GUARD)
-        wider = replace(
-            world.rendered.state.sets["tasks4"], elements=frozenset({("prefix", "10.64.0.0", 10)})
-        )
-        dataplane.apply((CommitTable(sets=(wider,)),))
-        assert "10.64.0.0/10" in run("nft", "list", "table", "inet", GUARD)
-    assert GUARD not in tables()
-    assert TABLE in tables()
