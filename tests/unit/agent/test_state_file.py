@@ -2,7 +2,9 @@
 
 import os
 import stat
+import sys
 from pathlib import Path
+from types import FrameType
 
 import pytest
 from hypothesis import given
@@ -78,6 +80,25 @@ def test_the_file_is_for_its_owner_only(tmp_path: Path) -> None:
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
     assert os.listdir(path.parent) == ["state"]
     assert read_state(path, HOST) == STATE
+
+
+def test_a_file_is_on_the_disk_before_and_after_it_takes_the_place_of_the_last(
+    tmp_path: Path,
+) -> None:
+    done: list[str] = []
+
+    def note(_: FrameType | None, event: str, function: object) -> None:
+        if event == "c_call":
+            done.append(getattr(function, "__name__", ""))
+
+    sys.setprofile(note)
+    try:
+        write_state(tmp_path / "state", render_state(STATE))
+    finally:
+        sys.setprofile(None)
+
+    order = [each for each in done if each in ("write", "flush", "fsync", "replace")]
+    assert order == ["write", "flush", "fsync", "replace", "fsync"]
 
 
 def test_a_torn_write_of_before_is_no_hindrance(tmp_path: Path) -> None:
