@@ -4,7 +4,7 @@ import logging
 import os
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from selectors import EVENT_READ, DefaultSelector
 
 from calico.datastore.api import Key
@@ -85,14 +85,17 @@ class NameServer:
             self._metrics.follow("connections", lambda: sum(map(len, streams)))
             self._metrics.follow("under_way", lambda: len(upstream))
             selector.register(self._waker, EVENT_READ, self._take)
+            next_look = 0.0
             while not stop.is_set():
                 for key, events in selector.select(0 if self._backlog else TICK):
-                    key.data(events)
+                    self._serve(key.data, events)
                 self._work()
-                upstream.expire()
-                for listener in streams:
-                    listener.expire()
-                self._last_turn = self._clock.monotonic()
+                now = self._last_turn = self._clock.monotonic()
+                if now >= next_look:
+                    next_look = now + TICK
+                    upstream.expire()
+                    for listener in streams:
+                        listener.expire()
             for listener in streams:
                 listener.close()
             upstream.close()
@@ -109,6 +112,14 @@ class NameServer:
         if not ready and not reason:
             reason = "not all of the datastore was read yet"
         return Page(ready, {"names": self._zone.names, "reason": reason, "tasks": self._zone.tasks})
+
+    @staticmethod
+    def _serve(ready: Callable[[int], None], events: int) -> None:
+        try:
+            ready(events)
+        except Exception:
+            # One message that meets a defect must not take all names away.
+            log.exception("defect while serving")
 
     def _take(self, _events: int) -> None:
         os.eventfd_read(self._waker)
