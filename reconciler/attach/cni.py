@@ -42,6 +42,7 @@ from reconciler.attach.plugin import (
     UNDECODABLE,
     VERSIONS,
 )
+from reconciler.attach.removal import take_away
 
 #: What each command needs; DEL comes without a namespace after a reboot.
 NEEDED = {
@@ -177,11 +178,11 @@ def _check(call: _Call, config: Config, attacher: Attacher) -> None:
 
 
 def _delete(call: _Call, attacher: Attacher) -> None:
-    with suppress(UnknownContainer):
+    with suppress(UnknownContainer, AttachUnavailable):
         if attacher.check(call.container).device not in ("", call.device):
             # Of a second interface, which was refused: the first one stays.
             return
-    attacher.detach(call.container)
+    take_away(attacher, call.container)
 
 
 def _result(version: str, attached: Attached, call: _Call) -> dict[str, object]:

@@ -29,11 +29,13 @@ from reconciler.attach.api import (
     Attacher,
     AttachError,
     AttachRefused,
+    AttachUnavailable,
     Place,
     UnknownContainer,
     Wish,
 )
 from reconciler.attach.cni_config import fixed_by_label
+from reconciler.attach.removal import take_away
 from reconciler.core.wishes import FIXED_LABELS
 
 #: The argument that lists addresses of a family, also the label that asks for them.
@@ -117,12 +119,12 @@ def _release(args: Mapping[str, Any], attacher: Attacher) -> Answer:
     if by_uid == by_address:
         raise AttachRefused("release takes either uid or ips")
     if by_uid:
-        attacher.detach(_container(args, "uid"))
+        take_away(attacher, _container(args, "uid"))
         return {}
     for address in as_tuple(args.get("ips"), "ips", _address):
         container = attacher.find(address)
         if container is not None and not _is_running(container, attacher):
-            attacher.detach(container)
+            take_away(attacher, container)
     return {}
 
 
@@ -136,6 +138,9 @@ def _is_running(container: ContainerId, attacher: Attacher) -> bool:
         return bool(attacher.check(container).device)
     except UnknownContainer:
         return False
+    except AttachUnavailable:
+        # Not known: cleanup follows, which knows whose it is.
+        return True
 
 
 def _cleanup(args: Mapping[str, Any], attacher: Attacher) -> Answer:
@@ -143,7 +148,7 @@ def _cleanup(args: Mapping[str, Any], attacher: Attacher) -> Answer:
     known_as = _container(args, "container_id")
     container = attacher.find(known_as)
     if container is not None:
-        attacher.detach(container)
+        take_away(attacher, container)
     return {}
 
 

@@ -98,30 +98,32 @@ def test_check_notices_that_the_link_is_gone(
     assert checked == Done(0, "", "") or (checked.code, checked.answer["code"]) == (1, 3)
 
 
-@pytest.mark.parametrize(
-    ("changes", "words"),
-    [
-        pytest.param({"CNI_NETNS": OWN}, "host", id="the host's own namespace"),
-        pytest.param({"CNI_NETNS": "/etc/passwd"}, "namespace", id="a file"),
-        pytest.param({"CNI_NETNS": "/proc/self/ns/mnt"}, "namespace", id="another kind"),
-        pytest.param({"CNI_NETNS": "/dev/zero"}, "namespace", id="a device"),
-        pytest.param({"CNI_IFNAME": "lo"}, "'lo'", id="a name that every namespace has"),
-        pytest.param({"CNI_IFNAME": "taken0"}, "taken0", id="a name of another plugin's"),
-        pytest.param({"CNI_ARGS": "IP=10.99.0.1"}, "10.99.0.1", id="an address of no pool"),
-    ],
-)
-def test_a_bad_call_leaves_nothing(
-    host: AttachedHost, namespace: Callable[[], Namespace], changes: dict[str, str], words: str
+#: A change of a call -> what is said of it.
+BAD_CALLS = {
+    ("CNI_NETNS", OWN): "host",
+    ("CNI_NETNS", "/etc/passwd"): "namespace",
+    ("CNI_NETNS", "/proc/self/ns/mnt"): "namespace",
+    ("CNI_NETNS", "/dev/zero"): "namespace",
+    ("CNI_IFNAME", "lo"): "'lo'",
+    ("CNI_IFNAME", "taken0"): "taken0",
+    ("CNI_ARGS", "IP=10.99.0.1"): "10.99.0.1",
+}
+
+
+def test_a_bad_call_is_refused_in_a_line_and_leaves_nothing(
+    host: AttachedHost, namespace: Callable[[], Namespace]
 ) -> None:
     inside = namespace()
     with inside.entered():
         subprocess.run(["ip", "link", "add", "taken0", "type", "veth"], check=True)
 
-    refused = run_cni(host.socket, "ADD", **{"CNI_NETNS": net(inside), **changes})
+    for (name, value), words in BAD_CALLS.items():
+        refused = run_cni(host.socket, "ADD", **{"CNI_NETNS": net(inside), name: value})
 
-    assert (refused.code, refused.answer["code"]) == (1, 7), refused
-    assert words in refused.complaint
-    host.expect_nothing_left()
+        assert (refused.code, refused.answer["code"]) == (1, 7), (name, value, refused)
+        assert words in refused.complaint
+        assert (host.held(), links()) == ({}, set()), (name, value)
+    assert host.books() == ""
 
 
 def test_a_network_that_the_agent_does_not_serve_is_refused(

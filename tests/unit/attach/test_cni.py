@@ -10,6 +10,7 @@ from netaddr import IPAddress, IPNetwork
 from calico.model import ContainerId
 from reconciler.attach.memory import MemoryAttacher
 from reconciler.attach.plugin import VERSIONS
+from tests.unit.attach.busy import BusyAttacher
 from tests.unit.attach.cni_calls import CONTAINER, NETNS, asked, call, configured, labels
 
 POOLS = (IPNetwork("192.168.7.0/26"), IPNetwork("fd80:24e2:f998:72d6::/122"))
@@ -209,6 +210,16 @@ def test_del_twice_succeeds_and_prints_nothing(
 
 def test_del_of_what_never_was_succeeds(attacher: MemoryAttacher) -> None:
     assert call(attacher, "DEL", CNI_NETNS=None) == (0, None)
+
+
+def test_del_leaves_to_the_agent_what_cannot_be_done_now(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    attacher = BusyAttacher(POOLS)
+    call(attacher, "ADD")
+
+    assert call(attacher, "DEL") == (0, None)
+    assert "container not taken away yet" in caplog.text
 
 
 def test_del_needs_no_configuration_that_makes_sense(attacher: MemoryAttacher) -> None:

@@ -7,6 +7,7 @@ from netaddr import IPNetwork
 
 from calico.model import ContainerId
 from reconciler.attach.memory import MemoryAttacher
+from tests.unit.attach.busy import BusyAttacher
 from tests.unit.attach.rpc import CONTAINER, HOST, PID, UID, allocate, isolate, label, printed, rpc
 
 POOLS = (IPNetwork("192.168.23.0/26"), IPNetwork("2001:3ac3:f90b:1111::/122"))
@@ -81,6 +82,24 @@ def test_release_takes_back_what_no_process_has_yet(
 
     assert rpc(attacher, "release", hostname=None, **args) == DONE
     assert attacher.known == {}
+
+
+@pytest.mark.parametrize(
+    ("command", "args"),
+    [
+        pytest.param("release", {"uid": UID}, id="release by uid"),
+        pytest.param("release", {"ips": [FIRST4]}, id="release by address"),
+        pytest.param("cleanup", {"container_id": CONTAINER}, id="cleanup"),
+    ],
+)
+def test_what_cannot_be_taken_away_now_is_left_to_the_agent(
+    command: str, args: dict[str, Any]
+) -> None:
+    attacher = BusyAttacher(POOLS)
+    allocate(attacher)
+    isolate(attacher, FIRST4)
+
+    assert rpc(attacher, command, **args) == DONE
 
 
 @pytest.mark.parametrize(
