@@ -8,6 +8,7 @@ from netaddr import IPAddress
 from calico.dataplane.api import Noticed
 from calico.dataplane.changes import Plan
 from calico.dataplane.foreign.rules import ForeignRules
+from calico.dataplane.state import HostConfig, HostFacts
 from calico.model import (
     Attachment,
     BootId,
@@ -58,6 +59,21 @@ class HostSettings:
     protected: tuple[Protected, ...] = ()
     route_to_hosts: bool = True
     locators: tuple[str, ...] = ()
+
+
+def host_config(settings: HostSettings, facts: HostFacts) -> HostConfig:
+    """What is rendered for: the flags, and what the host has of its own."""
+    return HostConfig(
+        host=settings.host,
+        address=facts.address,
+        mtu=facts.mtu,
+        underlay=facts.interface,
+        mark=settings.mark,
+        host_ports=settings.host_ports,
+        protected=settings.protected,
+        route_to_hosts=settings.route_to_hosts,
+        networks=facts.networks,
+    )
 
 
 @dataclass(frozen=True, slots=True)

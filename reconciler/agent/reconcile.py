@@ -7,7 +7,7 @@ from dataclasses import replace
 from netaddr import IPAddress
 
 from calico.dataplane.api import Dataplane
-from calico.dataplane.changes import NamespaceRef, Plan, RemoveLink
+from calico.dataplane.changes import NamespaceRef, Plan
 from calico.dataplane.foreign.rules import ForeignRules
 from calico.dataplane.render.host import Rendered
 from calico.dataplane.state import HostConfig
@@ -15,7 +15,7 @@ from calico.datastore.api import Put
 from calico.errors import DataplaneError
 from calico.keys import parse_endpoint_key
 from calico.model import EndpointId, Snapshot, TaskId
-from reconciler.agent.attachments.held import HeldNetworks
+from reconciler.agent.attachments.held import HeldNetworks, remove_links
 from reconciler.agent.attachments.merging import Merged
 from reconciler.agent.attachments.networks import ContainerNetwork
 from reconciler.agent.attachments.requests import NO_CHORES, CheckAsked, Chores
@@ -31,6 +31,7 @@ from reconciler.agent.passes import (
     KernelChanged,
     Pass,
     Surveyed,
+    host_config,
 )
 from reconciler.agent.problems import (
     obstacles,
@@ -257,7 +258,7 @@ class HostReconciler:
         if look:
             changes = self._program(view, merged, self._config, rendered)
         elif view.source is Source.DATASTORE:
-            self._carry_through(view, merged, self._config)
+            self._revocation.carry_through(view.snapshot, self._config, (), merged.snapshot)
         if self._kernel.reflects and view.source is Source.DATASTORE:
             self._revision = view.revision
         reached = self._pass(view, rendered, self._kernel.problems)
@@ -287,8 +288,9 @@ class HostReconciler:
         self._kernel = learn(observed, desired, plan, failures, self._evidence, self._searches)
         if breached:
             self._revocation.judge_all(merged.snapshot, config)
-        if view.source is Source.DATASTORE:
-            self._carry_through(view, merged, config, lost_addresses(plan, desired))
+        if view.source is Source.DATASTORE and view.snapshot is not None:
+            lost = lost_addresses(plan, desired)
+            self._revocation.carry_through(view.snapshot, config, lost, merged.snapshot)
         else:
             self._kernel = self._kernel.unsure()
         if plan:
@@ -305,44 +307,17 @@ class HostReconciler:
         self._merged, self._shut = merged, rendered.endpoint_problems
         return merged, rendered
 
-    def _carry_through(
-        self,
-        view: View,
-        merged: Merged,
-        config: HostConfig,
-        lost: frozenset[IPAddress] = frozenset(),
-    ) -> None:
-        if view.snapshot is not None:
-            self._revocation.carry_through(view.snapshot, config, lost, merged.snapshot)
-
     def _take_links_away(self, view: View) -> None:
         """Detached containers lose their links also while little else may be changed."""
         going = self._held.going
-        if view.source is Source.DATASTORE or not going:
-            return
-        try:
-            failures = self._dataplane.apply(tuple(map(RemoveLink, sorted(going)))).failures
-        except DataplaneError as error:
-            log.warning("links not taken away", extra={"why": str(error)})
-            return
-        kept = {change.name for change in failures if isinstance(change, RemoveLink)}
-        present = self._kernel.present - (going - kept)
-        self._kernel = replace(self._kernel.unsure(), present=present)
+        if going and view.source is not Source.DATASTORE:
+            left = self._kernel.present - remove_links(self._dataplane, going)
+            self._kernel = replace(self._kernel.unsure(), present=left)
 
     def _read_config(self) -> HostConfig:
         facts = self._dataplane.facts(self._settings.address)
         self._others = facts.others
-        return HostConfig(
-            host=self._settings.host,
-            address=facts.address,
-            mtu=facts.mtu,
-            underlay=facts.interface,
-            mark=self._settings.mark,
-            host_ports=self._settings.host_ports,
-            protected=self._settings.protected,
-            route_to_hosts=self._settings.route_to_hosts,
-            networks=facts.networks,
-        )
+        return host_config(self._settings, facts)
 
     def _pass(
         self,

@@ -59,6 +59,8 @@ log = logging.getLogger(__name__)
 
 #: Seconds that a request may take; the rest of ANSWER_WITHIN is the socket's.
 PATIENCE = 1.8
+#: How much sooner the loop gives up than who waits for it, so that it can say why.
+SOONER = 0.2
 BUSY = "the agent did not get to it in time: ask again"
 
 
@@ -136,7 +138,7 @@ class HostAttacher:
                     self._keep(network)
                 reply: Reply[Outcome] = Reply()
                 named = replace(ref, descriptor=descriptor)
-                asked = AttachAsked(network, named, fresh, deadline, reply)
+                asked = AttachAsked(network, named, fresh, deadline - SOONER, reply)
                 posted = True
                 self._partners.tell_loop(asked)
                 try:

@@ -1,12 +1,15 @@
 """The containers of one host, as the agent's loop has them; owned by its thread."""
 
+import logging
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import assert_never
 
-from calico.dataplane.changes import NamespaceRef
+from calico.dataplane.api import Dataplane
+from calico.dataplane.changes import NamespaceRef, RemoveLink
 from calico.dataplane.state import HostState
+from calico.errors import DataplaneError
 from calico.model import (
     Attachment,
     ContainerId,
@@ -34,6 +37,8 @@ from reconciler.agent.attachments.requests import (
 from reconciler.agent.evidence import Evidence
 from reconciler.agent.known import KnownKernel
 from reconciler.attach.api import AttachRefused, AttachUnavailable, UnknownContainer
+
+log = logging.getLogger(__name__)
 
 #: Seconds that a detached container is remembered at most.
 REMEMBERED_FOR = 3600.0
@@ -281,3 +286,16 @@ class HeldNetworks:
         held = self._networks.get(container)
         if asked.fresh and held is not None and not held.detached:
             self._networks[container] = held.without_link()
+
+
+def remove_links(
+    dataplane: Dataplane, going: Collection[InterfaceName]
+) -> frozenset[InterfaceName]:
+    """Take links away, their routes with them; those that are gone now."""
+    try:
+        failures = dataplane.apply(tuple(map(RemoveLink, sorted(going)))).failures
+    except DataplaneError as error:
+        log.warning("links not taken away", extra={"why": str(error)})
+        return frozenset()
+    left = {change.name for change in failures if isinstance(change, RemoveLink)}
+    return frozenset(going) - left
