@@ -126,6 +126,39 @@ def test_without_our_table_no_task_reaches_a_closed_port_in_another_name(
             assert receiver.recvfrom(100)[1][0] == source
 
 
+@pytest.mark.parametrize("guarded", [pytest.param(True, id="guard"), pytest.param(False, id="-")])
+def test_without_our_table_a_task_says_nothing_more_where_it_was_let_in(
+    world: World, *, guarded: bool
+) -> None:
+    if guarded:
+        Guard(world.table, TABLE_CONFIG.mark).follow(world.rendered.state.sets)
+    with (
+        listening(Here(), HERE_ADDRESS, 31000) as listener,
+        world["a1"].socket(socket.AF_INET, socket.SOCK_STREAM) as task,
+    ):
+        task.settimeout(WAIT)
+        task.connect((str(HERE_ADDRESS), 31000))
+        with listener.accept()[0] as host:
+            host.settimeout(WAIT)
+            task.send(b"before")
+            assert host.recv(100) == b"before"
+            run("nft", "flush", "ruleset")
+            task.send(b"meanwhile")
+            if guarded:
+                with pytest.raises(TimeoutError):
+                    host.recv(100)
+            else:
+                assert host.recv(100) == b"meanwhile"
+
+
+def test_without_our_table_tasks_answer_their_host(world: World) -> None:
+    Guard(world.table, TABLE_CONFIG.mark).follow(world.rendered.state.sets)
+    run("nft", "flush", "ruleset")
+    for address in SPECS["a1"].addresses:
+        with listening(world["a1"], address, 22000):
+            assert connects(Here(), address, 22000)
+
+
 def test_an_agent_that_finds_all_in_place_brings_its_guard_back(world: World) -> None:
     with closing(KernelDataplane(mark=TABLE_CONFIG.mark)) as dataplane:
         assert GUARD not in tables()
