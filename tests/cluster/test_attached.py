@@ -241,3 +241,34 @@ def test_what_ended_while_the_mesos_agent_was_away_is_given_back(drive: Drive) -
     finally:
         drive.remove(group)
     wait_until(lambda: clean(drive.cluster), "containers hold something")
+
+
+@pytest.mark.slow
+def test_without_a_way_to_the_mesos_agent_a_task_stages_and_then_fails() -> None:
+    options = (
+        *("--hosts", "1", "--add", "agent-host-1=--host-ports 53"),
+        *("--add", "mesos-host-1=--executor-registration-timeout 3"),
+    )
+    with launched(*options) as cluster, Drive.of(cluster.cluster) as drive:
+        drive.marathon.wait(START_SECONDS)
+        wait_until(lambda: drive.watcher.hosts_ready() == 1, "no agent registered")
+        drive.deploy("/mute", [named(probe("a", "one"))])
+
+        wait_until(lambda: attached(drive, "host-1"), "nothing is attached")
+        (staging,) = drive.marathon.tasks()
+        assert not staging.running
+        wait_until(
+            lambda: (
+                "Executor did not register within 3secs"
+                in drive.cluster.control.log("mesos-host-1")
+            ),
+            "it waits for ever",
+        )
+        drive.marathon.delete_group("/mute")
+        wait_until(lambda: clean(drive.cluster), "containers hold something")
+
+
+def attached(drive: Drive, host: str) -> bool:
+    """Whether a container of the host has got an address."""
+    rows = containers(drive.cluster, host).values()
+    return any(row["status"].get("network_infos") for row in rows)
