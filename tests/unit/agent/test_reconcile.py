@@ -505,6 +505,23 @@ def test_an_agent_that_starts_forgets_what_policy_does_not_admit(
     assert machine.tracked() == {connection(REMOTE, WEB)}
 
 
+def test_what_a_task_had_under_way_that_left_unseen_is_forgotten(
+    machine: Machine, store: MemoryDatastore, start: Callable[..., Agent]
+) -> None:
+    machine.start(WEB)
+    start().settle()
+    outside = IPAddress("203.0.113.7")
+    web = WEB.addresses[0]
+    machine.dataplane.track(Connection(6, web, outside, outside, web, 40000, 443))
+    remove_spec(store, WEB.id)
+
+    # Nothing is known of an earlier state, but that the route to it is there.
+    start().settle()
+
+    assert machine.routed() == set()
+    assert machine.tracked() == set()
+
+
 def test_what_began_without_our_table_is_forgotten_before_the_table_is_back(
     store: MemoryDatastore,
 ) -> None:
