@@ -96,8 +96,11 @@ class Attacher(Protocol):
         """Make the link of a container that has addresses, closed but for its host."""
         ...
 
-    def detach(self, container: ContainerId) -> bool:
-        """Take link and addresses away; False if there was nothing to take."""
+    def detach(self, container: ContainerId, device: str = "") -> bool:
+        """Take link and addresses away; False if there was nothing to take.
+
+        A link that has another name inside than `device` stays, if one is given.
+        """
         ...
 
     def check(self, container: ContainerId) -> Attached:

@@ -103,8 +103,9 @@ class CniCalls:
                 _check(call, self._config(fields), attacher)
                 return None
             case _:
-                # Whatever has become of the configuration: what was made goes.
-                _delete(call, attacher)
+                # Whatever has become of the configuration, what was made goes; but not
+                # the first interface with a second one, which was refused.
+                take_away(attacher, call.container, call.device)
                 return None
 
     def _config(self, fields: Mapping[str, Any], arguments: str = "") -> Config:
@@ -175,14 +176,6 @@ def _check(call: _Call, config: Config, attacher: Attacher) -> None:
     if set(config.previous) != set(attached.addresses):
         has = ", ".join(map(str, attached.addresses))
         raise CniError(BAD_CONFIG, f"prevResult: container {call.container} has {has}")
-
-
-def _delete(call: _Call, attacher: Attacher) -> None:
-    with suppress(UnknownContainer, AttachUnavailable):
-        if attacher.check(call.container).device not in ("", call.device):
-            # Of a second interface, which was refused: the first one stays.
-            return
-    take_away(attacher, call.container)
 
 
 def _result(version: str, attached: Attached, call: _Call) -> dict[str, object]:

@@ -23,6 +23,7 @@ from reconciler.attach.rules import (
     check_place,
     check_same_wish,
     check_wish,
+    has_another,
     second_interface,
     wanted,
 )
@@ -105,10 +106,13 @@ class MemoryAttacher:
             self._known[container] = replace(known, device=place.device)
             return self._known[container]
 
-    def detach(self, container: ContainerId) -> bool:
+    def detach(self, container: ContainerId, device: str = "") -> bool:
         """See Attacher."""
         check_id(container)
         with self._lock:
+            known = self._known.get(container)
+            if known is not None and has_another(known.device, device):
+                return False
             self._namespaces.pop(container, None)
             self._known_as.pop(container, None)
             return self._known.pop(container, None) is not None

@@ -61,6 +61,11 @@ def check_place(place: Place) -> None:
         raise AttachRefused(f"{place.device!r} is no name for an interface of a container")
 
 
+def has_another(device: str, meant: str) -> bool:
+    """Whether a container has a link, and not the one that is meant, if one is."""
+    return bool(device and meant) and device != meant
+
+
 def second_interface(known: Attached, device: str) -> AttachRefused:
     """A container has one network interface of ours, in one namespace."""
     return AttachRefused(

@@ -50,6 +50,7 @@ from reconciler.attach.rules import (
     check_place,
     check_same_wish,
     check_wish,
+    has_another,
     second_interface,
 )
 from reconciler.attach.wire import NO_DESCRIPTOR
@@ -154,12 +155,12 @@ class HostAttacher:
             if not posted:
                 os.close(descriptor)
 
-    def detach(self, container: ContainerId) -> bool:
+    def detach(self, container: ContainerId, device: str = "") -> bool:
         """See Attacher."""
         check_id(container)
         with self._turn(container) as deadline:
             known = self._network(container)
-            if known is None or known.detached:
+            if known is None or known.detached or has_another(known.device, device):
                 return False
             self._take_away(known, deadline)
             return True

@@ -8,9 +8,9 @@ from reconciler.attach.memory import MemoryAttacher
 class BusyAttacher(MemoryAttacher):
     """Gives networks; to look or to take away it does not get."""
 
-    def detach(self, container: ContainerId) -> bool:
+    def detach(self, container: ContainerId, device: str = "") -> bool:
         """See Attacher."""
-        raise AttachUnavailable(f"{container} is under way")
+        raise AttachUnavailable(f"{container} {device} is under way")
 
     def check(self, container: ContainerId) -> Attached:
         """See Attacher."""
