@@ -71,7 +71,7 @@ class Story:
     def _deploy(self, group: Json, apps: Mapping[str, Json], observers: Observers) -> None:
         for app_id, app in apps.items():
             self._watcher.expect(app_id, app)
-        with self._narrator.step(f"{group['id']} deployed: {len(apps)} apps in sync"):
+        with self._narrator.step(f"{group['id']} deployed: {len(apps)} apps IN_SYNC"):
             self._marathon.put_group(group_in_era(group, self._era))
             scene, cells = self._settle(lambda scene: len(scene.actors) == len(apps))
         self._narrator.heading("Tasks")
@@ -139,7 +139,7 @@ class Story:
             cells = self._measure(scene)
             right = sum(cell.ok for cell in cells.values())
             self._narrator.progress(
-                f"{len(settled)} of {len(scene.actors)} tasks in sync, "
+                f"{len(settled)} of {len(scene.actors)} tasks IN_SYNC, "
                 f"{right} of {len(cells)} pairs right"
             )
             if complete(scene) and len(settled) == len(scene.actors) and right == len(cells):

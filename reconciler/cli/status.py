@@ -158,9 +158,7 @@ def _head(
         leader = f"{cluster.leader.holder}, for {age(cluster.leader.since, now)}"
     reporting = sum(host.agent.state is AgentState.REPORTING for host in hosts)
     verdicts = ", ".join(
-        f"{counts[verdict]} {verdict.value.lower().replace('_', ' ')}"
-        for verdict in Verdict
-        if counts[verdict]
+        f"{counts[verdict]} {verdict.value}" for verdict in Verdict if counts[verdict]
     )
     head = [
         f"controller  {leader}",
@@ -179,9 +177,9 @@ def _attention_sections(attention: list[TaskView]) -> tuple[Section, ...]:
     """One row per task, or per reason where many tasks share it."""
     by_reason: dict[tuple[str, str, str], list[str]] = {}
     for task in attention:
-        verdict = task.judgement.verdict
-        word = "REMARK" if verdict is Verdict.IN_SYNC else verdict.value
-        by_reason.setdefault((word, task.host, task.judgement.reason), []).append(task.name)
+        by_reason.setdefault(
+            (task.judgement.verdict.value, task.host, task.judgement.reason), []
+        ).append(task.name)
     rows: list[tuple[str, ...]] = []
     for (word, host, reason), names in by_reason.items():
         if len(names) > MOST_OF_ONE_REASON:

@@ -27,7 +27,6 @@ STYLES = {
     "UNKNOWN": "bold yellow",
     "PROBLEM": "bold red",
     "DIFFERS": "bold red",
-    "REMARK": "yellow",
     "reporting": "green",
     "silent": "bold red",
     "unregistered": "yellow",

@@ -216,7 +216,7 @@ def test_what_cannot_be_read_is_told_and_the_rest_is_shown(world: World, own_etc
     assert done.returncode == 1
     assert "PROBLEM /marathon-calico/v1/task/odd.1" in done.stdout
     assert "PROBLEM /calico/v1/ipam/v4/pool/192.168.0.0-16" in done.stdout
-    assert "tasks       4: 4 in sync" in done.stdout
+    assert "tasks       4: 4 IN_SYNC" in done.stdout
 
 
 def test_an_address_is_released_only_if_nobody_uses_it_and_only_when_told(

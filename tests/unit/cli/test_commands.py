@@ -76,7 +76,7 @@ def test_a_cluster_as_it_should_be_is_three_lines_and_exit_0(world: World) -> No
     assert text(answer).splitlines() == [
         "controller  ctl-1, for 5m00s",
         "hosts       2/2 reporting",
-        "tasks       4: 4 in sync",
+        "tasks       4: 4 IN_SYNC",
     ]
     assert fields(answer)["ok"] is True
 
@@ -95,7 +95,22 @@ def test_a_task_that_got_less_than_its_app_asked_for_is_told(world: World) -> No
     world.task(host, "web.1", "192.168.0.9", reason="without group 'a b'")
     answer = judge_status(cluster(world), NOW)
     assert answer.exit_code == 1
-    assert "REMARK   web.1  host-a  without group 'a b'" in text(answer)
+    assert "IN_SYNC  web.1  host-a  without group 'a b'" in text(answer)
+
+
+def test_status_and_get_have_the_same_word_for_a_task(world: World) -> None:
+    host = world.host("host-a", "10.1.0.1")
+    world.task(host, "less.1", "192.168.0.9", reason="without group 'a b'")
+    world.record(host, "late.1", verdict=TaskVerdict.PENDING, reason="pool exhausted")
+    listed = rows(judge_get(cluster(world), NOW, "tasks", None))
+    words = {row["task"]: row["verdict"] for row in listed}
+
+    head, _, attention = text(judge_status(cluster(world), NOW)).partition("VERDICT")
+
+    (counted,) = (line for line in head.splitlines() if line.startswith("tasks"))
+    assert counted.partition(": ")[2] == "5 IN_SYNC, 1 PENDING"
+    told = {line.split()[1]: line.split()[0] for line in attention.splitlines()[1:] if line}
+    assert told == {task: words[task] for task in ("late.1", "less.1")}
 
 
 def test_many_tasks_with_one_reason_take_one_line(world: World) -> None:
