@@ -17,8 +17,7 @@ from calico.codec import encode_pool
 from calico.dataplane.changes import NamespaceRef
 from calico.dataplane.memory import MemoryDataplane
 from calico.dataplane.state import HostFacts, HostState
-from calico.datastore.api import Key, Listing, Revision, Stored, WatchEvent
-from calico.datastore.memory import MemoryDatastore
+from calico.datastore.api import Datastore, Key, Listing, Revision, Stored, WatchEvent
 from calico.errors import DatastoreUnavailable
 from calico.keys import BLOCKS, CALICO, HOSTS, POOLS, pool_key
 from calico.model import BootId, ContainerId, Pool, TaskId
@@ -64,7 +63,7 @@ class Fuse:
 class SteppedStore:
     """A datastore that a test can silence, and whose writes are steps before and after."""
 
-    def __init__(self, store: MemoryDatastore, step: Step) -> None:
+    def __init__(self, store: Datastore, step: Step) -> None:
         self._store = store
         self._step = step
         self.silent = False

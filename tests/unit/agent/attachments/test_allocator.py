@@ -1,0 +1,199 @@
+"""Addresses for containers: given, taken back, swept, whatever the datastore answers."""
+
+import pytest
+from netaddr import IPAddress, IPNetwork
+
+from calico.addresses import Addresses
+from calico.blocks import CONTAINER, ON_HOST, OWNER, Allocation
+from calico.books import decode_books
+from calico.claims import Claim, Claims
+from calico.codec import encode_pool
+from calico.dataplane.netlink.batches import go_on
+from calico.datastore.memory import MemoryDatastore
+from calico.keys import IPAM, pool_key
+from calico.model import ContainerId, HandleId, Pool
+from calico.names import handle_of_container
+from reconciler.agent.attachments.allocator import (
+    SWEEP_EVERY,
+    AllocateAsked,
+    Allocator,
+    ReleaseAsked,
+)
+from reconciler.agent.attachments.requests import Reply
+from reconciler.attach.api import AttachError, AttachRefused, AttachUnavailable, Wish
+from reconciler.runtime.clock import ManualClock
+from tests.contract.agent_rig import SteppedStore
+from tests.contract.lossy import LossyStore
+from tests.unit.agent.world import HOST, OTHER_HOST
+
+ONE, OTHER = ContainerId("one"), ContainerId("other")
+SMALL = Pool(IPNetwork("192.168.0.0/26"))
+MOST_WRITES = 12
+
+
+class Bench:
+    """An allocator on a store in memory; which containers are known is set by hand."""
+
+    def __init__(self, store: MemoryDatastore | None = None) -> None:
+        self.store = store or MemoryDatastore()
+        self.store.put(pool_key(SMALL), encode_pool(SMALL))
+        self.lossy = LossyStore(self.store)
+        self.answering = SteppedStore(self.lossy, go_on)
+        self.clock = ManualClock()
+        self.known: set[ContainerId] = set()
+        self.allocator = Allocator(HOST, self.answering, self.clock, self.known.__contains__)
+
+    def allocate(
+        self, container: ContainerId, wish: Wish | None = None
+    ) -> tuple[IPAddress, ...] | AttachError | None:
+        reply: Reply[tuple[IPAddress, ...] | AttachError] = Reply()
+        self.allocator.post(AllocateAsked(container, wish or Wish(), 1e9, reply))
+        self.allocator.step()
+        return reply.wait(0)
+
+    def release(self, container: ContainerId, *addresses: IPAddress) -> bool | AttachError | None:
+        reply: Reply[bool | AttachError] = Reply()
+        self.allocator.post(ReleaseAsked(container, addresses, reply))
+        self.allocator.step()
+        return reply.wait(0)
+
+    def held(self) -> list[Allocation]:
+        blocks = decode_books(self.store.list(IPAM).entries).blocks.values()
+        return [each for block in blocks for each in block.allocations if each is not None]
+
+    def handles(self) -> set[HandleId | None]:
+        return {each.handle for each in self.held()}
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench()
+
+
+def test_an_address_is_marked_with_its_container_and_its_host(bench: Bench) -> None:
+    given = bench.allocate(ONE)
+
+    assert isinstance(given, tuple)
+    (held,) = bench.held()
+    assert held.handle == handle_of_container(ONE)
+    assert dict(held.secondary) == dict((OWNER, (CONTAINER, ONE), (ON_HOST, HOST)))
+    assert held.unclaimed
+
+
+def test_a_full_pool_is_refused_and_nothing_is_kept(bench: Bench) -> None:
+    for number in range(64):
+        assert isinstance(bench.allocate(ContainerId(f"c{number}")), tuple)
+
+    answer = bench.allocate(ONE)
+
+    assert isinstance(answer, AttachRefused)
+    assert str(answer) == "no address is free in the IPv4 pools 192.168.0.0/26"
+    assert len(bench.held()) == 64
+    assert handle_of_container(ONE) not in decode_books(bench.store.list(IPAM).entries).handles
+
+
+def test_of_several_wishes_all_come_true_or_none(bench: Bench) -> None:
+    free, taken = IPAddress("192.168.0.7"), IPAddress("192.168.0.8")
+    bench.allocate(OTHER, Wish(fixed=(taken,)))
+
+    answer = bench.allocate(ONE, Wish(fixed=(free, taken)))
+
+    assert isinstance(answer, AttachRefused)
+    assert bench.handles() == {handle_of_container(OTHER)}
+
+
+def test_what_nobody_waits_for_any_more_is_not_given(bench: Bench) -> None:
+    reply: Reply[tuple[IPAddress, ...] | AttachError] = Reply()
+    bench.allocator.post(AllocateAsked(ONE, Wish(), 1e9, reply))
+    assert reply.wait(0) is None
+
+    bench.allocator.step()
+
+    assert bench.held() == []
+
+
+def test_what_comes_too_late_is_taken_back(bench: Bench) -> None:
+    class LateReply(Reply[tuple[IPAddress, ...] | AttachError]):
+        """One whose asker gives up while the addresses are being given."""
+
+        @property
+        def abandoned(self) -> bool:
+            return False
+
+    reply = LateReply()
+    reply.wait(0)
+    bench.allocator.post(AllocateAsked(ONE, Wish(), 1e9, reply))
+    bench.allocator.step()
+
+    assert bench.held() == []
+
+
+def test_what_a_task_claimed_is_not_taken_back(bench: Bench) -> None:
+    given = bench.allocate(ONE)
+    assert isinstance(given, tuple)
+    Claims(bench.store).claim(Claim(ONE, HOST, HandleId("task.1")))
+
+    assert bench.release(ONE, *given) is False
+    assert bench.handles() == {"task.1"}
+
+
+def test_what_was_the_containers_own_is_free_and_again_is_no_harm(bench: Bench) -> None:
+    given = bench.allocate(ONE)
+    assert isinstance(given, tuple)
+
+    assert [bench.release(ONE, *given) for _ in range(2)] == [True, True]
+    assert bench.held() == []
+
+    # By then it may be another's.
+    bench.allocate(OTHER, Wish(fixed=given))
+    assert bench.release(ONE, *given) is True
+    assert bench.handles() == {handle_of_container(OTHER)}
+
+
+@pytest.mark.parametrize("lost", range(MOST_WRITES))
+def test_a_lost_answer_leaks_nothing(lost: int) -> None:
+    bench = Bench()
+    bench.lossy.swallow = lost
+
+    given = bench.allocate(ONE)
+
+    if isinstance(given, AttachError):
+        assert isinstance(given, AttachUnavailable)
+        assert bench.held() == []
+    else:
+        assert bench.handles() == {handle_of_container(ONE)}
+        assert given is not None
+        bench.lossy.swallow = bench.lossy.writes
+        bench.release(ONE, *given)
+        assert bench.held() == []
+
+
+def test_a_sweep_takes_what_no_container_here_knows_of(bench: Bench) -> None:
+    for container in (ONE, OTHER):
+        bench.allocate(container)
+    bench.allocate(ContainerId("claimed"))
+    Claims(bench.store).claim(Claim(ContainerId("claimed"), HOST, HandleId("task.1")))
+    elsewhere = (OWNER, (CONTAINER, "far"), (ON_HOST, OTHER_HOST))
+    Addresses(bench.store).assign(OTHER_HOST, HandleId("cni.far"), secondary=elsewhere)
+    Addresses(bench.store).assign(HOST, HandleId("cni.foreign"), secondary=())
+    bench.known.add(OTHER)
+
+    bench.clock.advance(1)
+    bench.allocator.step()
+
+    assert bench.handles() == {"cni.other", "task.1", "cni.far", "cni.foreign"}
+
+
+def test_a_sweep_is_made_at_the_start_and_after_something_went_wrong(bench: Bench) -> None:
+    bench.allocator.step()
+    bench.allocate(ONE)
+    bench.clock.advance(10 * SWEEP_EVERY)
+    bench.allocator.step()
+    assert bench.handles() == {handle_of_container(ONE)}, "nothing went wrong"
+
+    bench.answering.silent = True
+    assert isinstance(bench.release(ONE), AttachUnavailable)
+    bench.answering.silent = False
+    bench.clock.advance(SWEEP_EVERY)
+    bench.allocator.step()
+    assert bench.held() == []
