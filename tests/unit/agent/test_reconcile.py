@@ -546,6 +546,31 @@ def test_what_began_without_our_table_is_forgotten_before_the_table_is_back(
     assert seen[0] == machine.tracked() == {connection(REMOTE, WEB)}
 
 
+def test_what_begins_while_our_table_is_put_back_is_forgotten_too(store: MemoryDatastore) -> None:
+    breached = False
+
+    def begin(_: object) -> None:
+        if breached:
+            machine.dataplane.track(connection(STRANGER, WEB))
+
+    machine = Machine(step=begin)
+    machine.start(WEB)
+    agent = Agent(machine, store)
+    agent.list()
+    agent.settle()
+    before = machine.kernel
+    machine.dataplane.apply(
+        (CommitTable(removed_chains=tuple(before.chains), removed_sets=tuple(before.sets)),)
+    )
+    breached = True
+
+    agent.clock.advance(FULL_EVERY)
+    agent.turn()
+
+    assert machine.kernel == before
+    assert machine.tracked() == set()
+
+
 def test_an_ended_task_is_reported_gone_until_it_is_withdrawn(
     machine: Machine, store: MemoryDatastore, start: Callable[..., Agent]
 ) -> None:

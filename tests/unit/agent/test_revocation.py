@@ -1,0 +1,77 @@
+"""A loss of policy is carried through to connections, however often that is refused."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+import pytest
+from netaddr import IPAddress, IPNetwork
+
+from calico.dataplane.memory import MemoryDataplane
+from calico.dataplane.state import Connection, HostFacts
+from calico.errors import DataplaneError
+from calico.model import Snapshot
+from reconciler.agent.revocation import Revocation
+from tests.dataplane_worlds import CONFIG, HERE_ADDRESS, THERE, group, openings, snapshot, spec
+
+WEB = spec("web", "red", "app", addresses=["10.9.0.1"])
+FAR = spec("far", "red", "app", addresses=["10.9.0.70"], host=THERE)
+PROFILES = (group("red"), openings("app", "red", 80))
+BOTH = snapshot([WEB, FAR], PROFILES)
+FACTS = HostFacts("eth0", HERE_ADDRESS, 1500, (IPNetwork("10.77.0.0/24"),))
+A, B = WEB.addresses[0], FAR.addresses[0]
+BETWEEN = Connection(6, B, A, A, B, 40000, 80)
+
+
+class Refusing(MemoryDataplane):
+    """A kernel that refuses so many times to forget."""
+
+    def __init__(self, refusals: int) -> None:
+        super().__init__(FACTS)
+        self.refusals = refusals
+
+    def forget(self, connections: Iterable[Connection]) -> None:
+        if self.refusals:
+            self.refusals -= 1
+            raise DataplaneError("busy")
+        super().forget(connections)
+
+
+def tracked(kernel: MemoryDataplane) -> set[Connection]:
+    return set(kernel.connections([A, B]))
+
+
+@pytest.mark.parametrize(
+    "after",
+    [
+        pytest.param(snapshot([WEB], PROFILES), id="the task went"),
+        pytest.param(snapshot([WEB, replace(FAR, profiles=())], PROFILES), id="it left its group"),
+    ],
+)
+def test_what_the_kernel_refused_to_forget_is_forgotten_the_next_time(after: Snapshot) -> None:
+    kernel = Refusing(1)
+    revocation = Revocation(kernel)
+    revocation.carry_through(BOTH, CONFIG)
+    kernel.track(BETWEEN)
+
+    with pytest.raises(DataplaneError):
+        revocation.carry_through(after, CONFIG)
+    assert revocation.carried_through is BOTH
+    assert tracked(kernel) == {BETWEEN}
+
+    revocation.carry_through(after, CONFIG)
+    assert revocation.carried_through is after
+    assert tracked(kernel) == set()
+
+
+def test_the_first_judgement_is_made_even_if_it_is_refused_at_first() -> None:
+    kernel = Refusing(1)
+    revocation = Revocation(kernel)
+    stranger = IPAddress("203.0.113.9")
+    kernel.track(Connection(6, stranger, A, A, stranger, 40000, 80))
+    kernel.track(BETWEEN)
+
+    with pytest.raises(DataplaneError):
+        revocation.carry_through(BOTH, CONFIG)
+    revocation.carry_through(BOTH, CONFIG)
+
+    assert tracked(kernel) == {BETWEEN}
