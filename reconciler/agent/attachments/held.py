@@ -108,6 +108,11 @@ class HeldNetworks:
         return due is not None and now >= due
 
     @property
+    def has_found(self) -> bool:
+        """Whether a container's namespace was told that its link may be missing in."""
+        return bool(self._pending)
+
+    @property
     def interfaces(self) -> frozenset[InterfaceName]:
         """Links that no locator is to be asked about."""
         return frozenset(each.interface for each in self._networks.values())
@@ -220,8 +225,8 @@ class HeldNetworks:
                 self._detached_at[container] = now
         asked = self._questions.begin(
             {
-                container
-                for container, each in self._networks.items()
+                each.mesos_id
+                for each in self._networks.values()
                 if not (each.detached or each.claimed)
             },
             now,
@@ -232,7 +237,12 @@ class HeldNetworks:
     def records(self, merged: Merged) -> tuple[Attachment, ...]:
         """What the controller is told of: the containers that no task has claimed."""
         return tuple(
-            Attachment(container, network.addresses, self._questions.task(container), network.since)
+            Attachment(
+                container,
+                network.addresses,
+                self._questions.task(network.mesos_id),
+                network.since,
+            )
             for container, network in sorted(self._networks.items())
             if not (network.detached or network.claimed) and container not in merged.claimed
         )

@@ -53,6 +53,11 @@ class ContainerNetwork:
         return interface_of_container(self.container)
 
     @property
+    def mesos_id(self) -> ContainerId:
+        """What Mesos calls the container: net-modules draws an id of its own for it."""
+        return ContainerId(self.known_as) if self.known_as else self.container
+
+    @property
     def mac(self) -> EUI:
         """The MAC address inside."""
         return mac_of_container(self.container)
