@@ -272,6 +272,8 @@ def _as_of(
     if isolation is not None:
         for number in range(1, hosts + 1):
             arguments[f"mesos-host-{number}"] = ("--isolation", isolation)
+            # What a plugin attaches needs no search, and must not get a second address.
+            arguments[f"agent-host-{number}"] = ("--locator", "none")
     for name, more in additions.items():
         arguments[name] = (*arguments.get(name, ()), *more)
     return arguments

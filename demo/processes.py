@@ -172,8 +172,6 @@ def _agent(plan: HostPlan, master: str) -> ProcessSpec:
         str(plan.address),
         "--mesos-agent",
         f"http://{plan.address}:{MESOS_AGENT_PORT}",
-        "--locator",
-        "mesos",
         "--state-dir",
         "/run/marathon-calico/state",
         "--listen",

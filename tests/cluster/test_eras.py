@@ -1,0 +1,108 @@
+"""An app's life on real kernels, by each way in which Mesos attached tasks."""
+
+import pytest
+import requests
+
+from demo.forms import group_in_era, in_era
+from demo.marathon.era import Era
+from tests.cluster.harness import (
+    START_SECONDS,
+    App,
+    Drive,
+    launched,
+    probe,
+    wait_until,
+)
+
+GROUP = "/era"
+HOSTS = 2
+
+
+def call(drive: Drive, method: str, path: str) -> None:
+    """A call that Marathon must accept."""
+    url = f"{drive.cluster.marathon_url}{path}"
+    requests.request(method, url, timeout=10).raise_for_status()
+
+
+def deploy(drive: Drive, era: Era, *apps: App) -> None:
+    """PUT the group in the form of the era."""
+    drive.marathon.wait(START_SECONDS)
+    wait_until(
+        lambda: drive.watcher.hosts_ready() == HOSTS == len(drive.marathon.agents()),
+        "not all agents registered",
+    )
+    for app in apps:
+        drive.watcher.expect(f"{GROUP}/{app['id']}", app)
+    drive.marathon.put_group(group_in_era({"id": GROUP, "apps": list(apps)}, era))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("era", "more", "attached"),
+    [
+        pytest.param(Era(1, 9), (), "plugin", id="1.9 by CNI"),
+        pytest.param(Era(0, 15), ("--isolation", "netmodules"), "plugin", id="0.15 by net-modules"),
+        pytest.param(Era(1, 1), (), "locator", id="1.1 once it runs"),
+    ],
+)
+def test_deploy_regroup_scale_kill_and_redeploy(
+    era: Era, more: tuple[str, ...], attached: str
+) -> None:
+    with launched("--era", str(era), *more) as running, Drive.of(running.cluster) as drive:
+        deploy(drive, era, probe("a", "one"), probe("b", "one"), probe("c", "two"))
+        drive.settle(3)
+        listed = drive.cluster.product("get", "tasks").stdout
+        assert listed.count(attached) == 3, listed
+
+        changed = probe("c", "one")
+        drive.watcher.expect(f"{GROUP}/c", changed)
+        drive.marathon.put_app(f"{GROUP}/c", in_era({"ipAddress": changed["ipAddress"]}, era))
+        wait_until(lambda: groups_of(drive, f"{GROUP}/c") == [{"one"}], "not regrouped")
+        drive.settle(3)
+
+        drive.marathon.put_app(f"{GROUP}/a", {"instances": 2})
+        wait_until(lambda: len(tasks_of(drive, f"{GROUP}/a")) == 2, "not scaled")
+        before = drive.settle(4).actors_of(f"{GROUP}/a")
+
+        gone = before[0].task_id
+        call(drive, "DELETE", f"/v2/apps{GROUP}/a/tasks/{gone}")
+        wait_until(lambda: gone not in tasks_of(drive, f"{GROUP}/a"), "not killed")
+        drive.settle(4)
+
+        old = set(tasks_of(drive, f"{GROUP}/b"))
+        call(drive, "POST", f"/v2/apps{GROUP}/b/restart")
+        wait_until(lambda: not old & set(tasks_of(drive, f"{GROUP}/b")), "not redeployed")
+        drive.settle(4)
+
+        drive.remove(GROUP)
+        # Addresses of ended tasks rest; none is lost.
+        checked = drive.cluster.product("ipam", "check")
+        assert checked.returncode == 0, checked.stdout
+
+
+@pytest.mark.slow
+def test_marathon_and_executors_check_tasks_behind_their_policy() -> None:
+    era = Era(1, 9)
+    checks = [
+        {"protocol": "HTTP", "path": "/status", "port": 9000, "intervalSeconds": 0.5},
+        {"protocol": "MESOS_TCP", "port": 9000, "intervalSeconds": 0.5, "delaySeconds": 0},
+    ]
+    with launched("--era", str(era)) as running, Drive.of(running.cluster) as drive:
+        app = {**probe("a", "one"), "instances": 2, "healthChecks": checks}
+        deploy(drive, era, app, probe("b", "two"))
+        drive.settle(3)
+        url = f"{drive.cluster.marathon_url}/v2/apps{GROUP}/a"
+        wait_until(
+            lambda: requests.get(url, timeout=10).json()["app"]["tasksHealthy"] == 2,
+            "tasks do not become healthy",
+        )
+
+
+def tasks_of(drive: Drive, app_id: str) -> list[str]:
+    """The tasks of an app that Marathon lists."""
+    return [task.task_id for task in drive.marathon.tasks() if task.app_id == app_id]
+
+
+def groups_of(drive: Drive, app_id: str) -> list[set[str]]:
+    """The groups of the app's tasks, once all of an older version have ended."""
+    return [set(actor.task.groups) for actor in drive.watcher.look(False).actors_of(app_id)]
