@@ -253,7 +253,8 @@ class HostReconciler:
         if view.snapshot is None:
             return self._pass(view, None, ())
         merged, rendered = self._rendered(view.snapshot, self._config)
-        look = look or self._searches.has_found or rendered.state != self._kernel.programmed
+        look = look or self._searches.has_found or self._held.has_found
+        look = look or rendered.state != self._kernel.programmed
         changes: Plan = ()
         if look:
             changes = self._program(view, merged, self._config, rendered)
