@@ -206,7 +206,7 @@ class HostAttacher:
         """Keep that a task has claimed a container: it is never unclaimed again."""
         with self._turn(container):
             known = self._network(container)
-            if known is not None and not known.claimed:
+            if known is not None and not known.detached:
                 claimed = replace(known, claimed=True)
                 self._keep(claimed)
                 self._write(claimed)

@@ -159,17 +159,16 @@ class Asker:
         while not stop.is_set():
             waiting = self._inbox.drain(timeout=1.0)
             if waiting:
-                self._post(TasksTold(self._answer(frozenset[ContainerId]().union(*waiting))))
+                self.answer(frozenset[ContainerId]().union(*waiting))
 
-    def _answer(
-        self, containers: frozenset[ContainerId]
-    ) -> Mapping[ContainerId, frozenset[TaskId]]:
+    def answer(self, containers: frozenset[ContainerId]) -> None:
+        """Ask once and tell what it came to, whatever happens."""
+        told: Mapping[ContainerId, frozenset[TaskId]] = {}
         try:
             told = self._tasks_by_container()
         except LocatorUnavailable as error:
             log.debug("tasks of containers not known", extra={"why": str(error)})
-            return {}
-        return {each: tasks for each, tasks in told.items() if each in containers}
+        self._post(TasksTold({each: told[each] for each in containers & told.keys()}))
 
 
 def _exists(interface: InterfaceName) -> bool:
