@@ -14,7 +14,7 @@ from calico.dataplane.nft.expr import ACCEPT, rule, set_mark
 from calico.dataplane.render.host import render_host
 from calico.dataplane.state import Chain
 from calico.model import Action, Match, Profile, ProfileId, Rule, Tag
-from reconciler.core.reach import UDP, Packet
+from reconciler.core.reach import ICMPV6, UDP, Packet
 from tests.dataplane_worlds import HERE_ADDRESS, THERE_ADDRESS, commit, commit_of, snapshot
 from tests.kernel.namespaces import Namespace
 from tests.kernel.packets import Arrivals, FrameSender
@@ -205,20 +205,21 @@ def test_encapsulation_and_dhcp_answers_do_not_leave_a_task(
 
 
 @pytest.mark.parametrize(
-    ("protocol", "ports"),
+    "packet",
     [
-        pytest.param(4, (None, None), id="IP in IPv6"),
-        pytest.param(41, (None, None), id="IPv6 in IPv6"),
-        pytest.param(47, (None, None), id="GRE"),
-        pytest.param(UDP, (4789, 4789), id="VXLAN"),
-        pytest.param(UDP, (8472, 8472), id="VXLAN at its older port"),
-        pytest.param(UDP, (6081, 6081), id="Geneve"),
-        pytest.param(UDP, (547, 546), id="DHCP server"),
+        pytest.param(Packet(A1_6, A2_6, 4), id="IP in IPv6"),
+        pytest.param(Packet(A1_6, A2_6, 41), id="IPv6 in IPv6"),
+        pytest.param(Packet(A1_6, A2_6, 47), id="GRE"),
+        pytest.param(Packet(A1_6, A2_6, UDP, 4789, 4789), id="VXLAN"),
+        pytest.param(Packet(A1_6, A2_6, UDP, 8472, 8472), id="VXLAN at its older port"),
+        pytest.param(Packet(A1_6, A2_6, UDP, 6081, 6081), id="Geneve"),
+        pytest.param(Packet(A1_6, A2_6, UDP, 547, 546), id="DHCP server"),
+        pytest.param(
+            Packet(A1_6, A2_6, ICMPV6, icmp_type=134, icmp_code=0), id="router advertisement"
+        ),
     ],
 )
-def test_nothing_of_the_kind_leaves_it_over_ipv6_either(
-    namespace: Make, protocol: int, ports: tuple[int | None, int | None]
-) -> None:
+def test_nothing_of_the_kind_leaves_it_over_ipv6_either(namespace: Make, packet: Packet) -> None:
     open_to_red = Profile(
         ProfileId("app-red"),
         inbound=(Rule(Action.ALLOW, Match(src_tag=Tag("red"))),),
@@ -229,7 +230,6 @@ def test_nothing_of_the_kind_leaves_it_over_ipv6_either(
     assert mac is not None
     sender = FrameSender(world["a1"], mac)
     arrivals = Arrivals(world["a2"], lambda packet: packet[8:24] == A1_6.packed)
-    packet = Packet(A1_6, A2_6, protocol, *ports)
     sender.send(packet, 1)
     sender.send(Packet(A1_6, A2_6, UDP, 4000, PORT), 2)
     assert arrivals.until(lambda found: 2 in found, WAIT) == {2}
