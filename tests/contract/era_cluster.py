@@ -79,8 +79,12 @@ class EraCluster:
         return self.cluster.specs()
 
     def tasks(self) -> set[str]:
-        """The tasks that Marathon shows."""
-        return {task["id"] for task in self.marathon("GET", "/v2/tasks")["tasks"]}
+        """The tasks and the instances of pods that Marathon shows."""
+        shown = {task["id"] for task in self.marathon("GET", "/v2/tasks")["tasks"]}
+        if self.marathon.era.has_instances:
+            for pod in self.marathon("GET", "/v2/pods/::status"):
+                shown |= {instance["id"] for instance in pod["instances"]}
+        return shown
 
     def settled(self, instances: int, groups: tuple[str, ...]) -> bool:
         """True once exactly the running tasks have endpoints, with these groups."""
@@ -108,10 +112,13 @@ def era_cluster(
     def address_of(order: LaunchOrder) -> tuple[str, ...]:
         if not plugin:
             return ()
-        container = ContainerId(f"c-{order.task_id}")
-        given = attach(store, container, HOST)
-        attached[order.task_id] = (container, given)
-        return tuple(map(str, given))
+        # A pod's executor is one container, whichever of its tasks asks.
+        group = agent.groups.get(order.task_id)
+        subject = order.task_id if group is None else group.executor_id
+        if subject not in attached:
+            container = ContainerId(f"c-{subject}")
+            attached[subject] = (container, attach(store, container, HOST))
+        return tuple(map(str, attached[subject][1]))
 
     agent = options.pop("agent", None) or MemoryAgent(address_of=address_of)
     with marathon_of(era, agent=agent, **options) as marathon:

@@ -103,6 +103,53 @@ def test_redeploy(era: Era, plugin: bool) -> None:
         world.until(lambda: world.settled(2, ("web",)) and not old & set(world.specs()))
 
 
+@pytest.mark.parametrize("era", [era for era in ERAS if era.has_instances], ids=str)
+def test_a_pod_is_deployed_regrouped_scaled_killed_and_redeployed(era: Era) -> None:
+    path = "/v2/pods/shop/cache"
+
+    def pod(groups: str, instances: int = 1, **labels: str) -> dict[str, object]:
+        network = {"name": "calico", "mode": "container", "labels": {"groups": groups}}
+        containers = [
+            {"name": name, "exec": {"command": {"shell": "sleep 1000"}}} for name in ("a", "b")
+        ]
+        scaling = {"kind": "fixed", "instances": instances}
+        return {
+            "id": "/shop/cache",
+            "networks": [network],
+            "containers": containers,
+            "scaling": scaling,
+            "labels": labels,
+        }
+
+    with era_cluster(era, True) as world:
+        world.marathon("POST", "/v2/pods", pod("web"), status=201)
+        world.until(lambda: world.settled(1, ("web",)))
+        (first,) = world.specs()
+        # One endpoint for all containers, with the address that they share.
+        (instance,) = world.marathon("GET", f"{path}::status")["instances"]
+        assert instance["networks"][0]["addresses"] == [
+            str(address) for address in world.specs()[first].addresses
+        ]
+        assert len(instance["containers"]) == 2
+
+        world.marathon("PUT", path, pod("other"))
+        world.until(lambda: world.settled(1, ("other",)) and first not in world.specs())
+
+        world.marathon("PUT", path, pod("other", 2))
+        world.until(lambda: world.settled(2, ("other",)))
+
+        gone = sorted(world.specs())[0]
+        world.marathon("DELETE", f"{path}::instances/{gone}")
+        world.until(lambda: world.settled(2, ("other",)) and gone not in world.specs())
+
+        old = set(world.specs())
+        world.marathon("PUT", path, pod("other", 2, again="yes"))
+        world.until(lambda: world.settled(2, ("other",)) and not old & set(world.specs()))
+
+        world.marathon("DELETE", path, status=202)
+        world.until(lambda: world.settled(0, ()))
+
+
 @pytest.mark.parametrize("newer", [Era(1, 5), Era(1, 9)], ids=str)
 def test_tasks_keep_their_groups_when_an_upgrade_erases_those_of_their_app(
     tmp_path: Path, newer: Era
