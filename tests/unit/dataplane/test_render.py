@@ -169,6 +169,30 @@ def test_routes_to_blocks_and_borrowed_addresses(
 
 
 @pytest.mark.parametrize(
+    ("address", "routed"),
+    [
+        pytest.param("10.77.0.9", False, id="a neighbour of this host"),
+        pytest.param("10.77.0.1", False, id="this host"),
+        pytest.param("127.0.0.1", False, id="loopback"),
+        pytest.param("169.254.169.254", False, id="link-local"),
+        pytest.param("224.0.0.5", False, id="multicast"),
+        pytest.param("10.99.0.9", True, id="an address in no pool"),
+    ],
+)
+def test_no_endpoint_of_another_host_takes_what_is_this_hosts_own(
+    address: str, routed: bool
+) -> None:
+    networks = (IPNetwork("10.77.0.0/24"),)
+    remote = spec("r", "red", addresses=[address], host=THERE)
+    local = spec("t", "red", addresses=["10.9.0.1"])
+    red = replace(group("red"), inbound=(Rule(Action.ALLOW, Match(src_tag=Tag("red"))),))
+    rendered = render_host(snapshot([remote, local], [red]), replace(CONFIG, networks=networks))
+    assert (address in {str(each.destination.ip) for each in rendered.state.routes}) is routed
+    for name in ("tasks4", tag_set_name(Tag("red"), 4)):
+        assert (address in rendered.state.sets[name].elements) is routed
+
+
+@pytest.mark.parametrize(
     ("others", "gateway"),
     [
         pytest.param(["fd00:77::2", "fd00:88::2"], "fd00:77::2", id="the first of its family"),
