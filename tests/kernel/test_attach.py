@@ -4,6 +4,7 @@ import os
 import socket
 import stat
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -47,6 +48,7 @@ from calico.model import (
     Profile,
 )
 from calico.names import handle_of_container, interface_of_container
+from reconciler.attach.api import ANSWER_WITHIN
 from tests.dataplane_worlds import POOL, group, openings
 from tests.kernel.attaching import Runtime, addresses, claim, nameless, opened
 from tests.kernel.namespaces import Namespace, bind_file
@@ -415,6 +417,31 @@ def test_without_etcd_known_containers_go_on_and_new_ones_are_refused(
     assert runtime.delete(ONE)["found"] is True
     assert index_of(ONE) == 0
     machine.etcd = etcd
+
+
+def test_an_etcd_that_hangs_holds_nobody_for_longer_than_two_seconds(
+    machine: Machine, store: EtcdDatastore, runtime: Runtime, namespace: Make
+) -> None:
+    with opened(namespace()) as descriptor:
+        attached = runtime.add(ONE, descriptor)
+    with socket.create_server(("127.0.0.1", 0)) as hanging:
+        machine.kill("agent")
+        etcd, machine.etcd = machine.etcd, f"http://127.0.0.1:{hanging.getsockname()[1]}"
+        start(machine)
+
+        began = time.monotonic()
+        answer = runtime.ask("allocate", container=OTHER)
+        assert time.monotonic() - began < ANSWER_WITHIN + 0.2
+        assert answer["error"]["kind"] == "unavailable"
+
+        began = time.monotonic()
+        assert runtime.delete(ONE)["found"] is True
+        assert time.monotonic() - began < ANSWER_WITHIN + 0.2
+        assert index_of(ONE) == 0
+        assert attached["error"] is None
+    machine.etcd = etcd
+    kill_and_start(machine)
+    expect_clean(machine, store)
 
 
 def test_a_host_tells_its_locators(machine: Machine, store: EtcdDatastore) -> None:
