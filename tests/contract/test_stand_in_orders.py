@@ -65,6 +65,24 @@ def test_a_task_on_its_hosts_network_has_no_network_info(era: Era) -> None:
     assert (order.isolation, order.networks) == (Isolation.HOST, ())
 
 
+@pytest.mark.parametrize(
+    ("network", "isolation", "infos"),
+    [
+        pytest.param("HOST", Isolation.HOST, 0, id="the host's"),
+        pytest.param("BRIDGE", Isolation.NAMESPACE, 0, id="a bridge"),
+        pytest.param("NONE", Isolation.NAMESPACE, 0, id="none, to be found by a locator"),
+        pytest.param("USER", Isolation.NAMESPACE, 1, id="one of the operator's"),
+    ],
+)
+def test_up_to_1_4_dockers_network_decides_before_an_address(
+    network: str, isolation: Isolation, infos: int
+) -> None:
+    docker = {"type": "DOCKER", "docker": {"image": "nginx", "network": network}}
+    app = ip_app(ipAddress={"groups": ["web"], "networkName": "calico"}, container=docker)
+    order = order_of(Era(1, 4), app)
+    assert (order.isolation, len(order.networks)) == (isolation, infos)
+
+
 @pytest.mark.parametrize("era", ERAS, ids=str)
 def test_mesos_is_told_under_which_ports_a_task_is_found(era: Era) -> None:
     discovery = order_of(era, app_of(era)).discovery

@@ -98,7 +98,7 @@ def network_infos(definition: Json, ports: tuple[int, ...]) -> tuple[Json, ...]:
     """The NetworkInfos that Mesos gets, one for each container network.
 
     A bridge is the containerizer's own affair, and this stand-in has none: such
-    a task starts in a namespace without a network.
+    a task starts in a namespace without a network, as one on Docker's NONE does.
     """
     networks = definition.get("networks")
     if networks is not None:
@@ -111,7 +111,8 @@ def network_infos(definition: Json, ports: tuple[int, ...]) -> tuple[Json, ...]:
     if address is None or isolation_of(definition) is Isolation.HOST:
         return ()
     kind = ((definition.get("container") or {}).get("docker") or {}).get("network")
-    if kind == "BRIDGE":
+    if kind in ("BRIDGE", "NONE"):
+        # No isolator sees Docker's own containers; those on NONE wait for a locator.
         return ()
     mappings = _port_mappings(definition, ports, {})
     return (_network_info(address, address.get("networkName"), mappings),)

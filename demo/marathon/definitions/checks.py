@@ -118,6 +118,6 @@ def has_own_address(definition: Json) -> bool:
     if networks is not None:
         return bool(networks[0]["mode"] == "container")
     kind = ((definition.get("container") or {}).get("docker") or {}).get("network")
-    if kind is not None:
+    if kind not in (None, "NONE"):
         return bool(kind == "USER")
     return definition.get("ipAddress") is not None
