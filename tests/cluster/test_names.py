@@ -4,9 +4,14 @@ import json
 import signal
 import sys
 
-from demo.scene import Actor
-from tests.cluster.harness import App, Drive, probe, wait_until
+import pytest
 
+from demo.forms import group_in_era
+from demo.marathon.era import Era
+from demo.scene import Actor
+from tests.cluster.harness import START_SECONDS, App, Drive, launched, probe, wait_until
+
+HOSTS = 2
 RESOLVE = """
 import json, socket, sys
 try:
@@ -56,3 +61,18 @@ def test_a_task_finds_another_app_by_its_name_and_the_answer_follows(drive: Driv
         wait_until(lambda: resolved(drive, asker, name) == left, "a task that ended has a name")
     finally:
         drive.remove(group)
+
+
+@pytest.mark.slow
+def test_a_task_that_a_plugin_attached_finds_another_too() -> None:
+    group, era = "/names", Era(1, 9)
+    apps = [probe("a", "one"), probe("b", "one")]
+    with launched("--era", str(era)) as running, Drive.of(running.cluster) as drive:
+        drive.marathon.wait(START_SECONDS)
+        wait_until(lambda: drive.watcher.hosts_ready() == HOSTS, "not all agents registered")
+        for app in apps:
+            drive.watcher.expect(f"{group}/{app['id']}", app)
+        drive.marathon.put_group(group_in_era({"id": group, "apps": apps}, era))
+        scene = drive.settle(2)
+        asker, other = sorted(scene.actors, key=lambda actor: actor.task.name)
+        assert resolved(drive, asker, "b.names.marathon.mesos") == {other.address}

@@ -249,7 +249,7 @@ def test_a_question_that_waits_for_others_holds_up_none_after_it() -> None:
 @pytest.mark.parametrize(
     "resolver",
     [
-        pytest.param(ListenAddress("127.0.0.1", free_port()), id="nobody listens"),
+        pytest.param(ListenAddress("127.0.0.1", 1), id="nobody listens"),
         pytest.param(ListenAddress("255.255.255.255", 53), id="nobody can be asked"),
     ],
 )
@@ -320,7 +320,8 @@ def test_the_next_is_asked_if_one_does_not_answer() -> None:
     ):
         started = time.monotonic()
         assert running.asker.texts("www.example.org") == {"203.0.113.7"}
-        assert upstream.PATIENCE / 2 < time.monotonic() - started < 2 * upstream.PATIENCE
+        took = time.monotonic() - started
+        assert upstream.PATIENCE / 2 < took < upstream.ATTEMPTS * upstream.PATIENCE
         assert running.asker.texts("www.example.org", tcp=True) == {"203.0.113.7"}
 
 
