@@ -5,6 +5,9 @@ from typing import Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
 
+#: As many are remembered; the oldest go first.
+MOST = 100_000
+
 
 class Patience(Generic[K]):
     """Since when each thing is waited for; one thread owns it."""
@@ -16,7 +19,10 @@ class Patience(Generic[K]):
     def lasts(self, thing: K, seconds: float) -> bool:
         """Whether it is waited for less than so long; the first look starts it."""
         now = self._now()
-        return now - self._since.setdefault(thing, now) < seconds
+        since = self._since.setdefault(thing, now)
+        if len(self._since) > MOST:
+            del self._since[next(iter(self._since))]
+        return now - since < seconds
 
     def keep(self, things: Collection[K]) -> None:
         """Forget all others: their wait has ended."""
