@@ -241,8 +241,8 @@ class Cluster:
 
     def _place(self, app: App, now: float) -> bool:
         """Start one more task on the next host that takes it; False if none does."""
-        tasks = list(self.tasks())
-        task = self._placement.place(app, tasks, self._reachable, timestamp(now))
+        own = self.state.tasks.get(app.id, {}).values()
+        task = self._placement.place(app, own, self.tasks(), self._reachable, timestamp(now))
         if task is None:
             return False
         self._put(task)

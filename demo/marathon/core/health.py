@@ -127,7 +127,10 @@ class Health:
         self._results.pop(task_id, None)
 
     def _targets(self) -> Iterator[Target]:
-        for tasks in self._state.tasks.values():
+        for app_id, tasks in self._state.tasks.items():
+            versions = self._state.versions.get(app_id, {}).values()
+            if not any(app.definition.get("healthChecks") for app in versions):
+                continue
             for task in tasks.values():
                 if not runs(task) or task.killing or task.parts:
                     continue

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from demo.marathon.core.effects import Launch, LaunchGroup
 from demo.marathon.core.identity import app_task_id, pod_instance_id, pod_task_id
@@ -37,19 +37,25 @@ class Placement:
         self._next_port = 0
 
     def place(
-        self, app: App, tasks: Collection[Task], reachable: Collection[HostName], when: str
+        self,
+        app: App,
+        own: Collection[Task],
+        tasks: Iterable[Task],
+        reachable: Collection[HostName],
+        when: str,
     ) -> Task | None:
-        """One more instance on the next host that takes it, beside all these tasks."""
-        own = [task for task in tasks if task.app_id == app.id]
+        """One more instance on the next host that takes it, beside its own and all tasks."""
         allowed = eligible_hosts(app, own, [host for host in self._hosts if host in reachable])
         requests = (endpoint_requests if app.is_pod else requested_ports)(app.definition)
+        # Who asks for no port need not know those that are taken.
+        taken = {(task.host, port) for task in tasks for port in task.ports} if requests else set()
         for offset in range(len(self._hosts)):
             index = (self._next_host + offset) % len(self._hosts)
             host = self._hosts[index]
             if host not in allowed:
                 continue
-            taken = {port for task in tasks if task.host == host for port in task.ports}
-            ports = host_ports(requests, taken, self._next_port)
+            there = {port for at, port in taken if at == host}
+            ports = host_ports(requests, there, self._next_port)
             if ports is not None:
                 self._next_host = index + 1
                 self._next_port += len(ports)
