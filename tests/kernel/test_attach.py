@@ -39,6 +39,7 @@ from calico.keys import (
 )
 from calico.model import (
     AppliedRecord,
+    BootId,
     ContainerId,
     EndpointSpec,
     EndpointState,
@@ -136,7 +137,8 @@ def held(store: EtcdDatastore) -> list[Allocation]:
 
 def applied(store: EtcdDatastore) -> AppliedRecord:
     stored = store.get(applied_key(HERE))
-    assert stored is not None
+    if stored is None:
+        return AppliedRecord(HERE, BootId(""), 0)
     return decode_applied(HERE, stored.value)
 
 
