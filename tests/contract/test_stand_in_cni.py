@@ -6,6 +6,7 @@ As root it needs nothing; otherwise run pytest inside
 
 import json
 import os
+import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -342,6 +343,35 @@ def test_an_agent_that_dies_in_the_middle_of_add_takes_the_container_away(host: 
     assert host.state_of("a.1", "TASK_FAILED")
     host.until(lambda: host.commands() == ["ADD", "DEL"], "it is undone")
     assert said(host, "a.1") == ""
+
+
+@pytest.mark.parametrize("moment", ["while it is attached", "while it registers"])
+def test_a_container_that_is_not_up_yet_ends_with_the_launcher(host: Host, moment: str) -> None:
+    waits = {"wait": "go"} if moment == "while it is attached" else {}
+    host.behave(ADD={**waits, "stdout": json.dumps(RESULT)})
+    host.start()
+    host.launch(order("a.1", SPEAKER))
+    host.until(lambda: host.commands() == ["ADD"], "the plugin is called")
+    (row,) = host.get("/containers")
+    executor = row["status"]["executor_pid"]
+    if not waits:
+        host.until(lambda: "network_infos" in host.get("/containers")[0]["status"], "it registers")
+
+    (launcher,) = re.findall(r"PPid:\s+(\d+)", host.run("cat", f"/proc/{executor}/status"))
+    host.run("kill", "-9", launcher)
+    host.launch(order("b.1", network=UNNAMED))
+
+    host.state_of("a.1", "TASK_FAILED")
+    host.allow("go")
+    host.until(lambda: host.commands() == ["ADD", "DEL"], "it is undone")
+    host.until(lambda: executor not in pids(host), "its executor is gone")
+    assert said(host, "a.1") == ""
+    assert host.state_of("b.1", "TASK_RUNNING")
+
+
+def pids(host: Host) -> set[int]:
+    """The processes of the machine."""
+    return {int(name) for name in host.run("ls", "/proc").split() if name.isdigit()}
 
 
 def test_a_task_that_is_killed_while_it_is_attached_is_detached_after_that(host: Host) -> None:

@@ -84,6 +84,36 @@ def test_a_wrong_command_line_is_a_usage_error(tmp_path: Path, arguments: list[s
     assert "Traceback" not in finished.stderr
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        pytest.param(["--listen", "somewhere:1"], "somewhere", id="a name to listen on"),
+        pytest.param(["--mesos-version", "new"], "new", id="no version"),
+        pytest.param(
+            ["--network-cni-config-dir", "/tmp"], "--network-cni-plugins-dir", id="no plugins"
+        ),
+        pytest.param(
+            ["--network-cni-config-dir", "/no/such", "--network-cni-plugins-dir", "/tmp"],
+            "/no/such: not a directory",
+            id="no networks",
+        ),
+        pytest.param(["--isolation", "netmodules"], "--modules", id="no modules"),
+        pytest.param(
+            ["--isolation", "netmodules", "--modules", "/no/such"], "/no/such", id="no such file"
+        ),
+    ],
+)
+def test_an_agent_says_what_is_wrong_with_its_flags(
+    tmp_path: Path, arguments: list[str], words: str
+) -> None:
+    command = [sys.executable, "-m", "demo.mesos_agent", "--name", "a", "--state-dir"]
+    command += [str(tmp_path / "s"), "--listen", "127.0.0.1:0", *arguments]
+    finished = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert finished.returncode == 2
+    assert words in finished.stderr
+    assert "Traceback" not in finished.stderr
+
+
 @pytest.mark.parametrize("name", ["star-probe", "star-collect"])
 def test_a_star_program_answers_soon_after_its_start_on_both_families(
     name: str, tmp_path: Path
