@@ -6,14 +6,14 @@ wants to, and what comes too late is undone.
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import assert_never
 
 from netaddr import IPAddress
 
 from calico.addresses import Addresses
-from calico.blocks import CONTAINER, ON_HOST, OWNER, Allocation
+from calico.blocks import CONTAINER, ON_HOST, OWNER, Allocation, Block
 from calico.datastore.api import Datastore
 from calico.errors import (
     AddressError,
@@ -24,6 +24,7 @@ from calico.errors import (
 )
 from calico.model import ContainerId, HandleId, HostName
 from calico.names import handle_of_container
+from reconciler.agent.attachments.networks import ContainerNetwork
 from reconciler.agent.attachments.requests import Reply
 from reconciler.attach.api import AttachError, AttachRefused, AttachUnavailable, Wish
 from reconciler.attach.rules import wanted
@@ -62,6 +63,10 @@ class ReleaseAsked:
 Job = AllocateAsked | ReleaseAsked
 
 
+def _nobody(_: ContainerId) -> None:
+    """It is of no interest."""
+
+
 class Allocator:
     """Carries jobs out one by one; one thread calls `step`."""
 
@@ -71,9 +76,18 @@ class Allocator:
         datastore: Datastore,
         clock: Clock,
         is_known: Callable[[ContainerId], bool],
+        networks: Callable[[], Iterable[ContainerNetwork]] = tuple,
+        lost: Callable[[ContainerId], None] = _nobody,
     ) -> None:
-        """`is_known` tells whether a container has what it holds, or is about to."""
+        """`is_known` tells whether a container has what it holds, or is about to.
+
+        `lost` is told of those of the `networks` whose addresses are no longer
+        theirs: a task claimed them and was withdrawn while no agent ran.
+        """
         self._host = host
+        self._networks = networks
+        self._lost = lost
+        self._suspects: frozenset[ContainerId] = frozenset()
         self._addresses = Addresses(datastore)
         self._clock = clock
         self._is_known = is_known
@@ -109,7 +123,9 @@ class Allocator:
         A crash leaves such, and an answer of the datastore that came too late.
         """
         released = 0
-        for block, _ in self._addresses.blocks():
+        blocks = [block for block, _ in self._addresses.blocks()]
+        self._look_for_lost(blocks)
+        for block in blocks:
             for ordinal, allocation in enumerate(block.allocations):
                 container = self._orphan(allocation)
                 if container is None:
@@ -122,6 +138,26 @@ class Allocator:
                         extra={"container": container, "address": str(address)},
                     )
         return released
+
+    def _look_for_lost(self, blocks: Iterable[Block]) -> None:
+        """Twice in a row, since a claim is seen here sooner than its endpoint."""
+        held = {
+            (each.handle, block.cidr[ordinal])
+            for block in blocks
+            for ordinal, each in enumerate(block.allocations)
+            if each is not None
+        }
+        suspects = {
+            network.container
+            for network in self._networks()
+            if not (network.claimed or network.detached)
+            and any((network.handle, address) not in held for address in network.addresses)
+        }
+        for container in suspects & self._suspects:
+            self._lost(container)
+        self._suspects = frozenset(suspects)
+        if suspects:
+            self._sweep_later()
 
     def _orphan(self, allocation: Allocation | None) -> ContainerId | None:
         """The container that an allocation is wrongly held for."""

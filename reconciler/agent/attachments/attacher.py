@@ -7,7 +7,6 @@ than the request may take. The file of a container is written between the two.
 
 import logging
 import os
-import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -16,16 +15,18 @@ from dataclasses import dataclass, replace
 from netaddr import IPAddress
 
 from calico.dataplane.changes import NamespaceRef
-from calico.dataplane.namespaces import (
-    devices_inside,
-    identify_opened,
-    not_for_tasks,
-    open_of_process,
-)
+from calico.dataplane.namespaces import identify_opened
 from calico.errors import DataplaneError
-from calico.model import ContainerId, InterfaceName
+from calico.model import ContainerId
 from reconciler.agent.attachments.allocator import AllocateAsked, Job, ReleaseAsked
 from reconciler.agent.attachments.networks import ContainerNetwork, NetworkFiles
+from reconciler.agent.attachments.places import (
+    expect_free_device,
+    expect_own_namespace,
+    is_same,
+    open_place,
+    path_of,
+)
 from reconciler.agent.attachments.requests import (
     AttachAsked,
     AttachMessage,
@@ -124,21 +125,21 @@ class HostAttacher:
         """See Attacher."""
         check_id(container)
         check_place(place)
-        descriptor = _opened(place)
+        descriptor = open_place(place)
         posted = False
         try:
             with self._turn(container) as deadline:
                 known = self._network(container)
                 if known is None or known.detached:
                     raise UnknownContainer(f"container {container} has no addresses yet")
-                ref = identify_opened(descriptor, place.path or _path_of(place))
-                network = self._placed(known, place, ref, descriptor)
+                ref = identify_opened(descriptor, path_of(place))
+                named = replace(ref, descriptor=descriptor)
+                network = self._placed(known, place, named)
                 fresh = network is not known
                 if fresh:
                     self._write(network)
                     self._keep(network)
                 reply: Reply[Outcome] = Reply()
-                named = replace(ref, descriptor=descriptor)
                 asked = AttachAsked(network, named, fresh, deadline - SOONER, reply)
                 posted = True
                 self._partners.tell_loop(asked)
@@ -211,6 +212,13 @@ class HostAttacher:
                 self._keep(claimed)
                 self._write(claimed)
 
+    def note_lost(self, container: ContainerId) -> None:
+        """Have nothing made for a container any more but on the word of a task's endpoint."""
+        self.note_claimed(container)
+        known = self._network(container)
+        if known is not None and known.claimed:
+            self._partners.tell_loop(NetworkKept(known))
+
     def forget(self, container: ContainerId) -> None:
         """Remember nothing of a container that was detached."""
         with self._turn(container) as deadline:
@@ -269,24 +277,16 @@ class HostAttacher:
             raise given
         return given
 
-    def _placed(
-        self, known: ContainerNetwork, place: Place, ref: NamespaceRef, descriptor: int
-    ) -> ContainerNetwork:
+    def _placed(self, known: ContainerNetwork, place: Place, ref: NamespaceRef) -> ContainerNetwork:
         """The network with its place: itself if it has this one already. Raises AttachRefused."""
-        if ref.inode in not_for_tasks():
-            raise AttachRefused("its network namespace is that of the host, not one of its own")
+        if known.device and (known.device != place.device or not is_same(known.namespace, ref)):
+            raise second_interface(self._attached(known), place.device)
+        expect_own_namespace(ref, (each for each in self.networks() if each is not known))
         if known.device:
-            if known.device != place.device or not _is_same(known.namespace, ref):
-                raise second_interface(self._attached(known), place.device)
             return known
-        for other in self.networks():
-            if not other.detached and _is_same(other.namespace, ref):
-                raise AttachRefused(f"its network namespace is that of container {other.container}")
-        if not _exists(known.interface) and place.device in devices_inside(descriptor):
-            raise AttachRefused(
-                f"its namespace already has an interface {place.device} that is not ours"
-            )
-        return replace(known, device=place.device, namespace=ref, known_as=place.known_as)
+        expect_free_device(known, place, ref)
+        named = replace(ref, descriptor=NO_DESCRIPTOR)
+        return replace(known, device=place.device, namespace=named, known_as=place.known_as)
 
     def _unplace(self, known: ContainerNetwork) -> None:
         """The loop has undone the link, or will; what is kept follows."""
@@ -350,34 +350,6 @@ class HostAttacher:
             with self._changed:
                 self._busy.discard(container)
                 self._changed.notify_all()
-
-
-def _opened(place: Place) -> int:
-    """A descriptor of our own of the namespace that was meant; raises AttachRefused."""
-    try:
-        if place.descriptor != NO_DESCRIPTOR:
-            return os.dup(place.descriptor)
-        return open_of_process(place.pid)
-    except (OSError, DataplaneError) as error:
-        raise AttachRefused(f"its network namespace cannot be opened: {error}") from error
-
-
-def _path_of(place: Place) -> str:
-    return f"/proc/{place.pid}/ns/net" if place.pid > 0 else ""
-
-
-def _is_same(known: NamespaceRef | None, ref: NamespaceRef) -> bool:
-    """The same number is another namespace's if the cookie differs."""
-    if known is None or known.inode != ref.inode:
-        return False
-    return 0 in (known.cookie, ref.cookie) or known.cookie == ref.cookie
-
-
-def _exists(interface: InterfaceName) -> bool:
-    try:
-        return socket.if_nametoindex(interface) > 0
-    except OSError:
-        return False
 
 
 def _not_kept(error: OSError) -> AttachUnavailable:

@@ -1,15 +1,16 @@
 """What follows from what the loop saw of containers, done where it may take time."""
 
 import logging
-import socket
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import assert_never
 
 from calico.model import ContainerId, InterfaceName, TaskId
 from reconciler.agent.attachments.attacher import HostAttacher
 from reconciler.agent.attachments.networks import ContainerNetwork
+from reconciler.agent.attachments.places import exists
 from reconciler.agent.attachments.requests import TasksTold
 from reconciler.agent.evidence import StillHeld
 from reconciler.agent.locators.api import LocatorUnavailable
@@ -46,7 +47,14 @@ class Forgettable:
     container: ContainerId
 
 
-Chore = Claimed | Ended | Forgettable
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """A container's addresses are no longer its own, and no task has it."""
+
+    container: ContainerId
+
+
+Chore = Claimed | Ended | Forgettable | Lost
 
 
 class Keeper:
@@ -57,12 +65,12 @@ class Keeper:
         attacher: HostAttacher,
         clock: Clock,
         still_held: StillHeld,
-        exists: Callable[[InterfaceName], bool] | None = None,
+        exists: Callable[[InterfaceName], bool] = exists,
     ) -> None:
         self._attacher = attacher
         self._clock = clock
         self._still_held = still_held
-        self._exists = exists or _exists
+        self._exists = exists
         self._inbox: Inbox[Chore] = Inbox()
         self._look_due = clock.monotonic()
         self._again: list[Chore] = []
@@ -104,6 +112,11 @@ class Keeper:
                 self._end(container)
             case Forgettable(container):
                 self._attacher.forget(container)
+            case Lost(container):
+                log.warning("container lost its addresses", extra={"container": container})
+                self._attacher.note_lost(container)
+            case _:
+                assert_never(chore)
 
     def _end(self, container: ContainerId) -> None:
         try:
@@ -169,10 +182,3 @@ class Asker:
         except LocatorUnavailable as error:
             log.debug("tasks of containers not known", extra={"why": str(error)})
         self._post(TasksTold({each: told[each] for each in containers & told.keys()}))
-
-
-def _exists(interface: InterfaceName) -> bool:
-    try:
-        return socket.if_nametoindex(interface) > 0
-    except OSError:
-        return False

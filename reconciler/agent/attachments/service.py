@@ -11,7 +11,14 @@ from calico.datastore.api import Datastore
 from calico.model import ContainerId, HostName, TaskId
 from reconciler.agent.attachments.allocator import Allocator, Job
 from reconciler.agent.attachments.attacher import HostAttacher, Partners
-from reconciler.agent.attachments.keeper import Asker, Claimed, Ended, Forgettable, Keeper
+from reconciler.agent.attachments.keeper import (
+    Asker,
+    Claimed,
+    Ended,
+    Forgettable,
+    Keeper,
+    Lost,
+)
 from reconciler.agent.attachments.networks import ContainerNetwork, NetworkFiles
 from reconciler.agent.attachments.requests import AttachMessage, Chores
 from reconciler.agent.evidence import StillHeld
@@ -45,8 +52,15 @@ class AttachService:
         """`datastore` is the allocator's alone, as is `tasks_by_container` the asker's."""
         self._files = files
         self.attacher = HostAttacher(files, Partners(tell_loop, self._allot), clock, mtu)
-        self.allocator = Allocator(host, datastore, clock, self.attacher.is_known)
         self.keeper = Keeper(self.attacher, clock, still_held)
+        self.allocator = Allocator(
+            host,
+            datastore,
+            clock,
+            self.attacher.is_known,
+            self.attacher.networks,
+            lambda container: self.keeper.post(Lost(container)),
+        )
         self._asker = Asker(tasks_by_container, tell_loop)
         self.chores = Chores(
             lambda container: self.keeper.post(Claimed(container)),

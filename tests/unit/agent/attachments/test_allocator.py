@@ -1,5 +1,7 @@
 """Addresses for containers: given, taken back, swept, whatever the datastore answers."""
 
+from dataclasses import replace
+
 import pytest
 from netaddr import IPAddress, IPNetwork
 
@@ -19,11 +21,13 @@ from reconciler.agent.attachments.allocator import (
     Allocator,
     ReleaseAsked,
 )
+from reconciler.agent.attachments.networks import ContainerNetwork
 from reconciler.agent.attachments.requests import Reply
 from reconciler.attach.api import AttachError, AttachRefused, AttachUnavailable, Wish
 from reconciler.runtime.clock import ManualClock
 from tests.contract.agent_rig import SteppedStore
 from tests.contract.lossy import LossyStore
+from tests.unit.agent.attachments.samples import network
 from tests.unit.agent.world import HOST, OTHER_HOST
 
 ONE, OTHER = ContainerId("one"), ContainerId("other")
@@ -41,7 +45,16 @@ class Bench:
         self.answering = SteppedStore(self.lossy, go_on)
         self.clock = ManualClock()
         self.known: set[ContainerId] = set()
-        self.allocator = Allocator(HOST, self.answering, self.clock, self.known.__contains__)
+        self.networks: list[ContainerNetwork] = []
+        self.lost: list[ContainerId] = []
+        self.allocator = Allocator(
+            HOST,
+            self.answering,
+            self.clock,
+            self.known.__contains__,
+            lambda: self.networks,
+            self.lost.append,
+        )
 
     def allocate(
         self, container: ContainerId, wish: Wish | None = None
@@ -197,3 +210,29 @@ def test_a_sweep_is_made_at_the_start_and_after_something_went_wrong(bench: Benc
     bench.clock.advance(SWEEP_EVERY)
     bench.allocator.step()
     assert bench.held() == []
+
+
+@pytest.mark.parametrize(
+    ("claimed", "lost"),
+    [
+        pytest.param(False, [ONE], id="while no agent ran"),
+        pytest.param(True, [], id="which the agent knows of"),
+    ],
+)
+def test_a_container_whose_addresses_became_another_tasks_is_told_of(
+    bench: Bench, claimed: bool, lost: list[ContainerId]
+) -> None:
+    for container in (ONE, OTHER):
+        given = bench.allocate(container)
+        assert isinstance(given, tuple)
+        texts = map(str, given)
+        bench.networks.append(replace(network(container, *texts, inode=7), claimed=claimed))
+        bench.known.add(container)
+    Claims(bench.store).claim(Claim(ONE, HOST, HandleId("task.1")))
+
+    bench.allocator.step()
+    assert bench.lost == [], "its endpoint may be on its way"
+    bench.clock.advance(SWEEP_EVERY)
+    bench.allocator.step()
+
+    assert bench.lost == lost

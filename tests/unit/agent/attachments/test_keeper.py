@@ -22,9 +22,16 @@ from reconciler.agent.attachments.keeper import (
     Ended,
     Forgettable,
     Keeper,
+    Lost,
 )
 from reconciler.agent.attachments.networks import ContainerNetwork, NetworkFiles
-from reconciler.agent.attachments.requests import AttachMessage, DetachAsked, Done, TasksTold
+from reconciler.agent.attachments.requests import (
+    AttachMessage,
+    DetachAsked,
+    Done,
+    NetworkKept,
+    TasksTold,
+)
 from reconciler.agent.locators.api import LocatorUnavailable
 from reconciler.attach.api import AttachUnavailable, Wish
 from reconciler.runtime.clock import ManualClock
@@ -134,6 +141,18 @@ def test_a_claim_is_kept_over_a_restart(tmp_path: Path) -> None:
     bench.keeper.step()
 
     assert [each.claimed for each in bench.files.read()] == [True]
+
+
+def test_a_container_that_lost_its_addresses_is_wired_for_no_one(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, network("one", "192.168.0.1", inode=7))
+    bench.alive.add(7)
+
+    bench.keeper.post(Lost(ONE))
+    bench.keeper.step()
+
+    (kept,) = bench.files.read()
+    assert kept.claimed
+    assert bench.told == [NetworkKept(kept)]
 
 
 def test_what_was_detached_is_forgotten_unless_a_task_has_it(bench: Bench) -> None:

@@ -1,0 +1,63 @@
+"""Where a container's link may be made, and where not."""
+
+import os
+import socket
+from collections.abc import Iterable
+
+from calico.dataplane.changes import NamespaceRef
+from calico.dataplane.namespaces import devices_inside, not_for_tasks, open_of_process
+from calico.errors import DataplaneError
+from calico.model import InterfaceName
+from reconciler.agent.attachments.networks import ContainerNetwork
+from reconciler.attach.api import AttachRefused, Place
+from reconciler.attach.wire import NO_DESCRIPTOR
+
+
+def open_place(place: Place) -> int:
+    """A descriptor of our own of the namespace that was meant; raises AttachRefused."""
+    try:
+        if place.descriptor != NO_DESCRIPTOR:
+            return os.dup(place.descriptor)
+        return open_of_process(place.pid)
+    except (OSError, DataplaneError) as error:
+        raise AttachRefused(f"its network namespace cannot be opened: {error}") from error
+
+
+def path_of(place: Place) -> str:
+    """Where the namespace may be found later; empty for nowhere."""
+    return place.path or (f"/proc/{place.pid}/ns/net" if place.pid > 0 else "")
+
+
+def is_same(known: NamespaceRef | None, ref: NamespaceRef) -> bool:
+    """The same number is another namespace's if the cookie differs."""
+    if known is None or known.inode != ref.inode:
+        return False
+    return 0 in (known.cookie, ref.cookie) or known.cookie == ref.cookie
+
+
+def expect_own_namespace(ref: NamespaceRef, others: Iterable[ContainerNetwork]) -> None:
+    """Raise AttachRefused if it is the host's, or that of another container."""
+    if ref.inode in not_for_tasks():
+        raise AttachRefused("its network namespace is that of the host, not one of its own")
+    for other in others:
+        if not other.detached and is_same(other.namespace, ref):
+            raise AttachRefused(f"its network namespace is that of container {other.container}")
+
+
+def expect_free_device(known: ContainerNetwork, place: Place, ref: NamespaceRef) -> None:
+    """Raise AttachRefused if its name inside is taken, unless by what a crash left of it.
+
+    `ref` has an open descriptor.
+    """
+    if not exists(known.interface) and place.device in devices_inside(ref.descriptor):
+        raise AttachRefused(
+            f"its namespace already has an interface {place.device} that is not ours"
+        )
+
+
+def exists(interface: InterfaceName) -> bool:
+    """Whether the host has a device of this name."""
+    try:
+        return socket.if_nametoindex(interface) > 0
+    except OSError:
+        return False
