@@ -88,8 +88,7 @@ class TaskWriter:
         written = self._stored.specs.get(endpoint)
         if written is not None:
             addresses: tuple[IPAddress, ...] | TaskRecord = written.value.addresses
-            if not record.container:
-                record = replace(record, container=self._assigner.container_of(written.value))
+            record = self._assigner.as_wired(record, written.value)
         else:
             addresses = self._assigner.assign(record, desired.wish, known)
         if isinstance(addresses, TaskRecord):

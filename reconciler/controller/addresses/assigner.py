@@ -66,19 +66,22 @@ class Assigner:
         """Write what of one claim could wait; tells whether any is left."""
         return self._claims.settle_one()
 
-    def container_of(self, spec: EndpointSpec) -> str:
-        """The container whose link an endpoint names; empty if it is named after itself.
+    def as_wired(self, record: TaskRecord, spec: EndpointSpec) -> TaskRecord:
+        """The record with the container whose link the endpoint names, or with none.
 
-        For an endpoint whose record is lost: what agents wired is not renamed.
+        What agents wired is not renamed, also if the record that told its
+        container was lost, or something else is reported by now.
         """
         if spec.interface == interface_of(spec.id):
-            return ""
+            return replace(record, container="")
+        if record.container and _names(ContainerId(record.container), spec):
+            return record
         for address in spec.addresses:
             held = self._addresses.allocation(address)
             container = None if held is None else held.container
-            if container is not None and interface_of_container(container) == spec.interface:
-                return container
-        return ""
+            if container is not None and _names(container, spec):
+                return replace(record, container=container)
+        return record
 
     def _take(
         self, record: TaskRecord, wish: AddressWish, known: Known | None
@@ -140,6 +143,10 @@ class Assigner:
             if holder is not None and holder.value.app != record.app:
                 return _judged(record, Verdict.REFUSED, str(error))
         return _judged(record, Verdict.PENDING, f"{error}; waits for its release")
+
+
+def _names(container: ContainerId, spec: EndpointSpec) -> bool:
+    return interface_of_container(container) == spec.interface
 
 
 def _judged(record: TaskRecord, verdict: Verdict, reason: str) -> TaskRecord:

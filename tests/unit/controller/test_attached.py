@@ -7,16 +7,15 @@ from netaddr import IPAddress, IPNetwork
 
 from calico.addresses import Addresses
 from calico.blocks import CONTAINER, ON_HOST, OWNER, Allocation
-from calico.codec import encode_host
-from calico.datastore.memory import MemoryDatastore
+from calico.codec import encode_endpoint, encode_host
 from calico.keys import endpoint_key, handle_key, host_key, task_key
 from calico.model import (
     Attachment,
     BootId,
-    ContainerId,
     HandleId,
     HostName,
     HostRecord,
+    InterfaceName,
     Pool,
     TaskVerdict,
 )
@@ -26,14 +25,13 @@ from calico.names import (
     interface_of_container,
     mac_of_container,
 )
-from marathon_client.models import App, NetworkForm, Task, TaskState
-from marathon_client.models import TaskId as TaskName
+from marathon_client.models import App, Task
 from reconciler.controller.addresses.assigner import STRANGE_FOR
 from reconciler.controller.addresses.leftovers import LOOK_EVERY
 from reconciler.controller.departure import Departure
 from reconciler.core.attached import NOT_REPORTED
 from reconciler.core.quarantine import REST
-from tests.unit.controller.attaching import BOX, CountingStore, attach, tell
+from tests.unit.controller.attaching import BOX, attach, tell
 from tests.unit.controller.cluster import Cluster
 from tests.unit.reconciler.apps import app, network, task
 
@@ -125,6 +123,30 @@ def test_a_link_keeps_its_name_also_if_only_its_host_told_of_it(cluster: Cluster
     cluster.after(80)
     assert cluster.specs()["t"] == before
     assert cluster.records()["t"].container == BOX
+
+
+@pytest.mark.parametrize("attached", [True, False], ids=["by a plugin", "by a locator"])
+def test_the_name_of_a_link_that_somebody_changed_is_put_right(
+    cluster: Cluster, attached: bool
+) -> None:
+    given = attach(cluster.store) if attached else ()
+    cluster.run(running(reporting(*given), net=NAMED if attached else network("g")))
+    before = cluster.specs()["t"]
+    wrong = replace(before, interface=InterfaceName("cali-mistake"))
+    cluster.store.put(endpoint_key(before.id), encode_endpoint(wrong))
+    cluster.after(80)
+    assert cluster.specs()["t"] == before
+
+
+def test_a_task_that_was_given_its_address_by_us_stays_on_its_link(cluster: Cluster) -> None:
+    cluster.run(running(reporting(), net=network("g")))
+    before = cluster.specs()["t"]
+    cluster.store.delete(task_key(cluster.records()["t"].task))
+    # Somebody reports a container's address for it now.
+    cluster.marathon.put(running(reporting(*attach(cluster.store)), net=network("g")))
+    cluster.after(80)
+    assert cluster.specs()["t"] == before
+    assert cluster.records()["t"].container == ""
 
 
 def test_an_address_that_is_reported_late_is_found_without_any_event(cluster: Cluster) -> None:
@@ -294,86 +316,3 @@ def test_a_container_s_handle_that_counts_too_much_is_mended(cluster: Cluster) -
     assert cluster.store.get(handle_key(handle_of_container(BOX))) is not None
     cluster.after(REST + 3 * LOOK_EVERY)
     assert cluster.store.get(handle_key(handle_of_container(BOX))) is None
-
-
-#: What is read and written between a task's first sight and its endpoint: its block, its
-#: container's handle; its own handle, the block, the record, the endpoint.
-ROUND_TRIPS = 6
-
-
-def test_a_claim_takes_few_round_trips_to_the_datastore() -> None:
-    store = CountingStore(MemoryDatastore())
-    cluster = Cluster(pools=(POOL,), store=store)
-    cluster.connect()
-    first, second, third = (
-        reporting(*attach(store, ContainerId(f"box-{name}")), name=name) for name in "abc"
-    )
-    cluster.run(running(first))
-    cluster.after(5)
-
-    store.log.clear()
-    cluster.run(running(first, second))
-    written = f"put {endpoint_key(cluster.specs()['b'].id)}"
-    assert store.log.index(written) + 1 <= ROUND_TRIPS, store.log
-
-    # Of several tasks at once the block is read once.
-    store.log.clear()
-    cluster.after(5)
-    more = [
-        reporting(*attach(store, ContainerId(f"box-{number}")), name=f"m{number}")
-        for number in range(5)
-    ]
-    store.log.clear()
-    cluster.marathon.put(running(first, second, third, *more))
-    cluster.event(third, TaskState.RUNNING)
-    assert len(cluster.specs()) == 8
-    blocks = [each for each in store.log if each.startswith("get") and "/block/" in each]
-    assert len(blocks) == 1
-    last = max(
-        store.log.index(f"put {endpoint_key(s.id)}")
-        for s in cluster.specs().values()
-        if f"put {endpoint_key(s.id)}" in store.log
-    )
-    assert last + 1 <= 1 + 6 * (ROUND_TRIPS - 1), store.log
-
-
-INSTANCE = "shop_cache.instance-2f8a1c44-5b1e-11e6-8d2b-0242ac110002"
-
-
-def pod(*tasks: Task) -> App:
-    net = network("g", name="calico", form=NetworkForm.NETWORKS)
-    return replace(app(*tasks, name="/shop/cache", net=net), pod=True)
-
-
-def instance(*addresses: IPAddress, state: TaskState = TaskState.RUNNING) -> Task:
-    return replace(task(INSTANCE, app="/shop/cache", state=state), addresses=addresses)
-
-
-def test_a_pod_instance_has_one_endpoint_for_all_its_containers(cluster: Cluster) -> None:
-    given = attach(cluster.store)
-    cluster.run(pod(instance(*given)))
-    assert set(cluster.specs()) == set(cluster.records()) == {INSTANCE}
-    assert cluster.specs()[INSTANCE].addresses == given
-    record = cluster.records()[INSTANCE]
-    assert (record.pod, record.groups, record.container) == (True, ("g",), BOX)
-
-
-def test_a_pod_instance_goes_with_its_own_end_and_not_with_a_container_s(
-    cluster: Cluster,
-) -> None:
-    given = attach(cluster.store)
-    made = pod(instance(*given))
-    cluster.run(made)
-    one = replace(made.tasks[0], id=TaskName(f"{INSTANCE}.redis"))
-    cluster.event(one, TaskState.KILLED)
-    assert set(cluster.specs()) == {INSTANCE}
-    cluster.kill(made, made.tasks[0])
-    assert cluster.specs() == {}
-
-
-def test_a_pod_instance_that_is_being_killed_keeps_its_network(cluster: Cluster) -> None:
-    given = attach(cluster.store)
-    cluster.run(pod(instance(*given)))
-    cluster.run(pod(instance(*given, state=TaskState.KILLING)))
-    cluster.after(100)
-    assert set(cluster.specs()) == {INSTANCE}

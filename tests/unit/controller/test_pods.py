@@ -1,0 +1,62 @@
+"""Pods: an instance is what has an endpoint, whatever becomes of its containers."""
+
+from dataclasses import replace
+
+import pytest
+from netaddr import IPAddress, IPNetwork
+
+from calico.model import Pool
+from marathon_client.models import App, NetworkForm, Task, TaskState
+from marathon_client.models import TaskId as TaskName
+from tests.unit.controller.attaching import BOX, attach
+from tests.unit.controller.cluster import Cluster
+from tests.unit.reconciler.apps import app, network, task
+
+
+@pytest.fixture
+def cluster() -> Cluster:
+    made = Cluster(pools=(Pool(IPNetwork("10.9.0.0/25")),))
+    made.connect()
+    return made
+
+
+INSTANCE = "shop_cache.instance-2f8a1c44-5b1e-11e6-8d2b-0242ac110002"
+
+
+def pod(*tasks: Task) -> App:
+    net = network("g", name="calico", form=NetworkForm.NETWORKS)
+    return replace(app(*tasks, name="/shop/cache", net=net), pod=True)
+
+
+def instance(*addresses: IPAddress, state: TaskState = TaskState.RUNNING) -> Task:
+    return replace(task(INSTANCE, app="/shop/cache", state=state), addresses=addresses)
+
+
+def test_a_pod_instance_has_one_endpoint_for_all_its_containers(cluster: Cluster) -> None:
+    given = attach(cluster.store)
+    cluster.run(pod(instance(*given)))
+    assert set(cluster.specs()) == set(cluster.records()) == {INSTANCE}
+    assert cluster.specs()[INSTANCE].addresses == given
+    record = cluster.records()[INSTANCE]
+    assert (record.pod, record.groups, record.container) == (True, ("g",), BOX)
+
+
+def test_a_pod_instance_goes_with_its_own_end_and_not_with_a_container_s(
+    cluster: Cluster,
+) -> None:
+    given = attach(cluster.store)
+    made = pod(instance(*given))
+    cluster.run(made)
+    one = replace(made.tasks[0], id=TaskName(f"{INSTANCE}.redis"))
+    cluster.event(one, TaskState.KILLED)
+    assert set(cluster.specs()) == {INSTANCE}
+    cluster.kill(made, made.tasks[0])
+    assert cluster.specs() == {}
+
+
+def test_a_pod_instance_that_is_being_killed_keeps_its_network(cluster: Cluster) -> None:
+    given = attach(cluster.store)
+    cluster.run(pod(instance(*given)))
+    cluster.run(pod(instance(*given, state=TaskState.KILLING)))
+    cluster.after(100)
+    assert set(cluster.specs()) == {INSTANCE}
