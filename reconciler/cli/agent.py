@@ -71,7 +71,7 @@ from reconciler.runtime.listener import parse_listen
 @click.option(
     "--docker-socket",
     metavar="PATH",
-    type=click.Path(path_type=Path),
+    type=click.Path(readable=False, path_type=Path),
     default=Path("/var/run/docker.sock"),
     show_default=True,
     help="The Docker engine that `--locator docker` asks.",
@@ -91,7 +91,7 @@ from reconciler.runtime.listener import parse_listen
 )
 @click.option(
     "--state-dir",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=click.Path(file_okay=False, readable=False, path_type=Path),
     default=Path("/var/lib/marathon-calico"),
     show_default=True,
     help="Where the last good state is kept; one directory per agent.",
@@ -99,7 +99,7 @@ from reconciler.runtime.listener import parse_listen
 @click.option(
     "--socket",
     metavar="PATH",
-    type=click.Path(path_type=Path),
+    type=click.Path(readable=False, path_type=Path),
     help="Where plugins ask for containers' networks.  [default: /run/marathon-calico/agent.sock]",
 )
 @click.option(

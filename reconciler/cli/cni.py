@@ -39,10 +39,10 @@ Then: podman run --network {network} ..."""
 #: Where net-modules' library is in its packages.
 LIBRARY = "/opt/net-modules/libmesos_network_isolator.so"
 
-_DIRECTORY = click.Path(file_okay=False, path_type=Path)
+_DIRECTORY = click.Path(file_okay=False, readable=False, path_type=Path)
 _socket_option = click.option(
     "--socket",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=click.Path(dir_okay=False, readable=False, path_type=Path),
     default=Path(SOCKET),
     show_default=True,
     help="The agent's socket, as its own --socket says.",
@@ -101,7 +101,7 @@ def netmodules() -> None:
 @click.option(
     "--file",
     "path",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=click.Path(dir_okay=False, readable=False, path_type=Path),
     default=Path("/calico/calico_mesos"),
     show_default=True,
     help="What modules.json names as isolator_command and ipam_command.",
