@@ -18,7 +18,7 @@ help:
 	@echo "make check  the quick part of it: format, types, import rules, pure tests"
 	@echo "make soak   what make test repeats a few times, many times: up to an hour"
 	@echo "make bench  figures, as ratios against a reference in the same run; PARTS=packets"
-	@echo "            or endpoints, policy, agent, latency makes only these"
+	@echo "            or endpoints, policy, agent, latency, dns, attach, opening makes only these"
 
 prepare:
 	@demo/prepare.sh

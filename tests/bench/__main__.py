@@ -5,7 +5,7 @@ import sys
 
 from tests.bench.report import Figure, Unavailable
 
-PARTS = ("packets", "endpoints", "policy", "agent", "latency", "dns", "attach")
+PARTS = ("packets", "endpoints", "policy", "agent", "latency", "dns", "attach", "opening")
 
 
 def main(wanted: list[str]) -> None:
