@@ -23,7 +23,11 @@ HOP_BY_HOP = frozenset({"connection", "transfer-encoding", "content-length", "se
 
 
 class Standby:
-    """A standby for as long as the `with` lasts; `leader` may change meanwhile."""
+    """A standby for as long as the `with` lasts; `leader` may change meanwhile.
+
+    One that is `electing` opens streams and ends them at once, as a node that is
+    about to lead does. What it carries comes `late` by so many seconds, in lumps.
+    """
 
     def __init__(
         self,
@@ -31,10 +35,14 @@ class Standby:
         leader: str | None,
         listener: socket.socket | None = None,
         look_seconds: float = LOOK_SECONDS,
+        electing: bool = False,
+        late: float = 0.0,
     ) -> None:
         self.era = era
         self.leader = leader
         self.look_seconds = look_seconds
+        self.electing = electing
+        self.late = late
         self._server = _Server(listener or open_listener("127.0.0.1", 0), self)
         host, port = self._server.socket.getsockname()[:2]
         self.address = f"{host}:{port}"
@@ -100,10 +108,17 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True
         length = int(self.headers.get("Content-Length") or 0)
         body = self.rfile.read(min(length, BODY_LIMIT))
+        stream = self.path.partition("?")[0] == "/v2/events"
+        if stream and standby.electing:
+            self.send_response(HTTPStatus.OK)
+            self.send_header("Content-Type", "text/event-stream;charset=utf-8")
+            self.send_header("Connection", "close")
+            self.end_headers()
+            return
         leader = standby.find_leader()
         if leader is None:
             self._html(standby.era.without_leader, "Could not determine the current leader")
-        elif self.path.partition("?")[0] == "/v2/events" and standby.era.redirects_streams:
+        elif stream and standby.era.redirects_streams:
             self.send_response(HTTPStatus.FOUND)
             self.send_header("Location", f"http://{leader}{self.path}")
             self.send_header("Content-Length", "0")
@@ -140,6 +155,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.end_headers()
             # As it comes: the leader's heartbeats keep a stream alive that is carried.
             while chunk := response.read1():
+                time.sleep(standby.late)
                 self.wfile.write(chunk)
         finally:
             connection.close()

@@ -64,6 +64,7 @@ class Cluster:
         self._killed_at: dict[TaskId, float] = {}
         # By the instance's id and, for a pod, by those of its tasks.
         self._instance_by_id: dict[TaskId, tuple[AppId, TaskId]] = {}
+        self._forgotten: set[TaskId] = set()
         self._reachable: set[HostName] = set()
 
     def take_effects(self) -> list[Effect]:
@@ -147,7 +148,12 @@ class Cluster:
                 records.setdefault(task.id, {})[record.task_id] = record
             elif not record.state.terminal:
                 # Ours, but forgotten: nobody wants it any more.
+                self._forgotten.add(record.task_id)
                 self._effects.append(Kill(host, record.task_id))
+            elif record.task_id in self._forgotten:
+                self._forgotten.remove(record.task_id)
+                if self.era.has_instances:
+                    self._publish(events.unknown_terminated(timestamp(now), record))
         for task_id, said in records.items():
             self._take_over(self._known(task_id), said, report.agent_id, now)
         for task in list(self.tasks()):

@@ -47,3 +47,9 @@ def executor_id(instance: TaskId) -> str:
     """The executor of a pod's instance: the kind comes first."""
     path, _, unique = instance.rpartition(".")
     return f"instance-{path}.{unique.removeprefix('instance-')}"
+
+
+def app_of(task_id: TaskId) -> AppId:
+    """The app or pod of a task's id: an app's own id has no `_`."""
+    path = instance_id(task_id).rpartition(".")[0]
+    return AppId("/" + path.replace("_", "/"))

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from demo.marathon.core.identity import instance_id
+from demo.marathon.core.identity import app_of, instance_id
 from demo.marathon.core.state import Deployment, Part, Task
 from demo.marathon.era import Era
 from demo.marathon.replies.apps import render_addresses
 from demo.marathon.replies.system import render_plan, render_step
-from demo.mesos.records import AppId, Json, TaskId, TaskState
+from demo.mesos.records import AppId, Json, TaskId, TaskRecord, TaskState
 
 CONDITIONS = {
     "TASK_STAGING": "Staging",
@@ -90,6 +90,17 @@ def instance_changed(when: str, task: Task, condition: str) -> Event:
         agentId=task.slave_id,
         host=task.host,
         runSpecVersion=task.version,
+    )
+
+
+def unknown_terminated(when: str, record: TaskRecord) -> Event:
+    """A task has ended that no app is known to have."""
+    return _event(
+        "unknown_instance_terminated_event",
+        when,
+        instanceId=instance_id(record.task_id),
+        runSpecId=app_of(record.task_id),
+        condition=CONDITIONS[record.state],
     )
 
 

@@ -361,3 +361,14 @@ def test_a_task_is_told_who_and_where_it_is(world: World) -> None:
     assert {key: order.env.get(key) for key in wanted} == wanted
     assert "SECRET" not in order.env
     assert order.argv[-1] == port
+
+
+def test_a_task_that_nobody_wants_is_ended_and_its_end_is_told_once(world: World) -> None:
+    stranger = TaskId("old_app.2f8a1c44-5b1e-11e6-8d2b-0242ac110002")
+    record = TaskRecord(stranger, "fw-1", TaskState.RUNNING)
+    world.records[stranger] = (HOSTS[0], record)
+    world.report()
+    assert world.kills == [stranger]
+    world.becomes(TaskState.KILLED, stranger)
+    world.report()
+    assert world.events.count("unknown_instance_terminated") == 1
