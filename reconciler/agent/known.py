@@ -33,7 +33,8 @@ class KnownKernel:
 
     `programmed` is what the kernel was brought to, if that succeeded whole;
     `state` what it held then, which is less by the tasks that wait. `present`
-    are the links that stand, finished or not. `reflects`
+    are the links that stand, finished or not; `judged` is whether they were
+    compared with what should be, in this run and without an error. `reflects`
     is whether nothing is left in it that should have gone, and nothing is open
     that should not be: a way to another host may still be missing.
     """
@@ -43,6 +44,7 @@ class KnownKernel:
     reached: Reached = field(default_factory=Reached)
     linked: frozenset[TaskId] = frozenset()
     present: frozenset[InterfaceName] = frozenset()
+    judged: bool = False
     problems: tuple[str, ...] = ()
     reflects: bool = True
 
@@ -105,6 +107,7 @@ def learn(
         reached=Reached(complete, failures_by_interface(failures), waiting, evidence.gone, off),
         linked=frozenset(tasks[name] for name in complete if name in tasks),
         present=frozenset(present),
+        judged=True,
         problems=failures_of_host(failures),
         reflects=not failures_of_host(
             {change: why for change, why in failures.items() if not _is_way_to_host(change)}

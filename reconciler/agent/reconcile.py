@@ -216,7 +216,7 @@ class HostReconciler:
         except DataplaneError as error:
             # Nothing is known of the kernel any more. If something was only
             # assumed, another program may have been at it: look at once.
-            self._kernel = replace(self._kernel, programmed=None, state=None)
+            self._kernel = replace(self._kernel, programmed=None, state=None, judged=False)
             self._looks.ask(self._clock.monotonic() + (0.0 if assumed else VERIFY_AFTER))
             return self._pass(view, None, (f"dataplane: {error}",), looked=True)
 

@@ -97,6 +97,7 @@ class HeldNetworks:
                 self._networks.pop(container, None)
                 self._detached_at.pop(container, None)
                 self._named.discard(container)
+                self._ended.discard(container)
             case TasksTold(tasks):
                 self._questions.answer(tasks)
             case _:
@@ -190,9 +191,10 @@ class HeldNetworks:
                 del self._detaching[container]
                 for each in many:
                     each.reply.settle(Done(mtu))
-        checks, self._checks = self._checks, []
-        for check in checks:
-            check.reply.settle(self._checked(check.container, kernel, mtu))
+        if kernel.judged:
+            checks, self._checks = self._checks, []
+            for check in checks:
+                check.reply.settle(self._checked(check.container, kernel, mtu))
         return tuple(failed)
 
     def _checked(self, container: ContainerId, kernel: KnownKernel, mtu: int) -> Outcome:

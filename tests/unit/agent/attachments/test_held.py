@@ -416,6 +416,19 @@ def test_the_kernel_is_looked_at_for_a_check(bench: Bench) -> None:
         bench.finish(HELD)
 
 
+def test_before_the_kernel_was_judged_a_check_waits() -> None:
+    bench = Bench(HELD)
+    reply: Reply[Outcome] = Reply()
+    bench.reconciler.handle(CheckAsked(HELD.container, reply))
+    bench.reconciler.reconcile()
+
+    bench.begin(HELD)
+    bench.list()
+    bench.reconciler.reconcile()
+
+    assert reply.wait(0) == Done(1450)
+
+
 def test_what_a_container_runs_is_asked_until_it_is_known(bench: Bench) -> None:
     bench.attach(HELD)
     assert not [each for each in bench.chores if each[0] == "unclaimed"]
