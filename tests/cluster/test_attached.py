@@ -272,3 +272,32 @@ def attached(drive: Drive, host: str) -> bool:
     """Whether a container of the host has got an address."""
     rows = containers(drive.cluster, host).values()
     return any(row["status"].get("network_infos") for row in rows)
+
+
+@pytest.mark.slow
+def test_net_modules_that_forgot_their_containers_cost_no_address() -> None:
+    options = ("--hosts", "1", "--era", "1.1", "--isolation", "netmodules")
+    with launched(*options) as cluster, Drive.of(cluster.cluster) as drive:
+        drive.marathon.wait(START_SECONDS)
+        wait_until(lambda: drive.watcher.hosts_ready() == 1, "no agent registered")
+        group = "/forgotten"
+        apps = [probe("a", "one"), probe("b", "two")]
+        scene = settle(drive, apps, group)
+        old = drive.cluster.control.process("mesos-host-1")
+
+        drive.cluster.control.kill("mesos-host-1", signal.SIGKILL)
+
+        wait_until(
+            lambda: drive.cluster.control.process("mesos-host-1").restarts > old.restarts,
+            "no restart",
+        )
+        assert addresses(drive.settle(2)) == addresses(scene)
+        # Mesos calls neither release nor cleanup for these any more.
+        drive.remove(group)
+        log = drive.cluster.control.log("mesos-host-1")
+        assert log.count("cleanup of an unknown container") == 2
+        checked = drive.cluster.product("ipam", "check")
+        assert (checked.returncode, checked.stderr) == (0, "")
+        links = drive.cluster.run("host-1", ("ls", "/sys/class/net")).stdout.split()
+        assert not [link for link in links if link.startswith("cali")]
+        settle(drive, apps, group)
