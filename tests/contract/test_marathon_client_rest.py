@@ -469,7 +469,11 @@ def test_what_is_neither_app_nor_pod_does_not_exist() -> None:
         client = MarathonClient([server.url])
         assert client.app(CACHE_ID) is None
         client.apps()
+        before = len(server.requests)
         assert client.app(CACHE_ID) is None
+    # Once each, the pod that it was first.
+    asked = server.paths()[before:]
+    assert asked == ["/v2/pods/shop/cache::status", "/v2/apps/shop/cache"]
 
 
 def test_a_pod_that_became_an_app_is_found() -> None:

@@ -111,6 +111,12 @@ def test_an_instance_of_an_older_definition_names_its_own() -> None:
     assert task.version == "2016-01-01T00:00:00.000Z"
 
 
+@pytest.mark.parametrize("reference", [None, "", "/v2/pods/shop/cache"])
+def test_an_instance_that_names_no_definition_is_of_the_present_one(reference: str | None) -> None:
+    (task,) = parsed(SPEC, changed(RUNNING, specReference=reference)).tasks
+    assert task.version is None
+
+
 @pytest.mark.parametrize(
     ("status", "containers", "state"),
     [
@@ -248,3 +254,25 @@ def test_one_that_makes_no_sense_is_a_problem_and_spoils_no_other(
     pods, problems = parse_pods(json.dumps([broken, whole]).encode())
     assert [pod.id for pod in pods] == ["/shop/cache"]
     assert [problem.app_id for problem in problems] == [broken["id"] or None]
+
+
+@pytest.mark.parametrize(
+    ("container_ids", "task_id"),
+    [
+        pytest.param([f"{INSTANCE}.redis", f"{INSTANCE}.log"], INSTANCE, id="before 1.8"),
+        pytest.param([f"{INSTANCE}.redis.1", f"{INSTANCE}.log.1"], INSTANCE, id="the first"),
+        pytest.param([f"{INSTANCE}.redis.2", f"{INSTANCE}.log.2"], f"{INSTANCE}.2", id="again"),
+        pytest.param([None, f"{INSTANCE}.log.12"], f"{INSTANCE}.12", id="one not told yet"),
+        pytest.param([None, None], INSTANCE, id="none told yet"),
+        pytest.param([f"{INSTANCE}.7", "else"], INSTANCE, id="a name that is a number"),
+    ],
+)
+def test_an_instance_that_was_started_again_is_another_task(
+    container_ids: list[str | None], task_id: str
+) -> None:
+    instance = deepcopy(RUNNING)
+    for container, container_id in zip(instance["containers"], container_ids, strict=True):
+        container["containerId"] = container_id
+    body = json.dumps({"id": "/shop/cache", "spec": SPEC, "instances": [instance]})
+    (task,) = parse_pod(body.encode()).tasks
+    assert task.id == task_id
