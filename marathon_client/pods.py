@@ -130,7 +130,7 @@ def _instance(found: wire.PodInstance, spec: wire.PodSpec, pod_id: AppId) -> Tas
     }
     _, mark, version = (found.spec_reference or "").partition(_VERSION_MARK)
     return Task(
-        TaskId(found.id),
+        _task_id(found),
         pod_id,
         found.agent_hostname,
         _state(found),
@@ -147,6 +147,20 @@ def _instance(found: wire.PodInstance, spec: wire.PodSpec, pod_id: AppId) -> Tas
         started_at=found.status_since,
         agent_id=found.agent_id,
     )
+
+
+def _task_id(found: wire.PodInstance) -> TaskId:
+    """The instance's id, with a number behind that of each of its later executors.
+
+    Since 1.8 an instance keeps its id when its containers fail and others take
+    their place, in another network; the first ones have no number, nor had any
+    before 1.8. All of its containers are numbered alike.
+    """
+    named = (each.container_id or "" for each in found.containers or ())
+    tails = (text.removeprefix(f"{found.id}.").rpartition(".") for text in named)
+    numbers = (int(number) for name, _, number in tails if name and number.isdecimal())
+    newest = max(numbers, default=1)
+    return TaskId(found.id if newest <= 1 else f"{found.id}.{newest}")
 
 
 def _state(found: wire.PodInstance) -> TaskState:

@@ -120,6 +120,7 @@ class EndpointStatus(Wire):
 
 class ContainerStatus(Wire):
     name: str | None = None
+    container_id: str | None = None
     status: str | None = None
     endpoints: list[EndpointStatus] | None = None
 

@@ -1,5 +1,6 @@
 """The real controller, client and stream on a stand-in of any era; the rest in memory."""
 
+import itertools
 import queue
 import threading
 import time
@@ -13,7 +14,7 @@ from calico.datastore.memory import MemoryDatastore
 from calico.model import Attachment, ContainerId, EndpointSpec, Pool
 from calico.names import interface_of_container
 from demo.marathon import Era, MemoryAgent
-from demo.mesos.records import LaunchOrder
+from demo.mesos.records import Json, LaunchOrder
 from marathon_client.client import MarathonClient
 from marathon_client.stream import EventStream, StreamItem
 from tests.contract.era_world import Marathon, marathon_of
@@ -74,6 +75,16 @@ class EraCluster:
             self._told = unclaimed
             tell(self.cluster, *unclaimed, host=HOST)
 
+    def fail(self, instance: str) -> None:
+        """All tasks of an instance end by themselves, and its executor with them."""
+        agent = self.marathon.agent
+        for task in agent.alive():
+            if task.startswith(instance):
+                # Its next executor is another container.
+                group = agent.groups.get(task)
+                self.attached.pop(task if group is None else group.executor_id, None)
+                agent.end(task)
+
     def specs(self) -> dict[str, EndpointSpec]:
         """Every endpoint by its task."""
         return self.cluster.specs()
@@ -83,7 +94,7 @@ class EraCluster:
         shown = {task["id"] for task in self.marathon("GET", "/v2/tasks")["tasks"]}
         if self.marathon.era.has_instances:
             for pod in self.marathon("GET", "/v2/pods/::status"):
-                shown |= {instance["id"] for instance in pod["instances"]}
+                shown |= {_incarnation(instance) for instance in pod["instances"]}
         return shown
 
     def settled(self, instances: int, groups: tuple[str, ...]) -> bool:
@@ -101,6 +112,12 @@ class EraCluster:
             self._items.put(item)
 
 
+def _incarnation(instance: Json) -> str:
+    """An instance's id, told apart from that of its executors before."""
+    number = instance["containers"][0]["containerId"].rpartition(".")[2]
+    return f"{instance['id']}.{number}" if number.isdigit() and number != "1" else instance["id"]
+
+
 @contextmanager
 def era_cluster(
     era: Era, plugin: bool, store: MemoryDatastore | None = None, **options: Any
@@ -108,6 +125,7 @@ def era_cluster(
     """Tasks are attached before they run, or are given an address once they do."""
     store = store or MemoryDatastore()
     attached: Attached = {}
+    numbers = itertools.count(1)
 
     def address_of(order: LaunchOrder) -> tuple[str, ...]:
         if not plugin:
@@ -116,7 +134,7 @@ def era_cluster(
         group = agent.groups.get(order.task_id)
         subject = order.task_id if group is None else group.executor_id
         if subject not in attached:
-            container = ContainerId(f"c-{subject}")
+            container = ContainerId(f"c{next(numbers)}-{subject}")
             attached[subject] = (container, attach(store, container, HOST))
         return tuple(map(str, attached[subject][1]))
 

@@ -150,6 +150,30 @@ def test_a_pod_is_deployed_regrouped_scaled_killed_and_redeployed(era: Era) -> N
         world.until(lambda: world.settled(0, ()))
 
 
+@pytest.mark.parametrize("era", [era for era in ERAS if era.has_instances], ids=str)
+def test_a_pod_whose_instance_failed_has_a_network_again(era: Era) -> None:
+    container = {"name": "a", "exec": {"command": {"shell": "sleep 1000"}}}
+    pod = {
+        "id": "/shop/cache",
+        "networks": [{"name": "calico", "mode": "container", "labels": {"groups": "web"}}],
+        "containers": [container],
+        "scheduling": {"backoff": {"backoff": 0}},
+    }
+    with era_cluster(era, True) as world:
+        world.marathon("POST", "/v2/pods", pod, status=201)
+        world.until(lambda: world.settled(1, ("web",)))
+        ((old, before),) = world.specs().items()
+        world.fail(old)
+        world.until(
+            lambda: world.settled(1, ("web",)) and next(iter(world.specs().values())) != before
+        )
+        ((new, after),) = world.specs().items()
+    # From 1.8 on the instance is the same, its container and address are not.
+    assert (new == f"{old}.2") is era.numbers_incarnations
+    assert after.addresses != before.addresses
+    assert after.interface != before.interface
+
+
 @pytest.mark.parametrize("newer", [Era(1, 5), Era(1, 9)], ids=str)
 def test_tasks_keep_their_groups_when_an_upgrade_erases_those_of_their_app(
     tmp_path: Path, newer: Era

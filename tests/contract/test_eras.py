@@ -288,6 +288,39 @@ def test_task_ids_and_the_instances_they_belong_to(era: Era) -> None:
             assert instance == task_id.replace("shop_web.", "shop_web.marathon-")
 
 
+@every_era
+def test_the_id_of_a_task_that_takes_the_place_of_one_that_failed(era: Era) -> None:
+    with marathon_of(era) as marathon, RawStream(marathon.url) as stream:
+        marathon("POST", "/v2/apps", app_of(era, backoffSeconds=0), status=201)
+        old = stream.event("status_update_event", taskStatus="TASK_RUNNING")["taskId"]
+        stream.event("deployment_success")
+        marathon.agent.end(old)
+        new = stream.event("status_update_event", taskStatus="TASK_RUNNING")["taskId"]
+        marathon.agent.kill(new)
+        killed = stream.event("status_update_event", taskStatus="TASK_RUNNING")["taskId"]
+    if era.since(1, 8):
+        # The same instance, once more.
+        assert new == old.removesuffix("1") + "2"
+        assert killed == old.removesuffix("1") + "3"
+    else:
+        assert len({old, new, killed}) == 3
+
+
+def test_a_task_of_before_the_upgrade_is_followed_by_one_of_the_new_kind(tmp_path: Path) -> None:
+    state = tmp_path / "marathon.json"
+    with marathon_of(Era(1, 7), state_file=state) as marathon:
+        old = marathon.start(app_of(Era(1, 7), backoffSeconds=0))["id"]
+        agent = marathon.agent
+    with (
+        marathon_of(Era(1, 9), agent=agent, state_file=state) as marathon,
+        RawStream(marathon.url) as stream,
+    ):
+        agent.end(old)
+        new = stream.event("status_update_event", taskStatus="TASK_RUNNING")["taskId"]
+    assert "instance-" not in old
+    assert new.endswith("._app.1")
+
+
 def assert_like(text: str, pattern: str) -> None:
     """The whole text fits the pattern."""
     assert re.fullmatch(pattern, text), text

@@ -85,6 +85,7 @@ class Cluster:
             if app is not before.get(app_id):
                 # A new definition is not held back for what the last one did.
                 self._not_before.pop(app_id, None)
+                self._placement.forget(app_id)
         return result
 
     def cancel(self, deployment_id: str, now: float) -> None:
@@ -304,6 +305,7 @@ class Cluster:
         app = self.state.apps.get(task.app_id)
         if app is not None and not task.killing:
             self._not_before[app.id] = now + backoff_of(app.definition)
+            self._placement.ended(ended)
             if state is not TaskState.FINISHED:
                 self.state.failures[app.id] = _render_failure(ended, message, timestamp(now))
         if app is None:

@@ -34,6 +34,12 @@ def pod_task_id(instance: TaskId, name: str, era: Era) -> TaskId:
     return TaskId(f"{instance}.{name}.1" if era.numbers_incarnations else f"{instance}.{name}")
 
 
+def next_incarnation(task_id: TaskId) -> TaskId:
+    """The id of the task that takes the place of one that ended by itself, since 1.8."""
+    path, _, number = task_id.rpartition(".")
+    return TaskId(f"{path}.{int(number) + 1}")
+
+
 def instance_id(task_id: TaskId) -> str:
     """The instance of an app's task; of a legacy one the same uuid behind `marathon-`."""
     match = _INCARNATION.fullmatch(task_id)

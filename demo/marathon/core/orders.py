@@ -230,7 +230,7 @@ def _checks(
             program = rule({"cmd": check["command"]["value"], "args": None})
             yield _check(check, CheckKind.COMMAND, argv=_filled_in(program.argv, env))
         else:
-            port = checked_port(definition, check, task.ports) or 0
+            port = checked_port(definition, check, task.ports, inside=True) or 0
             yield _check(check, _KINDS[check["protocol"]], port, check.get("path", "/"))
 
 

@@ -6,7 +6,12 @@ import uuid
 from collections.abc import Callable, Collection, Iterable, Sequence
 
 from demo.marathon.core.effects import Launch, LaunchGroup
-from demo.marathon.core.identity import app_task_id, pod_instance_id, pod_task_id
+from demo.marathon.core.identity import (
+    app_task_id,
+    next_incarnation,
+    pod_instance_id,
+    pod_task_id,
+)
 from demo.marathon.core.orders import render_group_order, render_order
 from demo.marathon.core.plan import eligible_hosts
 from demo.marathon.core.state import App, Part, Task
@@ -14,7 +19,7 @@ from demo.marathon.definitions.commands import CommandRule
 from demo.marathon.definitions.pods import endpoint_requests
 from demo.marathon.definitions.ports import FIRST_HOST_PORT, host_ports, requested_ports
 from demo.marathon.era import Era
-from demo.mesos.records import HostName
+from demo.mesos.records import AppId, HostName
 
 SPARE_APP_PORTS = 1000
 
@@ -33,6 +38,7 @@ class Placement:
         self._era = era
         self._rule = rule
         self._new_uuid = new_uuid
+        self._relaunched: dict[AppId, list[Task]] = {}
         self._next_host = 0
         self._next_port = 0
 
@@ -62,6 +68,17 @@ class Placement:
                 return self._new_task(app, host, ports, when)
         return None
 
+    def ended(self, task: Task) -> None:
+        """A task has ended by itself: since 1.8 its instance lives on with another one."""
+        # A task of before the upgrade has no number to count on.
+        numbered = all(task_id.rpartition(".")[2].isdigit() for task_id in task.task_ids)
+        if self._era.numbers_incarnations and numbered:
+            self._relaunched.setdefault(task.app_id, []).append(task)
+
+    def forget(self, app_id: AppId) -> None:
+        """Begin with instances of their own: the app's tasks are to be others, or none."""
+        self._relaunched.pop(app_id, None)
+
     def order(self, app: App, task: Task, framework_id: str) -> Launch | LaunchGroup:
         """What the instance's host is asked to start."""
         if app.is_pod:
@@ -71,6 +88,9 @@ class Placement:
         return Launch(task.host, order)
 
     def _new_task(self, app: App, host: HostName, ports: tuple[int, ...], when: str) -> Task:
+        ended = self._relaunched.get(app.id)
+        if ended:
+            return _again(ended.pop(0), app, host, ports, when)
         unique = self._new_uuid()
         parts: tuple[Part, ...] = ()
         if app.is_pod:
@@ -85,3 +105,10 @@ class Placement:
         # Inside a namespace of its own any number is free; these are nobody else's.
         self._next_port += 1
         return FIRST_HOST_PORT - SPARE_APP_PORTS + self._next_port % SPARE_APP_PORTS
+
+
+def _again(ended: Task, app: App, host: HostName, ports: tuple[int, ...], when: str) -> Task:
+    """The next incarnation of an instance; a pod's keeps its id, its tasks do not."""
+    parts = tuple(Part(next_incarnation(part.id), part.name) for part in ended.parts)
+    task_id = ended.id if parts else next_incarnation(ended.id)
+    return Task(task_id, app.id, host, app.version, when, ports=ports, parts=parts)

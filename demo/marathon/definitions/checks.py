@@ -86,11 +86,13 @@ def _indexed(app: Json, era: Era) -> Sequence[object]:
     return declared_ports(app) if mappings is None else mappings
 
 
-def checked_port(definition: Json, check: Json, ports: Sequence[int]) -> int | None:
+def checked_port(
+    definition: Json, check: Json, ports: Sequence[int], inside: bool = False
+) -> int | None:
     """The number that a check connects to; None if the task has no such port.
 
     A container network is asked on the container's port, any other on the
-    host's.
+    host's; whoever asks from `inside` of the container, always on its own.
     """
     if check.get("port") is not None:
         number: int = check["port"]
@@ -107,7 +109,7 @@ def checked_port(definition: Json, check: Json, ports: Sequence[int]) -> int | N
     with_host_port = [m for m in mappings if m.get("hostPort") is not None]
     mapping = mappings[index]
     held = next((ports[i] for i, m in enumerate(with_host_port) if m is mapping), None)
-    if has_own_address(definition):
+    if inside or has_own_address(definition):
         return mapping["containerPort"] or held
     return held
 

@@ -39,12 +39,12 @@ def with_ip_address(app: Json, era: Era, default_network: str | None) -> Json:
     if docker is not None and not era.since(0, 15):
         raise invalid_object("/container", "IP per task is not supported with Docker containers")
     app["ipAddress"] = parse_ip_address(app["ipAddress"], era)
-    if docker is not None and docker.get("network") in ("BRIDGE", "USER"):
-        if app["ipAddress"]["discovery"]["ports"]:
-            raise invalid_object(
-                "/ipAddress/discovery", "not allowed with Docker's BRIDGE and USER networks"
-            )
-    elif era.names_networks and default_network is not None:
+    kind = None if docker is None else docker.get("network")
+    if kind in ("BRIDGE", "USER") and app["ipAddress"]["discovery"]["ports"]:
+        raise invalid_object(
+            "/ipAddress/discovery", "not allowed with Docker's BRIDGE and USER networks"
+        )
+    if era.names_networks and default_network is not None and kind != "BRIDGE":
         app["ipAddress"].setdefault("networkName", default_network)
     return app
 
