@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from demo.mesos.agent import Agent, Setup
-from demo.mesos.containers.lifecycle import Rules
+from demo.mesos.containers.api import Rules
 from demo.mesos.isolators.api import Isolator
 from demo.mesos.isolators.cni import CniIsolator
 from demo.mesos.isolators.netmodules import NetModulesIsolator, read_modules

@@ -18,8 +18,9 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import TypeVar, assert_never
 
+from demo.mesos.containers.api import LaunchRefused, Rules
 from demo.mesos.containers.container import Container, Process
-from demo.mesos.containers.lifecycle import Containers, LaunchRefused, Rules
+from demo.mesos.containers.lifecycle import Containers
 from demo.mesos.containers.orders import Site
 from demo.mesos.containers.overseer import Overseer
 from demo.mesos.containers.registry import Registry

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from demo.marathon import HttpAgent
 from demo.mesos.agent import Agent, Setup
-from demo.mesos.containers.lifecycle import Rules
+from demo.mesos.containers.api import Rules
 from demo.mesos.records import HostName, Json, TaskId, TaskRecord
 from demo.mesos.server import AgentServer
 from demo.mesos.store import Store

@@ -11,11 +11,11 @@ import time
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
-from typing import Protocol
+from dataclasses import replace
 
 import msgspec
 
+from demo.mesos.containers.api import LaunchRefused, Machine, Rules
 from demo.mesos.containers.attachments import Attachments, Background
 from demo.mesos.containers.checks import Checks, Health
 from demo.mesos.containers.container import (
@@ -35,40 +35,11 @@ from demo.mesos.containers.orders import (
 )
 from demo.mesos.containers.registry import Registry
 from demo.mesos.isolators.api import Attached, IsolationFailed, Isolator, addresses_of
-from demo.mesos.launcher.client import Check, LauncherGone, Release, Start
+from demo.mesos.launcher.client import LauncherGone
 from demo.mesos.processes import end_group, end_members, end_process, start_time
 from demo.mesos.records import GroupOrder, Isolation, TaskId, TaskRecord, TaskState
 
 log = logging.getLogger(__name__)
-
-
-class LaunchRefused(Exception):
-    """This order can never be started as it is."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """How patient an agent is, and when it tells addresses; durations are seconds."""
-
-    kill_grace: float = 3.0
-    registration: float = 60.0
-    late_addresses: float = 0.0
-
-
-class Machine(Protocol):
-    """What the containers need of their agent."""
-
-    def send(self, order: Start | Release | Check) -> None:
-        """Tell the launcher; raises LauncherGone."""
-        ...
-
-    def watch(self, process: Process) -> bool:
-        """Tell of the end of a process that the launcher does not reap; False if it is over."""
-        ...
-
-    def publish(self) -> int:
-        """Let everyone see the present state; its revision."""
-        ...
 
 
 class Containers:
