@@ -6,14 +6,16 @@ import struct
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 from netaddr import IPAddress
 
-from calico.dataplane.state import HOST_MAC
-from tests.dataplane_worlds import HERE_ADDRESS
+from calico.dataplane.state import HOST_MAC, ROUTE_TABLE, Chain
+from reconciler.core.reach import Packet
+from tests.dataplane_worlds import HERE_ADDRESS, THERE, commit, snapshot, spec
 from tests.kernel.namespaces import Namespace
-from tests.kernel.packets import IPV4, IPV6
+from tests.kernel.packets import IPV4, IPV6, Arrivals, FrameSender
 from tests.kernel.probes import (
     WAIT,
     checksum,
@@ -26,9 +28,11 @@ from tests.kernel.probes import (
 )
 from tests.kernel.tables import (
     A1,
+    A1_6,
     A2,
     B1,
     PORT,
+    PROFILES,
     PROTECTED_PORT,
     SPECS,
     STRANGER,
@@ -37,6 +41,7 @@ from tests.kernel.tables import (
     make_world,
 )
 from tests.kernel.test_links import run
+from tests.kernel.wires import colon
 
 Make = Callable[[], Namespace]
 ANY = IPAddress("0.0.0.0")
@@ -221,6 +226,44 @@ def test_containers_of_the_host_reach_no_task(world: World, container: Namespace
         with listening(world[task], address, PORT):
             assert not connects(container, address, PORT)
         assert not delivers(container, world[task], address, PORT)
+
+
+FAR = spec("far", "red", "app-red", addresses=["10.9.5.5", "fd00:9:0:0:5::5"], host=THERE)
+
+
+@pytest.mark.parametrize(("claimed", "target"), [(FAR.addresses[0], A1), (FAR.addresses[1], A1_6)])
+@pytest.mark.parametrize("reverse_path", ["0", "2"])
+def test_containers_of_the_host_do_not_speak_for_tasks_of_other_hosts(
+    namespace: Make, claimed: IPAddress, target: IPAddress, reverse_path: str
+) -> None:
+    world = make_world(namespace, snapshot([*SPECS.values(), FAR], PROFILES))
+    beside = namespace()
+    run("ip", "link", "add", "docker0", "type", "veth", "peer", "eth0", "netns", str(beside.pid))
+    for name in ("all", "docker0"):
+        # As kernels and systemd have it by themselves; IPv6 has nothing of the kind.
+        Path("/proc/sys/net/ipv4/conf", name, "rp_filter").write_text(reverse_path)
+    run("ip", "address", "add", "172.17.0.1/16", "dev", "docker0")
+    for name in ("docker0", "eth0"):
+        run("ip", "link", "set", name, "address", colon(HOST_MAC), "up")
+    for each in FAR.addresses:
+        run("ip", "route", "add", str(each), "dev", "eth0", "table", str(ROUTE_TABLE))
+    with beside.entered():
+        run("ip", "link", "set", "eth0", "up")
+    mac = SPECS["b1"].mac
+    assert mac is not None
+    container = FrameSender(beside, mac)
+    arrivals = Arrivals(world["a1"], lambda packet: claimed.packed in (packet[8:24], packet[12:16]))
+
+    def opening(number: int) -> Packet:
+        return Packet(claimed, target, socket.IPPROTO_UDP, 5000 + number, PORT)
+
+    container.send(opening(1), 1)
+    # What comes the way that leads back is that task's own.
+    FrameSender(world.outside, mac).send(opening(2), 2)
+    assert arrivals.until(lambda found: 2 in found, WAIT) == {2}
+    world.table.commit(commit([Chain("strays", ())]))
+    container.send(opening(3), 3)
+    assert arrivals.until(lambda found: 3 in found, WAIT) >= {3}
 
 
 @pytest.mark.parametrize(

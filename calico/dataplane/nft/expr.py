@@ -80,6 +80,12 @@ def ours(key: str, *, negated: bool = False) -> Statement:
     return matches(meta(key), OUR_INTERFACES, negated=negated)
 
 
+def strays() -> Statement:
+    """No route leads back to the packet's source by the device that it came by."""
+    way_back = {"fib": {"result": "oif", "flags": ["saddr", "mark", "iif"]}}
+    return matches(way_back, 0)
+
+
 def hop_limit(version: int) -> Statement:
     """How many routers the packet may still pass."""
     return payload("ip", "ttl") if version == 4 else payload("ip6", "hoplimit")

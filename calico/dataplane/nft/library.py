@@ -29,6 +29,7 @@ from calico.dataplane.nft.expr import (
     payload,
     rule,
     set_mark,
+    strays,
     verdict_of,
 )
 from calico.dataplane.nft.library_json import (
@@ -59,6 +60,7 @@ _FEATURES = CommitTable(
             (
                 rule(by_connection(ACCEPT, "probe-end")),
                 rule(set_mark(1)),
+                dropping(strays()),
                 rule(labelled(1), label(1)),
                 rule(assign(hop_limit(4), 1)),
                 rule(verdict_of(address(4, "daddr"), "probe-map")),
@@ -129,7 +131,8 @@ class NftTable:
             self.close()
             raise DataplaneUnsupported(
                 f"the kernel does not take our nftables rules ({error}): it needs Linux 5.10 "
-                "or later with nf_tables, nf_conntrack and its labels, and the capability NET_ADMIN"
+                "or later with nf_tables and its fib, nf_conntrack and its labels, and the "
+                "capability NET_ADMIN"
             ) from error
 
     def close(self) -> None:

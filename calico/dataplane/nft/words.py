@@ -89,6 +89,8 @@ def _key(left: object) -> str:
             return f"ct {key}"
         case {"concat": [*parts]}:
             return " . ".join(map(_key, parts))
+        case {"fib": {"result": result, "flags": [*parts]}}:
+            return f"fib {' . '.join(parts)} {result}"
         case {"&": [field, _]}:
             # The masks that we use: the flags of an opening, and one bit of a label.
             return _key(field)

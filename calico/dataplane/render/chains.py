@@ -30,6 +30,7 @@ from calico.dataplane.nft.expr import (
     port_conditions,
     rule,
     set_mark,
+    strays,
     verdict_of,
     within,
 )
@@ -55,6 +56,7 @@ INPUT = BaseHook("filter", "input", 0, "accept")
 POSTROUTING = BaseHook("nat", "postrouting", 100, "accept")
 
 CHECK_SOURCE, CHECK_ADDRESS, POSING = "check-source", "check-address", "posing"
+STRAYS = "strays"
 FROM_TASK, TO_HOST = "from-task", "to-host"
 BYSTANDERS, RELATED, PUBLISHED = "bystanders", "related", "published"
 ICMP = (1, 58)
@@ -73,6 +75,7 @@ ROUTER_ADVERTISEMENT, REDIRECT = 134, 137
 def render_chains(config: HostConfig, plan: AddressPlan) -> Iterator[Chain]:
     """The base chains, and those that they lead to before any policy."""
     yield Chain(PREROUTING.hook, tuple(_prerouting(config)), PREROUTING)
+    yield Chain(STRAYS, tuple(_strays()))
     yield Chain(CHECK_SOURCE, tuple(_check_source()))
     yield Chain(CHECK_ADDRESS, tuple(_check_address(config)))
     yield Chain(POSING, tuple(_posing()))
@@ -94,6 +97,17 @@ def _prerouting(config: HostConfig) -> Iterator[NftRule]:
         yield dropping(matches(address(version, "saddr"), f"@local{version}"))
     # Only marked packets find the routes to tasks; see render.routes.
     yield rule(set_mark(config.mark))
+    yield rule(matches(meta("iifname"), config.underlay, negated=True), jump(STRAYS))
+
+
+def _strays() -> Iterator[NftRule]:
+    """Other containers of this host may not speak for tasks of other hosts.
+
+    The kernel's own check of the way back takes the routes to tasks for
+    everybody's, and IPv6 has none.
+    """
+    for version in VERSIONS:
+        yield dropping(matches(address(version, "saddr"), f"@tasks{version}"), strays())
 
 
 def _check_source() -> Iterator[NftRule]:

@@ -4,7 +4,7 @@ import pytest
 from netaddr import IPNetwork
 
 from calico.closing import Direction
-from calico.dataplane.nft.expr import ACCEPT, dropping, matches, meta, rule
+from calico.dataplane.nft.expr import ACCEPT, dropping, matches, meta, rule, strays
 from calico.dataplane.nft.words import element_text, rule_text
 from calico.dataplane.render.host import render_host
 from calico.dataplane.render.policy import render_rule, tag_set_name
@@ -95,6 +95,7 @@ def test_every_rule_that_is_ever_written_has_words() -> None:
 
 def test_a_rule_without_conditions_is_its_verdict() -> None:
     assert rule_text(dropping()) == "drop"
+    assert rule_text(dropping(strays())) == "fib saddr . mark . iif oif 0 drop"
     assert rule_text(rule(matches(meta("iifname"), "cali*"), ACCEPT)) == "meta iifname cali* accept"
 
 

@@ -135,9 +135,12 @@ def test_base_chains_are_those_of_an_empty_host() -> None:
 
 
 def test_the_mark_is_one_bit_added_to_those_of_others() -> None:
-    last = render_host(snapshot([]), CONFIG).state.chains["prerouting"].rules[-1]
+    chain = render_host(snapshot([]), CONFIG).state.chains["prerouting"]
     mark = {"meta": {"key": "mark"}}
-    (statement,) = json.loads(last.expression)
+    # Without a condition, so that nothing passes it by.
+    (statement,) = next(
+        found for each in chain.rules if len(found := json.loads(each.expression)) == 1
+    )
     assert statement == {"mangle": {"key": mark, "value": {"|": [mark, CONFIG.mark]}}}
 
 
