@@ -178,9 +178,9 @@ class ControllerLoop:
                 self._stream_lost = reason
             case TaskStatus(app_id, task_id, state, _):
                 if state.is_terminal:
-                    self._reconciler.note_ended(task_id)
+                    self._reconciler.note_ended(app_id, task_id)
                 elif state is TaskState.RUNNING:
-                    self._reconciler.note_running(task_id)
+                    self._reconciler.note_running(app_id, task_id)
                 if state is not TaskState.STAGING:
                     self._queue.add(app_id, now)
             case AppChanged(app_ids):

@@ -116,13 +116,26 @@ class Reconciler:
         ipv6 = any(pool.cidr.version == 6 for pool in self._stored.pools)
         self.policy = replace(self.policy, ipv6=ipv6)
 
-    def note_ended(self, task: str) -> None:
+    def note_ended(self, app_id: AppId, task: str) -> None:
         """A terminal event: evidence beside a fresh read."""
-        self._absences.note_ended(record_id(task))
+        for each in self._meant(app_id, task):
+            self._absences.note_ended(each)
 
-    def note_running(self, task: str) -> None:
+    def note_running(self, app_id: AppId, task: str) -> None:
         """An event that says the task has not ended."""
-        self._absences.note_running(record_id(task))
+        for each in self._meant(app_id, task):
+            self._absences.note_running(each)
+
+    def _meant(self, app_id: AppId, task: str) -> frozenset[TaskId]:
+        """Whom an event is about: of a pod's instance also its later executors.
+
+        Marathon names the instance; its records have a number behind that.
+        """
+        records = self._stored.records_of(app_id)
+        later = (each for each, record in records.items() if record.pod)
+        return frozenset(
+            (record_id(task), *(each for each in later if each.startswith(f"{task}.")))
+        )
 
     def reconcile_app(self, app_id: AppId) -> Look:
         """Bring one app up to date from a fresh read.

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from netaddr import IPAddress, IPNetwork
 
-from calico.model import Pool
+from calico.model import ContainerId, Pool
 from marathon_client.models import App, NetworkForm, Task, TaskState
 from marathon_client.models import TaskId as TaskName
 from tests.unit.controller.attaching import BOX, attach
@@ -60,3 +60,28 @@ def test_a_pod_instance_that_is_being_killed_keeps_its_network(cluster: Cluster)
     cluster.run(pod(instance(*given, state=TaskState.KILLING)))
     cluster.after(100)
     assert set(cluster.specs()) == {INSTANCE}
+
+
+def test_the_end_of_an_instance_is_that_of_its_later_executor_too(cluster: Cluster) -> None:
+    given = attach(cluster.store)
+    later = replace(instance(*given), id=TaskName(f"{INSTANCE}.2"))
+    made = pod(later)
+    cluster.run(made)
+    assert set(cluster.specs()) == {f"{INSTANCE}.2"}
+    # Marathon tells of the instance, whose id has no number.
+    cluster.marathon.put(replace(made, tasks=()))
+    cluster.event(instance(), TaskState.KILLED)
+    assert cluster.specs() == {}
+
+
+def test_an_executor_that_took_over_stays_when_the_one_before_it_ended(cluster: Cluster) -> None:
+    first = instance(*attach(cluster.store))
+    cluster.run(pod(first))
+    next_ = replace(
+        instance(*attach(cluster.store, ContainerId("box-2"))), id=TaskName(f"{INSTANCE}.2")
+    )
+    cluster.marathon.put(pod(next_))
+    cluster.event(first, TaskState.FAILED)
+    assert set(cluster.specs()) == {f"{INSTANCE}.2"}
+    cluster.after(100)
+    assert set(cluster.specs()) == {f"{INSTANCE}.2"}

@@ -111,6 +111,25 @@ def test_an_instance_of_an_older_definition_names_its_own() -> None:
     assert task.version == "2016-01-01T00:00:00.000Z"
 
 
+@pytest.mark.parametrize(
+    ("containers", "task_id"),
+    [
+        pytest.param([f"{INSTANCE}.redis", f"{INSTANCE}.log"], INSTANCE, id="the first, or 1.4"),
+        pytest.param([f"{INSTANCE}.redis.1"], INSTANCE, id="the first, numbered"),
+        pytest.param([f"{INSTANCE}.redis.2", f"{INSTANCE}.log.2"], f"{INSTANCE}.2", id="second"),
+        pytest.param([None, f"{INSTANCE}.redis.12"], f"{INSTANCE}.12", id="one is not told"),
+        pytest.param([], INSTANCE, id="none is told"),
+        pytest.param([f"{INSTANCE}.7"], INSTANCE, id="a container whose name is a number"),
+    ],
+)
+def test_containers_that_were_started_anew_are_another_task(
+    containers: list[str | None], task_id: str
+) -> None:
+    told = [{"status": "TASK_RUNNING", "containerId": each} for each in containers]
+    (task,) = parsed(SPEC, changed(RUNNING, containers=told)).tasks
+    assert task.id == task_id
+
+
 @pytest.mark.parametrize("reference", [None, "", "/v2/pods/shop/cache"])
 def test_an_instance_that_names_no_definition_is_of_the_present_one(reference: str | None) -> None:
     (task,) = parsed(SPEC, changed(RUNNING, specReference=reference)).tasks
