@@ -107,6 +107,8 @@ def start_anew(cluster: Cluster, change: Callable[[Path], object] = lambda _: No
     losses = said(cluster, "datastore lost")
     cluster.start(ONE)
     cluster.wait_for("the loss", lambda: said(cluster, "datastore lost") > losses)
+    # The loss is logged when it is heard of, and acted on in the pass after that.
+    cluster.wait_for("a pass", lambda: acts_on(cluster) is not None)
 
 
 def acts_on(cluster: Cluster) -> object:
