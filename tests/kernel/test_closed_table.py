@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from netaddr import IPAddress
 
+from calico.dataplane.nft.expr import ACCEPT, rule
 from calico.dataplane.state import HOST_MAC, ROUTE_TABLE, Chain
 from reconciler.core.reach import Packet
 from tests.dataplane_worlds import HERE_ADDRESS, THERE, commit, snapshot, spec
@@ -31,6 +32,7 @@ from tests.kernel.tables import (
     A1_6,
     A2,
     B1,
+    OTHER_PORT,
     PORT,
     PROFILES,
     PROTECTED_PORT,
@@ -197,6 +199,21 @@ def delivering(place: Namespace, address: IPAddress, port: int) -> Iterator[None
     with place.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.bind((str(address), port))
         yield
+
+
+def test_what_a_helper_expects_begins_no_connection(world: World) -> None:
+    run("nft", "add table inet phone")
+    run(
+        *("nft", "add ct expectation inet phone back"),
+        *("{ protocol udp;", f"dport {OTHER_PORT};", "timeout 1m; size 8; l3proto ip; }"),
+    )
+    run("nft", "add chain inet phone forward { type filter hook forward priority 10; }")
+    run("nft", f'add rule inet phone forward udp dport {PORT} ct expectation set "back"')
+    assert delivers(world["a1"], world["a2"], A2, PORT)
+    assert not delivers(world["a2"], world["a1"], A1, OTHER_PORT)
+    world.table.commit(commit([Chain("related", (rule(ACCEPT),))]))
+    assert delivers(world["a1"], world["a2"], A2, PORT)
+    assert delivers(world["a2"], world["a1"], A1, OTHER_PORT)
 
 
 def test_a_task_is_told_when_nobody_listens(world: World, exchange: Exchange) -> None:

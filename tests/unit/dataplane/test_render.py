@@ -7,7 +7,7 @@ from random import Random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from netaddr import IPAddress, IPNetwork
+from netaddr import EUI, IPAddress, IPNetwork
 
 from calico.closing import Direction
 from calico.dataplane.nft.expr import dropping
@@ -304,6 +304,14 @@ def test_rules_and_settings_follow_the_families_of_the_pools(
         pytest.param(
             [spec("t", addresses=["ff02::1"])], "none that a task can have", id="multicast"
         ),
+        pytest.param(
+            [spec("t", addresses=["169.254.169.254"])],
+            "none that a task can have",
+            id="where a cloud hands out credentials",
+        ),
+        pytest.param(
+            [replace(TASK, mac=EUI("03-00-00-00-00-01"))], "a group MAC", id="a group MAC"
+        ),
     ],
 )
 def test_an_impossible_endpoint_is_closed_with_a_reason(
@@ -316,6 +324,15 @@ def test_an_impossible_endpoint_is_closed_with_a_reason(
     assert rendered.state.links == {}
     for name in ("out", "in4", "in6", "local4", "source4"):
         assert rendered.state.sets[name].elements == frozenset()
+
+
+def test_a_host_that_registered_with_our_address_is_routed_nowhere() -> None:
+    remote = spec("r", addresses=["10.9.1.1"], host=THERE)
+    world = snapshot([remote], block_hosts=[("10.9.0.64/26", THERE)])
+    for address, routed in ((THERE_ADDRESS, True), (HERE_ADDRESS, False)):
+        hosts = {**world.hosts, THERE: replace(world.hosts[THERE], address=address)}
+        routes = render_host(replace(world, hosts=hosts), CONFIG).state.routes
+        assert any(route.kind is RouteKind.HOST for route in routes) is routed
 
 
 def test_a_pool_that_overlaps_the_hosts_network_is_refused_with_a_remedy() -> None:
