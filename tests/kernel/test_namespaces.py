@@ -242,23 +242,23 @@ def test_the_hosts_own_namespace_is_never_opened(owner: Callable[[], int]) -> No
 _OWN = """
 import os
 from calico.dataplane.namespaces import not_for_tasks
-owners = ("self", os.getppid(), 1)
-found = {os.stat(f"/proc/{each}/ns/net").st_ino for each in owners}
-print(len(found), found == not_for_tasks())
+found = []
+for owner in ("self", os.getppid(), 1):
+    try:
+        found.append(os.stat(f"/proc/{owner}/ns/net").st_ino)
+    except PermissionError:
+        assert owner == 1, "an ordinary user may not even look at pid 1's"
+print(len(found) == len(set(found)), set(found) == not_for_tasks())
 """
 
 
 def test_the_hosts_own_are_three_where_an_agent_its_parent_and_pid_1_live_apart() -> None:
-    try:
-        os.stat("/proc/1/ns/net")
-    except PermissionError:
-        pytest.skip("an ordinary user may not even look at pid 1's")
     # The shell lives in the one, what it starts in the other.
     words = ["unshare", "--net", "sh", "-c", 'unshare --net "$@"; true', "sh"]
     done = subprocess.run(
         [*words, sys.executable, "-c", _OWN], check=True, capture_output=True, text=True
     )
-    assert done.stdout.split() == ["3", "True"]
+    assert done.stdout.split() == ["True", "True"]
 
 
 def test_a_process_in_the_namespace_of_the_dataplanes_thread_is_refused() -> None:
