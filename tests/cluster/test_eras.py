@@ -1,10 +1,14 @@
 """An app's life on real kernels, by each way in which Mesos attached tasks."""
 
+import json
+from collections.abc import Iterator, Mapping
+
 import pytest
 import requests
 
-from demo.forms import group_in_era, in_era
+from demo.forms import NETWORK, group_in_era, in_era
 from demo.marathon.era import Era
+from demo.matrix import Outcome, Pair
 from tests.cluster.harness import (
     START_SECONDS,
     App,
@@ -16,6 +20,7 @@ from tests.cluster.harness import (
 
 GROUP = "/era"
 HOSTS = 2
+NEWEST = Era(1, 9)
 
 
 def call(drive: Drive, method: str, path: str) -> None:
@@ -41,7 +46,7 @@ def deploy(drive: Drive, era: Era, *apps: App) -> None:
     ("era", "more"),
     [
         pytest.param(Era(1, 9), (), id="1.9 by CNI"),
-        pytest.param(Era(0, 15), ("--isolation", "netmodules"), "plugin", id="0.15 by net-modules"),
+        pytest.param(Era(0, 15), ("--isolation", "netmodules"), id="0.15 by net-modules"),
     ],
 )
 def test_deploy_regroup_scale_kill_and_redeploy(era: Era, more: tuple[str, ...]) -> None:
@@ -77,22 +82,73 @@ def test_deploy_regroup_scale_kill_and_redeploy(era: Era, more: tuple[str, ...])
         assert checked.returncode == 0, checked.stdout
 
 
+@pytest.fixture(scope="module")
+def modern() -> Iterator[Drive]:
+    """A cluster with the last Marathon there was."""
+    with launched("--era", str(NEWEST)) as running, Drive.of(running.cluster) as drive:
+        yield drive
+
+
 @pytest.mark.slow
-def test_marathon_and_executors_check_tasks_behind_their_policy() -> None:
-    era = Era(1, 9)
+def test_marathon_and_executors_check_tasks_behind_their_policy(modern: Drive) -> None:
     checks = [
         {"protocol": "HTTP", "path": "/status", "port": 9000, "intervalSeconds": 0.5},
         {"protocol": "MESOS_TCP", "port": 9000, "intervalSeconds": 0.5, "delaySeconds": 0},
     ]
-    with launched("--era", str(era)) as running, Drive.of(running.cluster) as drive:
-        app = {**probe("a", "one"), "instances": 2, "healthChecks": checks}
-        deploy(drive, era, app, probe("b", "two"))
-        drive.settle(3)
-        url = f"{drive.cluster.marathon_url}/v2/apps{GROUP}/a"
-        wait_until(
-            lambda: requests.get(url, timeout=10).json()["app"]["tasksHealthy"] == 2,
-            "tasks do not become healthy",
-        )
+    app = {**probe("a", "one"), "instances": 2, "healthChecks": checks}
+    deploy(modern, NEWEST, app, probe("b", "two"))
+    modern.settle(3)
+    url = f"{modern.cluster.marathon_url}/v2/apps{GROUP}/a"
+    wait_until(
+        lambda: requests.get(url, timeout=10).json()["app"]["tasksHealthy"] == 2,
+        "tasks do not become healthy",
+    )
+    modern.remove(GROUP)
+
+
+@pytest.mark.slow
+def test_the_containers_of_a_pod_share_one_address_and_its_groups(modern: Drive) -> None:
+    deploy(modern, NEWEST, probe("a", "one"), probe("b", "two"))
+    url = f"{modern.cluster.marathon_url}/v2/pods"
+    pod = {
+        "id": "/pod",
+        "networks": [{"name": NETWORK, "mode": "container", "labels": {"groups": "one"}}],
+        "containers": [
+            {
+                "name": "web",
+                "exec": {"command": {"shell": "star-probe --port 9000"}},
+                "endpoints": [{"name": "status", "containerPort": 9000}],
+            },
+            {"name": "side", "exec": {"command": {"shell": "star-probe --port 9001"}}},
+        ],
+    }
+    requests.post(url, json=pod, timeout=10).raise_for_status()
+    wait_until(lambda: verdicts_of(modern, "/pod") == ["IN_SYNC"], "the pod has no network")
+    (instance,) = requests.get(f"{url}/pod::status", timeout=10).json()["instances"]
+    assert len(instance["containers"]) == 2
+    (address,) = instance["networks"][0]["addresses"]
+
+    scene = modern.settle(2)
+    declared = modern.watcher.reach_address(scene, address, 9000)
+    undeclared = modern.watcher.reach_address(scene, address, 9001)
+    assert reaching(declared) >= {"a"}
+    assert "b" not in reaching(declared)
+    assert not {"a", "b"} & reaching(undeclared)
+
+    requests.delete(f"{url}/pod", timeout=10).raise_for_status()
+    wait_until(lambda: verdicts_of(modern, "/pod") == [], "the pod stays listed")
+    modern.remove(GROUP)
+
+
+def reaching(outcomes: Mapping[Pair, Outcome]) -> set[str]:
+    """Whoever got there."""
+    return {pair.source for pair, outcome in outcomes.items() if outcome is Outcome.CONNECTED}
+
+
+def verdicts_of(drive: Drive, app_id: str) -> list[str]:
+    """What the product says of the tasks of an app or a pod."""
+    rows = json.loads(drive.cluster.product("get", "tasks", "-o", "json").stdout)
+    return [row["verdict"] for row in rows if row["app"] == app_id]
 
 
 def tasks_of(drive: Drive, app_id: str) -> list[str]:
