@@ -271,7 +271,9 @@ def _as_of(
     arguments: dict[str, tuple[str, ...]] = {"marathon": ("--era", era.version)}
     if isolation is not None:
         for number in range(1, hosts + 1):
-            arguments[f"mesos-host-{number}"] = ("--isolation", isolation)
+            # The last Mesos that net-modules were made for.
+            mesos = ("--isolation", isolation, "--mesos-version", "0.28")
+            arguments[f"mesos-host-{number}"] = mesos
             # What a plugin attaches needs no search, and must not get a second address.
             arguments[f"agent-host-{number}"] = ("--locator", "none")
     for name, more in additions.items():

@@ -98,18 +98,28 @@ def look(agents: Sequence[Sequence[Any]]) -> dict[str, Row]:
     for host, port in agents:
         channel = http.client.HTTPConnection(host, port, timeout=5.0)
         try:
-            channel.request("GET", "/containers")
-            rows = json.load(channel.getresponse())
+            pids = _pids(channel)
         except (OSError, http.client.HTTPException, ValueError):
             # It may be down: its tasks are not seen until it is back.
             continue
         finally:
             channel.close()
-        for row in rows:
-            pid = row["status"].get("executor_pid")
-            if pid:
-                found[row["source"]] = {"pid": pid, "address": _address_of(pid)}
+        found |= {task: {"pid": pid, "address": _address_of(pid)} for task, pid in pids.items()}
     return found
+
+
+def _pids(channel: http.client.HTTPConnection) -> dict[str, int]:
+    """The process of each task that a Mesos agent has."""
+    channel.request("GET", "/containers")
+    response = channel.getresponse()
+    rows = json.load(response)
+    if response.status == http.HTTPStatus.OK:
+        pids = {row["source"]: row["status"].get("executor_pid") for row in rows}
+    else:
+        # A Mesos before 1.0 tells nobody; what stands in for it does.
+        channel.request("GET", "/stand-in/tasks")
+        pids = {row["task_id"]: row["pid"] for row in json.load(channel.getresponse())["tasks"]}
+    return {task: pid for task, pid in pids.items() if pid}
 
 
 def observe(agent: tuple[str, int], ports: Mapping[str, int]) -> None:
@@ -121,16 +131,14 @@ def observe(agent: tuple[str, int], ports: Mapping[str, int]) -> None:
     channel = http.client.HTTPConnection(*agent, timeout=5.0)
     while True:
         try:
-            channel.request("GET", "/containers")
-            rows = json.load(channel.getresponse())
+            pids = _pids(channel)
         except (OSError, http.client.HTTPException, ValueError):
             # The agent restarts; tasks live on, and it will list them again.
             channel.close()
-            rows = []
-        for row in rows:
-            task, pid = row["source"], row["status"].get("executor_pid")
+            pids = {}
+        for task, pid in pids.items():
             port = next((ports[start] for start in ports if task.startswith(start + ".")), None)
-            if task not in seen and pid and port:
+            if task not in seen and port:
                 seen.add(task)
                 threading.Thread(target=_follow, args=(task, pid, port), daemon=True).start()
         time.sleep(LOOK_SECONDS)

@@ -96,7 +96,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self._reply(render_state(agent.site, version, present))
             case "/health":
                 self._reply({})
-            case "/stand-in/tasks" if self._from_master():
+            case "/stand-in/tasks" if self._from_master() or self._from_here():
                 values = dict(urllib.parse.parse_qsl(query))
                 try:
                     after = int(values.get("after", -1))
@@ -162,6 +162,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _from_master(self) -> bool:
         return not self.server.masters or self.client_address[0] in self.server.masters
+
+    def _from_here(self) -> bool:
+        own: str = self.connection.getsockname()[0]
+        return self.client_address[0] == own
 
     def _reply(self, value: object, status: HTTPStatus = HTTPStatus.OK) -> None:
         body = msgspec.json.encode(value)
