@@ -15,13 +15,13 @@ from demo.marathon.core.deployments import Change, Deployments
 from demo.marathon.core.effects import Effect, Kill, Publish
 from demo.marathon.core.health import Health, Target
 from demo.marathon.core.migration import migrate
-from demo.marathon.core.placement import Placement
 from demo.marathon.core.plan import plan_app, waiting_apps
 from demo.marathon.core.reports import taken_over
 from demo.marathon.core.state import App, State, Task, timestamp
 from demo.marathon.definitions.commands import CommandRule
 from demo.marathon.definitions.pods import backoff_of
 from demo.marathon.era import Era
+from demo.marathon.launch.placement import Placement
 from demo.marathon.replies import events
 from demo.mesos.records import (
     AppId,

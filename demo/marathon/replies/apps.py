@@ -5,11 +5,11 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Collection, Iterable
 
-from demo.marathon.core.identity import instance_id
 from demo.marathon.core.results import CheckResult, Opinions
 from demo.marathon.core.state import App, State, Task
 from demo.marathon.definitions.ports import service_ports
 from demo.marathon.era import Era
+from demo.marathon.launch.identity import instance_id
 from demo.mesos.records import Json, TaskState
 
 Embed = Collection[str]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from demo.marathon.core.identity import app_of, instance_id
 from demo.marathon.core.state import Deployment, Part, Task
 from demo.marathon.era import Era
+from demo.marathon.launch.identity import app_of, instance_id
 from demo.marathon.replies.apps import render_addresses
 from demo.marathon.replies.system import render_plan, render_step
 from demo.mesos.records import AppId, Json, TaskId, TaskRecord, TaskState

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 
-from demo.marathon.core.identity import executor_id
 from demo.marathon.core.state import App, Task
 from demo.marathon.definitions.ports import declared_ports, mappings_of
 from demo.marathon.era import Era
+from demo.marathon.launch.identity import executor_id
 from demo.mesos.records import Json, TaskId
 
 LABEL_LIMIT = 512

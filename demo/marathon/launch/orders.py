@@ -5,14 +5,14 @@ from __future__ import annotations
 import string
 from collections.abc import Callable, Iterator, Mapping
 
-from demo.marathon.core.environment import pod_environment, task_environment
-from demo.marathon.core.identity import executor_id
 from demo.marathon.core.state import App, Task
 from demo.marathon.definitions.checks import BY_EXECUTOR, checked_port
 from demo.marathon.definitions.commands import CommandRule
 from demo.marathon.definitions.pods import commands_of
 from demo.marathon.definitions.ports import declared_ports, mappings_of
 from demo.marathon.era import Era
+from demo.marathon.launch.environment import pod_environment, task_environment
+from demo.marathon.launch.identity import executor_id
 from demo.mesos.records import (
     CheckKind,
     GroupOrder,

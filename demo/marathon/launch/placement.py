@@ -6,19 +6,19 @@ import uuid
 from collections.abc import Callable, Collection, Iterable, Sequence
 
 from demo.marathon.core.effects import Launch, LaunchGroup
-from demo.marathon.core.identity import (
-    app_task_id,
-    next_incarnation,
-    pod_instance_id,
-    pod_task_id,
-)
-from demo.marathon.core.orders import render_group_order, render_order
 from demo.marathon.core.plan import eligible_hosts
 from demo.marathon.core.state import App, Part, Task
 from demo.marathon.definitions.commands import CommandRule
 from demo.marathon.definitions.pods import endpoint_requests
 from demo.marathon.definitions.ports import FIRST_HOST_PORT, host_ports, requested_ports
 from demo.marathon.era import Era
+from demo.marathon.launch.identity import (
+    app_task_id,
+    next_incarnation,
+    pod_instance_id,
+    pod_task_id,
+)
+from demo.marathon.launch.orders import render_group_order, render_order
 from demo.mesos.records import AppId, HostName
 
 SPARE_APP_PORTS = 1000
