@@ -5,6 +5,7 @@ as a place to look first; what is true is in the ledger.
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 
 from netaddr import IPAddress, IPNetwork
 
@@ -17,6 +18,18 @@ from calico.ipam import Secondary
 from calico.keys import POOLS, check_handle, check_host, ipam_config_key, parse_pool_key
 from calico.ledger import Ledger, Step
 from calico.model import HandleId, HostName, Pool
+
+
+def read_pools(datastore: Datastore) -> tuple[Pool, ...]:
+    """Every pool that can be read."""
+    found = []
+    for stored in datastore.list(POOLS).entries:
+        cidr = parse_pool_key(stored.key)
+        if cidr is None:
+            continue
+        with suppress(InvalidValue):
+            found.append(codec.decode_pool(cidr, stored.value))
+    return tuple(found)
 
 
 class Addresses:
@@ -233,16 +246,7 @@ class Addresses:
     def _usable_pools(self, version: int) -> tuple[Pool, ...]:
         if self._followed_pools is not None:
             return ipam.usable_pools(self._followed_pools(), version)
-        found = []
-        for stored in self._datastore.list(POOLS).entries:
-            cidr = parse_pool_key(stored.key)
-            if cidr is None:
-                continue
-            try:
-                found.append(codec.decode_pool(cidr, stored.value))
-            except InvalidValue:
-                continue
-        return ipam.usable_pools(found, version)
+        return ipam.usable_pools(read_pools(self._datastore), version)
 
 
 def _outside(address: IPAddress) -> AddressOutsidePools:

@@ -12,7 +12,7 @@ from typing import assert_never
 
 from netaddr import IPAddress
 
-from calico.addresses import Addresses
+from calico.addresses import Addresses, read_pools
 from calico.blocks import CONTAINER, ON_HOST, OWNER, Allocation, Block
 from calico.datastore.api import Datastore
 from calico.errors import (
@@ -22,7 +22,7 @@ from calico.errors import (
     InvalidValue,
     PoolExhausted,
 )
-from calico.model import ContainerId, HandleId, HostName
+from calico.model import ContainerId, HandleId, HostName, Pool
 from calico.names import handle_of_container
 from reconciler.agent.attachments.networks import ContainerNetwork
 from reconciler.agent.attachments.requests import Reply
@@ -88,7 +88,9 @@ class Allocator:
         self._networks = networks
         self._lost = lost
         self._suspects: frozenset[ContainerId] = frozenset()
-        self._addresses = Addresses(datastore)
+        self._datastore = datastore
+        self._pools: tuple[Pool, ...] = ()
+        self._addresses = Addresses(datastore, lambda: self._pools)
         self._clock = clock
         self._is_known = is_known
         self._inbox: Inbox[Job] = Inbox()
@@ -202,6 +204,8 @@ class Allocator:
 
     def _give(self, job: AllocateAsked, handle: HandleId) -> Iterator[IPAddress]:
         secondary = (OWNER, (CONTAINER, job.container), (ON_HOST, self._host))
+        # Once for all that a container gets: each reading is a round trip.
+        self._pools = read_pools(self._datastore)
         for address in job.wish.fixed:
             self._addresses.assign_fixed(self._host, handle, address, secondary=secondary)
             yield address
