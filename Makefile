@@ -37,10 +37,10 @@ check: prepare
 	$(MAKE) --no-print-directory test-pure
 
 test-pure: prepare
-	$(PYTEST) tests/unit tests/convergence
+	$(PYTEST) -n 2 tests/unit tests/convergence
 
 test-contract: prepare-test
-	$(PYTEST_INSIDE) tests/contract
+	$(PYTEST_INSIDE) -n 2 --dist loadfile tests/contract
 
 # Each test has a network namespace of its own, and mostly waits.
 test-kernel: prepare-test
