@@ -36,7 +36,7 @@ from calico.model import InterfaceName
 
 #: Seconds between two glances when no event asks for one, from an event to the
 #: glance that it asks for, and between two of those.
-GLANCE_EVERY = 0.75
+GLANCE_EVERY = 0.6
 GLANCE_AFTER = 0.02
 GLANCE_AGAIN = 0.2
 #: Settings that no device has: forwarding as a whole.
