@@ -75,3 +75,29 @@ def test_the_first_judgement_is_made_even_if_it_is_refused_at_first() -> None:
     revocation.carry_through(BOTH, CONFIG)
 
     assert tracked(kernel) == {BETWEEN}
+
+
+def test_a_container_that_no_task_claimed_keeps_its_host_alone() -> None:
+    kernel = MemoryDataplane(FACTS)
+    container = spec("container", addresses=["10.9.0.2"])
+    address, outside = container.addresses[0], IPAddress("203.0.113.9")
+    own = Connection(6, HERE_ADDRESS, address, address, HERE_ADDRESS, 40000, 80)
+    kernel.track(own)
+    kernel.track(Connection(6, outside, address, address, outside, 40000, 80))
+    wired = snapshot([WEB, FAR, container], PROFILES)
+
+    Revocation(kernel).carry_through(BOTH, CONFIG, rendered=wired)
+
+    assert set(kernel.connections([address])) == {own}
+
+
+def test_a_claim_ends_nothing_that_its_task_may_do() -> None:
+    kernel = MemoryDataplane(FACTS)
+    revocation = Revocation(kernel)
+    unclaimed = replace(WEB, profiles=())
+    revocation.carry_through(snapshot([FAR], PROFILES), CONFIG, rendered=snapshot([unclaimed, FAR]))
+    kernel.track(BETWEEN)
+
+    revocation.carry_through(BOTH, CONFIG, rendered=BOTH)
+
+    assert tracked(kernel) == {BETWEEN}
