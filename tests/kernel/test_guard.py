@@ -17,7 +17,7 @@ from calico.dataplane.nft.guard import GUARD, Guard
 from calico.dataplane.render.host import render_host
 from calico.dataplane.state import ROUTE_TABLE, TABLE
 from reconciler.core.reach import Packet
-from tests.dataplane_worlds import HERE_ADDRESS, POOL, commit_of
+from tests.dataplane_worlds import HERE_ADDRESS, POOL, commit, commit_of
 from tests.kernel.namespaces import Namespace
 from tests.kernel.packets import bytes_of
 from tests.kernel.probes import WAIT, connects, family_of, listening
@@ -175,7 +175,8 @@ def test_a_guard_by_another_mark_than_the_tables_shuts_nothing(world: World) -> 
         dataplane.observe()
         with listening(Here(), HERE_ADDRESS, 31000):
             assert connects(world["a1"], HERE_ADDRESS, 31000)
-        dataplane.apply((commit_of(render_host(WORLD, other).state),))
+        changed = render_host(WORLD, other).state.chains.values()
+        dataplane.apply((commit(changed),))
         assert GUARD in tables()
         with listening(Here(), HERE_ADDRESS, 31000):
             assert connects(world["a1"], HERE_ADDRESS, 31000)

@@ -54,9 +54,11 @@ class Table:
             chains, sets = self._socket.read()
         except UnfamiliarError:
             chains, sets = self._library.read()
+        if chains:
+            self._note(sets)
+        # Without a table that marks so whatever is guarded by now stays so.
         if self._mark is not None and gives_mark(chains, self._mark):
-            # Without such a table whatever is guarded by now stays so.
-            self._follow(sets)
+            self._follow()
         return chains, sets
 
     def commit(self, change: CommitTable) -> None:
@@ -66,11 +68,14 @@ class Table:
         are closed in between; what raises there leaves it closed.
         """
         self._commit(change)
-        self._follow({each.name: each for each in change.sets})
+        self._note({each.name: each for each in change.sets})
+        self._follow()
 
-    def _follow(self, sets: Mapping[str, NftSet]) -> None:
+    def _note(self, sets: Mapping[str, NftSet]) -> None:
         found = {name: sets[name] for name in TASK_SETS if name in sets}
         self._tasks = {**self._tasks, **found}
+
+    def _follow(self) -> None:
         if self._guard is not None and self._tasks:
             self._guard.follow(self._tasks)
 
