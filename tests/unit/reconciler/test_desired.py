@@ -233,7 +233,11 @@ def test_a_task_id_that_may_not_be_a_key_is_refused_under_a_hash() -> None:
     ("text", "addresses"),
     [
         pytest.param('["192.168.1.5"]', ("192.168.1.5",), id="JSON"),
-        pytest.param("['192.168.1.5', '192.168.1.6']", ("192.168.1.5", "192.168.1.6"), id="seed"),
+        pytest.param(
+            "['192.168.1.5', '192.168.1.6']",
+            ("192.168.1.5", "192.168.1.6"),
+            id="as calico-mesos had it",
+        ),
     ],
 )
 def test_fixed_addresses_are_read(text: str, addresses: tuple[str, ...]) -> None:

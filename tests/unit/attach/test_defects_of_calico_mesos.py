@@ -1,4 +1,4 @@
-"""What calico-mesos and net-modules got wrong, each defect by its number and name.
+"""What calico-mesos and net-modules got wrong, one defect after the other.
 
 18, an agent's restart, is shown with a real agent in tests/kernel.
 """
