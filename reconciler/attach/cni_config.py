@@ -13,7 +13,7 @@ from calico.codec.fields import as_list, as_object, as_text, render_json
 from calico.errors import InvalidValue
 from calico.iptext import parse_address
 from reconciler.attach.plugin import BAD_CONFIG, VERSIONS
-from reconciler.core.wishes import FIXED_LABELS, parse_fixed_addresses
+from reconciler.core.wishes import FIXED_LABELS, addresses_of_label
 
 BAD_VERSION, UNSUPPORTED, UNKNOWN_CONTAINER = 1, 2, 3
 
@@ -99,7 +99,7 @@ def _of_arguments(arguments: str) -> Iterator[IPAddress]:
 
 
 def _fixed(fields: Mapping[str, Any]) -> Iterator[IPAddress]:
-    """Every address asked for, in whatever way."""
+    """The addresses that the configuration asks for, in whatever way."""
     for names in (("runtimeConfig",), ("args", "cni")):
         for text in as_list(_part(fields, *names).get("ips") or [], "ips"):
             yield _bare(text, "ips")
@@ -109,20 +109,9 @@ def _fixed(fields: Mapping[str, Any]) -> Iterator[IPAddress]:
         text = as_object(asked, "ip_addresses").get("ip_address")
         if text:
             yield _bare(text, "ip_address")
-    for name, family in FIXED_LABELS.items():
+    for name in FIXED_LABELS:
         for text in dict.fromkeys(_labels(info, name)):
-            addresses = fixed_by_label(name, text)
-            if any(each.version != family for each in addresses):
-                raise InvalidValue(f"label {name}: {text!r} holds an address of the other family")
-            yield from addresses
-
-
-def fixed_by_label(name: str, text: str) -> tuple[IPAddress, ...]:
-    """The addresses that a label's text names; raises InvalidValue."""
-    try:
-        return parse_fixed_addresses(text) if text else ()
-    except ValueError as error:
-        raise InvalidValue(f"label {name}: {error}") from error
+            yield from addresses_of_label(name, text)
 
 
 def _labels(info: Mapping[str, Any], name: str) -> Iterator[str]:

@@ -34,12 +34,11 @@ from reconciler.attach.api import (
     UnknownContainer,
     Wish,
 )
-from reconciler.attach.cni_config import fixed_by_label
 from reconciler.attach.removal import take_away
-from reconciler.core.wishes import FIXED_LABELS
+from reconciler.core.wishes import FIXED_LABELS, addresses_of_label
 
 #: The argument that lists addresses of a family, also the label that asks for them.
-LISTS = {4: "ipv4_addrs", 6: "ipv6_addrs"}
+LISTS = {family: name for name, family in FIXED_LABELS.items()}
 DEVICE = "eth0"
 
 Answer = dict[str, object]
@@ -202,11 +201,7 @@ def _labelled(args: Mapping[str, Any]) -> Iterator[IPAddress]:
         name = as_text(pair.get("key"), "key")
         if name not in FIXED_LABELS:
             continue
-        text = as_text(pair.get("value"), f"label {name}")
-        for address in fixed_by_label(name, text):
-            if address.version != FIXED_LABELS[name]:
-                raise InvalidValue(f"label {name}: {text!r} holds an address of the other family")
-            yield address
+        yield from addresses_of_label(name, as_text(pair.get("value"), f"label {name}"))
 
 
 def _of_family(attached: Attached, family: int) -> list[str]:

@@ -7,12 +7,12 @@ from calico.keys import check_container
 from calico.model import ContainerId
 from reconciler.attach.api import Attached, AttachRefused, Place, Wish
 from reconciler.attach.wire import NO_DESCRIPTOR
+from reconciler.core.wishes import MOST_FIXED_ADDRESSES
 
 #: The kernel's 15 characters; dots and dashes not first, so that no path or flag is made of it.
 _DEVICE = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9_.-]{0,14}")
 #: Names that every namespace has, or that mean all devices in its settings.
 _RESERVED = ("lo", "all", "default")
-MOST_FIXED = 8
 
 
 def check_id(text: str) -> ContainerId:
@@ -25,8 +25,10 @@ def check_id(text: str) -> ContainerId:
 
 def check_wish(wish: Wish) -> None:
     """Raise AttachRefused for a wish that nobody could fulfil."""
-    if len(wish.fixed) > MOST_FIXED or len(set(wish.fixed)) != len(wish.fixed):
-        raise AttachRefused(f"up to {MOST_FIXED} fixed addresses can be asked for, each once")
+    if len(wish.fixed) > MOST_FIXED_ADDRESSES or len(set(wish.fixed)) != len(wish.fixed):
+        raise AttachRefused(
+            f"up to {MOST_FIXED_ADDRESSES} fixed addresses can be asked for, each once"
+        )
     for count in (wish.count4, wish.count6):
         if count not in (None, 0, 1):
             raise AttachRefused(

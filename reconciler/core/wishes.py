@@ -10,6 +10,7 @@ from calico.iptext import parse_address
 from calico.model import ContainerId
 from marathon_client.models import AppNetwork
 
+#: The labels that ask for addresses, and of which family.
 FIXED_LABELS = {"ipv4_addrs": 4, "ipv6_addrs": 6}
 MOST_FIXED_ADDRESSES = 8
 
@@ -43,18 +44,28 @@ AddressWish = AnyAddress | FixedAddresses | ContainerAddresses
 def wish_of(network: AppNetwork) -> AnyAddress | FixedAddresses | str:
     """The address that an app asks for, or a sentence why it makes no sense."""
     fixed: list[IPAddress] = []
-    for label, version in FIXED_LABELS.items():
-        text = network.label(label)
-        if not text:
-            continue
+    for label in FIXED_LABELS:
         try:
-            addresses = parse_fixed_addresses(text)
-        except ValueError as error:
-            return f"label {label}: {error}"
-        if any(address.version != version for address in addresses):
-            return f"label {label}: {text!r} holds an address of the other family"
-        fixed.extend(addresses)
+            fixed.extend(addresses_of_label(label, network.label(label) or ""))
+        except InvalidValue as error:
+            return str(error)
     return FixedAddresses(tuple(fixed)) if fixed else AnyAddress()
+
+
+def addresses_of_label(label: str, text: str) -> tuple[IPAddress, ...]:
+    """The addresses that one of FIXED_LABELS asks for, none for an empty text.
+
+    Raises InvalidValue, which names the label, also for one of the other family.
+    """
+    if not text:
+        return ()
+    try:
+        addresses = parse_fixed_addresses(text)
+    except ValueError as error:
+        raise InvalidValue(f"label {label}: {error}") from error
+    if any(address.version != FIXED_LABELS[label] for address in addresses):
+        raise InvalidValue(f"label {label}: {text!r} holds an address of the other family")
+    return addresses
 
 
 def parse_fixed_addresses(text: str) -> tuple[IPAddress, ...]:
