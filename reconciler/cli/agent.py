@@ -19,8 +19,8 @@ from reconciler.agent.settings import (
     parse_protected,
     protected_servers,
 )
-from reconciler.cli.options import EtcdSettings, FirstOwnVariable, Parsed, etcd_options
-from reconciler.logs import FORMS, LEVELS, setup
+from reconciler.cli.options import EtcdSettings, FirstOwnVariable, Parsed, etcd_options, log_options
+from reconciler.logs import setup
 from reconciler.runtime.listener import parse_listen
 
 
@@ -117,20 +117,7 @@ from reconciler.runtime.listener import parse_listen
     show_default=True,
     help="Where /healthz, /readyz, /metrics and /kernel are served; port 0 is any free one.",
 )
-@click.option(
-    "--log-level",
-    type=click.Choice(LEVELS),
-    default="info",
-    show_default=True,
-    help="What is told on standard error.",
-)
-@click.option(
-    "--log-format",
-    type=click.Choice(FORMS),
-    default="text",
-    show_default=True,
-    help="One line of text or of JSON per record.",
-)
+@log_options
 def agent(etcd: EtcdSettings, log_level: str, log_format: str, **flags: Any) -> None:
     """Make this host's kernel hold what etcd asks for."""
     setup(log_level, log_format, sys.stderr)

@@ -8,10 +8,10 @@ from netaddr import AddrFormatError, IPNetwork
 from calico.model import Pool
 from marathon_client.endpoints import parse_endpoint
 from marathon_client.errors import MarathonError
-from reconciler.cli.options import EtcdSettings, Parsed, etcd_options
+from reconciler.cli.options import EtcdSettings, Parsed, etcd_options, log_options
 from reconciler.controller.main import run_controller
 from reconciler.controller.settings import ControllerSettings, parse_pool
-from reconciler.logs import FORMS, LEVELS, setup
+from reconciler.logs import setup
 from reconciler.runtime.listener import ListenAddress, parse_listen
 
 
@@ -76,8 +76,7 @@ def _parse_source(text: str) -> IPNetwork:
     show_default=True,
     help="Where /healthz, /readyz, /leader and /metrics are served; port 0 is any free one.",
 )
-@click.option("--log-level", type=click.Choice(LEVELS), default="info", show_default=True)
-@click.option("--log-format", type=click.Choice(FORMS), default="text", show_default=True)
+@log_options
 def controller(
     etcd: EtcdSettings,
     marathon: tuple[str, ...],

@@ -4,8 +4,9 @@ import sys
 from typing import Any
 
 import click
+from netaddr import IPNetwork
 
-from reconciler.cli.options import EtcdSettings, Parsed, etcd_options
+from reconciler.cli.options import EtcdSettings, Parsed, etcd_options, log_options
 from reconciler.dns.main import run_dns
 from reconciler.dns.names import parse_domain, suffixes_of
 from reconciler.dns.settings import (
@@ -15,8 +16,8 @@ from reconciler.dns.settings import (
     parse_listen_dns,
     parse_resolver,
 )
-from reconciler.logs import FORMS, LEVELS, setup
-from reconciler.runtime.listener import parse_listen
+from reconciler.logs import setup
+from reconciler.runtime.listener import ListenAddress, parse_listen
 
 
 @click.command()
@@ -63,26 +64,13 @@ from reconciler.runtime.listener import parse_listen
     show_default=True,
     help="Where /healthz, /readyz and /metrics are served; port 0 is any free one.",
 )
-@click.option(
-    "--log-level",
-    type=click.Choice(LEVELS),
-    default="info",
-    show_default=True,
-    help="What is told on standard error.",
-)
-@click.option(
-    "--log-format",
-    type=click.Choice(FORMS),
-    default="text",
-    show_default=True,
-    help="One line of text or of JSON per record.",
-)
+@log_options
 def dns(
     etcd: EtcdSettings,
     log_level: str,
     log_format: str,
-    resolver: tuple[Any, ...],
-    allow: tuple[Any, ...],
+    resolver: tuple[ListenAddress, ...],
+    allow: tuple[IPNetwork, ...],
     **flags: Any,
 ) -> None:
     """Answer for the names of tasks, and pass other questions on."""

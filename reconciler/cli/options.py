@@ -15,6 +15,7 @@ import click
 
 from calico.datastore.members import TlsFiles
 from calico.errors import CalicoError
+from reconciler.logs import FORMS, LEVELS
 
 if TYPE_CHECKING:
     from calico.datastore.etcd import EtcdDatastore
@@ -160,6 +161,24 @@ def etcd_options(command: Command) -> Command:
     ):
         with_settings = option(with_settings)
     return with_settings  # type: ignore[return-value]
+
+
+def log_options(command: Command) -> Command:
+    """Give a command `--log-level` and `--log-format` as arguments of these names."""
+    with_format = click.option(
+        "--log-format",
+        type=click.Choice(FORMS),
+        default="text",
+        show_default=True,
+        help="One line of text or of JSON per record.",
+    )(command)
+    return click.option(
+        "--log-level",
+        type=click.Choice(LEVELS),
+        default="info",
+        show_default=True,
+        help="What is told on standard error.",
+    )(with_format)
 
 
 def output_option(command: Command) -> Command:
