@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Literal
 from urllib.parse import quote, urlsplit
 
 import requests
@@ -27,6 +26,7 @@ from marathon_client.models import App, AppId, AppList, Info
 from marathon_client.pods import parse_pod, parse_pod_version, parse_pods
 from marathon_client.transport import (
     HTTP_ERRORS,
+    Method,
     Timeouts,
     Transport,
     media_type,
@@ -40,7 +40,6 @@ _MOST_ERROR_BYTES = 64 * 1024
 _CHUNK = 256 * 1024
 
 Params = tuple[tuple[str, str], ...]
-Method = Literal["GET", "HEAD"]
 #: What a HEAD tells by: there is such a resource, or this server knows of none.
 _TELLING = frozenset(
     {
@@ -232,7 +231,7 @@ class MarathonClient:
         try:
             with (
                 self._transport.deadline(self._timeouts.total),
-                self._transport.get(
+                self._transport.ask(
                     endpoint,
                     path,
                     params,

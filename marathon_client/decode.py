@@ -50,7 +50,7 @@ def parse_apps(body: bytes) -> tuple[tuple[App, ...], tuple[Problem, ...]]:
         try:
             apps.append(parse_app(raw, with_tasks=True))
         except InvalidApp as error:
-            problems.append(Problem(_id_of(raw), str(error)))
+            problems.append(Problem(id_of(raw), str(error)))
     return tuple(apps), tuple(problems)
 
 
@@ -84,7 +84,7 @@ def parse_app(raw: bytes | msgspec.Raw, *, with_tasks: bool = False) -> App:
     try:
         found = _APP.decode(raw)
     except DECODE_ERRORS as error:
-        raise InvalidApp(f"Marathon's description is malformed: {one_line(str(error))}") from error
+        raise malformed(error) from error
     if not found.id:
         raise InvalidApp("the app has no id")
     if with_tasks and found.tasks is None:
@@ -101,6 +101,11 @@ def parse_app(raw: bytes | msgspec.Raw, *, with_tasks: bool = False) -> App:
         instances=1 if found.instances is None else found.instances,
         tasks=tuple([_task(task, app_id) for task in found.tasks or ()]),
     )
+
+
+def malformed(error: Exception) -> InvalidApp:
+    """What one of DECODE_ERRORS says of an app or pod."""
+    return InvalidApp(f"Marathon's description is malformed: {one_line(str(error))}")
 
 
 def parse_info(body: bytes) -> Info:
@@ -122,7 +127,8 @@ def parse_message(body: bytes) -> str | None:
         return None
 
 
-def _id_of(raw: msgspec.Raw) -> AppId | None:
+def id_of(raw: msgspec.Raw) -> AppId | None:
+    """The id of what cannot be understood as a whole; None if it has none either."""
     try:
         text = _ONLY_ID.decode(raw).id
     except DECODE_ERRORS:

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import msgspec
 
 from marathon_client import wire
-from marathon_client.decode import listed, network_mode, pairs, task_address
-from marathon_client.errors import InvalidApp, one_line
+from marathon_client.decode import id_of, listed, malformed, network_mode, pairs, task_address
+from marathon_client.errors import InvalidApp
 from marathon_client.models import (
     App,
     AppId,
@@ -30,7 +30,6 @@ from marathon_client.wire import DECODE_ERRORS
 _LIST = msgspec.json.Decoder(list[msgspec.Raw])
 _STATUS = msgspec.json.Decoder(wire.PodStatus)
 _SPEC = msgspec.json.Decoder(wire.PodSpec)
-_ONLY_ID = msgspec.json.Decoder(wire.OnlyId)
 _VERSION_MARK = "::versions/"
 
 
@@ -42,7 +41,7 @@ def parse_pods(body: bytes) -> tuple[tuple[App, ...], tuple[Problem, ...]]:
         try:
             pods.append(parse_pod(raw))
         except InvalidApp as error:
-            problems.append(Problem(_id_of(raw), str(error)))
+            problems.append(Problem(id_of(raw), str(error)))
     return tuple(pods), tuple(problems)
 
 
@@ -51,7 +50,7 @@ def parse_pod(raw: bytes | msgspec.Raw) -> App:
     try:
         found = _STATUS.decode(raw)
     except DECODE_ERRORS as error:
-        raise _malformed(error) from error
+        raise malformed(error) from error
     if found.instances is None:
         raise InvalidApp("Marathon's status says nothing of the pod's instances")
     return _pod(found.spec, found.id, found.instances)
@@ -62,12 +61,8 @@ def parse_pod_version(raw: bytes) -> App:
     try:
         found = _SPEC.decode(raw)
     except DECODE_ERRORS as error:
-        raise _malformed(error) from error
+        raise malformed(error) from error
     return _pod(found, found.id, [])
-
-
-def _malformed(error: Exception) -> InvalidApp:
-    return InvalidApp(f"Marathon's description is malformed: {one_line(str(error))}")
 
 
 def _pod(spec: wire.PodSpec, pod_id: str, instances: list[wire.PodInstance]) -> App:
@@ -184,11 +179,3 @@ def _state(found: wire.PodInstance) -> TaskState:
             return TaskState.UNREACHABLE
         case _:
             return TaskState.UNKNOWN
-
-
-def _id_of(raw: msgspec.Raw) -> AppId | None:
-    try:
-        text = _ONLY_ID.decode(raw).id
-    except DECODE_ERRORS:
-        return None
-    return AppId(text) if text else None

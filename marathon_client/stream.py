@@ -292,7 +292,7 @@ class EventStream:
         timeouts = Timeouts(self._timeouts.connect, self._idle_timeout, self._timeouts.total)
         try:
             with self._transport.deadline(timeouts.total):
-                response = self._transport.get(endpoint, _PATH, _PARAMS, _HEADERS, timeouts)
+                response = self._transport.ask(endpoint, _PATH, _PARAMS, _HEADERS, timeouts)
         except HTTP_ERRORS as error:
             raise unreachable(endpoint, error) from error
         status, kind = response.status_code, media_type(response)

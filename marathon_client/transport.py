@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Literal
 
 import requests
 import urllib3
@@ -21,6 +21,8 @@ from requests.adapters import HTTPAdapter
 from marathon_client.decode import parse_message
 from marathon_client.endpoints import Endpoint
 from marathon_client.errors import MarathonError, MarathonRejected, MarathonUnavailable, one_line
+
+Method = Literal["GET", "HEAD"]
 
 # What a conversation with a broken or hostile server may raise.
 HTTP_ERRORS = (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError)
@@ -53,7 +55,7 @@ class Transport:
         self._closed = False
         self._expired = False
 
-    def get(
+    def ask(
         self,
         endpoint: Endpoint,
         path: str,
@@ -61,7 +63,7 @@ class Transport:
         headers: Mapping[str, str],
         timeouts: Timeouts,
         *,
-        method: str = "GET",
+        method: Method = "GET",
     ) -> requests.Response:
         """The reply once its headers are here; redirects are not followed."""
         if self._session is None:
