@@ -1,14 +1,12 @@
 """Puts one agent together, runs it and takes it down."""
 
 import logging
-import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from types import FrameType
 
 from calico.dataplane.api import Dataplane, Firewalls, Monitor
 from calico.dataplane.foreign.firewalls import KernelFirewalls
@@ -54,6 +52,7 @@ from reconciler.attach.netmodules import answer_netmodules
 from reconciler.runtime.clock import SystemClock
 from reconciler.runtime.inbox import Inbox
 from reconciler.runtime.listener import Listener
+from reconciler.runtime.signals import stopped_by_signals
 from reconciler.runtime.threads import start_thread
 from reconciler.runtime.watchfeed import WatchFeed, full_jitter
 
@@ -139,7 +138,7 @@ def _run(settings: AgentSettings, dataplane: Dataplane, monitor: Monitor) -> Non
         listener = stack.enter_context(
             Listener(settings.listen, pages, metrics.registry, kernel.readers())
         )
-        stack.enter_context(_stopped_by_signals(inbox))
+        stack.enter_context(stopped_by_signals(lambda: inbox.post(Stop())))
         stack.callback(stop.set)
         stack.enter_context(service.serving(settings.socket, translators, stop))
         print(listener.announcement("agent"), flush=True)
@@ -200,16 +199,3 @@ def _locators(settings: AgentSettings) -> tuple[Locator, ...]:
         "proc": lambda: ProcLocator(identify, own),
     }
     return tuple(makers[name]() for name in dict.fromkeys(settings.locators))
-
-
-@contextmanager
-def _stopped_by_signals(inbox: Inbox[LoopMessage]) -> Iterator[None]:
-    def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - signal's signature
-        inbox.post(Stop())
-
-    before = {each: signal.signal(each, stop) for each in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)

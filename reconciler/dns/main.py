@@ -3,14 +3,12 @@
 import json
 import logging
 import random
-import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from types import FrameType
 
 from netaddr import IPAddress
 
@@ -26,6 +24,7 @@ from reconciler.dns.world import PREFIXES, World
 from reconciler.dns.zone import Zone
 from reconciler.runtime.clock import SystemClock
 from reconciler.runtime.listener import ListenAddress, Listener
+from reconciler.runtime.signals import stopped_by_signals
 from reconciler.runtime.watchfeed import WatchFeed
 
 log = logging.getLogger(__name__)
@@ -58,7 +57,12 @@ def run_dns(settings: DnsSettings) -> int:
         except OSError as error:
             return _refuse(f"cannot listen on {settings.listen}: {error.strerror}")
         stop = threading.Event()
-        stack.enter_context(_stopped_by_signals(server, stop))
+
+        def end() -> None:
+            stop.set()
+            server.wake()
+
+        stack.enter_context(stopped_by_signals(end))
         stack.callback(stop.set)
         for prefix in PREFIXES:
             WatchFeed(
@@ -119,17 +123,3 @@ def _announce(
 def _refuse(sentence: str) -> int:
     print(f"marathon-calico dns: {sentence}", file=sys.stderr)
     return NOT_FIT
-
-
-@contextmanager
-def _stopped_by_signals(server: NameServer, stop: threading.Event) -> Iterator[None]:
-    def end(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - signal's signature
-        stop.set()
-        server.wake()
-
-    before = {each: signal.signal(each, end) for each in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)

@@ -1,0 +1,21 @@
+"""How a process is told to stop."""
+
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+
+@contextmanager
+def stopped_by_signals(stop: Callable[[], None]) -> Iterator[None]:
+    """Call this at SIGTERM and SIGINT while the body runs; it must not block."""
+
+    def handle(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - signal's signature
+        stop()
+
+    before = {each: signal.signal(each, handle) for each in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
