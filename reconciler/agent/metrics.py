@@ -47,7 +47,7 @@ class AgentMetrics:
         )
         self.lost = Counter(
             f"{prefix}_datastore_losses",
-            "Times that the datastore stopped answering, by reason",
+            "Times that the datastore stopped answering, by what was followed of it",
             ["prefix"],
             registry=self.registry,
         )

@@ -110,7 +110,7 @@ class HeldNetworks:
 
     @property
     def has_found(self) -> bool:
-        """Whether a container's namespace was told that its link may be missing in."""
+        """Whether somebody waits for a link, in a namespace that is known."""
         return bool(self._pending)
 
     @property

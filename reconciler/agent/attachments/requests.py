@@ -62,7 +62,7 @@ Outcome = Done | AttachError
 
 @dataclass(frozen=True, slots=True)
 class NetworkKept:
-    """A container has addresses, and nothing else yet."""
+    """This is what is kept of a container; nobody waits for its link."""
 
     network: ContainerNetwork
 
