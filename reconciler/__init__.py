@@ -1,1 +1,1 @@
-"""The two control loops and the command line."""
+"""The two control loops, the name server and the command line."""

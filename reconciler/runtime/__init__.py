@@ -1,1 +1,1 @@
-"""What both loops run on: clock, queue, loop and lease."""
+"""What the loops run on: clock, queues, feeds, lease, pages and signals."""
