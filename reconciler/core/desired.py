@@ -1,6 +1,7 @@
 """From an app and its tasks to the networks that the tasks should have.
 
-Knows both vocabularies, Marathon's and Calico's, as no module but `wishes` does.
+Knows both vocabularies, Marathon's and Calico's, as do only those that it asks:
+`declared`, `wishes` and `attached`.
 """
 
 import hashlib
