@@ -40,7 +40,7 @@ test-pure: prepare
 	$(PYTEST) -n 2 tests/unit tests/convergence
 
 test-contract: prepare-test
-	$(PYTEST_INSIDE) -n 2 --dist loadfile tests/contract
+	$(PYTEST_INSIDE) -n 3 --dist load tests/contract
 
 # Each test has a network namespace of its own, and mostly waits.
 test-kernel: prepare-test
