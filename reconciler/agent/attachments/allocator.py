@@ -13,7 +13,7 @@ from typing import assert_never
 from netaddr import IPAddress
 
 from calico.addresses import Addresses, read_pools
-from calico.blocks import CONTAINER, ON_HOST, OWNER, Allocation, Block
+from calico.blocks import CONTAINER, ON_HOST, OWNER, Allocation
 from calico.datastore.api import Datastore
 from calico.errors import (
     AddressError,
@@ -33,7 +33,8 @@ from reconciler.runtime.inbox import Inbox
 
 log = logging.getLogger(__name__)
 
-#: Seconds between two sweeps while something may have been left behind.
+#: Seconds between two sweeps while something may have been left behind, and
+#: between two looks whether containers still have what they hold.
 SWEEP_EVERY = 60.0
 FAMILIES = (4, 6)
 
@@ -82,7 +83,8 @@ class Allocator:
         """`is_known` tells whether a container has what it holds, or is about to.
 
         `lost` is told of those of the `networks` whose addresses are no longer
-        theirs: a task claimed them and was withdrawn while no agent ran.
+        theirs: a task claimed them and was withdrawn while no agent ran, or the
+        host was forgotten and is back.
         """
         self._host = host
         self._networks = networks
@@ -95,6 +97,7 @@ class Allocator:
         self._is_known = is_known
         self._inbox: Inbox[Job] = Inbox()
         self._sweep_due: float | None = clock.monotonic()
+        self._look_due = clock.monotonic()
 
     def post(self, job: Job) -> None:
         """Have a job done; never blocks."""
@@ -106,7 +109,7 @@ class Allocator:
             self.step(timeout=1.0)
 
     def step(self, timeout: float = 0.0) -> None:
-        """Do the jobs that wait, waiting for one; sweep when nothing waits."""
+        """Do the jobs that wait, waiting for one; sweep and look when nothing waits."""
         jobs = self._inbox.drain(timeout)
         for job in jobs:
             self._do(job)
@@ -118,6 +121,12 @@ class Allocator:
             except CalicoError as error:
                 log.info("addresses not swept", extra={"why": str(error)})
                 self._sweep_later()
+        if not jobs and now >= self._look_due:
+            self._look_due = now + SWEEP_EVERY
+            try:
+                self._look_for_lost()
+            except CalicoError as error:
+                log.info("addresses not looked after", extra={"why": str(error)})
 
     def sweep(self) -> int:
         """Release what this host's containers hold that are not there; tells how many.
@@ -125,9 +134,7 @@ class Allocator:
         A crash leaves such, and an answer of the datastore that came too late.
         """
         released = 0
-        blocks = [block for block, _ in self._addresses.blocks()]
-        self._look_for_lost(blocks)
-        for block in blocks:
+        for block, _ in self._addresses.blocks():
             for ordinal, allocation in enumerate(block.allocations):
                 container = self._orphan(allocation)
                 if container is None:
@@ -141,25 +148,24 @@ class Allocator:
                     )
         return released
 
-    def _look_for_lost(self, blocks: Iterable[Block]) -> None:
+    def _look_for_lost(self) -> None:
         """Twice in a row, since a claim is seen here sooner than its endpoint."""
-        held = {
-            (each.handle, block.cidr[ordinal])
-            for block in blocks
-            for ordinal, each in enumerate(block.allocations)
-            if each is not None
-        }
         suspects = {
             network.container
             for network in self._networks()
             if not (network.claimed or network.detached)
-            and any((network.handle, address) not in held for address in network.addresses)
+            and not all(self._holds(network.handle, each) for each in network.addresses)
         }
         for container in suspects & self._suspects:
             self._lost(container)
         self._suspects = frozenset(suspects)
-        if suspects:
-            self._sweep_later()
+
+    def _holds(self, handle: HandleId, address: IPAddress) -> bool:
+        """Whether an address is the handle's; what cannot be read is given to nobody else."""
+        try:
+            return self._addresses.holder(address) == handle
+        except InvalidValue:
+            return True
 
     def _orphan(self, allocation: Allocation | None) -> ContainerId | None:
         """The container that an allocation is wrongly held for."""
@@ -191,6 +197,8 @@ class Allocator:
                 given.append(address)
         except DatastoreError as error:
             answer: tuple[IPAddress, ...] | AttachError = AttachUnavailable(str(error))
+            # A write without an answer may still be done, after all that is read now.
+            self._sweep_later()
         except (AddressError, InvalidValue) as error:
             answer = AttachRefused(str(error))
         else:

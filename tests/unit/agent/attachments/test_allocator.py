@@ -1,5 +1,7 @@
 """Addresses for containers: given, taken back, swept, whatever the datastore answers."""
 
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -11,8 +13,10 @@ from calico.books import decode_books
 from calico.claims import Claim, Claims
 from calico.codec import encode_pool
 from calico.dataplane.netlink.batches import go_on
+from calico.datastore.api import ABSENT, Key, Revision
 from calico.datastore.memory import MemoryDatastore
-from calico.keys import IPAM, pool_key
+from calico.errors import Conflict, DatastoreUnavailable
+from calico.keys import BLOCKS, IPAM, block_key, pool_key
 from calico.model import ContainerId, HandleId, Pool
 from calico.names import handle_of_container
 from reconciler.agent.attachments.allocator import (
@@ -181,6 +185,46 @@ def test_a_lost_answer_leaks_nothing(lost: int) -> None:
         assert bench.held() == []
 
 
+class LateStore(MemoryDatastore):
+    """A store that, while it is `late`, does what changes a block only when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.late = False
+        self._waiting: list[Callable[[], Revision]] = []
+
+    def put(
+        self, key: Key, value: str, *, expect: Revision | None = None, ttl: int | None = None
+    ) -> Revision:
+        write = super().put
+        if not self.late or expect == ABSENT or not key.startswith(BLOCKS):
+            return write(key, value, expect=expect, ttl=ttl)
+        self._waiting.append(lambda: write(key, value, expect=expect, ttl=ttl))
+        raise DatastoreUnavailable("the request timed out")
+
+    def catch_up(self) -> None:
+        self.late = False
+        for write in self._waiting:
+            with suppress(Conflict):
+                write()
+
+
+def test_what_the_datastore_gives_after_its_answer_was_despaired_of_is_swept() -> None:
+    store = LateStore()
+    bench = Bench(store)
+    bench.allocator.step()
+    store.late = True
+    assert isinstance(bench.allocate(ONE), AttachUnavailable)
+    assert bench.held() == []
+
+    store.catch_up()
+    assert bench.handles() == {handle_of_container(ONE)}
+    bench.clock.advance(SWEEP_EVERY)
+    bench.allocator.step()
+
+    assert bench.held() == []
+
+
 def test_a_sweep_takes_what_no_container_here_knows_of(bench: Bench) -> None:
     for container in (ONE, OTHER):
         bench.allocate(container)
@@ -234,5 +278,35 @@ def test_a_container_whose_addresses_became_another_tasks_is_told_of(
     assert bench.lost == [], "its endpoint may be on its way"
     bench.clock.advance(SWEEP_EVERY)
     bench.allocator.step()
+
+    assert bench.lost == lost
+
+
+@pytest.mark.parametrize(
+    ("text", "lost"),
+    [
+        pytest.param(None, [ONE], id="a forgotten host's were given back"),
+        pytest.param("torn", [], id="their block cannot be read for now"),
+    ],
+)
+def test_also_long_after_its_start_an_agent_hears_of_addresses_that_it_lost(
+    bench: Bench, text: str | None, lost: list[ContainerId]
+) -> None:
+    bench.allocator.step()
+    given = bench.allocate(ONE)
+    assert isinstance(given, tuple)
+    bench.networks.append(network(ONE, *map(str, given), inode=7))
+    bench.known.add(ONE)
+    bench.clock.advance(10 * SWEEP_EVERY)
+    bench.allocator.step()
+
+    if text is None:
+        Addresses(bench.store).release(handle_of_container(ONE), given[0])
+    else:
+        bench.store.put(block_key(SMALL.cidr), text)
+    for _ in range(2):
+        assert bench.lost == []
+        bench.clock.advance(SWEEP_EVERY)
+        bench.allocator.step()
 
     assert bench.lost == lost
