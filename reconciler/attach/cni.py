@@ -156,10 +156,11 @@ def _add(call: _Call, config: Config, attacher: Attacher, descriptor: int) -> At
     try:
         return attacher.attach(call.container, place)
     except AttachError:
-        # Addresses without a link are this call's own; with one, an earlier call's.
+        # Addresses without a link are this call's own; with one, an earlier call's,
+        # or that of another one that Mesos makes at the same time.
         if not allocated.device:
             with suppress(AttachError):
-                attacher.detach(call.container)
+                attacher.detach(call.container, call.device)
         raise
 
 

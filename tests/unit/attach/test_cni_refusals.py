@@ -5,6 +5,8 @@ from typing import Any
 import pytest
 from netaddr import IPNetwork
 
+from calico.model import ContainerId
+from reconciler.attach.api import Attached, Place, Wish
 from reconciler.attach.memory import MemoryAttacher
 from reconciler.attach.plugin import VERSIONS
 from tests.unit.attach.cni_calls import CONTAINER, asked, call, configured, labels
@@ -85,6 +87,25 @@ def test_a_second_network_of_ours_is_refused_and_the_first_stays(attacher: Memor
     assert (code, answer["code"]) == (1, 7)
     assert "eth0" in answer["msg"]
     assert list(attacher.known) == [CONTAINER]
+
+
+class OvertakenAttacher(MemoryAttacher):
+    """One where another call attaches every container between the two steps of a call."""
+
+    def allocate(self, container: ContainerId, wish: Wish) -> Attached:
+        """See Attacher."""
+        allocated = super().allocate(container, wish)
+        self.attach(container, Place(pid=7))
+        return allocated
+
+
+def test_of_two_networks_that_are_joined_at_once_the_first_stays() -> None:
+    attacher = OvertakenAttacher(POOLS)
+
+    code, answer = call(attacher, "ADD", CNI_IFNAME="eth1")
+
+    assert (code, answer["code"]) == (1, 7)
+    assert attacher.known[ContainerId(CONTAINER)].device == "eth0"
 
 
 def test_a_full_pool_is_told_and_leaves_nothing() -> None:
