@@ -5,6 +5,7 @@ knows of it yet: it has its address then, and reaches and is reached by nobody
 but its own host. The task's endpoint, once it is written, opens it.
 """
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -87,6 +88,10 @@ class Attacher(Protocol):
 
     All raise AttachError within ANSWER_WITHIN seconds.
     """
+
+    def in_time(self) -> AbstractContextManager[None]:
+        """Have all calls that the thread makes meanwhile take no longer than one of them may."""
+        ...
 
     def allocate(self, container: ContainerId, wish: Wish) -> Attached:
         """Give addresses; asked again, the same ones."""

@@ -3,7 +3,7 @@
 import os
 import threading
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
 
 from netaddr import IPAddress, IPNetwork
@@ -60,6 +60,10 @@ class MemoryAttacher:
         """What each container has, as a value of its own."""
         with self._lock:
             return dict(self._known)
+
+    def in_time(self) -> AbstractContextManager[None]:
+        """See Attacher."""
+        return nullcontext()
 
     def allocate(self, container: ContainerId, wish: Wish) -> Attached:
         """See Attacher."""

@@ -122,7 +122,8 @@ class AttachServer:
                     # It was told, or tells its user, that it failed: nothing may come of it now.
                     log.info("client left before its turn")
                     return
-                answer = self._carry_out(request)
+                with self._attacher.in_time():
+                    answer = self._carry_out(request)
         except BadRequest as error:
             answer = render_error(AttachRefused(str(error)))
         except Exception:

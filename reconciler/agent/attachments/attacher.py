@@ -8,8 +8,8 @@ than the request may take. The file of a container is written between the two.
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 
 from netaddr import IPAddress
@@ -37,6 +37,7 @@ from reconciler.agent.attachments.requests import (
     Outcome,
     Reply,
 )
+from reconciler.agent.attachments.turns import Turns
 from reconciler.attach.api import (
     Attached,
     AttachError,
@@ -89,20 +90,23 @@ class HostAttacher:
         self._partners = partners
         self._clock = clock
         self._mtu = mtu
-        self._patience = patience
-        self._changed = threading.Condition()
+        self._turns = Turns(clock, patience)
+        self._lock = threading.Lock()
         self._networks: dict[ContainerId, ContainerNetwork] = {}
-        self._busy: set[ContainerId] = set()
 
     def restore(self, networks: Iterable[ContainerNetwork]) -> None:
         """Take over what an earlier run left; before the first request."""
         self._networks = {network.container: network for network in networks}
 
+    def in_time(self) -> AbstractContextManager[None]:
+        """See Attacher."""
+        return self._turns.in_time()
+
     def allocate(self, container: ContainerId, wish: Wish) -> Attached:
         """See Attacher."""
         check_id(container)
         check_wish(wish)
-        with self._turn(container) as deadline:
+        with self._turns.of(container) as deadline:
             known = self._network(container)
             if known is not None and known.detached:
                 self._settle(known, deadline)
@@ -128,7 +132,7 @@ class HostAttacher:
         descriptor = open_place(place)
         posted = False
         try:
-            with self._turn(container) as deadline:
+            with self._turns.of(container) as deadline:
                 known = self._network(container)
                 if known is None or known.detached:
                     raise UnknownContainer(f"container {container} has no addresses yet")
@@ -159,7 +163,7 @@ class HostAttacher:
     def detach(self, container: ContainerId, device: str = "") -> bool:
         """See Attacher."""
         check_id(container)
-        with self._turn(container) as deadline:
+        with self._turns.of(container) as deadline:
             known = self._network(container)
             if known is None or known.detached or has_another(known.device, device):
                 return False
@@ -169,7 +173,7 @@ class HostAttacher:
     def check(self, container: ContainerId) -> Attached:
         """See Attacher."""
         check_id(container)
-        with self._turn(container) as deadline:
+        with self._turns.of(container) as deadline:
             known = self._network(container)
             if known is None or known.detached:
                 raise UnknownContainer(f"container {container} is not attached here")
@@ -181,7 +185,7 @@ class HostAttacher:
 
     def find(self, sign: IPAddress | str) -> ContainerId | None:
         """See Attacher."""
-        with self._changed:
+        with self._lock:
             return next(
                 (
                     container
@@ -194,18 +198,20 @@ class HostAttacher:
 
     def is_known(self, container: ContainerId) -> bool:
         """Whether a container has addresses, or a request about it is under way."""
-        with self._changed:
-            network = self._networks.get(container)
-            return container in self._busy or (network is not None and not network.detached)
+        # In this order: what a request that has just ended gave is known by then.
+        if self._turns.is_taken(container):
+            return True
+        network = self._network(container)
+        return network is not None and not network.detached
 
     def networks(self) -> tuple[ContainerNetwork, ...]:
         """What every container has, those that were detached too."""
-        with self._changed:
+        with self._lock:
             return tuple(self._networks.values())
 
     def note_claimed(self, container: ContainerId) -> None:
         """Keep that a task has claimed a container: it is never unclaimed again."""
-        with self._turn(container):
+        with self._turns.of(container):
             known = self._network(container)
             if known is not None and not known.detached:
                 claimed = replace(known, claimed=True)
@@ -221,7 +227,7 @@ class HostAttacher:
 
     def forget(self, container: ContainerId) -> None:
         """Remember nothing of a container that was detached."""
-        with self._turn(container) as deadline:
+        with self._turns.of(container) as deadline:
             known = self._network(container)
             if known is not None and known.detached:
                 self._release(known, deadline)
@@ -232,7 +238,7 @@ class HostAttacher:
 
         Raises AttachUnavailable if that is so, or is not known.
         """
-        with self._turn(container) as deadline:
+        with self._turns.of(container) as deadline:
             known = self._network(container)
             if known is not None and known.detached:
                 self._settle(known, deadline)
@@ -319,37 +325,19 @@ class HostAttacher:
             raise _not_kept(error) from error
 
     def _network(self, container: ContainerId) -> ContainerNetwork | None:
-        with self._changed:
+        with self._lock:
             return self._networks.get(container)
 
     def _keep(self, network: ContainerNetwork) -> None:
-        with self._changed:
+        with self._lock:
             self._networks[network.container] = network
 
     def _drop(self, container: ContainerId) -> None:
         with suppress(OSError):
             self._files.remove(container)
-        with self._changed:
+        with self._lock:
             self._networks.pop(container, None)
         self._partners.tell_loop(NetworkForgotten(container))
-
-    @contextmanager
-    def _turn(self, container: ContainerId) -> Iterator[float]:
-        """Be the one request about a container; the moment until when it is to be answered."""
-        deadline = self._clock.monotonic() + self._patience
-        with self._changed:
-            free = self._changed.wait_for(lambda: container not in self._busy, self._patience)
-            if not free:
-                raise AttachUnavailable(
-                    f"another request for container {container} is still under way: ask again"
-                )
-            self._busy.add(container)
-        try:
-            yield deadline
-        finally:
-            with self._changed:
-                self._busy.discard(container)
-                self._changed.notify_all()
 
 
 def _not_kept(error: OSError) -> AttachUnavailable:
