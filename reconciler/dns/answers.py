@@ -165,7 +165,7 @@ class Answers:
         room = limit - wire.HEADER_SIZE - len(query.asked) - len(prepared.authority)
         if query.extension is not None:
             room -= wire.EXTENSION_SIZE
-        if prepared.size > room:
+        if records and prepared.size > room:
             records = self._chance.sample(records, room // prepared.largest)
         elif len(records) > 1:
             records = self._chance.sample(records, len(records))

@@ -174,6 +174,22 @@ def test_nothing_is_said_with_the_authority_of_the_zone(
     assert authority.rdata.times[-1] == 5
 
 
+def test_nothing_is_said_also_where_names_are_long() -> None:
+    domain = f"{'a' * 49}.{'b' * 50}"
+    zone = Zone(domain, "marathon")
+    zone.publish(task(0, f"/{'x' * 63}/{'y' * 63}"))
+    answers = Answers(zone, 7, random.Random(1))
+    answers.update(POOLS, complete=True, recursive=False)
+    desk = Desk(answers, Access(None), DnsMetrics())
+    name = f"{'y' * 63}.{'x' * 63}.marathon.{domain}"
+
+    answer = desk.ask(bytes(dnslib.DNSRecord.question(name, "MX").pack()), PEER, stream=False)
+
+    assert isinstance(answer, bytes)
+    parsed = dnslib.DNSRecord.parse(answer)
+    assert (parsed.header.rcode, parsed.rr, len(parsed.auth)) == (NOERROR, [], 1)
+
+
 def test_the_domain_has_a_start_and_a_server() -> None:
     server = Server()
     assert server.texts("mesos", "NS") == ["ns1.mesos."]
