@@ -17,27 +17,21 @@ from calico.codec import (
     decode_host,
     decode_status,
     encode_endpoint,
-    encode_pool,
-    encode_rules,
-    encode_tags,
 )
 from calico.datastore.api import Key
 from calico.datastore.etcd import EtcdDatastore
 from calico.keys import (
-    CLUSTER_GUID,
-    READY,
     applied_key,
     endpoint_key,
     felix_status_key,
     host_key,
-    pool_key,
-    profile_key,
     status_key,
 )
-from calico.model import EndpointSpec, EndpointState, HostName, Profile
-from tests.dataplane_worlds import POOL, group, openings, spec
+from calico.model import EndpointSpec, EndpointState, HostName
+from tests.dataplane_worlds import spec
 from tests.kernel.namespaces import Namespace
 from tests.kernel.probes import connects, listening
+from tests.kernel.stores import first_store
 from tests.minimal.machine import ADDRESS, COMMAND, HOST, Machine, running_machine
 
 ANY = IPAddress("0.0.0.0")
@@ -61,15 +55,7 @@ def machine(host_network: None, tmp_path: Path) -> Iterator[Machine]:
 
 @pytest.fixture
 def store(machine: Machine) -> EtcdDatastore:
-    """etcd as the controller's first start leaves it, with two groups."""
-    store = EtcdDatastore([machine.etcd])
-    store.put(CLUSTER_GUID, "one")
-    store.put(pool_key(POOL), encode_pool(POOL))
-    for name in ("red", "blue"):
-        put_profile(store, group(name))
-        put_profile(store, openings(f"app-{name}", name, PORT))
-    store.put(READY, "true")
-    return store
+    return first_store(machine.etcd, PORT, "red", "blue")
 
 
 @pytest.fixture
@@ -82,11 +68,6 @@ def start(machine: Machine, namespace: Callable[[], Namespace]) -> Start:
         return made
 
     return started
-
-
-def put_profile(store: EtcdDatastore, profile: Profile) -> None:
-    store.put(profile_key(profile.id, "tags"), encode_tags(profile))
-    store.put(profile_key(profile.id, "rules"), encode_rules(profile))
 
 
 def put_spec(store: EtcdDatastore, wanted: EndpointSpec) -> None:

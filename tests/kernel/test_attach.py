@@ -21,20 +21,14 @@ from calico.codec import (
     decode_host,
     decode_status,
     encode_endpoint,
-    encode_pool,
-    encode_rules,
-    encode_tags,
 )
 from calico.datastore.etcd import EtcdDatastore
 from calico.keys import (
-    CLUSTER_GUID,
     IPAM,
-    READY,
     applied_key,
     endpoint_key,
     host_key,
     pool_key,
-    profile_key,
     status_key,
 )
 from calico.model import (
@@ -46,14 +40,14 @@ from calico.model import (
     HandleId,
     HostName,
     InterfaceName,
-    Profile,
 )
 from calico.names import handle_of_container, interface_of_container
 from reconciler.attach.api import ANSWER_WITHIN
-from tests.dataplane_worlds import POOL, group, openings
+from tests.dataplane_worlds import POOL
 from tests.kernel.attaching import Runtime, addresses, claim, nameless, opened
 from tests.kernel.namespaces import Namespace, bind_file
 from tests.kernel.probes import connects, listening
+from tests.kernel.stores import first_store
 from tests.minimal.machine import ADDRESS, COMMAND, HOST, Machine, running_machine
 
 ANY, HOST_ADDRESS = IPAddress("0.0.0.0"), IPAddress(ADDRESS)
@@ -71,15 +65,7 @@ def machine(host_network: None, tmp_path: Path) -> Iterator[Machine]:
 
 @pytest.fixture
 def store(machine: Machine) -> EtcdDatastore:
-    """etcd as the controller's first start leaves it, with two groups."""
-    store = EtcdDatastore([machine.etcd])
-    store.put(CLUSTER_GUID, "one")
-    store.put(pool_key(POOL), encode_pool(POOL))
-    for name in ("red", "blue"):
-        put_profile(store, group(name))
-        put_profile(store, openings(f"app-{name}", name, PORT))
-    store.put(READY, "true")
-    return store
+    return first_store(machine.etcd, PORT, "red", "blue")
 
 
 @pytest.fixture
@@ -87,11 +73,6 @@ def runtime(machine: Machine, store: EtcdDatastore) -> Runtime:
     """The agent's socket, once it serves."""
     start(machine)
     return Runtime(machine.socket)
-
-
-def put_profile(store: EtcdDatastore, profile: Profile) -> None:
-    store.put(profile_key(profile.id, "tags"), encode_tags(profile))
-    store.put(profile_key(profile.id, "rules"), encode_rules(profile))
 
 
 def start(machine: Machine) -> None:

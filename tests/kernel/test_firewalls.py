@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 from netaddr import IPAddress
 
-from calico.codec import decode_applied, encode_endpoint, encode_pool, encode_rules, encode_tags
+from calico.codec import decode_applied, encode_endpoint
 from calico.datastore.etcd import EtcdDatastore
-from calico.keys import CLUSTER_GUID, READY, applied_key, endpoint_key, pool_key, profile_key
+from calico.keys import applied_key, endpoint_key
 from calico.model import HostName
-from tests.dataplane_worlds import POOL, group, openings, spec
+from tests.dataplane_worlds import spec
 from tests.kernel.namespaces import Namespace
 from tests.kernel.probes import connects, listening
+from tests.kernel.stores import first_store
 from tests.minimal.machine import COMMAND, HOST, Machine, running_machine
 
 ANY, PORT = IPAddress("0.0.0.0"), 9000
@@ -41,14 +42,7 @@ def machine(host_network: None, tmp_path: Path) -> Iterator[Machine]:
 
 @pytest.fixture
 def store(machine: Machine) -> EtcdDatastore:
-    store = EtcdDatastore([machine.etcd])
-    store.put(CLUSTER_GUID, "one")
-    store.put(pool_key(POOL), encode_pool(POOL))
-    for profile in (group("red"), openings("app-red", "red", PORT)):
-        store.put(profile_key(profile.id, "tags"), encode_tags(profile))
-        store.put(profile_key(profile.id, "rules"), encode_rules(profile))
-    store.put(READY, "true")
-    return store
+    return first_store(machine.etcd, PORT, "red")
 
 
 def problems(store: EtcdDatastore) -> tuple[str, ...]:
