@@ -12,7 +12,7 @@ from netaddr import IPAddress
 from calico.codec.fields import as_list, as_object, as_text, render_json
 from calico.errors import InvalidValue
 from calico.iptext import parse_address
-from reconciler.attach.plugin import BAD_CONFIG, VERSIONS
+from reconciler.attach.plugin import BAD_CONFIG, CNI, VERSIONS
 from reconciler.core.wishes import FIXED_LABELS, addresses_of_label
 
 BAD_VERSION, UNSUPPORTED, UNKNOWN_CONTAINER = 1, 2, 3
@@ -20,7 +20,7 @@ BAD_VERSION, UNSUPPORTED, UNKNOWN_CONTAINER = 1, 2, 3
 #: Where Mesos puts a container's NetworkInfo.
 MESOS = "org.apache.mesos"
 #: What names the keeper of addresses that we are.
-OWN_IPAM = ("calico-ipam", "marathon-calico-cni")
+OWN_IPAM = ("calico-ipam", CNI)
 
 
 class CniError(Exception):

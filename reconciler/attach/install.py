@@ -19,7 +19,7 @@ from reconciler.attach import plugin
 Role = Literal["cni", "netmodules"]
 
 #: The plugin's file, and the `type` of networks that it serves.
-PLUGIN = "marathon-calico-cni"
+PLUGIN = plugin.CNI
 #: By which a file is known as one that we wrote.
 MARK = "# A plugin of marathon-calico, written by its install command; changes are lost."
 #: The form that Mesos reads; podman wants interfaces with their MAC addresses.

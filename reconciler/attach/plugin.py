@@ -12,6 +12,9 @@ from _json import scanstring
 from _socket import AF_UNIX, SCM_RIGHTS, SO_RCVTIMEO, SO_SNDTIMEO, SOCK_STREAM, SOL_SOCKET
 from _socket import socket as Socket
 
+#: What runtimes and operators know the plugins by.
+CNI, NETMODULES = "marathon-calico-cni", "marathon-calico-netmodules"
+#: Where the agent is unless it, and the plugins, are told otherwise.
 SOCKET = "/run/marathon-calico/agent.sock"
 #: What the agent's `--socket` may be set by too.
 SOCKET_VARIABLE = b"MARATHON_CALICO_AGENT_SOCKET"
@@ -19,7 +22,7 @@ SOCKET_VARIABLE = b"MARATHON_CALICO_AGENT_SOCKET"
 VERSIONS = ("0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0")
 #: Seconds to wait for an agent that promises to answer in two.
 WAIT = 3
-#: As much as the agent takes.
+#: Most bytes of a request, and of an answer.
 LARGEST = 256 * 1024
 
 #: CNI's numbers of errors, as far as they are met here.
@@ -54,7 +57,7 @@ def cni(path: str = "") -> int:
         descriptor = -1 if command == "DEL" else _namespace(variables.get("CNI_NETNS", ""))
         code, answer = _ask(path, request, descriptor)
     except Trouble as trouble:
-        _tell("marathon-calico-cni", str(trouble))
+        _tell(CNI, str(trouble))
         # The agent takes away by itself what is gone, and a runtime that is told
         # of a failure keeps the container until DEL succeeds.
         if command == "DEL" and trouble.code == TRY_LATER:
@@ -66,7 +69,7 @@ def cni(path: str = "") -> int:
             f'"code": {trouble.code}, "msg": {quoted(str(trouble))}, "details": ""}}\n',
         )
     if code:
-        _tell("marathon-calico-cni", _after(answer, "msg"))
+        _tell(CNI, _after(answer, "msg"))
     return _print(code, answer)
 
 
@@ -78,12 +81,12 @@ def netmodules(path: str = "") -> int:
         request = f'{{"version":1,"command":"netmodules","input":{quoted(text)}}}'
         code, answer = _ask(path, request, -1)
     except Trouble as trouble:
-        _tell("marathon-calico-netmodules", str(trouble))
+        _tell(NETMODULES, str(trouble))
         if trouble.code == TRY_LATER and _after(text, "command") in ("cleanup", "release"):
             return _print(0, '{"error": null}\n')
         return _print(1, f'{{"error": {quoted(str(trouble))}}}\n')
     if code:
-        _tell("marathon-calico-netmodules", _after(answer, "error"))
+        _tell(NETMODULES, _after(answer, "error"))
     return _print(code, answer)
 
 

@@ -25,7 +25,8 @@ from reconciler.attach.api import (
 )
 from reconciler.attach.listening import listening
 from reconciler.attach.native import VERSION, answer_native, render_error
-from reconciler.attach.wire import LARGEST, BadRequest, Request, receive, send
+from reconciler.attach.plugin import LARGEST
+from reconciler.attach.wire import BadRequest, Request, receive, send
 
 log = logging.getLogger(__name__)
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-#: Most bytes of a request, and of an answer.
-LARGEST = 256 * 1024
+from reconciler.attach.plugin import LARGEST
+
 #: How much is read at once, and so many descriptors are told apart from one.
 PART = 65536
 MOST_DESCRIPTORS = 8

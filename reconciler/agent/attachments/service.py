@@ -23,14 +23,12 @@ from reconciler.agent.attachments.networks import ContainerNetwork, NetworkFiles
 from reconciler.agent.attachments.requests import AttachMessage, Chores
 from reconciler.agent.evidence import StillHeld
 from reconciler.attach.listening import SocketTaken
+from reconciler.attach.plugin import SOCKET
 from reconciler.attach.server import AttachServer, Translator
 from reconciler.runtime.clock import Clock
 from reconciler.runtime.threads import start_thread
 
 log = logging.getLogger(__name__)
-
-#: Where the plugins look for the agent unless they are told otherwise.
-DEFAULT_SOCKET = Path("/run/marathon-calico/agent.sock")
 
 TasksByContainer = Callable[[], Mapping[ContainerId, frozenset[TaskId]]]
 
@@ -93,7 +91,7 @@ class AttachService:
         with ExitStack() as stack:
             try:
                 stack.enter_context(
-                    AttachServer(socket or DEFAULT_SOCKET, self.attacher, translators)
+                    AttachServer(socket or Path(SOCKET), self.attacher, translators)
                 )
             except SocketTaken as error:
                 if socket is not None:

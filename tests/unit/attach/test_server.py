@@ -15,8 +15,8 @@ import pytest
 from reconciler.attach.api import Attacher, AttachUnavailable
 from reconciler.attach.listening import SocketTaken, listening
 from reconciler.attach.memory import MemoryAttacher
+from reconciler.attach.plugin import LARGEST
 from reconciler.attach.server import AttachServer
-from reconciler.attach.wire import LARGEST
 
 WITHIN = 0.3
 
