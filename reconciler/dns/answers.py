@@ -64,7 +64,7 @@ class Answers:
         self._complete = False
         self._available = 0
 
-    def update(self, pools: Iterable[IPNetwork], complete: bool, recursive: bool) -> None:
+    def update(self, pools: Iterable[IPNetwork], *, complete: bool, recursive: bool) -> None:
         """Take in what changed; not `complete` means that names may be missing.
 
         `pools` are where addresses are that have names; `recursive` says

@@ -124,13 +124,19 @@ def wire_name(labels: Iterable[str], suffix: Name = ROOT) -> Name | None:
     return Name(wire) if len(wire) <= LONGEST_NAME else None
 
 
-def text_name(name: Name) -> str:
-    """For people: labels and dots."""
+def labels_of(name: Name) -> list[bytes]:
+    """The labels of a name, without the root's."""
     labels, at = [], 0
     while name[at]:
-        labels.append(name[at + 1 : at + 1 + name[at]].decode("ascii", "backslashreplace"))
+        labels.append(bytes(name[at + 1 : at + 1 + name[at]]))
         at += 1 + name[at]
-    return ".".join(labels) + "."
+    return labels
+
+
+def text_name(name: Name) -> str:
+    """For people: labels and dots."""
+    texts = (each.decode("ascii", "backslashreplace") for each in labels_of(name))
+    return ".".join(texts) + "."
 
 
 def reverse_name(address: IPAddress) -> Name:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from netaddr import IPNetwork
 
-from reconciler.dns.names import Name, wire_name
+from reconciler.dns.names import Name, labels_of, wire_name
 
 _ARPA = b"\4arpa\0"
 #: The labels of a whole address, `in-addr` and `arpa` among them.
@@ -39,13 +39,5 @@ def is_above_addresses(name: Name) -> bool:
     """Whether it stands for many addresses, and not for one or for nothing."""
     for suffix, whole in _WHOLE.items():
         if name.endswith(suffix):
-            return _count(name) < whole
+            return len(labels_of(name)) < whole
     return False
-
-
-def _count(name: Name) -> int:
-    labels, at = 0, 0
-    while name[at]:
-        labels += 1
-        at += 1 + name[at]
-    return labels

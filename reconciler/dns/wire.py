@@ -13,7 +13,16 @@ from typing import assert_never
 # It has no types of its own and no stubs.
 import dnslib  # type: ignore[import-untyped]
 
-from reconciler.dns.names import Address, Delegate, Name, Pointer, Record, Service, text_name
+from reconciler.dns.names import (
+    Address,
+    Delegate,
+    Name,
+    Pointer,
+    Record,
+    Service,
+    labels_of,
+    text_name,
+)
 
 TTL = 5
 HEADER = Struct("!HHHHHH")
@@ -191,11 +200,7 @@ class _Uncompressed(dnslib.DNSBuffer):  # type: ignore[misc] # dnslib has no typ
 
 
 def _label(name: Name) -> "dnslib.DNSLabel":
-    labels, at = [], 0
-    while name[at]:
-        labels.append(bytes(name[at + 1 : at + 1 + name[at]]))
-        at += 1 + name[at]
-    return dnslib.DNSLabel(labels)
+    return dnslib.DNSLabel(labels_of(name))
 
 
 def pack_extension(rcode: int = NOERROR) -> bytes:

@@ -62,19 +62,19 @@ class Datagrams:
 
     def _take(self) -> None:
         message, peer = self._channel.recvfrom(_LARGEST)
-        answer = self._desk.ask(message, peer[0], False)
+        answer = self._desk.ask(message, peer[0], stream=False)
         if isinstance(answer, Query):
             reply = partial(self._send, peer)
-            self._upstream.ask(answer, message, peer[0], False, reply)
+            self._upstream.ask(answer, message, peer[0], reply, stream=False)
         elif answer is not None:
             self._channel.sendto(answer, peer)
 
     def _take_anywhere(self) -> None:
         message, ancillary, _, peer = self._channel.recvmsg(_LARGEST, _SPACE)
-        answer = self._desk.ask(message, peer[0], False)
+        answer = self._desk.ask(message, peer[0], stream=False)
         if isinstance(answer, Query):
             reply = partial(self._send_from, _from_there(ancillary), peer)
-            self._upstream.ask(answer, message, peer[0], False, reply)
+            self._upstream.ask(answer, message, peer[0], reply, stream=False)
         elif answer is not None:
             self._channel.sendmsg([answer], _from_there(ancillary), 0, peer)
 

@@ -15,7 +15,7 @@ class Desk:
         self._access = access
         self._metrics = metrics
 
-    def ask(self, message: bytes, peer: str, stream: bool) -> bytes | Query | None:
+    def ask(self, message: bytes, peer: str, *, stream: bool) -> bytes | Query | None:
         """The answer; the question itself if others must be asked; None for silence."""
         if len(message) < wire.HEADER_SIZE or message[2] & 0x80:
             # An answer to an answer would go back and forth for ever.

@@ -59,7 +59,7 @@ class NameServer:
         self._unreachable: dict[Key, str] = {}
         self._last_turn = clock.monotonic()
         self._was_complete = False
-        answers.update(world.pools, world.complete, bool(resolvers))
+        answers.update(world.pools, complete=world.complete, recursive=bool(resolvers))
         metrics.follow("names", lambda: zone.names)
         metrics.follow("tasks", lambda: zone.tasks)
         metrics.follow("unreachable", lambda: bool(self._unreachable))
@@ -156,7 +156,9 @@ class NameServer:
                     break
             else:
                 self._backlog.popleft()
-        self._answers.update(self._world.pools, self._world.complete, bool(self._resolvers))
+        self._answers.update(
+            self._world.pools, complete=self._world.complete, recursive=bool(self._resolvers)
+        )
         if self._world.take_moved():
             self._access.update(self._world.pools, self._world.host_addresses)
         if self._world.complete and not self._was_complete:

@@ -76,10 +76,12 @@ class Streams:
         self._open.add(connection)
 
     def _ask(self, connection: "_Connection", message: bytes) -> None:
-        answer = self._desk.ask(message, connection.peer, True)
+        answer = self._desk.ask(message, connection.peer, stream=True)
         if isinstance(answer, Query):
             connection.under_way += 1
-            self._upstream.ask(answer, message, connection.peer, True, connection.answer_later)
+            self._upstream.ask(
+                answer, message, connection.peer, connection.answer_later, stream=True
+            )
         elif answer is not None:
             connection.answer(answer)
 

@@ -1,5 +1,6 @@
 """Asks others about names that are not ours, each question from a port of its own."""
 
+import errno
 import logging
 import random
 import socket
@@ -24,6 +25,9 @@ ATTEMPTS = 4
 MOST = 512
 MOST_OF_ONE = 128
 
+#: What connect says of a connection that is made, or under way.
+_CONNECTING = (0, errno.EINPROGRESS)
+
 Reply = Callable[[bytes], None]
 
 
@@ -34,8 +38,8 @@ class _Asked:
     query: Query
     message: bytes
     peer: str
-    stream: bool
     reply: Reply
+    stream: bool
     number: int = 0
     attempt: int = 0
     channel: socket.socket | None = None
@@ -69,13 +73,13 @@ class Upstream:
     def __len__(self) -> int:
         return len(self._under_way)
 
-    def ask(self, query: Query, message: bytes, peer: str, stream: bool, reply: Reply) -> None:
+    def ask(self, query: Query, message: bytes, peer: str, reply: Reply, *, stream: bool) -> None:
         """Have a question answered: by others, or by a failure after some seconds."""
         if len(self._under_way) >= MOST or self._of_peer[peer] >= MOST_OF_ONE:
             reply(self._fail(query))
             return
         self._serial += 1
-        asked = _Asked(query, message, peer, stream, reply)
+        asked = _Asked(query, message, peer, reply, stream)
         self._under_way[self._serial] = asked
         self._of_peer[peer] += 1
         self._try(self._serial, asked)
@@ -191,10 +195,6 @@ class Upstream:
         self._of_peer[asked.peer] -= 1
         if not self._of_peer[asked.peer]:
             del self._of_peer[asked.peer]
-
-
-#: What connect says of a connection that is made meanwhile.
-_CONNECTING = (0, 115)
 
 
 def _belongs(answer: bytes, asked: _Asked) -> bool:

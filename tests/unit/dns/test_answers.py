@@ -47,16 +47,16 @@ class Server:
             self.zone.publish(each)
         self.answers = Answers(self.zone, 7, random.Random(seed))
         self.desk = Desk(self.answers, Access(None), DnsMetrics())
-        self._told = (complete, recursive)
+        self._told = {"complete": complete, "recursive": recursive}
         self.update()
 
     def update(self) -> None:
         """Have what changed count."""
-        self.answers.update(POOLS, *self._told)
+        self.answers.update(POOLS, **self._told)
 
     def message(self, question: dnslib.DNSRecord, *, stream: bool = False) -> dnslib.DNSRecord:
         """The answer to a message, which must be one."""
-        answer = self.desk.ask(bytes(question.pack()), PEER, stream)
+        answer = self.desk.ask(bytes(question.pack()), PEER, stream=stream)
         assert isinstance(answer, bytes)
         parsed = dnslib.DNSRecord.parse(answer)
         assert parsed.header.id == question.header.id
@@ -236,7 +236,7 @@ def test_what_is_not_served_is_refused(question: dnslib.DNSRecord, code: int) ->
 def test_others_are_asked_about_other_names_if_the_asker_wants_that() -> None:
     server = Server(recursive=True)
     question = dnslib.DNSRecord.question("example.org")
-    found = server.desk.ask(bytes(question.pack()), PEER, False)
+    found = server.desk.ask(bytes(question.pack()), PEER, stream=False)
     assert isinstance(found, wire.Query)
     assert isinstance(server.answers.answer(found, 512), Elsewhere)
     question.header.rd = 0
@@ -248,7 +248,7 @@ def test_others_are_asked_about_addresses_outside_the_pools() -> None:
     server = Server(recursive=True)
     for name in ("8.8.8.8.in-addr.arpa", "192.in-addr.arpa", "x.ip6.arpa"):
         question = bytes(dnslib.DNSRecord.question(name, "PTR").pack())
-        assert isinstance(server.desk.ask(question, PEER, False), wire.Query)
+        assert isinstance(server.desk.ask(question, PEER, stream=False), wire.Query)
 
 
 @pytest.mark.parametrize(
@@ -289,7 +289,7 @@ def test_a_stream_carries_as_many_as_fit_and_every_task_has_its_chance() -> None
     seen: set[str] = set()
     for _ in range(12):
         question = bytes(dnslib.DNSRecord.question(WEB).pack())
-        answer = server.desk.ask(question, PEER, True)
+        answer = server.desk.ask(question, PEER, stream=True)
         assert isinstance(answer, bytes)
         assert 65000 < len(answer) <= 65535
         parsed = dnslib.DNSRecord.parse(answer)
@@ -324,11 +324,11 @@ def test_another_version_of_edns_is_told_ours() -> None:
 
 def test_who_may_not_ask_is_refused_with_no_more_than_was_sent() -> None:
     server, question = Server(task(0)), bytes(dnslib.DNSRecord.question(WEB).pack())
-    answer = server.desk.ask(question, "203.0.113.9", False)
+    answer = server.desk.ask(question, "203.0.113.9", stream=False)
     assert isinstance(answer, bytes)
     assert dnslib.DNSRecord.parse(answer).header.rcode == REFUSED
     assert len(answer) <= len(question)
-    assert server.desk.ask(question[:14], "203.0.113.9", False) is None
+    assert server.desk.ask(question[:14], "203.0.113.9", stream=False) is None
 
 
 VALID = bytes(dnslib.DNSRecord.question(WEB).pack())
@@ -343,7 +343,7 @@ VALID = bytes(dnslib.DNSRecord.question(WEB).pack())
     ],
 )
 def test_there_is_no_answer_to_what_is_no_question(message: bytes) -> None:
-    assert Server(task(0)).desk.ask(message, PEER, False) is None
+    assert Server(task(0)).desk.ask(message, PEER, stream=False) is None
 
 
 @pytest.mark.parametrize(
@@ -360,7 +360,7 @@ def test_there_is_no_answer_to_what_is_no_question(message: bytes) -> None:
     ],
 )
 def test_what_cannot_be_read_is_told_so(message: bytes) -> None:
-    answer = Server(task(0)).desk.ask(message, PEER, False)
+    answer = Server(task(0)).desk.ask(message, PEER, stream=False)
     assert isinstance(answer, bytes)
     assert answer[:2] == message[:2]
     assert answer[3] & 0xF == FORMERR
@@ -368,7 +368,7 @@ def test_what_cannot_be_read_is_told_so(message: bytes) -> None:
 
 def test_an_edns_record_with_a_name_is_none() -> None:
     message = VALID[:10] + b"\0\1" + VALID[12:] + b"\1x\0\0\x29\4\0\0\0\0\0\0\0"
-    answer = Server(task(0)).desk.ask(message, PEER, False)
+    answer = Server(task(0)).desk.ask(message, PEER, stream=False)
     assert isinstance(answer, bytes)
     assert answer[3] & 0xF == FORMERR
 
@@ -377,7 +377,7 @@ def test_an_edns_record_with_a_name_is_none() -> None:
 def test_nothing_that_is_sent_ends_the_server(tail: bytes, kept: int, stream: bool) -> None:
     server = Server(task(0), recursive=True)
     message = VALID[:kept] + tail
-    answer = server.desk.ask(message, PEER, stream)
+    answer = server.desk.ask(message, PEER, stream=stream)
     if isinstance(answer, bytes):
         assert answer[:2] == message[:2]
         assert answer[2] & 0x80
