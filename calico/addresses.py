@@ -83,7 +83,7 @@ class Addresses:
             if held_address.version == version:
                 return held_address
         is_new = counts is None
-        address = self._assign_affine(host, handle, version, step, is_new)
+        address = self._assign_affine(host, handle, version, step, is_new=is_new)
         if address is None:
             address = self._assign_new(host, handle, pools, step)
         if address is None:
@@ -185,7 +185,7 @@ class Addresses:
             return None
 
     def _assign_affine(
-        self, host: HostName, handle: HandleId, version: int, step: Step, is_new: bool
+        self, host: HostName, handle: HandleId, version: int, step: Step, *, is_new: bool
     ) -> IPAddress | None:
         def step_if_affine(block: Block) -> tuple[Block, IPAddress] | None:
             # The key below the host is only a hint.

@@ -30,7 +30,7 @@ class Evidence:
         """Tasks that are proven gone and still desired."""
         return frozenset(self._gone)
 
-    def restore(self, attached: Mapping[TaskId, NamespaceRef], same_boot: bool) -> None:
+    def restore(self, attached: Mapping[TaskId, NamespaceRef], *, same_boot: bool) -> None:
         """Take over what an earlier run knew; a reboot ended every namespace."""
         for task, ref in attached.items():
             self._attached[task] = (

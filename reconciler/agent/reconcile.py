@@ -90,7 +90,7 @@ class HostReconciler:
         self._belief.restore(saved.listings)
         self._revocation.restore(self._belief.saved_snapshot)
         same_boot = saved.boot_id == self._settings.boot_id
-        self._evidence.restore(saved.attached, same_boot)
+        self._evidence.restore(saved.attached, same_boot=same_boot)
 
     def hold(self, networks: Iterable[ContainerNetwork]) -> None:
         """Take over what an earlier run gave to containers."""

@@ -166,7 +166,7 @@ class MemoryAttacher:
             yield address
         for version in (4, 6):
             pools = [pool for pool in self._pools if pool.version == version]
-            if not wanted(wish, version, bool(pools)):
+            if not wanted(wish, version, has_pool=bool(pools)):
                 continue
             free = (
                 address

@@ -37,7 +37,7 @@ def check_wish(wish: Wish) -> None:
             )
 
 
-def wanted(wish: Wish, version: int, has_pool: bool) -> bool:
+def wanted(wish: Wish, version: int, *, has_pool: bool) -> bool:
     """Whether a family's address is wanted beside the fixed ones."""
     count = wish.count4 if version == 4 else wish.count6
     if count is None:

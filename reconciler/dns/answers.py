@@ -146,7 +146,9 @@ class Answers:
         if left_out:
             records = self._chance.sample(records, min(len(records), _most(limit)))
         return _prepared(
-            tuple(map(wire.pack_answer, records)), tuple(self._helpful(records)), left_out
+            tuple(map(wire.pack_answer, records)),
+            tuple(self._helpful(records)),
+            left_out=left_out,
         )
 
     def _helpful(self, records: Sequence[Record]) -> Iterator[bytes]:
@@ -186,7 +188,7 @@ class Answers:
 
 
 def _prepared(
-    records: tuple[bytes, ...], helpful: tuple[bytes, ...] = (), left_out: bool = False
+    records: tuple[bytes, ...], helpful: tuple[bytes, ...] = (), *, left_out: bool = False
 ) -> _Prepared:
     sizes = tuple(map(len, records))
     return _Prepared(records, sum(sizes), max(sizes), helpful, left_out=left_out)

@@ -218,7 +218,11 @@ class Allocator:
             self._addresses.assign_fixed(self._host, handle, address, secondary=secondary)
             yield address
         families = self._addresses.families()
-        asked = [version for version in FAMILIES if wanted(job.wish, version, version in families)]
+        asked = [
+            version
+            for version in FAMILIES
+            if wanted(job.wish, version, has_pool=version in families)
+        ]
         if not asked and not job.wish.fixed:
             raise PoolExhausted("there is no pool to take an address from")
         for version in asked:
