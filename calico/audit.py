@@ -244,10 +244,7 @@ def lent_to_containers(books: Books, host: HostName) -> tuple[IPNetwork, ...]:
             for cidr, block in books.blocks.items()
             if block.affinity != host
             and any(
-                each is not None
-                and each.unclaimed
-                and each.host == host
-                and OWNER in each.secondary
+                each is not None and each.unclaimed and each.is_given_on(host)
                 for each in block.allocations
             )
         )

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from netaddr import EUI, IPAddress
 
+from calico.dataplane.state import TASK_INTERFACE
 from calico.model import ContainerId, InterfaceName
 
 #: Seconds within which every request is answered, with a result or an error.
@@ -64,7 +65,7 @@ class Place:
     descriptor: int = -1
     pid: int = 0
     path: str = ""
-    device: str = "eth0"
+    device: str = TASK_INTERFACE
     known_as: str = ""
 
 

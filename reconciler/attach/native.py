@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from netaddr import IPAddress
 
 from calico.codec.fields import as_int, as_text, as_tuple, render_json
+from calico.dataplane.state import TASK_INTERFACE
 from calico.errors import InvalidName, InvalidValue
 from calico.iptext import parse_address
 from calico.keys import check_container
@@ -94,7 +95,7 @@ def _place(request: Mapping[str, object], descriptor: int) -> Place:
         descriptor,
         pid,
         as_text(request.get("path", ""), "path"),
-        as_text(request.get("device", "eth0"), "device"),
+        as_text(request.get("device", TASK_INTERFACE), "device"),
     )
 
 

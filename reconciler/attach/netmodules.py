@@ -39,7 +39,6 @@ from reconciler.core.wishes import FIXED_LABELS, addresses_of_label
 
 #: The argument that lists addresses of a family, also the label that asks for them.
 LISTS = {family: name for name, family in FIXED_LABELS.items()}
-DEVICE = "eth0"
 
 Answer = dict[str, object]
 
@@ -109,7 +108,7 @@ def _isolate(args: Mapping[str, Any], attacher: Attacher) -> Answer:
     containers = {holder for holder in holders.values() if holder is not None}
     if len(containers) > 1:
         raise AttachRefused(f"{', '.join(map(str, addresses))} belong to several containers")
-    attacher.attach(containers.pop(), Place(pid=pid, device=DEVICE, known_as=known_as))
+    attacher.attach(containers.pop(), Place(pid=pid, known_as=known_as))
     return {}
 
 
