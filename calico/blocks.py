@@ -14,6 +14,11 @@ OWNER = ("owner", "marathon-calico")
 CONTAINER, ON_HOST = "container", "host"
 
 
+def marks_of_container(container: ContainerId, host: HostName) -> tuple[tuple[str, str], ...]:
+    """What an agent writes beside an address that it gives to a container."""
+    return (OWNER, (CONTAINER, container), (ON_HOST, host))
+
+
 @dataclass(frozen=True, slots=True)
 class Allocation:
     """Who holds one address of a block; `secondary` maps str to str."""
@@ -32,6 +37,10 @@ class Allocation:
         """The host whose agent gave it to that container."""
         found = dict(self.secondary).get(ON_HOST)
         return None if found is None else HostName(found)
+
+    def is_given_on(self, host: HostName) -> bool:
+        """Whether our agent of that host gave it, to a container."""
+        return OWNER in self.secondary and (ON_HOST, host) in self.secondary
 
     @property
     def unclaimed(self) -> bool:

@@ -6,17 +6,16 @@ it, so that a crash in between leaves a handle that claims too much, never an
 address that nobody counts. Claiming again takes up what an attempt left.
 """
 
-import uuid
 from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field, replace
 
 from netaddr import IPAddress, IPNetwork
 
 from calico import codec
-from calico.blocks import ON_HOST, OWNER, Allocation, Block
+from calico.blocks import Allocation, Block
 from calico.datastore.api import Datastore, Revision
 from calico.errors import Conflict, DatastoreUnavailable
-from calico.handles import ATTEMPTS, UNANSWERED, HandleKnownError, Handles
+from calico.handles import ATTEMPTS, UNANSWERED, HandleKnownError, Handles, draw_text
 from calico.ipam import Secondary
 from calico.keys import block_key
 from calico.ledger import Ledger
@@ -51,19 +50,13 @@ class Claim:
         return allocation.handle == self.taker and self._is_theirs(allocation)
 
     def _is_theirs(self, allocation: Allocation) -> bool:
-        return (
-            allocation.container == self.container
-            and OWNER in allocation.secondary
-            and (ON_HOST, self.host) in allocation.secondary
-        )
+        return allocation.container == self.container and allocation.is_given_on(self.host)
 
 
 class Claims:
     """Carries claims out; safe to use anywhere, any number of times at once."""
 
-    def __init__(
-        self, datastore: Datastore, draw: Callable[[], str] = lambda: uuid.uuid4().hex[:12]
-    ) -> None:
+    def __init__(self, datastore: Datastore, draw: Callable[[], str] = draw_text) -> None:
         """`draw` gives a text that no other writer has, to know one's own writes by."""
         self._datastore = datastore
         self._ledger = Ledger(datastore, draw)

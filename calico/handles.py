@@ -22,6 +22,11 @@ ATTEMPTS = 100
 UNANSWERED = 3
 
 
+def draw_text() -> str:
+    """A text that no other writer has."""
+    return uuid.uuid4().hex[:12]
+
+
 class HandleKnownError(Exception):
     """The handle exists, so it may hold an address somewhere."""
 
@@ -29,9 +34,7 @@ class HandleKnownError(Exception):
 class Handles:
     """What is counted; safe to use anywhere, any number of times at once."""
 
-    def __init__(
-        self, datastore: Datastore, draw: Callable[[], str] = lambda: uuid.uuid4().hex[:12]
-    ) -> None:
+    def __init__(self, datastore: Datastore, draw: Callable[[], str] = draw_text) -> None:
         """`draw` gives a text that no other writer has, to know one's own writes by."""
         self._datastore = datastore
         self._draw = draw

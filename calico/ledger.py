@@ -6,7 +6,6 @@ A write without an answer may have been done: what is then read, by quorum,
 decides. Where that cannot tell, the handle is counted once too often.
 """
 
-import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 
@@ -16,7 +15,7 @@ from calico import codec, ipam
 from calico.blocks import Block
 from calico.datastore.api import ABSENT, Datastore, Revision, Stored
 from calico.errors import AddressError, Conflict, DatastoreUnavailable, InvalidValue
-from calico.handles import ATTEMPTS, UNANSWERED, Handles
+from calico.handles import ATTEMPTS, UNANSWERED, Handles, draw_text
 from calico.keys import (
     BLOCKS,
     affinity_dir,
@@ -34,9 +33,7 @@ Step = Callable[[Block], tuple[Block, IPAddress] | None]
 class Ledger:
     """What is written of addresses; safe to use anywhere, any number of times at once."""
 
-    def __init__(
-        self, datastore: Datastore, draw: Callable[[], str] = lambda: uuid.uuid4().hex[:12]
-    ) -> None:
+    def __init__(self, datastore: Datastore, draw: Callable[[], str] = draw_text) -> None:
         """`draw` gives a text that no other writer has, to know one's own writes by."""
         self._datastore = datastore
         self._handles = Handles(datastore, draw)

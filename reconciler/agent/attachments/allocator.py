@@ -13,7 +13,7 @@ from typing import assert_never
 from netaddr import IPAddress
 
 from calico.addresses import Addresses, read_pools
-from calico.blocks import CONTAINER, ON_HOST, OWNER, Allocation
+from calico.blocks import Allocation, marks_of_container
 from calico.datastore.api import Datastore
 from calico.errors import (
     AddressError,
@@ -171,7 +171,7 @@ class Allocator:
         """The container that an allocation is wrongly held for."""
         if allocation is None or not allocation.unclaimed or allocation.container is None:
             return None
-        own = (ON_HOST, self._host) in allocation.secondary and OWNER in allocation.secondary
+        own = allocation.is_given_on(self._host)
         return allocation.container if own and not self._is_known(allocation.container) else None
 
     def _do(self, job: Job) -> None:
@@ -211,7 +211,7 @@ class Allocator:
             self._take_back(job.container)
 
     def _give(self, job: AllocateAsked, handle: HandleId) -> Iterator[IPAddress]:
-        secondary = (OWNER, (CONTAINER, job.container), (ON_HOST, self._host))
+        secondary = marks_of_container(job.container, self._host)
         # Once for all that a container gets: each reading is a round trip.
         self._pools = read_pools(self._datastore)
         for address in job.wish.fixed:

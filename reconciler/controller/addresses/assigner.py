@@ -8,7 +8,7 @@ from typing import assert_never
 from netaddr import IPAddress, IPNetwork
 
 from calico.addresses import Addresses
-from calico.blocks import ON_HOST, OWNER, Block
+from calico.blocks import OWNER, Block
 from calico.claims import Claim, Claims, Found
 from calico.datastore.api import Datastore
 from calico.errors import (
@@ -18,7 +18,6 @@ from calico.errors import (
     InvalidValue,
     PoolExhausted,
 )
-from calico.ipam import usable_pools
 from calico.model import ContainerId, EndpointSpec, HandleId, HostName, TaskId, TaskRecord
 from calico.model import TaskVerdict as Verdict
 from calico.names import interface_of, interface_of_container
@@ -101,14 +100,12 @@ class Assigner:
                     )
                 return addresses
             case AnyAddress():
-                pools = self._stored.pools
-                versions = [version for version in (4, 6) if usable_pools(pools, version)]
                 heed = partial(self._heed, record.host)
                 return tuple(
                     self._addresses.assign(
                         record.host, handle, version=version, secondary=(OWNER,), heed=heed
                     )
-                    for version in versions or [4]
+                    for version in self._addresses.families() or (4,)
                 )
             case _:
                 assert_never(wish)
@@ -123,7 +120,7 @@ class Assigner:
         for each in block.allocations:
             if each is None or not each.unclaimed or each.container is None:
                 continue
-            strange = each.container not in named and (ON_HOST, host) in each.secondary
+            strange = each.container not in named and each.host == host
             if strange and self._strangers.lasts(each.container, STRANGE_FOR):
                 raise AddressAwaited(
                     f"it is not known yet which task container {each.container} on {host} runs"

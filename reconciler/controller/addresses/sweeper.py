@@ -7,12 +7,12 @@ from netaddr import IPAddress
 
 from calico.addresses import Addresses
 from calico.audit import AddressState, HeldAddress, held_addresses, standing
-from calico.blocks import CONTAINER, ON_HOST, OWNER
+from calico.blocks import OWNER, marks_of_container
 from calico.books import Books
 from calico.datastore.api import Datastore
 from calico.errors import AddressError, InvalidValue
 from calico.keys import READY
-from calico.model import HandleId, TaskId, TaskVerdict
+from calico.model import ContainerId, HandleId, TaskId, TaskVerdict
 from calico.names import endpoint_of_task
 from reconciler.controller.metrics import ControllerMetrics
 from reconciler.controller.stored import StoredState
@@ -115,8 +115,11 @@ class Sweeper:
                 if endpoint != endpoint_of_task(endpoint.host, task):
                     continue
                 container = self._stored.records[task].value.container
-                of_container = ((CONTAINER, container), (ON_HOST, endpoint.host))
-                secondary = (OWNER, *of_container) if container else (OWNER,)
+                secondary = (
+                    marks_of_container(ContainerId(container), endpoint.host)
+                    if container
+                    else (OWNER,)
+                )
                 try:
                     self._addresses.assign_fixed(
                         endpoint.host, HandleId(task), address, secondary=secondary
