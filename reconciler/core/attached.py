@@ -16,6 +16,8 @@ from marathon_client.models import Task
 from reconciler.core.wishes import AddressWish, ContainerAddresses, FixedAddresses
 
 NOT_REPORTED = "no address reported by Mesos"
+#: How Marathon begins the ids of the executors that run its pods.
+POD_EXECUTOR = "instance-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,11 +101,18 @@ def _claimed(
     if len(ours) > 1:
         several = ", ".join(sorted(ours))
         return Given(refusal=f"addresses of several containers are reported: {several}")
+    attachments = holdings.attachments.get(host.name, ())
     for container, addresses in ours.items():
+        told = next((each.task for each in attachments if each.container == container), "")
+        if _is_anothers(told, task):
+            return Given(
+                refusal=f"reported address {addresses[0]} is that of container {container},"
+                f" in which {told} runs by the word of {host.name}"
+            )
         return _from_container(container, tuple(addresses), wish)
     if wrong:
         return Given(refusal="; ".join(wrong))
-    for each in holdings.attachments.get(host.name, ()):
+    for each in attachments:
         if each.task == task.id:
             return _from_container(each.container, each.addresses, wish)
     return None
@@ -116,6 +125,15 @@ def _container_for(held: Allocation | str | None, task: Task, host: HostName) ->
     if (ON_HOST, host) not in held.secondary:
         return None
     return held.container if held.unclaimed or held.handle == HandleId(task.id) else None
+
+
+def _is_anothers(told: str, task: Task) -> bool:
+    """Whether a host names somebody else: an app's own executor reports what it likes.
+
+    An executor's id ends with its task's, but that of a pod has the parts of
+    its instance's in another order.
+    """
+    return bool(told) and not (told.endswith(task.id) or told.startswith(POD_EXECUTOR))
 
 
 def _why_not(held: Allocation | str | None, address: IPAddress, host: HostName) -> str:

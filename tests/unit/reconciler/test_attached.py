@@ -186,6 +186,30 @@ def test_what_is_reported_wins_over_what_the_host_tells() -> None:
 
 
 @pytest.mark.parametrize(
+    ("told", "refused"),
+    [
+        pytest.param("t", False, id="the task itself"),
+        pytest.param("marathon-t", False, id="the task's own executor"),
+        pytest.param("instance-shop_cache.uuid", False, id="the executor of a pod"),
+        pytest.param("", False, id="nobody knows whom"),
+        pytest.param("victim.1", True, id="another task"),
+    ],
+)
+def test_a_container_in_which_its_host_says_another_runs_is_not_taken_over(
+    told: str, refused: bool
+) -> None:
+    known = holdings({FOUR: given_to(BOX)}, Attachment(BOX, (FOUR,), task=told))
+    desired = judged(UNNAMED, reporting(FOUR), known)
+    assert desired.wish == (None if refused else ContainerAddresses(BOX))
+    if refused:
+        assert (desired.record.verdict, desired.record.reason) == (
+            TaskVerdict.REFUSED,
+            "reported address 10.1.0.7 is that of container box-1, in which victim.1 runs"
+            " by the word of h1",
+        )
+
+
+@pytest.mark.parametrize(
     ("label", "reported", "remark"),
     [
         pytest.param("['10.1.0.7']", (FOUR,), "", id="it was given"),
