@@ -105,9 +105,15 @@ class AttachServer:
                     # Too many open files, as a rule: it passes.
                     self._stopping.wait(0.1)
                 continue
-            threading.Thread(
-                target=self._answer_and_close, args=(connection,), name="attach", daemon=True
-            ).start()
+            try:
+                threading.Thread(
+                    target=self._answer_and_close, args=(connection,), name="attach", daemon=True
+                ).start()
+            except RuntimeError as error:
+                # The host has no room for a thread: that passes too.
+                connection.close()
+                self._slots.release()
+                log.warning("connection not served", extra={"why": str(error)})
 
     def _answer_and_close(self, connection: socket.socket) -> None:
         try:

@@ -225,6 +225,21 @@ def test_silent_clients_are_cut_off_and_others_get_their_turn(server: Path) -> N
             assert b"not complete within" in _rest(each)
 
 
+def test_without_room_for_a_thread_a_client_is_let_go_and_later_ones_are_served(
+    server: Path,
+) -> None:
+    # No machine has such a stack to give.
+    before = threading.stack_size(1 << 46)
+    try:
+        for _ in range(4):
+            with _connected(server) as client:
+                assert _rest(client) == b""
+    finally:
+        threading.stack_size(before)
+
+    assert _ask(server, command="check", container="one")["error"]["kind"] == "unknown"
+
+
 def test_a_client_that_drips_is_cut_off_as_a_silent_one(server: Path) -> None:
     stop = threading.Event()
     with _connected(server) as client:
