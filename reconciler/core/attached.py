@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from netaddr import IPAddress
 
-from calico.blocks import ON_HOST, OWNER, Allocation
+from calico.blocks import OWNER, Allocation
 from calico.model import Attachment, ContainerId, HandleId, HostName, HostRecord, Pool
 from marathon_client.models import Task
 from reconciler.core.wishes import AddressWish, ContainerAddresses, FixedAddresses
@@ -49,7 +49,7 @@ class Given:
 
 
 def given(
-    task: Task, named: bool, wish: AddressWish, host: HostRecord, holdings: Holdings
+    task: Task, wish: AddressWish, host: HostRecord, holdings: Holdings, *, named: bool
 ) -> Given:
     """Where the addresses of a task come from that has no network yet.
 
@@ -120,9 +120,7 @@ def _claimed(
 
 def _container_for(held: Allocation | str | None, task: Task, host: HostName) -> ContainerId | None:
     """The container of the task's host whose address it is, unclaimed or claimed by this task."""
-    if not isinstance(held, Allocation) or OWNER not in held.secondary:
-        return None
-    if (ON_HOST, host) not in held.secondary:
+    if not isinstance(held, Allocation) or not held.is_given_on(host):
         return None
     return held.container if held.unclaimed or held.handle == HandleId(task.id) else None
 
@@ -143,7 +141,7 @@ def _why_not(held: Allocation | str | None, address: IPAddress, host: HostName) 
     if OWNER not in held.secondary:
         return f"{said} is foreign: {held.handle or 'an unnamed owner'} holds it"
     if held.unclaimed or held.container is not None:
-        given_on = dict(held.secondary).get(ON_HOST, "")
+        given_on = held.host or ""
         if given_on != host:
             return f"{said} was given out on host {given_on}, not on {host}"
     return f"{said} is that of {held.handle or 'an unnamed owner'} already"

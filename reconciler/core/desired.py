@@ -186,7 +186,7 @@ def _desired_task(
     network = task_network(definition, net, task, policy)
     host, source = hosts.get(HostName(task.host or "")), Given()
     if host is not None and network.wish is not None:
-        source = given(task, net.name is not None, network.wish, host, holdings)
+        source = given(task, network.wish, host, holdings, named=net.name is not None)
     return _judge(task, network, source, hosts, policy)
 
 
