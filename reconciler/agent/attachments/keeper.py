@@ -181,4 +181,6 @@ class Asker:
             told = self._tasks_by_container()
         except LocatorUnavailable as error:
             log.debug("tasks of containers not known", extra={"why": str(error)})
+        except Exception:
+            log.exception("defect in asking for the tasks of containers")
         self._post(TasksTold({each: told[each] for each in containers & told.keys()}))
