@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 
 #: Requests that are worked on at once; more wait for their turn.
 THREADS = 16
+#: Characters of an answer that the log repeats.
+MOST_TOLD = 500
 
 #: A plugin's request, the Attacher, and the descriptor that came along or -1, to
 #: the plugin's exit code and the text that it prints on standard output. The
@@ -162,6 +164,10 @@ class AttachServer:
             code, text = translator(fields, self._attacher, request.descriptor)
         except AttachError as error:
             return render_error(error) + "\n"
+        if code:
+            # The runtime tells its user; whoever looks after the host finds it here.
+            why = text.strip()[:MOST_TOLD]
+            log.warning("call refused", extra={"plugin": command, "why": why})
         return f"{code}\n{text}"
 
 

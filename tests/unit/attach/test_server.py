@@ -317,3 +317,17 @@ def test_a_path_that_no_socket_can_have_is_named(tmp_path: Path, attacher: Memor
 
     with pytest.raises(SocketTaken, match="107 bytes"), AttachServer(path, attacher, {}):
         pass
+
+
+def test_a_plugin_s_refusal_is_found_in_the_log_and_a_success_is_not(
+    server: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    request = {"version": 1, "command": "echo", "input": "address 10.9.9.9 is in no pool"}
+
+    _exchange(server, json.dumps({**request, "code": 1}).encode())
+    _exchange(server, json.dumps({**request, "input": "fine"}).encode())
+
+    (record,) = [each for each in caplog.records if each.message == "call refused"]
+    assert vars(record)["plugin"] == "echo"
+    assert "address 10.9.9.9 is in no pool" in vars(record)["why"]
+    assert not any("fine" in str(vars(each).get("why")) for each in caplog.records)
