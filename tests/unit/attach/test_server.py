@@ -324,8 +324,8 @@ def test_a_plugin_s_refusal_is_found_in_the_log_and_a_success_is_not(
 ) -> None:
     request = {"version": 1, "command": "echo", "input": "address 10.9.9.9 is in no pool"}
 
-    _exchange(server, json.dumps({**request, "code": 1}).encode())
-    _exchange(server, json.dumps({**request, "input": "fine"}).encode())
+    _exchange(server, json.dumps({**request, "code": 1}).encode() + b"\n")
+    _exchange(server, json.dumps({**request, "input": "fine"}).encode() + b"\n")
 
     (record,) = [each for each in caplog.records if each.message == "call refused"]
     assert vars(record)["plugin"] == "echo"
