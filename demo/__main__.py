@@ -26,11 +26,13 @@ from demo.namespaces import NamespacesRefusedError
 from demo.narrator import Narrator
 from demo.remedy import explain, read_machine
 from demo.rest import MarathonApi, MarathonRefusedError
-from demo.scene import MeasureError
+from demo.scene import MeasureError, Watcher
 from demo.story import Story, StoryFailedError, read_group
 from demo.view import make_console
 
 LOG_LINES = 15
+#: The longest that a new cluster is waited for.
+AGENTS_SECONDS = 10.0
 #: How it was started here, with no need of a `python` on the PATH.
 COMMAND = f"{os.path.relpath(sys.executable)} -m demo"
 
@@ -94,8 +96,10 @@ def up(
     options = Options(hosts, without, arguments, port)
     with _failures():
         if background:
-            record = launcher.launch_background(directory, options)
-            _announce(Cluster(directory, record), f"`{COMMAND} down` ends it.")
+            cluster = Cluster(directory, launcher.launch_background(directory, options))
+            if not without:
+                _await_agents(cluster, hosts)
+            _announce(cluster, f"`{COMMAND} down` ends it.")
             return
         running = launcher.launch_foreground(directory, options)
         try:
@@ -246,6 +250,15 @@ def _tell(story: Story, cluster: Cluster) -> None:
             tail = cluster.control.log(process.name).splitlines()[-LOG_LINES:]
             click.echo("\n".join((f"\n--- {process.name}", *tail)), err=True)
         sys.exit(1)
+
+
+def _await_agents(cluster: Cluster, hosts: int) -> None:
+    """Give the agents time to register: an app that comes before fails once to start."""
+    deadline = time.monotonic() + AGENTS_SECONDS
+    with MarathonApi(cluster.marathon_url) as marathon:
+        watcher = Watcher(cluster, marathon)
+        while watcher.hosts_ready() < hosts and time.monotonic() < deadline:
+            time.sleep(0.1)
 
 
 def _announce(cluster: Cluster, ending: str) -> None:
