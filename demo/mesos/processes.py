@@ -61,9 +61,13 @@ def end_process(pid: int, started: int) -> None:
                 signal.pidfd_send_signal(handle, signal.SIGKILL)
 
 
-def members(*task_ids: str) -> list[tuple[int, int]]:
-    """Pid and start time of every live process that was started within these tasks."""
+def members(*task_ids: str, agent_id: str = "") -> list[tuple[int, int]]:
+    """Pid and start time of every live process that was started within these tasks.
+
+    With an `agent_id` only those of that agent: another's may have the same id.
+    """
     needles = {b"MESOS_TASK_ID=" + task_id.encode() for task_id in task_ids}
+    agent = b"MESOS_SLAVE_ID=" + agent_id.encode()
     found = []
     for name in os.listdir(PROC):
         if not name.isdigit():
@@ -74,7 +78,8 @@ def members(*task_ids: str) -> list[tuple[int, int]]:
         except OSError:
             # It ended meanwhile, or it is not ours to look at: not a member then.
             continue
-        if needles.isdisjoint(environment.split(b"\0")):
+        variables = environment.split(b"\0")
+        if needles.isdisjoint(variables) or (agent_id and agent not in variables):
             continue
         started = start_time(int(name))
         if started is not None:
@@ -82,9 +87,9 @@ def members(*task_ids: str) -> list[tuple[int, int]]:
     return found
 
 
-def end_members(*task_ids: str) -> None:
-    """End whatever is left of these tasks; on return it is gone, or stuck in the kernel."""
-    for pid, started in members(*task_ids):
+def end_members(agent_id: str, *task_ids: str) -> None:
+    """End what is left of an agent's tasks; on return it is gone, or stuck in the kernel."""
+    for pid, started in members(*task_ids, agent_id=agent_id):
         with process_handle(pid, started) as handle:
             if handle is None:
                 continue

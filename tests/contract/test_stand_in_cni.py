@@ -111,14 +111,14 @@ def test_no_instruction_runs_before_the_plugin_has_answered(host: Host) -> None:
 
 def test_a_task_stages_until_its_executor_has_reached_the_agent_from_inside(host: Host) -> None:
     host.behave(ADD={"stdout": json.dumps(RESULT)})
-    host.start("--executor-registration-timeout", "1")
+    host.start("--executor-registration-timeout", "3")
 
     host.launch(order("a.1", SPEAKER))
 
     host.until(lambda: host.commands() == ["ADD"], "the plugin is called")
     assert host.record("a.1").state == "TASK_STAGING"
     ended = host.state_of("a.1", "TASK_FAILED")
-    assert ended.message == "Executor did not register within 1secs"
+    assert ended.message == "Executor did not register within 3secs"
     assert said(host, "a.1") == ""
     host.until(lambda: host.commands() == ["ADD", "DEL"], "it is taken away again")
 

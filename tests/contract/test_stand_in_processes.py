@@ -171,7 +171,7 @@ def test_whatever_a_task_started_ends_with_it(host: RealHost, session: bool) -> 
     host.state_of("a.1", "TASK_FINISHED")
     (said,) = host.directory.glob("sandboxes/*/stdout")
     assert said.read_text() == "started\n"
-    assert members("a.1") == []
+    assert members("a.1", agent_id=host.agent.agent_id) == []
 
 
 def test_tasks_outlive_their_agent_and_are_found_again(tmp_path: Path) -> None:
@@ -187,7 +187,7 @@ def test_tasks_outlive_their_agent_and_are_found_again(tmp_path: Path) -> None:
         assert second.client.tasks(-1, 0).revision > revision
         second.client.kill(TaskId("a.1"))
         second.state_of("a.1", "TASK_KILLED")
-    assert members("a.1") == []
+    assert members("a.1", agent_id=first.agent.agent_id) == []
 
 
 def test_a_task_that_ended_while_its_agent_was_away_has_failed(tmp_path: Path) -> None:
@@ -195,7 +195,7 @@ def test_a_task_that_ended_while_its_agent_was_away_has_failed(tmp_path: Path) -
     first.start()
     first.client.launch(order("a.1"))
     first.stop()
-    for pid, _ in members("a.1"):
+    for pid, _ in members("a.1", agent_id=first.agent.agent_id):
         handle = os.pidfd_open(pid)
         signal.pidfd_send_signal(handle, signal.SIGKILL)
         os.close(handle)
@@ -245,3 +245,13 @@ def send(url: str, method: str, body: Json | None = None) -> None:
     headers = {"Content-Type": "application/json"}
     request = urllib.request.Request(url, data, headers, method=method)
     urllib.request.urlopen(request, timeout=5).close()
+
+
+def test_an_agent_ends_nothing_of_another_that_has_a_task_of_the_same_name(
+    host: RealHost, tmp_path: Path
+) -> None:
+    host.client.launch(order("a.1"))
+    with real_host(tmp_path / "other") as other:
+        other.client.launch(order("a.1", python_task("pass")))
+        other.state_of("a.1", "TASK_FINISHED")
+    assert len(members("a.1", agent_id=host.agent.agent_id)) == 1

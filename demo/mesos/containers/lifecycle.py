@@ -187,13 +187,17 @@ class Containers:
                 container = container.with_member(replace(member, record=record))
         return container
 
+    def end_members(self, *task_ids: TaskId) -> None:
+        """End what is left of these tasks."""
+        end_members(self._site.agent_id, *task_ids)
+
     def _not_launched(self, container: Container, error: str) -> None:
         accepted = self._accepted.pop(container.container_id, None)
         if accepted is None:
             self.fail(container, f"Failed to launch container: {error}")
             return
         # Nobody has been told of it yet.
-        end_members(*container.task_ids)
+        self.end_members(*container.task_ids)
         self.registry.drop(container)
         accepted.set_exception(LaunchRefused(error))
 
@@ -234,7 +238,7 @@ class Containers:
     def _finish(self, statuses: Mapping[TaskId, int | None]) -> None:
         if not statuses:
             return
-        end_members(*statuses)
+        self.end_members(*statuses)
         for task_id, status in statuses.items():
             container = self.registry.of_task(task_id)
             if container is None or container.member(task_id).record.state.terminal:
@@ -252,7 +256,7 @@ class Containers:
 
     def fail(self, container: Container, message: str, state: TaskState = TaskState.FAILED) -> None:
         """End all of a container, whatever it is doing."""
-        end_members(*container.task_ids)
+        self.end_members(*container.task_ids)
         for member in container.members:
             if not member.record.state.terminal:
                 container = self._with_end(container, member.task_id, state, message)

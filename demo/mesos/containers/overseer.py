@@ -10,7 +10,6 @@ import msgspec
 
 from demo.mesos.containers.container import Container, render_duration
 from demo.mesos.containers.lifecycle import Containers
-from demo.mesos.processes import end_members
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +62,7 @@ class Overseer:
         overdue = [m for m in container.members if m.kill_at is not None and m.kill_at <= now]
         if not overdue:
             return
-        end_members(*(member.task_id for member in overdue))
+        self._containers.end_members(*(member.task_id for member in overdue))
         again = now + self._containers.rules.kill_grace
         for member in overdue:
             container = container.with_member(replace(member, kill_at=again))
