@@ -16,19 +16,19 @@ from typing import NoReturn
 
 import click
 
-from demo import launcher
-from demo.cluster import Cluster
-from demo.control import ClusterGoneError, RefusedRequestError
-from demo.hosts import GATEWAY, MASTER
-from demo.launcher import AlreadyRunningError, LaunchError, NotRunningError, Options
+from demo.embedded import launcher
+from demo.embedded.cluster import Cluster
+from demo.embedded.control import ClusterGoneError, RefusedRequestError
+from demo.embedded.hosts import GATEWAY, MASTER
+from demo.embedded.launcher import AlreadyRunningError, LaunchError, NotRunningError, Options
+from demo.embedded.namespaces import NamespacesRefusedError
+from demo.embedded.remedy import explain, read_machine
 from demo.marathon.era import DEFAULT_ERA, Era, parse_era
-from demo.namespaces import NamespacesRefusedError
-from demo.narrator import Narrator
-from demo.remedy import explain, read_machine
-from demo.rest import MarathonApi, MarathonRefusedError
-from demo.scene import MeasureError, Watcher
-from demo.story import Story, StoryFailedError, read_group
-from demo.view import make_console
+from demo.stories.isolated import Story, StoryFailedError, read_group
+from demo.stories.narrator import Narrator
+from demo.stories.rest import MarathonApi, MarathonRefusedError
+from demo.stories.scene import MeasureError, Watcher
+from demo.stories.view import make_console
 
 LOG_LINES = 15
 #: The longest that a new cluster is waited for.

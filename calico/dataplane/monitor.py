@@ -14,8 +14,6 @@ from contextlib import ExitStack
 
 from calico.dataplane import sysctl
 from calico.dataplane.api import Noticed
-from calico.dataplane.link_settings import heeds_mark, link_index
-from calico.dataplane.links import owned
 from calico.dataplane.netlink import messages
 from calico.dataplane.netlink.batches import (
     NETLINK_NETFILTER,
@@ -31,6 +29,8 @@ from calico.dataplane.netlink.kernel_events import (
     RouteEvents,
     hear_nftables,
 )
+from calico.dataplane.netlink.link_settings import heeds_mark, link_index
+from calico.dataplane.netlink.links import owned
 from calico.dataplane.state import ROUTE_PROTOCOL, Link
 from calico.model import InterfaceName
 

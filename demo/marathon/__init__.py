@@ -8,9 +8,9 @@ from demo.marathon.agents import HttpAgent, MemoryAgent, MesosAgent
 from demo.marathon.definitions.commands import any_program, own_programs
 from demo.marathon.era import Era
 from demo.marathon.faults import Answer, FaultTable, RestFault, StreamFaults
+from demo.marathon.serving.standby import Standby
+from demo.marathon.serving.stream import Cut
 from demo.marathon.stand_in import StandIn
-from demo.marathon.standby import Standby
-from demo.marathon.stream import Cut
 
 __all__ = [
     "Answer",

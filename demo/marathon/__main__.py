@@ -14,7 +14,7 @@ from demo.marathon.agents import HttpAgent
 from demo.marathon.core.migration import MigrationError
 from demo.marathon.definitions.commands import any_program, own_programs
 from demo.marathon.era import parse_era
-from demo.marathon.server import open_listener
+from demo.marathon.serving.server import open_listener
 from demo.marathon.stand_in import HEARTBEAT_SECONDS, StandIn
 from demo.mesos.logs import log_to_stderr
 

@@ -13,13 +13,13 @@ from functools import partial
 from typing import Any, TypeVar, assert_never
 
 from demo.marathon.agents import AgentUnavailable, LaunchRefused, MesosAgent
-from demo.marathon.callbacks import Callbacks
 from demo.marathon.checker import Checker
 from demo.marathon.core.cluster import Cluster
 from demo.marathon.core.effects import Kill, Launch, LaunchGroup, Publish
 from demo.marathon.core.state import StateFile
 from demo.marathon.errors import ApiError
-from demo.marathon.stream import Hub
+from demo.marathon.serving.callbacks import Callbacks
+from demo.marathon.serving.stream import Hub
 from demo.mesos.records import HostName, TaskId, TaskReport, TaskState
 
 log = logging.getLogger(__name__)

@@ -16,8 +16,8 @@ from demo.marathon.definitions.commands import CommandRule, own_programs
 from demo.marathon.era import DEFAULT_ERA, Era
 from demo.marathon.faults import Faults
 from demo.marathon.loop import Loop
-from demo.marathon.server import ApiServer, Site, open_listener
-from demo.marathon.stream import Cut, Hub
+from demo.marathon.serving.server import ApiServer, Site, open_listener
+from demo.marathon.serving.stream import Cut, Hub
 from demo.mesos.records import HostName
 
 HEARTBEAT_SECONDS = 10.0

@@ -20,20 +20,20 @@ from calico.model import (
 )
 from reconciler.agent.belief import Source
 from reconciler.agent.locators.api import Locator, Search, locate
-from reconciler.agent.lookout import LookAsked, Lookout
-from reconciler.agent.looks import VERIFY_AFTER
-from reconciler.agent.metrics import AgentMetrics
-from reconciler.agent.passes import (
+from reconciler.agent.passing.passes import (
     AgentMessage,
     ContainersChanged,
     HostSettings,
     KernelChanged,
     Pass,
 )
-from reconciler.agent.reconcile import HostReconciler
-from reconciler.agent.registration import host_record
-from reconciler.agent.reporter import Report
+from reconciler.agent.passing.reconcile import HostReconciler
+from reconciler.agent.seeing.lookout import LookAsked, Lookout
+from reconciler.agent.seeing.looks import VERIFY_AFTER
 from reconciler.agent.state_file import SavedState
+from reconciler.agent.telling.metrics import AgentMetrics
+from reconciler.agent.telling.registration import host_record
+from reconciler.agent.telling.reporter import Report
 from reconciler.runtime.clock import Clock
 from reconciler.runtime.inbox import Inbox
 from reconciler.runtime.listener import Page

@@ -11,10 +11,10 @@ from pathlib import Path
 from calico.dataplane.api import Dataplane, Firewalls, Monitor
 from calico.dataplane.foreign.firewalls import KernelFirewalls
 from calico.dataplane.heap import share_heap
-from calico.dataplane.inspection import KernelInspector
 from calico.dataplane.kernel import KernelDataplane
 from calico.dataplane.monitor import KernelMonitor
 from calico.dataplane.namespaces import identify, not_for_tasks, still_held
+from calico.dataplane.netlink.inspection import KernelInspector
 from calico.dataplane.state import HostFacts
 from calico.errors import DataplaneError, DataplaneUnsupported
 from reconciler.agent.attachments.networks import NetworkFiles
@@ -27,10 +27,9 @@ from reconciler.agent.locators.docker_events import DockerEvents
 from reconciler.agent.locators.mesos import MesosLocator
 from reconciler.agent.locators.mesos_agent import MesosAgent
 from reconciler.agent.locators.proc import ProcLocator
-from reconciler.agent.lookout import KernelPages
 from reconciler.agent.loop import AgentLoop, LoopMessage, Outlets, Searcher, Stop
-from reconciler.agent.metrics import AgentMetrics
-from reconciler.agent.passes import HostSettings
+from reconciler.agent.passing.passes import HostSettings
+from reconciler.agent.passing.reconcile import HostReconciler
 from reconciler.agent.preflight import (
     NotFit,
     expect_capabilities,
@@ -39,16 +38,17 @@ from reconciler.agent.preflight import (
     expect_state_directory,
     only_agent,
 )
-from reconciler.agent.reconcile import HostReconciler
-from reconciler.agent.registration import read_boot_id
-from reconciler.agent.reporter import Reporter
+from reconciler.agent.seeing.lookout import KernelPages
+from reconciler.agent.seeing.surveyor import Surveyor
+from reconciler.agent.seeing.watcher import Watcher
 from reconciler.agent.settings import AgentSettings
 from reconciler.agent.state_file import StateFileError, StateSaver, read_state
-from reconciler.agent.surveyor import Surveyor
-from reconciler.agent.watcher import Watcher
-from reconciler.attach.cni import CniCalls
+from reconciler.agent.telling.metrics import AgentMetrics
+from reconciler.agent.telling.registration import read_boot_id
+from reconciler.agent.telling.reporter import Reporter
+from reconciler.attach.calls.cni import CniCalls
+from reconciler.attach.calls.netmodules import answer_netmodules
 from reconciler.attach.listening import SocketTaken
-from reconciler.attach.netmodules import answer_netmodules
 from reconciler.runtime.clock import SystemClock
 from reconciler.runtime.inbox import Inbox
 from reconciler.runtime.listener import Listener

@@ -7,7 +7,7 @@ from calico.keys import check_container
 from calico.model import ContainerId
 from reconciler.attach.api import Attached, AttachRefused, Place, Wish
 from reconciler.attach.wire import NO_DESCRIPTOR
-from reconciler.core.wishes import MOST_FIXED_ADDRESSES
+from reconciler.core.tasks.wishes import MOST_FIXED_ADDRESSES
 
 #: The kernel's 15 characters; dots and dashes not first, so that no path or flag is made of it.
 _DEVICE = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9_.-]{0,14}")

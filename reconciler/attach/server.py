@@ -23,8 +23,8 @@ from reconciler.attach.api import (
     AttachRefused,
     AttachUnavailable,
 )
+from reconciler.attach.calls.native import VERSION, answer_native, render_error
 from reconciler.attach.listening import listening
-from reconciler.attach.native import VERSION, answer_native, render_error
 from reconciler.attach.plugin import LARGEST
 from reconciler.attach.wire import BadRequest, Request, receive, send
 

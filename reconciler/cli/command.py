@@ -9,9 +9,9 @@ from typing import IO, Any, Concatenate, ParamSpec
 import click
 
 from calico.errors import DatastoreError
-from reconciler.cli.cluster import Cluster, read_cluster
 from reconciler.cli.options import EtcdSettings, etcd_options, output_option
-from reconciler.cli.render import Answer, clean, write
+from reconciler.cli.printing.render import Answer, clean, write
+from reconciler.cli.reading.cluster import Cluster, read_cluster
 
 Arguments = ParamSpec("Arguments")
 

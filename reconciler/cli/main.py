@@ -10,32 +10,23 @@ import click
 
 ENVIRONMENT_PREFIX = "MARATHON_CALICO"
 
-#: Command -> where it is defined, and its line in `--help`.
+#: Command -> where among the modules of `commands` it is defined, and its line in `--help`.
 COMMANDS = {
-    "agent": ("reconciler.cli.agent:agent", "Make this host's kernel hold what etcd asks for."),
-    "cni": ("reconciler.cli.cni:cni", "Put the CNI plugin where Mesos or podman calls it."),
+    "agent": ("agent:agent", "Make this host's kernel hold what etcd asks for."),
+    "cni": ("cni:cni", "Put the CNI plugin where Mesos or podman calls it."),
     "controller": (
-        "reconciler.cli.controller:controller",
+        "controller:controller",
         "Follow Marathon and write each task's network into etcd.",
     ),
-    "describe": ("reconciler.cli.describe:describe", "All about one task: desired and actual."),
-    "diff": ("reconciler.cli.diff:diff", "Where what agents report differs from what is desired."),
-    "dns": (
-        "reconciler.cli.dns:dns",
-        "Answer for the names of tasks, and pass other questions on.",
-    ),
-    "get": ("reconciler.cli.get:get", "List tasks, hosts, groups or pools."),
-    "hosts": ("reconciler.cli.hosts:hosts", "List hosts, or forget one that is gone."),
-    "ipam": (
-        "reconciler.cli.ipam:ipam",
-        "Who has which address, and whether all are accounted for.",
-    ),
-    "netmodules": (
-        "reconciler.cli.cni:netmodules",
-        "Put the plugin where net-modules calls it.",
-    ),
-    "status": ("reconciler.cli.status:status", "Whether all is as it should be, on one screen."),
-    "why": ("reconciler.cli.why:why", "Whether one task reaches another, and what decides it."),
+    "describe": ("describe:describe", "All about one task: desired and actual."),
+    "diff": ("diff:diff", "Where what agents report differs from what is desired."),
+    "dns": ("dns:dns", "Answer for the names of tasks, and pass other questions on."),
+    "get": ("get:get", "List tasks, hosts, groups or pools."),
+    "hosts": ("hosts:hosts", "List hosts, or forget one that is gone."),
+    "ipam": ("ipam:ipam", "Who has which address, and whether all are accounted for."),
+    "netmodules": ("cni:netmodules", "Put the plugin where net-modules calls it."),
+    "status": ("status:status", "Whether all is as it should be, on one screen."),
+    "why": ("why:why", "Whether one task reaches another, and what decides it."),
 }
 
 
@@ -51,7 +42,9 @@ class LazyGroup(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module, _, attribute = COMMANDS[cmd_name][0].partition(":")
-        command: click.Command = getattr(importlib.import_module(module), attribute)
+        command: click.Command = getattr(
+            importlib.import_module(f"reconciler.cli.commands.{module}"), attribute
+        )
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's signature

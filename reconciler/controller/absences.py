@@ -13,7 +13,7 @@ from calico.model import TaskId
 from marathon_client.models import App, AppList
 from reconciler.controller.stored import StoredState
 from reconciler.core.desired import record_id, unread_app_id
-from reconciler.core.withdrawal import CompleteList, Withdrawals, judge_absences
+from reconciler.core.removal.withdrawal import CompleteList, Withdrawals, judge_absences
 from reconciler.runtime.clock import Clock, rfc3339
 
 log = logging.getLogger(__name__)

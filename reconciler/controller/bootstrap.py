@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from netaddr import IPNetwork
 
-from calico.blocks import IpamConfig
+from calico.addressing.blocks import IpamConfig
 from calico.codec import encode_ipam_config, encode_pool
 from calico.datastore.api import ABSENT, Datastore, DirectoryStore, Key
 from calico.errors import Conflict

@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 from netaddr import IPNetwork
 
 from calico import codec
-from calico.audit import lent_to_containers
-from calico.books import Books, decode_books
+from calico.addressing.audit import lent_to_containers
+from calico.addressing.books import Books, decode_books
 from calico.datastore.api import DirectoryStore, Key
 from calico.errors import Conflict, InvalidValue
 from calico.keys import (

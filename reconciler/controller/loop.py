@@ -26,7 +26,7 @@ from reconciler.controller.allow_from import AllowFrom
 from reconciler.controller.metrics import ControllerMetrics
 from reconciler.controller.reconcile import Reconciler
 from reconciler.controller.stored import StoredState
-from reconciler.core.withdrawal import CONFIRM_AFTER
+from reconciler.core.removal.withdrawal import CONFIRM_AFTER
 from reconciler.runtime.clock import Clock
 from reconciler.runtime.lease import LeaseLost
 from reconciler.runtime.watchfeed import Changed, FeedMessage, Loaded, Unreachable

@@ -22,7 +22,7 @@ from reconciler.controller.metrics import ControllerMetrics
 from reconciler.controller.reconcile import Reconciler
 from reconciler.controller.settings import ControllerSettings
 from reconciler.controller.stored import StoredState
-from reconciler.core.profiles import NetworkPolicy
+from reconciler.core.tasks.profiles import NetworkPolicy
 from reconciler.runtime.clock import Clock, SystemClock
 from reconciler.runtime.inbox import Inbox
 from reconciler.runtime.lease import RENEW_EVERY, FencedDatastore, Lease, LeaseLost

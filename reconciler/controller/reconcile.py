@@ -33,7 +33,7 @@ from reconciler.core.desired import (
     unread_app_id,
     versions_needed,
 )
-from reconciler.core.profiles import NetworkPolicy, host_profile
+from reconciler.core.tasks.profiles import NetworkPolicy, host_profile
 from reconciler.runtime.clock import Clock, rfc3339
 
 log = logging.getLogger(__name__)

@@ -22,10 +22,10 @@ from calico.model import (
     TaskVerdict,
 )
 from marathon_client.models import App, Task, TaskState
-from reconciler.core.attached import Given, Holdings, given
-from reconciler.core.declared import TaskNetwork, our_network, task_network
-from reconciler.core.profiles import NetworkPolicy, profiles_of
-from reconciler.core.wishes import (
+from reconciler.core.tasks.attached import Given, Holdings, given
+from reconciler.core.tasks.declared import TaskNetwork, our_network, task_network
+from reconciler.core.tasks.profiles import NetworkPolicy, profiles_of
+from reconciler.core.tasks.wishes import (
     AddressWish,
     AnyAddress,
     ContainerAddresses,

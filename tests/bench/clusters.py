@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from netaddr import IPAddress, IPNetwork
 
-from calico.blocks import BLOCK_SIZE
+from calico.addressing.blocks import BLOCK_SIZE
 from calico.model import EndpointSpec, HostName, PortOpening, Profile, Snapshot, TaskId, TaskRecord
 from calico.names import endpoint_of_task, interface_of, mac_of
-from reconciler.core.profiles import NetworkPolicy, profiles_of
+from reconciler.core.tasks.profiles import NetworkPolicy, profiles_of
 from tests.dataplane_worlds import HERE, HERE_ADDRESS, POOL, THERE, THERE_ADDRESS, record, snapshot
 
 PORT = 9000

@@ -11,7 +11,7 @@ import shlex
 import sys
 from collections.abc import Iterator
 
-from demo.scene import Actor
+from demo.stories.scene import Actor
 from tests.bench.report import Figure, median, quantile
 from tests.cluster.harness import START_SECONDS, App, Drive, launched, probe, wait_until
 from tests.cluster.test_attached import containers

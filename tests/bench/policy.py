@@ -16,8 +16,8 @@ from calico.dataplane.netlink.conntrack_wire import AF_INET, CT_NEW, CTA_TUPLE_O
 from calico.dataplane.netlink.wire import Request, attribute
 from calico.dataplane.render.host import RenderMemory, render_host
 from calico.dataplane.state import HostState, NftSet
-from reconciler.core.admitted import not_admitted
 from reconciler.core.plan import plan_host
+from reconciler.core.reaching.admitted import not_admitted
 from tests.bench.clusters import PORT, Cluster, make_cluster
 from tests.bench.hosts import give_underlay, run
 from tests.bench.report import Figure, Line, figure

@@ -17,12 +17,12 @@ from typing import Any
 
 import pytest
 
-from demo import namespaces
-from demo.cluster import Cluster
-from demo.matrix import Cell, Outcome, Pair, judge_all
-from demo.processes import PROJECT
-from demo.rest import MarathonApi
-from demo.scene import Scene, Watcher
+from demo.embedded import namespaces
+from demo.embedded.cluster import Cluster
+from demo.embedded.processes import PROJECT
+from demo.stories.matrix import Cell, Outcome, Pair, judge_all
+from demo.stories.rest import MarathonApi
+from demo.stories.scene import Scene, Watcher
 
 COMMAND = (sys.executable, "-m", "demo")
 START_SECONDS = 20.0

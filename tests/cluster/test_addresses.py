@@ -4,7 +4,7 @@ import json
 import sys
 from typing import Any
 
-from demo.hosts import MASTER
+from demo.embedded.hosts import MASTER
 from tests.cluster.harness import Drive, probe, wait_until
 
 #: Registers a host whose agent never came back.

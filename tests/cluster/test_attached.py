@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from demo.cluster import Cluster
-from demo.scene import Actor, Scene
+from demo.embedded.cluster import Cluster
+from demo.stories.scene import Actor, Scene
 from tests.cluster.harness import START_SECONDS, App, Drive, launched, probe, wait_until
 
 HOSTS = 2

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 import pytest
 import requests
 
-from demo.forms import NETWORK, group_in_era, in_era
 from demo.marathon.era import Era
-from demo.matrix import Outcome, Pair
+from demo.stories.forms import NETWORK, group_in_era, in_era
+from demo.stories.matrix import Outcome, Pair
 from tests.cluster.harness import (
     START_SECONDS,
     App,

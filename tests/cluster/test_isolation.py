@@ -3,8 +3,8 @@
 import json
 import time
 
-from demo.hosts import MASTER
-from demo.processes import ETCD_PORT, MESOS_AGENT_PORT
+from demo.embedded.hosts import MASTER
+from demo.embedded.processes import ETCD_PORT, MESOS_AGENT_PORT
 from tests.cluster.harness import Drive, probe, wait_until
 
 

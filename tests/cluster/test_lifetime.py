@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from demo.cluster import Cluster
-from demo.control import SOCKET_NAME
-from demo.processes import PROJECT
+from demo.embedded.cluster import Cluster
+from demo.embedded.control import SOCKET_NAME
+from demo.embedded.processes import PROJECT
 from tests.cluster.harness import (
     COMMAND,
     demo,

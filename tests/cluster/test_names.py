@@ -6,9 +6,9 @@ import sys
 
 import pytest
 
-from demo.forms import group_in_era
 from demo.marathon.era import Era
-from demo.scene import Actor
+from demo.stories.forms import group_in_era
+from demo.stories.scene import Actor
 from tests.cluster.harness import START_SECONDS, App, Drive, launched, probe, wait_until
 
 HOSTS = 2

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 import requests
 
-from demo.forms import in_era
 from demo.marathon.era import Era
-from demo.matrix import Outcome, Pair
+from demo.stories.forms import in_era
+from demo.stories.matrix import Outcome, Pair
 from tests.cluster.harness import START_SECONDS, Drive, launched, probe, wait_until
 
 ERA = Era(1, 9)

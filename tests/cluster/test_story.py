@@ -6,9 +6,9 @@ import subprocess
 import pytest
 from rich.console import Console
 
-from demo.narrator import Narrator
-from demo.processes import PROJECT
-from demo.story import Story, StoryFailedError, read_group
+from demo.embedded.processes import PROJECT
+from demo.stories.isolated import Story, StoryFailedError, read_group
+from demo.stories.narrator import Narrator
 from tests.cluster.harness import COMMAND, Drive, launched
 
 SECONDS = 100

@@ -25,10 +25,10 @@ from reconciler.agent.attachments.attacher import HostAttacher
 from reconciler.agent.attachments.networks import ContainerNetwork, NetworkFiles
 from reconciler.agent.attachments.service import AttachService
 from reconciler.agent.loop import AgentLoop, LoopMessage, Outlets, Stop
-from reconciler.agent.metrics import AgentMetrics
-from reconciler.agent.passes import HostSettings
-from reconciler.agent.reconcile import HostReconciler
-from reconciler.agent.reporter import Report
+from reconciler.agent.passing.passes import HostSettings
+from reconciler.agent.passing.reconcile import HostReconciler
+from reconciler.agent.telling.metrics import AgentMetrics
+from reconciler.agent.telling.reporter import Report
 from reconciler.runtime.clock import SystemClock
 from reconciler.runtime.inbox import Inbox
 from reconciler.runtime.watchfeed import Changed, Loaded

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from demo import namespaces
+from demo.embedded import namespaces
 from demo.marathon.agents import HttpAgent
 from demo.mesos.records import GroupOrder, Isolation, Json, LaunchOrder, TaskId, TaskRecord
 from tests.contract import fake_plugin
@@ -119,7 +119,7 @@ class Host:
         """Start the agent and wait until it answers."""
         flags = ["--network-cni-config-dir", str(self.config)]
         flags += ["--network-cni-plugins-dir", str(self.programs)]
-        argv = [sys.executable, "-m", "demo.mesos_agent", "--name", "host-1"]
+        argv = [sys.executable, "-m", "demo.embedded.mesos_agent", "--name", "host-1"]
         argv += ["--listen", ENDPOINT, "--state-dir", str(self.state)]
         joined = namespaces.open_namespaces(self.pid)
         log = (self.directory / "agent.log").open("ab")

@@ -12,7 +12,7 @@ from typing import NoReturn
 
 from pyroute2 import IPRoute
 
-from demo import namespaces
+from demo.embedded import namespaces
 
 ADDRESS = "10.77.0.1"
 

@@ -34,13 +34,13 @@ from calico.model import (
 )
 from reconciler.agent.belief import PREFIXES
 from reconciler.agent.locators.api import Located, Search
-from reconciler.agent.lookout import KernelPages
 from reconciler.agent.loop import AgentLoop, LoopMessage, Outlets, Stop
-from reconciler.agent.metrics import AgentMetrics
-from reconciler.agent.passes import HostSettings
-from reconciler.agent.reconcile import HostReconciler
-from reconciler.agent.registration import read_boot_id
-from reconciler.agent.reporter import Report
+from reconciler.agent.passing.passes import HostSettings
+from reconciler.agent.passing.reconcile import HostReconciler
+from reconciler.agent.seeing.lookout import KernelPages
+from reconciler.agent.telling.metrics import AgentMetrics
+from reconciler.agent.telling.registration import read_boot_id
+from reconciler.agent.telling.reporter import Report
 from reconciler.runtime.clock import SystemClock
 from reconciler.runtime.inbox import Inbox
 from reconciler.runtime.listener import ListenAddress, Listener

@@ -7,14 +7,15 @@ from dataclasses import replace
 import pytest
 from netaddr import IPAddress, IPNetwork
 
-from calico import codec, ipam, keys
-from calico.addresses import Addresses
-from calico.audit import drifts
-from calico.blocks import Block, IpamConfig
-from calico.books import decode_books
+from calico import codec, keys
+from calico.addressing import ipam
+from calico.addressing.addresses import Addresses
+from calico.addressing.audit import drifts
+from calico.addressing.blocks import Block, IpamConfig
+from calico.addressing.books import decode_books
+from calico.addressing.ledger import Ledger
 from calico.datastore.api import ABSENT, Datastore, Key
 from calico.errors import AddressOutsidePools, AddressTaken, PoolExhausted
-from calico.ledger import Ledger
 from calico.model import HandleId, HostName, Pool
 from tests.contract.conftest import Store
 

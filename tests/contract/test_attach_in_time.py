@@ -12,7 +12,7 @@ from netaddr import IPNetwork
 from calico.model import ContainerId
 from reconciler.agent.attachments.turns import Turns
 from reconciler.attach.api import ANSWER_WITHIN
-from reconciler.attach.cni import CniCalls
+from reconciler.attach.calls.cni import CniCalls
 from reconciler.attach.plugin import TRY_LATER
 from reconciler.attach.server import AttachServer
 from reconciler.runtime.clock import ManualClock

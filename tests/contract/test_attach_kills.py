@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from netaddr import IPNetwork
 
-from calico.audit import DanglingAffinity, Miscounted, drifts
-from calico.blocks import Allocation
-from calico.books import decode_books
+from calico.addressing.audit import DanglingAffinity, Miscounted, drifts
+from calico.addressing.blocks import Allocation
+from calico.addressing.books import decode_books
 from calico.keys import IPAM
 from calico.model import INTERFACE_PREFIX, ContainerId
 from reconciler.attach.api import Attacher, AttachError, Place, UnknownContainer, Wish

@@ -6,12 +6,13 @@ from collections.abc import Iterator
 import pytest
 from netaddr import IPAddress, IPNetwork
 
-from calico import codec, ipam, keys
-from calico.addresses import Addresses
-from calico.audit import Miscounted, drifts
-from calico.blocks import CONTAINER, ON_HOST, OWNER, Allocation
-from calico.books import decode_books
-from calico.claims import Claim, Claims, Found
+from calico import codec, keys
+from calico.addressing import ipam
+from calico.addressing.addresses import Addresses
+from calico.addressing.audit import Miscounted, drifts
+from calico.addressing.blocks import CONTAINER, ON_HOST, OWNER, Allocation
+from calico.addressing.books import decode_books
+from calico.addressing.claims import Claim, Claims, Found
 from calico.datastore.api import Datastore, Key
 from calico.datastore.etcd import EtcdDatastore
 from calico.datastore.memory import MemoryDatastore

@@ -14,7 +14,7 @@ import yaml
 from netaddr import IPAddress
 
 from calico import keys
-from calico.addresses import Addresses
+from calico.addressing.addresses import Addresses
 from calico.datastore.api import Key
 from calico.datastore.etcd import EtcdDatastore
 from calico.model import HandleId, HostName, TaskVerdict

@@ -7,7 +7,7 @@ import pytest
 from netaddr import IPAddress, IPNetwork
 
 from calico import codec, keys
-from calico.addresses import Addresses
+from calico.addressing.addresses import Addresses
 from calico.datastore.api import Key
 from calico.errors import PoolExhausted
 from calico.model import HandleId, HostName, Pool

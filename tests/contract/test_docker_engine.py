@@ -20,7 +20,7 @@ from reconciler.agent.locators.docker import DockerLocator
 from reconciler.agent.locators.docker_api import DockerEngine, EngineHangs
 from reconciler.agent.locators.docker_events import DockerEvents
 from reconciler.agent.locators.mesos_agent import MesosAgent
-from reconciler.agent.passes import ContainersChanged
+from reconciler.agent.passing.passes import ContainersChanged
 from tests.contract.docker_engine import RecordedEngine, container
 from tests.contract.unix_http import begin_chunks, send_chunk, serving, short_directory
 from tests.minimal.http import LoopbackServer, send_json

@@ -13,19 +13,19 @@ from netaddr import IPAddress, IPNetwork
 
 from calico import codec, keys
 from calico.dataplane.changes import AddRoute, CommitTable, RemoveLink, RemoveRoute
-from calico.dataplane.inspection import KernelInspector
+from calico.dataplane.netlink.inspection import KernelInspector
 from calico.dataplane.nft.expr import ACCEPT, rule
 from calico.dataplane.state import Chain, Route, RouteKind
 from calico.datastore.memory import MemoryDatastore
 from calico.model import BootId, HostName
-from reconciler.agent.lookout import KernelPages, Look, LookAsked
-from reconciler.cli.cluster import Cluster, read_cluster
-from reconciler.cli.describe import judge_describe
-from reconciler.cli.diff import hosts_concerned, judge_diff
-from reconciler.cli.kernels import WITHIN, NotTold, ask_hosts, ask_task, ask_verdicts
-from reconciler.cli.render import Answer, render
-from reconciler.cli.why import judge_why
-from reconciler.core.reach import TCP, first_packet
+from reconciler.agent.seeing.lookout import KernelPages, Look, LookAsked
+from reconciler.cli.commands.describe import judge_describe
+from reconciler.cli.commands.diff import hosts_concerned, judge_diff
+from reconciler.cli.commands.why import judge_why
+from reconciler.cli.printing.render import Answer, render
+from reconciler.cli.reading.cluster import Cluster, read_cluster
+from reconciler.cli.reading.kernels import WITHIN, NotTold, ask_hosts, ask_task, ask_verdicts
+from reconciler.core.reaching.reach import TCP, first_packet
 from reconciler.runtime.clock import SYSTEM_CLOCK
 from reconciler.runtime.listener import Ask
 from tests.contract.paged_agent import PATIENCE, PagedAgent, paged_agent

@@ -7,9 +7,9 @@ import pytest
 from netaddr import IPAddress, IPNetwork
 
 from calico import codec, keys
-from calico.addresses import Addresses
-from calico.audit import Miscounted, drifts
-from calico.books import decode_books
+from calico.addressing.addresses import Addresses
+from calico.addressing.audit import Miscounted, drifts
+from calico.addressing.books import decode_books
 from calico.datastore.api import Datastore, Key
 from calico.datastore.etcd import EtcdDatastore
 from calico.datastore.memory import MemoryDatastore
@@ -17,7 +17,7 @@ from calico.model import HandleId, HostName, Pool
 from reconciler.controller.stored import StoredState
 from reconciler.controller.writer import TaskWriter
 from reconciler.core.desired import DesiredTask, desired_tasks
-from reconciler.core.profiles import NetworkPolicy
+from reconciler.core.tasks.profiles import NetworkPolicy
 from tests.contract.lossy import Fault, LossyStore, lossy_proxy
 from tests.unit.reconciler.apps import HOST, app, task
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from netaddr import IPAddress, IPNetwork
 
-from calico import codec, ipam, keys
+from calico import codec, keys
+from calico.addressing import ipam
 from calico.dataplane.render.host import render_host
 from calico.dataplane.render.policy import tag_set_name
 from calico.dataplane.state import HostConfig
@@ -20,9 +21,9 @@ from calico.datastore.memory import MemoryDatastore
 from calico.mirror import Mirror
 from calico.model import AppliedRecord, BootId, HandleId, HostName, Snapshot, Tag
 from marathon_client.models import TaskState
-from reconciler.agent.reporter import Report, Reporter
+from reconciler.agent.telling.reporter import Report, Reporter
 from reconciler.controller.departure import Departure, Remains
-from reconciler.core.quarantine import REST
+from reconciler.core.removal.quarantine import REST
 from reconciler.runtime.clock import ManualClock
 from tests.contract.real_etcd import etcd_binary, running_etcd
 from tests.unit.controller.cluster import Cluster

@@ -13,9 +13,9 @@ import pytest
 from netaddr import IPNetwork
 
 from calico.model import ContainerId
-from reconciler.attach.cni import CniCalls
+from reconciler.attach.calls.cni import CniCalls
+from reconciler.attach.calls.netmodules import answer_netmodules
 from reconciler.attach.memory import MemoryAttacher
-from reconciler.attach.netmodules import answer_netmodules
 from reconciler.attach.plugin import LARGEST, WAIT
 from reconciler.attach.server import AttachServer
 from tests.contract.plugin_process import CONFIG, CONTAINER, Done, run_cni, run_plugin

@@ -47,7 +47,7 @@ def test_the_whole_stand_in_runs_from_its_command_lines(tmp_path: Path) -> None:
     with ExitStack() as stack:
         listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
         inherited = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        agent = ["demo.mesos_agent", "--name", "host-1", "--listen", "127.0.0.1:0"]
+        agent = ["demo.embedded.mesos_agent", "--name", "host-1", "--listen", "127.0.0.1:0"]
         agent += ["--state-dir", str(tmp_path / "agent"), "--master", "127.0.0.1"]
         _, said = stack.enter_context(running(agent))
         marathon = ["demo.marathon", "--listen", "127.0.0.1:0", "--era", "1.4"]
@@ -106,7 +106,7 @@ def test_a_wrong_command_line_is_a_usage_error(tmp_path: Path, arguments: list[s
 def test_an_agent_says_what_is_wrong_with_its_flags(
     tmp_path: Path, arguments: list[str], words: str
 ) -> None:
-    command = [sys.executable, "-m", "demo.mesos_agent", "--name", "a", "--state-dir"]
+    command = [sys.executable, "-m", "demo.embedded.mesos_agent", "--name", "a", "--state-dir"]
     command += [str(tmp_path / "s"), "--listen", "127.0.0.1:0", *arguments]
     finished = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
     assert finished.returncode == 2

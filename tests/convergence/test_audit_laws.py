@@ -6,9 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from netaddr import IPAddress, IPNetwork
 
-from calico import codec, ipam, keys
-from calico.addresses import Addresses
-from calico.audit import (
+from calico import codec, keys
+from calico.addressing import ipam
+from calico.addressing.addresses import Addresses
+from calico.addressing.audit import (
     AddressState,
     Standing,
     drifts,
@@ -16,8 +17,8 @@ from calico.audit import (
     pool_use,
     standing,
 )
-from calico.blocks import CONTAINER, ON_HOST, OWNER, Block
-from calico.books import Books, decode_books
+from calico.addressing.blocks import CONTAINER, ON_HOST, OWNER, Block
+from calico.addressing.books import Books, decode_books
 from calico.datastore.memory import MemoryDatastore
 from calico.errors import AddressTaken
 from calico.keys import block_key

@@ -4,18 +4,18 @@ from dataclasses import replace
 
 from netaddr import IPAddress, IPNetwork
 
-from calico.addresses import Addresses
-from calico.audit import Miscounted, drifts
-from calico.blocks import ON_HOST, OWNER
-from calico.books import decode_books
+from calico.addressing.addresses import Addresses
+from calico.addressing.audit import Miscounted, drifts
+from calico.addressing.blocks import ON_HOST, OWNER
+from calico.addressing.books import decode_books
+from calico.addressing.ledger import Ledger
 from calico.datastore.memory import MemoryDatastore
 from calico.keys import ENDPOINTS, IPAM, TASKS
-from calico.ledger import Ledger
 from calico.model import HandleId, Pool
 from calico.names import handle_of_container, interface_of_container
 from marathon_client.models import Task
 from reconciler.controller.addresses.leftovers import LOOK_EVERY
-from reconciler.core.quarantine import REST
+from reconciler.core.removal.quarantine import REST
 from tests.convergence.test_ipam_kills import MOST_WRITES, Killed, MortalStore
 from tests.unit.controller.attaching import BOX, attach
 from tests.unit.controller.cluster import Cluster

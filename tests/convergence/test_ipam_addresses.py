@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from netaddr import IPAddress, IPNetwork
 
 from calico import codec, keys
-from calico.addresses import Addresses
+from calico.addressing.addresses import Addresses
 from calico.datastore.api import Key, Listing, Revision, Stored, WatchEvent
 from calico.datastore.memory import MemoryDatastore
 from calico.errors import AddressError, Conflict, DatastoreUnavailable

@@ -6,10 +6,10 @@ from typing import TypeVar
 import pytest
 from netaddr import IPAddress, IPNetwork
 
-from calico.addresses import Addresses
-from calico.audit import AddressState, held_addresses, pool_use, standing
-from calico.blocks import OWNER
-from calico.books import decode_books
+from calico.addressing.addresses import Addresses
+from calico.addressing.audit import AddressState, held_addresses, pool_use, standing
+from calico.addressing.blocks import OWNER
+from calico.addressing.books import decode_books
 from calico.codec import decode_endpoint
 from calico.datastore.api import DirectoryStore, Key, Listing, Revision, Stored, WatchEvent
 from calico.datastore.memory import MemoryDatastore
@@ -19,10 +19,10 @@ from reconciler.controller.addresses.leftovers import LOOK_EVERY
 from reconciler.controller.departure import Departure
 from reconciler.controller.stored import StoredState
 from reconciler.controller.writer import TaskWriter
-from reconciler.core.address_findings import Kind, find
 from reconciler.core.desired import desired_tasks
-from reconciler.core.profiles import NetworkPolicy
-from reconciler.core.quarantine import REST
+from reconciler.core.removal.address_findings import Kind, find
+from reconciler.core.removal.quarantine import REST
+from reconciler.core.tasks.profiles import NetworkPolicy
 from tests.unit.controller.cluster import Cluster
 from tests.unit.reconciler.apps import HOST, app, task
 

@@ -4,8 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from netaddr import IPAddress, IPNetwork
 
-from calico import codec, ipam
-from calico.blocks import BLOCK_SIZE, Allocation, Block
+from calico import codec
+from calico.addressing import ipam
+from calico.addressing.blocks import BLOCK_SIZE, Allocation, Block
 from calico.errors import AddressTaken, PoolExhausted
 from calico.model import HandleId, HostName, Pool
 

@@ -14,10 +14,10 @@ from pathlib import Path
 
 from netaddr import IPAddress
 
+from calico.addressing.ledger import Ledger
 from calico.codec import encode_endpoint, encode_pool, encode_rules, encode_tags
 from calico.datastore.etcd import EtcdDatastore
 from calico.keys import CLUSTER_GUID, READY, endpoint_key, host_key, pool_key, profile_key
-from calico.ledger import Ledger
 from calico.model import ContainerId, EndpointSpec, HandleId, HostName, Pool
 from calico.names import handle_of_container
 from tests.dataplane_worlds import POOL, group, openings

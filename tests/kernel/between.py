@@ -14,7 +14,7 @@ from calico.dataplane.kernel import KernelDataplane
 from calico.dataplane.render.host import RenderMemory, render_host
 from calico.model import Snapshot
 from reconciler.core.plan import plan_host
-from reconciler.core.reach import UDP, Packet
+from reconciler.core.reaching.reach import UDP, Packet
 from tests.dataplane_worlds import HERE_ADDRESS
 from tests.kernel.namespaces import Namespace
 from tests.kernel.packets import NUMBERS, Arrivals, FrameSender, bytes_of

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from netaddr import EUI
 
 from calico.dataplane.state import HOST_MAC
-from reconciler.core.reach import ICMP, Packet
+from reconciler.core.reaching.reach import ICMP, Packet
 from tests.kernel.namespaces import Namespace
 from tests.kernel.probes import checksum
 

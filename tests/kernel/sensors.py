@@ -19,7 +19,7 @@ from typing import Self
 
 from netaddr import IPAddress
 
-from reconciler.core.reach import Packet
+from reconciler.core.reaching.reach import Packet
 from tests.kernel.namespaces import Namespace, enter_network
 from tests.kernel.packets import bytes_of
 from tests.kernel.probes import checksum, ipv4_packet, tcp_payload, udp_payload

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from netaddr import IPAddress
 
-from calico.audit import drifts
-from calico.blocks import Allocation
-from calico.books import Books, decode_books
-from calico.claims import Claim, Claims
+from calico.addressing.audit import drifts
+from calico.addressing.blocks import Allocation
+from calico.addressing.books import Books, decode_books
+from calico.addressing.claims import Claim, Claims
 from calico.codec import (
     decode_applied,
     decode_host,

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from netaddr import IPAddress, IPNetwork
 
-from calico.blocks import Block
+from calico.addressing.blocks import Block
 from calico.codec import encode_block, encode_pool
 from calico.keys import ProfileLeaf, block_key, endpoint_key, pool_key, profile_key
 from calico.model import (

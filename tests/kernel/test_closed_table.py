@@ -13,7 +13,7 @@ from netaddr import IPAddress
 
 from calico.dataplane.nft.expr import ACCEPT, rule
 from calico.dataplane.state import HOST_MAC, ROUTE_TABLE, Chain
-from reconciler.core.reach import Packet
+from reconciler.core.reaching.reach import Packet
 from tests.dataplane_worlds import HERE_ADDRESS, THERE, commit, snapshot, spec
 from tests.kernel.namespaces import Namespace
 from tests.kernel.packets import IPV4, IPV6, Arrivals, FrameSender

@@ -12,9 +12,9 @@ from contextlib import closing, contextmanager
 import pytest
 from netaddr import IPAddress
 
-from calico.dataplane import conntrack
 from calico.dataplane.changes import CommitTable
 from calico.dataplane.kernel import KernelDataplane
+from calico.dataplane.netlink import conntrack
 from calico.dataplane.nft.expr import DROP, rule
 from calico.dataplane.state import BaseHook, Chain
 from tests.kernel.namespaces import Namespace

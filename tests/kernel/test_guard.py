@@ -16,7 +16,7 @@ from calico.dataplane.kernel import KernelDataplane
 from calico.dataplane.nft.guard import GUARD, Guard
 from calico.dataplane.render.host import render_host
 from calico.dataplane.state import ROUTE_TABLE, TABLE
-from reconciler.core.reach import Packet
+from reconciler.core.reaching.reach import Packet
 from tests.dataplane_worlds import HERE_ADDRESS, POOL, commit, commit_of
 from tests.kernel.namespaces import Namespace
 from tests.kernel.packets import bytes_of

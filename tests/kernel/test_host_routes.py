@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from netaddr import IPAddress, IPNetwork
 
-from calico.blocks import Block
+from calico.addressing.blocks import Block
 from calico.codec import encode_block, encode_host
 from calico.keys import block_key, host_key
 from calico.model import HostName

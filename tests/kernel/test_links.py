@@ -22,7 +22,7 @@ from calico.dataplane.changes import (
     SetSysctl,
 )
 from calico.dataplane.kernel import KernelDataplane
-from calico.dataplane.links import DOOMED_GROUP
+from calico.dataplane.netlink.links import DOOMED_GROUP
 from calico.dataplane.state import DEVICE_GROUP, MAIN_TABLE, Link, Route, RouteKind, Wiring
 from calico.model import InterfaceName, TaskId
 from tests.kernel.namespaces import Namespace

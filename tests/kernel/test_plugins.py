@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from netaddr import IPAddress, IPNetwork
 
-from calico.addresses import Addresses
+from calico.addressing.addresses import Addresses
 from calico.model import HandleId, Pool
 from tests.contract.plugin_process import CONFIG, CONTAINER, Done, run_cni, run_plugin
 from tests.kernel.attached_host import HERE, AttachedHost, links, running_host

@@ -11,7 +11,7 @@ import pytest
 
 from calico.codec import decode_profile
 from calico.model import Profile, ProfileId, Snapshot
-from reconciler.core.reach import ICMP, ICMPV6, TCP, UDP, Packet
+from reconciler.core.reaching.reach import ICMP, ICMPV6, TCP, UDP, Packet
 from tests.dataplane_worlds import snapshot
 from tests.kernel.between import Between, between_tasks
 from tests.kernel.namespaces import Namespace

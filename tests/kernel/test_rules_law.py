@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from calico.codec import decode_profile
 from calico.model import EndpointSpec, Profile, ProfileId, Snapshot
-from reconciler.core.reach import ICMP, ICMPV6, TCP, UDP, EndpointParty, Packet, reach
+from reconciler.core.reaching.reach import ICMP, ICMPV6, TCP, UDP, EndpointParty, Packet, reach
 from tests.counts import Counts
 from tests.dataplane_worlds import snapshot
 from tests.kernel.between import Between, between_tasks

@@ -14,7 +14,7 @@ from calico.dataplane.nft.expr import ACCEPT, rule, set_mark
 from calico.dataplane.render.host import render_host
 from calico.dataplane.state import Chain
 from calico.model import Action, Match, Profile, ProfileId, Rule, Tag
-from reconciler.core.reach import ICMPV6, UDP, Packet
+from reconciler.core.reaching.reach import ICMPV6, UDP, Packet
 from tests.dataplane_worlds import HERE_ADDRESS, THERE_ADDRESS, commit, commit_of, snapshot
 from tests.kernel.namespaces import Namespace
 from tests.kernel.packets import Arrivals, FrameSender

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from netaddr import IPAddress
 
-from calico import codec, ipam
+from calico import codec
+from calico.addressing import ipam
 from calico.datastore.api import Key
 from calico.model import (
     AppliedRecord,
@@ -26,8 +27,8 @@ from calico.model import (
 )
 from calico.names import endpoint_of_task, interface_of
 from reconciler.controller.bootstrap import DEFAULT_POOL, DIRECTORIES
-from reconciler.core.profiles import NetworkPolicy, profiles_of
-from reconciler.core.quarantine import REST
+from reconciler.core.removal.quarantine import REST
+from reconciler.core.tasks.profiles import NetworkPolicy, profiles_of
 from tests.unit.controller.cluster import Cluster
 from tests.unit.reconciler.apps import app, network, task
 

@@ -11,7 +11,7 @@ import pytest
 from marathon_client.decode import parse_app
 from marathon_client.models import NetworkMode
 from reconciler.agent.preflight import CAPABILITIES
-from reconciler.cli.agent import agent
+from reconciler.cli.commands.agent import agent
 
 DOCS = Path(__file__).parents[2] / "docs"
 DOCKER, SYSTEMD = (DOCS / "docker.md").read_text(), (DOCS / "systemd.md").read_text()

@@ -12,7 +12,7 @@ from typing import Literal
 
 from netaddr import EUI, IPAddress, IPNetwork
 
-from calico.dataplane.link_settings import as_made
+from calico.dataplane.netlink.link_settings import as_made
 from calico.dataplane.netlink.wire import (
     Request,
     attribute,

@@ -12,8 +12,8 @@ from typing import assert_never
 
 from netaddr import IPAddress
 
-from calico.addresses import Addresses, read_pools
-from calico.blocks import Allocation, marks_of_container
+from calico.addressing.addresses import Addresses, read_pools
+from calico.addressing.blocks import Allocation, marks_of_container
 from calico.datastore.api import Datastore
 from calico.errors import (
     AddressError,

@@ -34,8 +34,8 @@ from reconciler.agent.attachments.requests import (
     Outcome,
     TasksTold,
 )
-from reconciler.agent.evidence import Evidence
-from reconciler.agent.known import KnownKernel
+from reconciler.agent.seeing.evidence import Evidence
+from reconciler.agent.seeing.known import KnownKernel
 from reconciler.attach.api import AttachRefused, AttachUnavailable, UnknownContainer
 
 log = logging.getLogger(__name__)

@@ -12,8 +12,8 @@ from reconciler.agent.attachments.attacher import HostAttacher
 from reconciler.agent.attachments.networks import ContainerNetwork
 from reconciler.agent.attachments.places import exists
 from reconciler.agent.attachments.requests import TasksTold
-from reconciler.agent.evidence import StillHeld
 from reconciler.agent.locators.api import LocatorUnavailable
+from reconciler.agent.seeing.evidence import StillHeld
 from reconciler.attach.api import AttachError
 from reconciler.runtime.clock import Clock
 from reconciler.runtime.inbox import Inbox

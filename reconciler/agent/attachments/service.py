@@ -21,7 +21,7 @@ from reconciler.agent.attachments.keeper import (
 )
 from reconciler.agent.attachments.networks import ContainerNetwork, NetworkFiles
 from reconciler.agent.attachments.requests import AttachMessage, Chores
-from reconciler.agent.evidence import StillHeld
+from reconciler.agent.seeing.evidence import StillHeld
 from reconciler.attach.listening import SocketTaken
 from reconciler.attach.plugin import SOCKET
 from reconciler.attach.server import AttachServer, Translator

@@ -7,9 +7,9 @@ from typing import assert_never
 
 from netaddr import IPAddress, IPNetwork
 
-from calico.addresses import Addresses
-from calico.blocks import OWNER, Block
-from calico.claims import Claim, Claims, Found
+from calico.addressing.addresses import Addresses
+from calico.addressing.blocks import OWNER, Block
+from calico.addressing.claims import Claim, Claims, Found
 from calico.datastore.api import Datastore
 from calico.errors import (
     AddressAwaited,
@@ -23,8 +23,8 @@ from calico.model import TaskVerdict as Verdict
 from calico.names import interface_of, interface_of_container
 from reconciler.controller.addresses.patience import Patience
 from reconciler.controller.stored import StoredState
-from reconciler.core.quarantine import FIXED_FOR
-from reconciler.core.wishes import AddressWish, AnyAddress, ContainerAddresses, FixedAddresses
+from reconciler.core.removal.quarantine import FIXED_FOR
+from reconciler.core.tasks.wishes import AddressWish, AnyAddress, ContainerAddresses, FixedAddresses
 
 #: Seconds that an attached container of which its agent does not tell what it
 #: runs holds up tasks of its host that look as if nothing were attached to them.

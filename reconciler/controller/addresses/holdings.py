@@ -5,15 +5,15 @@ from dataclasses import dataclass, field
 
 from netaddr import IPAddress, IPNetwork
 
-from calico import ipam
-from calico.blocks import Allocation
-from calico.claims import Found
+from calico.addressing import ipam
+from calico.addressing.blocks import Allocation
+from calico.addressing.claims import Found
+from calico.addressing.ledger import Ledger
 from calico.datastore.api import Datastore
 from calico.errors import DatastoreError, InvalidValue
-from calico.ledger import Ledger
 from calico.model import HostName
 from reconciler.controller.stored import StoredState
-from reconciler.core.attached import Holdings
+from reconciler.core.tasks.attached import Holdings
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ import logging
 from dataclasses import dataclass
 from typing import assert_never
 
-from calico.audit import (
+from calico.addressing.audit import (
     AbandonedBlock,
     DanglingAffinity,
     Drift,
@@ -12,14 +12,14 @@ from calico.audit import (
     UnlistedBlock,
     drifts,
 )
-from calico.books import Books, decode_books
+from calico.addressing.books import Books, decode_books
+from calico.addressing.ledger import Ledger
 from calico.datastore.api import ABSENT, Datastore, Revision
 from calico.errors import Conflict, InvalidName
 from calico.keys import IPAM, affinity_key, block_key, handle_key
-from calico.ledger import Ledger
 from calico.model import HandleId
 from reconciler.controller.stored import StoredState
-from reconciler.core.quarantine import REST
+from reconciler.core.removal.quarantine import REST
 from reconciler.runtime.clock import Clock
 
 log = logging.getLogger(__name__)

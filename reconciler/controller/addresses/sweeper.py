@@ -5,10 +5,10 @@ from collections.abc import Collection, Iterable
 
 from netaddr import IPAddress
 
-from calico.addresses import Addresses
-from calico.audit import AddressState, HeldAddress, held_addresses, standing
-from calico.blocks import OWNER, marks_of_container
-from calico.books import Books
+from calico.addressing.addresses import Addresses
+from calico.addressing.audit import AddressState, HeldAddress, held_addresses, standing
+from calico.addressing.blocks import OWNER, marks_of_container
+from calico.addressing.books import Books
 from calico.datastore.api import Datastore
 from calico.errors import AddressError, InvalidValue
 from calico.keys import READY
@@ -16,7 +16,7 @@ from calico.model import ContainerId, HandleId, TaskId, TaskVerdict
 from calico.names import endpoint_of_task
 from reconciler.controller.metrics import ControllerMetrics
 from reconciler.controller.stored import StoredState
-from reconciler.core.quarantine import FIXED_FOR, Held, Resting, newly_unused, releasable
+from reconciler.core.removal.quarantine import FIXED_FOR, Held, Resting, newly_unused, releasable
 from reconciler.runtime.clock import Clock
 
 log = logging.getLogger(__name__)

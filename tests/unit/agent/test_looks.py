@@ -3,7 +3,7 @@
 from calico.dataplane.api import Noticed
 from calico.dataplane.state import Link
 from calico.model import InterfaceName
-from reconciler.agent.looks import FULL_EVERY, REST, SETTLED_AFTER, TIMES_OF_LOOKING, Looks
+from reconciler.agent.seeing.looks import FULL_EVERY, REST, SETTLED_AFTER, TIMES_OF_LOOKING, Looks
 
 NAME = InterfaceName("cali0")
 FOREIGN = Noticed(foreign=True)

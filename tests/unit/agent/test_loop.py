@@ -12,15 +12,15 @@ from calico.datastore.memory import MemoryDatastore
 from calico.keys import CALICO, status_key
 from calico.model import BootId, HostFlags, PortRange, Protected, TaskId
 from reconciler.agent.locators.api import Located, LocatorUnavailable, Search
-from reconciler.agent.lookout import LOOK_EVERY, LookAsked
-from reconciler.agent.looks import FULL_EVERY
 from reconciler.agent.loop import STUCK_AFTER, AgentLoop, LoopMessage, Outlets, Searcher, Stop
-from reconciler.agent.metrics import AgentMetrics
-from reconciler.agent.passes import ContainersChanged, HostSettings
-from reconciler.agent.reconcile import HostReconciler
-from reconciler.agent.reporter import Report
+from reconciler.agent.passing.passes import ContainersChanged, HostSettings
+from reconciler.agent.passing.reconcile import HostReconciler
+from reconciler.agent.seeing.lookout import LOOK_EVERY, LookAsked
+from reconciler.agent.seeing.looks import FULL_EVERY
 from reconciler.agent.state_file import SavedState
-from reconciler.core.kernel_look import Look
+from reconciler.agent.telling.metrics import AgentMetrics
+from reconciler.agent.telling.reporter import Report
+from reconciler.core.kernels.look import Look
 from reconciler.runtime.clock import ManualClock
 from reconciler.runtime.inbox import Inbox
 from reconciler.runtime.watchfeed import Unreachable

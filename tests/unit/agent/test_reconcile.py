@@ -20,9 +20,9 @@ from calico.datastore.memory import MemoryDatastore
 from calico.keys import BLOCKS, CALICO, HOSTS, endpoint_key
 from calico.model import BootId, EndpointSpec, EndpointState, ProfileId, Tag, TaskId
 from reconciler.agent.locators.api import Located, Search
-from reconciler.agent.looks import FULL_EVERY, SETTLED_AFTER, VERIFY_AFTER
-from reconciler.agent.passes import HostSettings, KernelChanged, Pass, Surveyed
-from reconciler.agent.reconcile import HostReconciler
+from reconciler.agent.passing.passes import HostSettings, KernelChanged, Pass, Surveyed
+from reconciler.agent.passing.reconcile import HostReconciler
+from reconciler.agent.seeing.looks import FULL_EVERY, SETTLED_AFTER, VERIFY_AFTER
 from reconciler.agent.state_file import SavedState
 from reconciler.runtime.clock import ManualClock
 from reconciler.runtime.watchfeed import Changed, Loaded, Unreachable

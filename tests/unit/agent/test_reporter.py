@@ -14,7 +14,7 @@ from calico.errors import DatastoreUnavailable
 from calico.keys import applied_key, felix_status_key, host_key, status_key
 from calico.model import AppliedRecord, BootId, HostName, HostRecord, TaskId
 from calico.names import endpoint_of_task
-from reconciler.agent.reporter import Report, Reporter
+from reconciler.agent.telling.reporter import Report, Reporter
 from reconciler.runtime.clock import ManualClock
 
 HOST = HostName("h1")

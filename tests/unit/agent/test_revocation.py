@@ -10,7 +10,7 @@ from calico.dataplane.memory import MemoryDataplane
 from calico.dataplane.state import Connection, HostFacts
 from calico.errors import DataplaneError
 from calico.model import Snapshot
-from reconciler.agent.revocation import Revocation
+from reconciler.agent.passing.revocation import Revocation
 from tests.dataplane_worlds import CONFIG, HERE_ADDRESS, THERE, group, openings, snapshot, spec
 
 WEB = spec("web", "red", "app", addresses=["10.9.0.1"])

@@ -5,7 +5,7 @@ import os
 from typing import Any
 
 from reconciler.attach.api import Attacher
-from reconciler.attach.cni import CniCalls
+from reconciler.attach.calls.cni import CniCalls
 
 CONTAINER = "5baff64c-d028-47ba-864e-a5ee679fc069"
 NETNS = "/run/mesos/isolators/network/cni/5baff64c/ns"

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from reconciler.attach.api import Attacher
-from reconciler.attach.netmodules import answer_netmodules
+from reconciler.attach.calls.netmodules import answer_netmodules
 
 HOST = "slave-H3A-1"
 UID = "0cd47986-24ad-4c00-b9d3-5db9e5c02028"

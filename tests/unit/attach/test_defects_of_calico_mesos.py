@@ -16,13 +16,13 @@ from netaddr import IPAddress, IPNetwork
 import calico
 import marathon_client
 import reconciler
+from calico.addressing.ipam import allocate_fixed, block_of, new_block
 from calico.errors import AddressError, InvalidName
-from calico.ipam import allocate_fixed, block_of, new_block
 from calico.keys import check_group, check_host
 from calico.model import ContainerId, HandleId, HostName, HostRecord, TaskId, TaskRecord
 from reconciler.attach import plugin
 from reconciler.attach.memory import MemoryAttacher
-from reconciler.core.profiles import NetworkPolicy, app_profile, group_profile, host_profile
+from reconciler.core.tasks.profiles import NetworkPolicy, app_profile, group_profile, host_profile
 from tests.unit.attach.rpc import CONTAINER, PID, UID, allocate, isolate, label, rpc
 
 POOLS = (IPNetwork("192.168.23.0/26"), IPNetwork("2001:3ac3:f90b:1111::/122"))

@@ -3,9 +3,10 @@
 import pytest
 from netaddr import IPAddress, IPNetwork
 
-from calico import codec, ipam, keys
-from calico.addresses import Addresses
-from calico.blocks import Block, IpamConfig
+from calico import codec, keys
+from calico.addressing import ipam
+from calico.addressing.addresses import Addresses
+from calico.addressing.blocks import Block, IpamConfig
 from calico.datastore.api import ABSENT, Key
 from calico.datastore.memory import MemoryDatastore
 from calico.errors import (

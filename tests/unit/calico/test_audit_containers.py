@@ -3,10 +3,10 @@
 import pytest
 from netaddr import IPAddress, IPNetwork
 
-from calico.audit import AddressState, lent_to_containers, standing
-from calico.blocks import CONTAINER, ON_HOST, OWNER, Allocation
-from calico.books import Books
-from calico.ipam import allocate_fixed, new_block
+from calico.addressing.audit import AddressState, lent_to_containers, standing
+from calico.addressing.blocks import CONTAINER, ON_HOST, OWNER, Allocation
+from calico.addressing.books import Books
+from calico.addressing.ipam import allocate_fixed, new_block
 from calico.model import ContainerId, HandleId, HostName, TaskId
 from calico.names import handle_of_container
 

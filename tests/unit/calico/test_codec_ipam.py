@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from netaddr import IPNetwork
 
-from calico import codec, ipam, keys
-from calico.blocks import Allocation, IpamConfig
+from calico import codec, keys
+from calico.addressing import ipam
+from calico.addressing.blocks import Allocation, IpamConfig
 from calico.datastore.api import Key
 from calico.errors import InvalidValue
 from calico.model import HandleId, Pool

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from netaddr import EUI, IPAddress, IPNetwork
 
-from calico import codec, ipam, keys
+from calico import codec, keys
+from calico.addressing import ipam
 from calico.datastore.api import ABSENT, Key, Listing, Put, Removed, Revision, Stored
 from calico.datastore.memory import MemoryDatastore
 from calico.mirror import Mirror

@@ -3,7 +3,7 @@
 import pytest
 from click.testing import CliRunner
 
-from reconciler.cli.agent import agent
+from reconciler.cli.commands.agent import agent
 
 
 @pytest.mark.parametrize(

@@ -10,15 +10,15 @@ from netaddr import IPAddress
 from calico import codec, keys
 from calico.datastore.memory import MemoryDatastore
 from calico.model import AppliedRecord, Attachment, BootId, ContainerId, HostName, TaskVerdict
-from reconciler.cli.cluster import read_cluster
-from reconciler.cli.describe import judge_describe
-from reconciler.cli.get import judge_get
-from reconciler.cli.hosts import judge_forget
-from reconciler.cli.ipam import judge_release
-from reconciler.cli.ipam_answers import judge_address, judge_check
-from reconciler.cli.render import Answer, render
-from reconciler.cli.status import judge_status
-from reconciler.cli.usage import findings_of, usage_of
+from reconciler.cli.commands.describe import judge_describe
+from reconciler.cli.commands.get import judge_get
+from reconciler.cli.commands.hosts import judge_forget
+from reconciler.cli.commands.ipam import judge_release
+from reconciler.cli.commands.status import judge_status
+from reconciler.cli.judging.addresses import judge_address, judge_check
+from reconciler.cli.printing.render import Answer, render
+from reconciler.cli.reading.cluster import read_cluster
+from reconciler.cli.reading.usage import findings_of, usage_of
 from tests.unit.cli.world import World, star
 
 NOW = datetime(2016, 5, 1, 10, 5, tzinfo=UTC)

@@ -21,15 +21,15 @@ from calico.model import (
     Rule,
     TaskVerdict,
 )
-from reconciler.cli.cluster import Cluster, read_cluster
 from reconciler.cli.command import NoSuchThing
-from reconciler.cli.describe import judge_describe
-from reconciler.cli.diff import judge_diff
-from reconciler.cli.get import judge_get
-from reconciler.cli.render import Answer, render
-from reconciler.cli.status import judge_status
-from reconciler.cli.why import judge_why
-from reconciler.core.profiles import NetworkPolicy
+from reconciler.cli.commands.describe import judge_describe
+from reconciler.cli.commands.diff import judge_diff
+from reconciler.cli.commands.get import judge_get
+from reconciler.cli.commands.status import judge_status
+from reconciler.cli.commands.why import judge_why
+from reconciler.cli.printing.render import Answer, render
+from reconciler.cli.reading.cluster import Cluster, read_cluster
+from reconciler.core.tasks.profiles import NetworkPolicy
 from tests.unit.cli.world import World, star
 
 NOW = datetime(2016, 5, 1, 10, 5, tzinfo=UTC)

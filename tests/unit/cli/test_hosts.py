@@ -7,13 +7,13 @@ import pytest
 from calico import keys
 from calico.datastore.memory import MemoryDatastore
 from calico.model import HostName
-from reconciler.cli.cluster import Cluster, read_cluster
 from reconciler.cli.command import NoSuchThing
-from reconciler.cli.diff import judge_diff
-from reconciler.cli.get import list_hosts
-from reconciler.cli.hosts import judge_forget
-from reconciler.cli.render import Answer, render
-from reconciler.cli.status import judge_status
+from reconciler.cli.commands.diff import judge_diff
+from reconciler.cli.commands.get import list_hosts
+from reconciler.cli.commands.hosts import judge_forget
+from reconciler.cli.commands.status import judge_status
+from reconciler.cli.printing.render import Answer, render
+from reconciler.cli.reading.cluster import Cluster, read_cluster
 from reconciler.controller.departure import Departure
 from tests.unit.cli.test_commands import NOW
 from tests.unit.cli.world import World, star

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from reconciler.attach import plugin
-from reconciler.cli.cni import cni, netmodules
+from reconciler.cli.commands.cni import cni, netmodules
 
 
 def _run(command: click.Command, *args: object) -> Result:

@@ -6,17 +6,18 @@ from dataclasses import replace
 import pytest
 from netaddr import IPAddress, IPNetwork
 
-from calico import codec, ipam, keys
-from calico.addresses import Addresses
+from calico import codec, keys
+from calico.addressing import ipam
+from calico.addressing.addresses import Addresses
 from calico.datastore.api import Key
 from calico.datastore.memory import MemoryDatastore
 from calico.model import HandleId, HostName, Pool
-from reconciler.cli.cluster import read_cluster
 from reconciler.cli.command import NoSuchThing
-from reconciler.cli.ipam import judge_release
-from reconciler.cli.ipam_answers import judge_address, judge_check, judge_show
-from reconciler.cli.render import Answer, render
-from reconciler.cli.usage import findings_of, usage_of
+from reconciler.cli.commands.ipam import judge_release
+from reconciler.cli.judging.addresses import judge_address, judge_check, judge_show
+from reconciler.cli.printing.render import Answer, render
+from reconciler.cli.reading.cluster import read_cluster
+from reconciler.cli.reading.usage import findings_of, usage_of
 from tests.unit.cli.world import World, star
 
 A, B = HostName("host-a"), HostName("host-b")

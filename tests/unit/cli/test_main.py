@@ -8,8 +8,8 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from calico.dataplane.inspection import KernelInspector
-from reconciler.agent.lookout import KernelPages
+from calico.dataplane.netlink.inspection import KernelInspector
+from reconciler.agent.seeing.lookout import KernelPages
 from reconciler.cli.main import COMMANDS, main
 
 READING = (

@@ -32,9 +32,8 @@ from calico.model import (
 )
 from calico.names import endpoint_of_task, interface_of
 from calico.selector import HasLabel
-from reconciler.core.open_ports import open_ports
-from reconciler.core.profiles import NetworkPolicy, profiles_of
-from reconciler.core.reach import (
+from reconciler.core.reaching.open_ports import open_ports
+from reconciler.core.reaching.reach import (
     ICMP,
     ICMPV6,
     TCP,
@@ -51,6 +50,7 @@ from reconciler.core.reach import (
     matches,
     reach,
 )
+from reconciler.core.tasks.profiles import NetworkPolicy, profiles_of
 
 A, B = IPAddress("10.0.0.1"), IPAddress("10.0.0.2")
 A6, B6 = IPAddress("fd80::1"), IPAddress("fd80::2")

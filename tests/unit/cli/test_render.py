@@ -9,7 +9,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.cli.render import Answer, Lines, Table, age, clean, render, write
+from reconciler.cli.printing.render import Answer, Lines, Table, age, clean, render, write
 
 NOW = datetime(2016, 5, 1, 12, tzinfo=UTC)
 #: Any text, surrogates and controls of every kind included.

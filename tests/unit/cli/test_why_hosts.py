@@ -9,9 +9,9 @@ from netaddr import IPAddress, IPNetwork
 from calico import codec, keys
 from calico.datastore.memory import MemoryDatastore
 from calico.model import BootId, HostFlags, HostName, HostRecord, PortRange, Profile, Protected
-from reconciler.cli.cluster import read_cluster
-from reconciler.cli.render import Answer, render
-from reconciler.cli.why import judge_why
+from reconciler.cli.commands.why import judge_why
+from reconciler.cli.printing.render import Answer, render
+from reconciler.cli.reading.cluster import read_cluster
 from tests.unit.cli.world import World, star
 
 HOST_PORTS = (PortRange(53, 53), PortRange(5051, 5051), PortRange(31000, 32000))

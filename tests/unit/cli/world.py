@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from netaddr import IPAddress, IPNetwork
 
 from calico import codec, keys
-from calico.addresses import Addresses
-from calico.blocks import CONTAINER, ON_HOST, OWNER
+from calico.addressing.addresses import Addresses
+from calico.addressing.blocks import CONTAINER, ON_HOST, OWNER
 from calico.datastore.api import Datastore, Key, Revision
 from calico.errors import AddressOutsidePools
 from calico.model import (
@@ -30,7 +30,7 @@ from calico.model import (
     TaskVerdict,
 )
 from calico.names import endpoint_of_task, handle_of_container, interface_of, mac_of
-from reconciler.core.profiles import NetworkPolicy, profiles_of
+from reconciler.core.tasks.profiles import NetworkPolicy, profiles_of
 
 SINCE = "2016-05-01T10:00:00Z"
 

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 from netaddr import IPAddress
 
-from calico.addresses import Addresses
-from calico.blocks import CONTAINER, ON_HOST, OWNER
+from calico.addressing.addresses import Addresses
+from calico.addressing.blocks import CONTAINER, ON_HOST, OWNER
 from calico.codec import encode_applied
 from calico.datastore.api import Datastore, DirectoryStore, Key, Listing, Revision, Stored
 from calico.keys import HOSTS, applied_key

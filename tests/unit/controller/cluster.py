@@ -37,7 +37,7 @@ from reconciler.controller.loop import ControllerLoop, Outlook
 from reconciler.controller.metrics import ControllerMetrics
 from reconciler.controller.reconcile import Reconciler
 from reconciler.controller.stored import StoredState
-from reconciler.core.profiles import NetworkPolicy
+from reconciler.core.tasks.profiles import NetworkPolicy
 from reconciler.runtime.clock import ManualClock
 from reconciler.runtime.watchfeed import Loaded
 

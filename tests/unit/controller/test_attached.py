@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 from netaddr import IPAddress, IPNetwork
 
-from calico.addresses import Addresses
-from calico.blocks import CONTAINER, ON_HOST, OWNER, Allocation
+from calico.addressing.addresses import Addresses
+from calico.addressing.blocks import CONTAINER, ON_HOST, OWNER, Allocation
 from calico.codec import encode_endpoint, encode_host
 from calico.keys import endpoint_key, handle_key, host_key, task_key
 from calico.model import (
@@ -29,8 +29,8 @@ from marathon_client.models import App, Task
 from reconciler.controller.addresses.assigner import STRANGE_FOR
 from reconciler.controller.addresses.leftovers import LOOK_EVERY
 from reconciler.controller.departure import Departure
-from reconciler.core.attached import NOT_REPORTED
-from reconciler.core.quarantine import REST
+from reconciler.core.removal.quarantine import REST
+from reconciler.core.tasks.attached import NOT_REPORTED
 from tests.unit.controller.attaching import BOX, attach, tell
 from tests.unit.controller.cluster import Cluster
 from tests.unit.reconciler.apps import app, network, task

@@ -3,7 +3,7 @@
 import pytest
 from netaddr import IPAddress, IPNetwork
 
-from calico.addresses import Addresses
+from calico.addressing.addresses import Addresses
 from calico.codec import decode_host
 from calico.dataplane.render.host import render_host
 from calico.dataplane.state import HostConfig
@@ -26,7 +26,7 @@ from calico.model import HandleId, HostName, Pool
 from reconciler.agent.belief import PREFIXES
 from reconciler.controller.bootstrap import keys_of_host
 from reconciler.controller.departure import Departure, Remains
-from reconciler.core.quarantine import REST
+from reconciler.core.removal.quarantine import REST
 from reconciler.runtime.watchfeed import Changed
 from tests.unit.controller.cluster import Cluster
 from tests.unit.reconciler.apps import app, task

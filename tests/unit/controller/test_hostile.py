@@ -34,7 +34,7 @@ from calico.model import (
 )
 from marathon_client.errors import InvalidApp
 from marathon_client.models import App, AppId, TaskState
-from reconciler.core.quarantine import REST
+from reconciler.core.removal.quarantine import REST
 from reconciler.runtime.clock import ManualClock
 from reconciler.runtime.lease import TTL, Lease
 from reconciler.runtime.watchfeed import FeedMessage, Loaded, WatchFeed

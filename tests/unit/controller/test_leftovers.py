@@ -6,11 +6,13 @@ from dataclasses import replace
 import pytest
 from netaddr import IPAddress, IPNetwork
 
-from calico import codec, ipam
-from calico.addresses import Addresses
-from calico.audit import Drift, drifts
-from calico.blocks import OWNER
-from calico.books import decode_books
+from calico import codec
+from calico.addressing import ipam
+from calico.addressing.addresses import Addresses
+from calico.addressing.audit import Drift, drifts
+from calico.addressing.blocks import OWNER
+from calico.addressing.books import decode_books
+from calico.addressing.ledger import Ledger
 from calico.codec import encode_endpoint
 from calico.datastore.memory import MemoryDatastore
 from calico.keys import (
@@ -23,13 +25,12 @@ from calico.keys import (
     endpoint_key,
     handle_key,
 )
-from calico.ledger import Ledger
 from calico.model import EndpointId, HandleId, HostName, TaskId
 from reconciler.controller.addresses.leftovers import LOOK_EVERY
 from reconciler.controller.addresses.sweeper import Sweeper
 from reconciler.controller.metrics import ControllerMetrics
 from reconciler.controller.stored import StoredState
-from reconciler.core.quarantine import REST
+from reconciler.core.removal.quarantine import REST
 from tests.unit.controller.cluster import UNAVAILABLE, Cluster
 from tests.unit.reconciler.apps import app, task
 

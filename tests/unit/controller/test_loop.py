@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from netaddr import IPAddress, IPNetwork
 
-from calico.addresses import Addresses
+from calico.addressing.addresses import Addresses
 from calico.codec import encode_pool
 from calico.datastore.api import Key, Put
 from calico.errors import Conflict
@@ -22,8 +22,8 @@ from calico.keys import (
 from calico.model import HandleId, HostName, Pool, ProfileId, TaskVerdict
 from marathon_client.errors import MarathonUnavailable
 from marathon_client.models import AppId, Problem, Task, TaskState
-from reconciler.core.quarantine import REST
-from reconciler.core.withdrawal import CONFIRM_AFTER
+from reconciler.core.removal.quarantine import REST
+from reconciler.core.removal.withdrawal import CONFIRM_AFTER
 from reconciler.runtime.watchfeed import Changed, Loaded
 from tests.unit.controller.cluster import UNAVAILABLE, Cluster
 from tests.unit.reconciler.apps import V1, V2, app, network, task

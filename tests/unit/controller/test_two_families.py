@@ -2,9 +2,9 @@
 
 from netaddr import IPNetwork
 
-from calico.addresses import Addresses
+from calico.addressing.addresses import Addresses
 from calico.model import HandleId, Pool, TaskVerdict
-from reconciler.core.quarantine import REST
+from reconciler.core.removal.quarantine import REST
 from tests.unit.controller.cluster import Cluster
 from tests.unit.reconciler.apps import app, task
 

@@ -2,10 +2,10 @@
 
 import pytest
 
-from demo.forms import group_in_era, in_era
 from demo.marathon.definitions.apps import parse_app
 from demo.marathon.era import Era
-from demo.story import read_group
+from demo.stories.forms import group_in_era, in_era
+from demo.stories.isolated import read_group
 
 APP = {
     "id": "/a",

@@ -2,7 +2,18 @@
 
 import pytest
 
-from demo.matrix import Cell, Host, Outcome, Pair, Sender, Task, is_open, judge, judge_all, pairs
+from demo.stories.matrix import (
+    Cell,
+    Host,
+    Outcome,
+    Pair,
+    Sender,
+    Task,
+    is_open,
+    judge,
+    judge_all,
+    pairs,
+)
 
 
 def task(name: str, *groups: str, host: str = "host-1", ports: tuple[int, ...] = (80,)) -> Task:

@@ -2,8 +2,8 @@
 
 import pytest
 
-from demo.hosts import plan_hosts, render_names
-from demo.processes import ProcessSpec, plan_processes, restart_delay
+from demo.embedded.hosts import plan_hosts, render_names
+from demo.embedded.processes import ProcessSpec, plan_processes, restart_delay
 
 
 def planned(arguments: dict[str, tuple[str, ...]] | None = None) -> dict[str, ProcessSpec]:

@@ -4,8 +4,8 @@ import errno
 
 import pytest
 
-from demo.namespaces import Refusal
-from demo.remedy import Machine, explain
+from demo.embedded.namespaces import Refusal
+from demo.embedded.remedy import Machine, explain
 
 
 @pytest.mark.parametrize(

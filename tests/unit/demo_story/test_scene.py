@@ -1,8 +1,8 @@
 """How an app's definition is read, and the group that the story deploys."""
 
-from demo.matrix import Task, is_open
-from demo.scene import policy
-from demo.story import read_group
+from demo.stories.isolated import read_group
+from demo.stories.matrix import Task, is_open
+from demo.stories.scene import policy
 
 
 def test_only_tcp_ports_are_tried() -> None:

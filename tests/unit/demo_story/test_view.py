@@ -2,7 +2,7 @@
 
 import pytest
 
-from demo.view import times
+from demo.stories.view import times
 
 
 @pytest.mark.parametrize(("count", "words"), [(0, "0 times"), (1, "once"), (2, "2 times")])

@@ -8,7 +8,7 @@ import pytest
 from netaddr import IPAddress
 
 from calico.model import PortOpening, TaskId
-from reconciler.cli.dns import dns
+from reconciler.cli.commands.dns import dns
 from reconciler.dns.names import NamedTask, names_of, suffixes_of, text_name
 from reconciler.dns.serving import streams, upstream
 from reconciler.dns.wire import LARGEST_DATAGRAM, TTL

@@ -3,8 +3,8 @@
 from hypothesis import strategies as st
 from netaddr import EUI, IPAddress, IPNetwork
 
-from calico import ipam
-from calico.blocks import Allocation, Block
+from calico.addressing import ipam
+from calico.addressing.blocks import Allocation, Block
 from calico.model import (
     Action,
     EndpointId,
@@ -25,7 +25,7 @@ from calico.model import (
     TaskRecord,
 )
 from calico.names import endpoint_of_task, interface_of, mac_of
-from reconciler.core.profiles import NetworkPolicy
+from reconciler.core.tasks.profiles import NetworkPolicy
 from tests.unit.families.meaning import (
     BlockMeaning,
     EndpointMeaning,

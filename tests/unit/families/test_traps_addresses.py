@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 from netaddr import IPAddress, IPNetwork
 
-from calico import codec, ipam, keys
-from calico.addresses import Addresses
-from calico.blocks import Allocation, IpamConfig
+from calico import codec, keys
+from calico.addressing import ipam
+from calico.addressing.addresses import Addresses
+from calico.addressing.blocks import Allocation, IpamConfig
 from calico.datastore.memory import MemoryDatastore
 from calico.errors import AddressTaken, InvalidValue, PoolExhausted
 from calico.model import HandleId, HostName, Pool

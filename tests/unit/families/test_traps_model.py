@@ -34,7 +34,7 @@ from calico.names import endpoint_of_task, interface_of
 from reconciler.controller.bootstrap import bootstrap_host
 from reconciler.core.desired import desired_tasks
 from reconciler.core.endpoint_status import local_specs
-from reconciler.core.profiles import NetworkPolicy, profiles_of
+from reconciler.core.tasks.profiles import NetworkPolicy, profiles_of
 from tests.unit.families import go_family, pycalico, python_family
 from tests.unit.families.meaning import PacketMeaning, RefusedError
 from tests.unit.reconciler.apps import app, task

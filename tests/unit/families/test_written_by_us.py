@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from netaddr import IPAddress
 
 from calico import codec, keys
-from calico.blocks import Block, IpamConfig
+from calico.addressing.blocks import Block, IpamConfig
 from calico.datastore.api import Key
 from calico.datastore.memory import MemoryDatastore
 from calico.model import (
@@ -25,9 +25,9 @@ from calico.model import (
     Rule,
     TaskRecord,
 )
-from reconciler.agent.registration import render_alive
+from reconciler.agent.telling.registration import render_alive
 from reconciler.controller.bootstrap import DIRECTORIES, bootstrap, bootstrap_host
-from reconciler.core.profiles import NetworkPolicy, profiles_of
+from reconciler.core.tasks.profiles import NetworkPolicy, profiles_of
 from tests.unit.families import go_family, ours, pycalico, python_family
 from tests.unit.families.meaning import PacketMeaning, RefusedError, RuleMeaning
 

@@ -18,8 +18,8 @@ from calico.model import (
     Rule,
     Snapshot,
 )
-from reconciler.core.admitted import not_admitted
-from reconciler.core.reach import EndpointParty, Packet, reach
+from reconciler.core.reaching.admitted import not_admitted
+from reconciler.core.reaching.reach import EndpointParty, Packet, reach
 from tests.dataplane_worlds import CONFIG, THERE, group, openings, snapshot, spec
 
 TCP, UDP, ICMP = 6, 17, 1

@@ -5,14 +5,14 @@ from dataclasses import replace
 import pytest
 from netaddr import IPAddress, IPNetwork
 
-from calico.blocks import CONTAINER, ON_HOST, OWNER, Allocation
+from calico.addressing.blocks import CONTAINER, ON_HOST, OWNER, Allocation
 from calico.model import Attachment, ContainerId, HandleId, HostName, Pool, TaskId, TaskVerdict
 from calico.names import handle_of_container
 from marathon_client.models import App, AppNetwork, NetworkForm, NetworkMode, Task, TaskState
-from reconciler.core.attached import NOT_REPORTED, Holdings
 from reconciler.core.desired import DesiredTask, addresses_needed, desired_tasks
-from reconciler.core.profiles import NetworkPolicy
-from reconciler.core.wishes import AnyAddress, ContainerAddresses, FixedAddresses
+from reconciler.core.tasks.attached import NOT_REPORTED, Holdings
+from reconciler.core.tasks.profiles import NetworkPolicy
+from reconciler.core.tasks.wishes import AnyAddress, ContainerAddresses, FixedAddresses
 from tests.unit.reconciler.apps import HOST, HOSTS, V1, app, network, task
 
 POLICY = NetworkPolicy()

@@ -17,14 +17,14 @@ from reconciler.core.desired import (
     record_id,
     versions_needed,
 )
-from reconciler.core.profiles import (
+from reconciler.core.tasks.profiles import (
     ICMP,
     NetworkPolicy,
     app_profile,
     host_profile,
     profiles_of,
 )
-from reconciler.core.wishes import AnyAddress, FixedAddresses, parse_fixed_addresses
+from reconciler.core.tasks.wishes import AnyAddress, FixedAddresses, parse_fixed_addresses
 from tests.unit.reconciler.apps import HOST, HOSTS, V1, V2, V3, app, network, task
 
 POLICY = NetworkPolicy()

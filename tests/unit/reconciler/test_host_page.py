@@ -16,8 +16,8 @@ from calico.dataplane.nft.expr import (
 )
 from calico.dataplane.render.host import render_host
 from calico.dataplane.state import Chain, HostState, NftRule, RuleCount
-from reconciler.core.host_page import chains_of_host, host_page
-from reconciler.core.kernel_look import Look
+from reconciler.core.kernels.host_page import chains_of_host, host_page
+from reconciler.core.kernels.look import Look
 from tests.dataplane_worlds import CONFIG, HERE, group, openings, snapshot, spec
 
 WEB = spec("web.1", "red", "app", addresses=["10.9.0.1"])

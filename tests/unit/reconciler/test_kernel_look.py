@@ -19,7 +19,7 @@ from calico.dataplane.state import (
     RouteKind,
 )
 from calico.model import InterfaceName
-from reconciler.core.kernel_look import KernelDifference, Look, kernel_differences
+from reconciler.core.kernels.look import KernelDifference, Look, kernel_differences
 from tests.dataplane_worlds import CONFIG, HERE, group, openings, snapshot, spec
 
 WEB = spec("web.1", "red", "app", addresses=["10.9.0.1"])

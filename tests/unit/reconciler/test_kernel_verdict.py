@@ -24,9 +24,9 @@ from calico.model import (
     Snapshot,
     Tag,
 )
-from reconciler.core.kernel_look import Look
-from reconciler.core.kernel_verdict import kernel_verdict
-from reconciler.core.reach import (
+from reconciler.core.kernels.look import Look
+from reconciler.core.kernels.verdict import kernel_verdict
+from reconciler.core.reaching.reach import (
     ICMP,
     TCP,
     UDP,

@@ -4,7 +4,7 @@ import pytest
 from netaddr import IPAddress
 
 from calico.model import AppliedRecord, BootId, HandleId, HostName
-from reconciler.core.quarantine import REST, Held, Resting, newly_unused, releasable
+from reconciler.core.removal.quarantine import REST, Held, Resting, newly_unused, releasable
 
 ONE, TWO = HostName("one"), HostName("two")
 HELD = Held(HandleId("task"), IPAddress("192.168.0.1"))

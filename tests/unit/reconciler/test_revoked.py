@@ -24,7 +24,7 @@ from calico.model import (
 )
 from calico.names import endpoint_of_task
 from calico.selector import OneOf
-from reconciler.core.revoked import Revoked, revoked_addresses
+from reconciler.core.reaching.revoked import Revoked, revoked_addresses
 
 HERE, THERE = HostName("here"), HostName("there")
 ALLOW_A = Rule(Action.ALLOW, Match(src_tag=Tag("a")))

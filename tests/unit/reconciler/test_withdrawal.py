@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from calico.model import TaskId
-from reconciler.core.withdrawal import CONFIRM_AFTER, CompleteList, judge_absences
+from reconciler.core.removal.withdrawal import CONFIRM_AFTER, CompleteList, judge_absences
 
 
 def tasks(*names: str) -> frozenset[TaskId]:

@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 from netaddr import IPAddress, IPNetwork
 
-from calico.addresses import Addresses
-from calico.blocks import CONTAINER, ON_HOST, OWNER, Allocation
-from calico.books import decode_books
-from calico.claims import Claim, Claims
+from calico.addressing.addresses import Addresses
+from calico.addressing.blocks import CONTAINER, ON_HOST, OWNER, Allocation
+from calico.addressing.books import decode_books
+from calico.addressing.claims import Claim, Claims
 from calico.codec import encode_pool
 from calico.dataplane.netlink.batches import go_on
 from calico.datastore.api import ABSENT, Key, Revision

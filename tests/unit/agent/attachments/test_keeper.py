@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from calico.books import decode_books
-from calico.claims import Claim, Claims
+from calico.addressing.books import decode_books
+from calico.addressing.claims import Claim, Claims
 from calico.codec import encode_pool
 from calico.dataplane.changes import NamespaceRef
 from calico.datastore.memory import MemoryDatastore

@@ -1,0 +1,1 @@
+"""Calico's IPAM: who has which address, and which is given next."""

@@ -1,0 +1,324 @@
+"""Starts the embedded cluster from outside of its namespaces, and ends it.
+
+The sockets that a person opens are bound here, before the namespaces exist, and
+inherited: they listen on this machine's loopback, all else is out of reach.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import select
+import signal
+import socket
+import stat
+import sys
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NoReturn
+
+import msgspec
+
+from demo.embedded import control, namespaces
+from demo.embedded.namespaces import NamespacesRefusedError, Refusal
+from demo.embedded.processes import PROJECT
+from demo.embedded.supervisor import ClusterPlan, Failed, Ready, Refused, Report
+
+STATE_NAME = "cluster.json"
+LOCK_NAME = "lock"
+LOG_NAME = "supervisor.log"
+END_SECONDS = 10.0
+
+
+class LaunchError(Exception):
+    """There is no cluster, for the reason given."""
+
+
+class AlreadyRunningError(Exception):
+    """The directory belongs to a cluster that runs."""
+
+
+class NotRunningError(Exception):
+    """The directory belongs to no cluster that runs."""
+
+
+class ClusterRecord(msgspec.Struct, frozen=True):
+    """What the launcher notes of a cluster: its first process and its port."""
+
+    pid: int
+    started: int
+    marathon_port: int
+
+    @property
+    def marathon_url(self) -> str:
+        """Marathon's API on this machine's loopback."""
+        return f"http://127.0.0.1:{self.marathon_port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What to start; port 0 means any free one."""
+
+    hosts: int = 2
+    without: Sequence[str] = ()
+    arguments: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    marathon_port: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Foreground:
+    """A cluster that ends with the process that holds this."""
+
+    directory: Path
+    record: ClusterRecord
+    keeper: int
+    lifeline: int
+
+    def wait(self) -> None:
+        """Return when the cluster has ended by itself."""
+        os.waitid(os.P_PID, self.keeper, os.WEXITED | os.WNOWAIT)
+
+    def end(self) -> None:
+        """End every process of the cluster and wait until all are gone."""
+        os.close(self.lifeline)
+        handle = os.pidfd_open(self.keeper)
+        try:
+            if not select.select([handle], [], [], END_SECONDS)[0]:
+                signal.pidfd_send_signal(handle, signal.SIGKILL)
+        finally:
+            os.close(handle)
+        os.waitpid(self.keeper, 0)
+        _forget(self.directory)
+
+
+def default_directory() -> Path:
+    """Where this user's background cluster keeps its socket and notes."""
+    runtime = os.environ.get("XDG_RUNTIME_DIR")
+    if runtime and Path(runtime).is_dir():
+        return Path(runtime) / "marathon-calico-demo"
+    return Path("/tmp") / f"marathon-calico-demo-{os.getuid()}"
+
+
+def read_record(directory: Path) -> ClusterRecord:
+    """The notes of the cluster that runs in `directory`."""
+    try:
+        content = (directory / STATE_NAME).read_bytes()
+    except OSError as error:
+        raise NotRunningError(f"no cluster runs in {directory}") from error
+    record = msgspec.json.decode(content, type=ClusterRecord)
+    if _start_time(record.pid) != record.started:
+        raise NotRunningError(f"the cluster in {directory} has ended")
+    return record
+
+
+def launch_foreground(directory: Path, options: Options) -> Foreground:
+    """Start a cluster that ends when the caller calls `end`, or dies."""
+    lifeline_read, lifeline_write = os.pipe2(os.O_CLOEXEC)
+    try:
+        record, keeper = _launch(directory, options, (lifeline_read, lifeline_write))
+    except BaseException:
+        os.close(lifeline_write)
+        raise
+    finally:
+        os.close(lifeline_read)
+    return Foreground(directory, record, keeper, lifeline_write)
+
+
+def launch_background(directory: Path, options: Options) -> ClusterRecord:
+    """Start a cluster that runs until `end_background`."""
+    record, keeper = _launch(directory, options, None)
+    os.waitpid(keeper, 0)
+    return record
+
+
+def end_background(directory: Path) -> None:
+    """End the cluster in `directory` and wait until all of it is gone."""
+    record = read_record(directory)
+    try:
+        handle = os.pidfd_open(record.pid)
+    except ProcessLookupError:
+        _forget(directory)
+        return
+    try:
+        # Looked at again behind the handle: from here on it cannot be another process.
+        if _start_time(record.pid) != record.started:
+            raise NotRunningError(f"the cluster in {directory} has ended")
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            signal.pidfd_send_signal(handle, number)
+            if select.select([handle], [], [], END_SECONDS)[0]:
+                break
+    finally:
+        os.close(handle)
+    _forget(directory)
+
+
+def _launch(
+    directory: Path, options: Options, lifeline: tuple[int, int] | None
+) -> tuple[ClusterRecord, int]:
+    if hidden := [path for path in (PROJECT, sys.prefix) if Path(path).is_relative_to("/run")]:
+        raise LaunchError(
+            f"{hidden[0]} is below /run, which each host of the cluster has of its own"
+        )
+    lock = _take(directory)
+    try:
+        with _listen(options.marathon_port) as marathon, control.listen(directory) as listener:
+            report_read, report_write = os.pipe2(os.O_CLOEXEC)
+            pid_read, pid_write = os.pipe2(os.O_CLOEXEC)
+            plan = ClusterPlan(
+                hosts=options.hosts,
+                without=tuple(options.without),
+                arguments={name: tuple(more) for name, more in options.arguments.items()},
+                marathon=marathon.fileno(),
+                control=listener.fileno(),
+                report=report_write,
+                lock=lock,
+                lifeline=lifeline[0] if lifeline else None,
+            )
+            log = directory / LOG_NAME
+            launcher = os.getpid()
+
+            def child() -> NoReturn:
+                # The read end may be ours for ever; the other end must be the launcher's only.
+                for descriptor in (report_read, pid_read, *(lifeline[1:] if lifeline else ())):
+                    os.close(descriptor)
+                _keep(plan, pid_write, log, launcher)
+
+            keeper = namespaces.fork(child)
+            os.close(report_write)
+            os.close(pid_write)
+            port = marathon.getsockname()[1]
+    finally:
+        # The cluster keeps the lock through its own copy, for as long as it lives.
+        os.close(lock)
+    with os.fdopen(pid_read, "rb") as reader:
+        first = reader.read().decode()
+    with os.fdopen(report_read, "rb") as reader:
+        packet = reader.read()
+    try:
+        _judge(packet, log)
+        record = ClusterRecord(int(first), _start_time(int(first)) or 0, port)
+    except (LaunchError, NamespacesRefusedError):
+        os.waitpid(keeper, 0)
+        _forget(directory)
+        raise
+    (directory / STATE_NAME).write_bytes(msgspec.json.encode(record))
+    return record, keeper
+
+
+def _keep(plan: ClusterPlan, pid_write: int, log: Path, launcher: int) -> NoReturn:
+    """Enter the namespaces, start their first process and, in the foreground, await its end."""
+    os.setsid()
+    foreground = plan.lifeline is not None
+    if foreground:
+        namespaces.end_with_parent()
+        if os.getppid() != launcher:
+            os._exit(1)
+    _redirect(log)
+    try:
+        namespaces.isolate()
+    except NamespacesRefusedError as error:
+        refused: Report = Refused(error.refusal.step, error.refusal.code)
+        os.write(plan.report, msgspec.json.encode(refused))
+        os._exit(2)
+    first = namespaces.fork(lambda: _execute(plan))
+    os.write(pid_write, str(first).encode())
+    for descriptor in (plan.report, plan.control, plan.marathon, plan.lock, pid_write):
+        os.close(descriptor)
+    if foreground:
+        os.waitpid(first, 0)
+    os._exit(0)
+
+
+def _execute(plan: ClusterPlan) -> NoReturn:
+    kept = (plan.marathon, plan.control, plan.report, plan.lock, plan.lifeline)
+    _close_all_but({descriptor for descriptor in kept if descriptor is not None})
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+    os.chdir(PROJECT)
+    os.execv(
+        sys.executable,
+        (sys.executable, "-m", "demo.embedded.supervisor", msgspec.json.encode(plan).decode()),
+    )
+
+
+def _close_all_but(kept: Set[int]) -> None:
+    """Whoever waits for a pipe of the launcher's to close must not wait for the cluster."""
+    for name in os.listdir("/proc/self/fd"):
+        descriptor = int(name)
+        if descriptor in kept:
+            os.set_inheritable(descriptor, True)
+        elif descriptor > 2:
+            with contextlib.suppress(OSError):
+                os.close(descriptor)
+
+
+def _redirect(log: Path) -> None:
+    opened = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    null = os.open(os.devnull, os.O_RDONLY)
+    for source, target in ((null, 0), (opened, 1), (opened, 2)):
+        os.dup2(source, target)
+
+
+def _judge(packet: bytes, log: Path) -> None:
+    if not packet:
+        raise LaunchError(f"the cluster ended at once:\n{log.read_text()[-2000:]}")
+    report = msgspec.json.decode(packet, type=Report)
+    match report:
+        case Refused(step, code):
+            raise NamespacesRefusedError(Refusal(step, code))
+        case Failed(reason):
+            raise LaunchError(reason)
+        case Ready():
+            return
+
+
+def _take(directory: Path) -> int:
+    """Make the directory if need be and lock it."""
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    found = directory.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
+        raise LaunchError(f"{directory} must be a directory that only its owner may enter")
+    lock = os.open(directory / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(lock)
+        raise AlreadyRunningError(f"a cluster runs already in {directory}") from error
+    return lock
+
+
+def _listen(port: int) -> socket.socket:
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind(("127.0.0.1", port))
+    except OSError as error:
+        listener.close()
+        raise LaunchError(
+            f"port {port} of this machine is taken ({error.strerror}); choose another, or 0 for any"
+        ) from error
+    listener.listen(128)
+    try:
+        socket.create_connection(listener.getsockname(), timeout=1.0).close()
+    except OSError as error:
+        listener.close()
+        raise LaunchError(
+            f"this machine does not reach itself on 127.0.0.1 ({error}); ip link set lo up"
+        ) from error
+    return listener
+
+
+def _forget(directory: Path) -> None:
+    """Remove what a cluster leaves in its directory, but for the lock and the log."""
+    for name in (STATE_NAME, control.SOCKET_NAME):
+        (directory / name).unlink(missing_ok=True)
+
+
+def _start_time(pid: int) -> int | None:
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if fields[0] in ("Z", "X") else int(fields[19])

@@ -1,0 +1,122 @@
+"""`python -m demo.embedded.mesos_agent`: the Mesos agent of one host."""
+
+from __future__ import annotations
+
+import ipaddress
+import signal
+import threading
+from pathlib import Path
+
+import click
+
+from demo.mesos.agent import Agent, Setup
+from demo.mesos.containers.api import Rules
+from demo.mesos.isolators.api import Isolator
+from demo.mesos.isolators.cni import CniIsolator
+from demo.mesos.isolators.netmodules import NetModulesIsolator, read_modules
+from demo.mesos.logs import log_to_stderr
+from demo.mesos.records import HostName
+from demo.mesos.server import AgentServer
+from demo.mesos.store import Store
+from demo.mesos.version import DEFAULT_VERSION, MesosVersion, parse_version
+
+DIRECTORY = click.Path(path_type=Path)
+CNI_PLACE = Path("isolators/network/cni")
+
+
+@click.command()
+@click.option("--name", required=True, help="The host's name, as Marathon will report it.")
+@click.option("--listen", required=True, help="IP:PORT; port 0 means any free one.")
+@click.option("--state-dir", required=True, type=DIRECTORY)
+@click.option("--runtime-dir", type=DIRECTORY, help="What a reboot empties; else the state dir.")
+@click.option("--master", "masters", multiple=True, help="An address that may start tasks.")
+@click.option(
+    "--mesos-version", default=str(DEFAULT_VERSION), show_default=True, help="The Mesos to be."
+)
+@click.option(
+    "--network-cni-config-dir",
+    type=DIRECTORY,
+    help="*.conf files; named networks are CNI's then, from Mesos 1.0 on.",
+)
+@click.option("--network-cni-plugins-dir", help="Where the CNI plugins are: DIR[:DIR...].")
+@click.option(
+    "--network-cni-root-dir-persist", is_flag=True, help="Keep CNI's state over a reboot."
+)
+@click.option("--isolation", type=click.Choice(["netmodules"]), help="For unnamed networks.")
+@click.option("--modules", type=DIRECTORY, help="modules.json, with net-modules' programs.")
+@click.option("--executor-registration-timeout", default=60.0, show_default=True)
+@click.option("--late-addresses", default=0.0, help="Tell addresses so many seconds too late.")
+@click.option("--nameserver", "nameservers", multiple=True, help="For tasks on their own network.")
+def main(
+    name: str,
+    listen: str,
+    state_dir: Path,
+    runtime_dir: Path | None,
+    masters: tuple[str, ...],
+    mesos_version: str,
+    network_cni_config_dir: Path | None,
+    network_cni_plugins_dir: str | None,
+    network_cni_root_dir_persist: bool,
+    isolation: str | None,
+    modules: Path | None,
+    executor_registration_timeout: float,
+    late_addresses: float,
+    nameservers: tuple[str, ...],
+) -> None:
+    """Own the tasks of one host, started by Marathon's stand-in."""
+    log_to_stderr()
+    host, _, port = listen.rpartition(":")
+    host = host.strip("[]")
+    try:
+        ipaddress.ip_address(host)
+        number = int(port)
+        version = parse_version(mesos_version)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    isolators: list[Isolator] = []
+    hidden: tuple[str, ...] = ()
+    if network_cni_config_dir is not None and version.has_containers:
+        place = state_dir if network_cni_root_dir_persist else runtime_dir or state_dir
+        cni = _cni(network_cni_config_dir, network_cni_plugins_dir, place / CNI_PLACE, version)
+        isolators.append(cni)
+        hidden = (str(cni.root),)
+    if isolation is not None:
+        isolators.append(_netmodules(modules, name))
+    rules = Rules(registration=executor_registration_timeout, late_addresses=late_addresses)
+    setup = Setup(rules, isolators, hidden, nameservers)
+    agent = Agent(HostName(name), host, listen, Store(state_dir), setup)
+    with AgentServer((host, number), agent, masters, version) as server:
+        agent.endpoint = f"{host}:{server.server_address[1]}"
+        agent.start()
+        stopped = threading.Event()
+        for stop_signal in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(stop_signal, lambda _number, _frame: stopped.set())
+        server.begin()
+        click.echo(f"agent {name} on {agent.endpoint}")
+        stopped.wait()
+        server.shutdown()
+        agent.stop()
+
+
+def _cni(config: Path, plugins: str | None, root: Path, version: MesosVersion) -> CniIsolator:
+    if plugins is None:
+        raise click.UsageError("--network-cni-config-dir needs --network-cni-plugins-dir")
+    isolator = CniIsolator(config, plugins, root.absolute(), version.strips_ipv6)
+    try:
+        isolator.start()
+    except OSError as error:
+        raise click.UsageError(f"network/cni: {error}") from error
+    return isolator
+
+
+def _netmodules(modules: Path | None, name: str) -> NetModulesIsolator:
+    if modules is None:
+        raise click.UsageError("--isolation netmodules needs --modules")
+    try:
+        return NetModulesIsolator(read_modules(modules), name)
+    except (OSError, ValueError) as error:
+        raise click.UsageError(f"{modules}: {error}") from error
+
+
+if __name__ == "__main__":
+    main()

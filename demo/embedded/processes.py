@@ -1,0 +1,184 @@
+"""What runs on which host of the embedded cluster, as command lines."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from demo.embedded.hosts import MASTER, HostPlan
+
+ETCD_PORT = 2379
+MARATHON_PORT = 8080
+MESOS_AGENT_PORT = 5051
+CONTROLLER_PORT = 9401
+AGENT_PORT = 9402
+DNS_PORT = 53
+DNS_PAGES_PORT = 9403
+PROJECT = Path(__file__).resolve().parents[2]
+
+FIRST_DELAY = 0.1
+LONGEST_DELAY = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessSpec:
+    """One process that the supervisor keeps running on a host.
+
+    `descriptors` stay open in it under the same numbers.
+    """
+
+    name: str
+    host: str
+    argv: tuple[str, ...]
+    descriptors: tuple[int, ...] = ()
+
+
+def restart_delay(quick_failures: int) -> float:
+    """Seconds until the next start after so many failures in a row."""
+    return min(LONGEST_DELAY, FIRST_DELAY * 2.0 ** min(quick_failures, 20))
+
+
+def plan_processes(
+    hosts: Sequence[HostPlan],
+    etcd: str,
+    marathon_descriptor: int,
+    arguments: Mapping[str, Sequence[str]],
+) -> tuple[ProcessSpec, ...]:
+    """Every process of the cluster; `arguments` adds to the command lines by name."""
+    address_by_host = {plan.name: plan.address for plan in hosts}
+    master = str(address_by_host[MASTER])
+    workers = [plan for plan in hosts if plan.name != MASTER]
+    specs = [
+        _etcd(etcd, master),
+        _marathon(master, marathon_descriptor, workers),
+        _controller(master),
+        _dns(master),
+    ]
+    for plan in workers:
+        specs += [_mesos_agent(plan, master), _agent(plan, master)]
+    return tuple(
+        ProcessSpec(
+            spec.name,
+            spec.host,
+            (*spec.argv, *arguments.get(spec.name, ())),
+            spec.descriptors,
+        )
+        for spec in specs
+    )
+
+
+def etcd_url(master: str) -> str:
+    """Where etcd answers, seen from any host."""
+    return f"http://{master}:{ETCD_PORT}"
+
+
+def product_command() -> str:
+    """Path of `marathon-calico`, beside the Python that runs this."""
+    return str(Path(sys.executable).with_name("marathon-calico"))
+
+
+def _etcd(program: str, master: str) -> ProcessSpec:
+    peer = f"http://{master}:2380"
+    argv = (
+        program,
+        "--enable-v2=true",
+        "--name=master",
+        "--data-dir=/run/etcd",
+        f"--listen-client-urls={etcd_url(master)},http://127.0.0.1:{ETCD_PORT}",
+        f"--advertise-client-urls={etcd_url(master)}",
+        f"--listen-peer-urls={peer}",
+        f"--initial-advertise-peer-urls={peer}",
+        f"--initial-cluster=master={peer}",
+        "--log-level=warn",
+    )
+    return ProcessSpec("etcd", MASTER, argv)
+
+
+def _marathon(master: str, descriptor: int, workers: Sequence[HostPlan]) -> ProcessSpec:
+    agents = (
+        argument
+        for plan in workers
+        for argument in ("--agent", f"{plan.name}=http://{plan.address}:{MESOS_AGENT_PORT}")
+    )
+    argv = (
+        *_module("demo.marathon"),
+        "--listen-fd",
+        str(descriptor),
+        "--listen",
+        f"{master}:{MARATHON_PORT}",
+        "--state",
+        "/run/marathon.json",
+        *agents,
+    )
+    return ProcessSpec("marathon", MASTER, argv, (descriptor,))
+
+
+def _controller(master: str) -> ProcessSpec:
+    argv = (
+        product_command(),
+        "controller",
+        "--etcd",
+        etcd_url(master),
+        "--marathon",
+        f"http://{master}:{MARATHON_PORT}",
+        "--listen",
+        f"{master}:{CONTROLLER_PORT}",
+    )
+    return ProcessSpec("controller", MASTER, argv)
+
+
+def _dns(master: str) -> ProcessSpec:
+    argv = (
+        product_command(),
+        "dns",
+        "--etcd",
+        etcd_url(master),
+        "--listen-dns",
+        f"{master}:{DNS_PORT}",
+        "--listen",
+        f"{master}:{DNS_PAGES_PORT}",
+    )
+    return ProcessSpec("dns", MASTER, argv)
+
+
+def _mesos_agent(plan: HostPlan, master: str) -> ProcessSpec:
+    argv = (
+        *_module("demo.embedded.mesos_host"),
+        "--name",
+        plan.name,
+        "--listen",
+        f"{plan.address}:{MESOS_AGENT_PORT}",
+        "--state-dir",
+        "/run/mesos",
+        "--master",
+        master,
+        "--nameserver",
+        master,
+    )
+    return ProcessSpec(f"mesos-{plan.name}", plan.name, argv)
+
+
+def _agent(plan: HostPlan, master: str) -> ProcessSpec:
+    argv = (
+        product_command(),
+        "agent",
+        "--etcd",
+        etcd_url(master),
+        "--host",
+        plan.name,
+        "--address",
+        str(plan.address),
+        "--mesos-agent",
+        f"http://{plan.address}:{MESOS_AGENT_PORT}",
+        "--state-dir",
+        "/run/marathon-calico/state",
+        "--listen",
+        f"{plan.address}:{AGENT_PORT}",
+    )
+    return ProcessSpec(f"agent-{plan.name}", plan.name, argv)
+
+
+def _module(name: str) -> tuple[str, ...]:
+    return (sys.executable, "-m", name)

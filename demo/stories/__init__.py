@@ -1,0 +1,1 @@
+"""What is shown on the cluster, told step by step and measured."""

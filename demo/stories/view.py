@@ -1,0 +1,105 @@
+"""The story's tables, rendered for a terminal or for a file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from rich import box
+from rich.columns import Columns
+from rich.console import Console, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from demo.stories.matrix import Cell, Pair, Sender, Task, is_open
+from demo.stories.scene import Actor
+
+#: Where nobody watches, lines are as long as the matrices need.
+FILE_WIDTH = 140
+STYLE_BY_CELL = {
+    Cell.OPEN: "green",
+    Cell.CLOSED: "dim",
+    Cell.LEAK: "bold white on red",
+    Cell.BROKEN: "bold red",
+}
+
+
+def make_console() -> Console:
+    """Standard output: coloured on a terminal only, never wrapped in a file."""
+    console = Console(highlight=False, markup=False)
+    if console.is_terminal:
+        return console
+    return Console(highlight=False, markup=False, width=FILE_WIDTH)
+
+
+def times(count: int) -> str:
+    """How often, in words."""
+    return "once" if count == 1 else f"{count} times"
+
+
+def render_tasks(actors: Sequence[Actor], reachable: Mapping[str, float]) -> RenderableType:
+    """Who runs where, and how long it took from a task's start until its host reached it."""
+    table = _table("task", "host", "address", "groups", "verdict", "reachable after")
+    for actor in sorted(actors, key=lambda actor: actor.task.name):
+        seconds = reachable.get(actor.task_id)
+        table.add_row(
+            actor.task.name,
+            actor.task.host,
+            actor.address or "none",
+            " ".join(sorted(actor.task.groups)) or "none",
+            f"{actor.verdict} {actor.reason}".strip(),
+            "" if seconds is None else f"{seconds * 1000:.0f} ms",
+        )
+    return table
+
+
+def render_matrix(
+    senders: Sequence[Sender], targets: Sequence[Task], cells: Mapping[Pair, Cell]
+) -> RenderableType:
+    """What was measured, and beside it what the groups call for."""
+    ordered = sorted(targets, key=lambda task: task.name)
+    measured = _table("measured", *(task.name for task in ordered))
+    wanted = _table("called for", *(task.name for task in ordered))
+    by_ends = {(pair.source, pair.target): (pair, cell) for pair, cell in cells.items()}
+    for sender in sorted(senders, key=_hosts_last):
+        words, calls = [], []
+        for task in ordered:
+            found = by_ends.get((sender.name, task.name))
+            if found is None:
+                words.append(Text("-", style="dim"))
+                calls.append("-")
+                continue
+            pair, cell = found
+            words.append(Text(str(cell), style=STYLE_BY_CELL[cell]))
+            calls.append("open" if is_open(sender, task, pair.port) else "closed")
+        measured.add_row(sender.name, *words)
+        wanted.add_row(sender.name, *calls)
+    return Columns([measured, wanted], padding=(0, 4))
+
+
+def summarize(cells: Mapping[Pair, Cell]) -> str:
+    """One line about a matrix."""
+    right = sum(cell.ok for cell in cells.values())
+    if right == len(cells):
+        return f"all {right} pairs as the groups call for"
+    leaks = sum(cell is Cell.LEAK for cell in cells.values())
+    return f"{right} of {len(cells)} pairs right, {leaks} LEAK, {len(cells) - right - leaks} BROKEN"
+
+
+def list_wrong(cells: Mapping[Pair, Cell]) -> list[str]:
+    """A line for each pair that is not as the groups call for."""
+    return [
+        f"{cell}: {pair.source} -> {pair.target}:{pair.port}"
+        for pair, cell in cells.items()
+        if not cell.ok
+    ]
+
+
+def _hosts_last(sender: Sender) -> tuple[bool, str]:
+    return (not isinstance(sender, Task), sender.name)
+
+
+def _table(*headers: str) -> Table:
+    table = Table(box=box.SIMPLE, pad_edge=False, show_edge=False, header_style="bold")
+    for header in headers:
+        table.add_column(header, no_wrap=True)
+    return table

@@ -1,0 +1,359 @@
+"""One host, brought from what its kernel holds to what the datastore asks for."""
+
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+from netaddr import IPAddress
+
+from calico.dataplane.api import Dataplane
+from calico.dataplane.changes import NamespaceRef, Plan
+from calico.dataplane.foreign.rules import ForeignRules
+from calico.dataplane.render.host import Rendered
+from calico.dataplane.state import HostConfig
+from calico.datastore.api import Put
+from calico.errors import DataplaneError
+from calico.keys import parse_endpoint_key
+from calico.model import EndpointId, Snapshot, TaskId
+from reconciler.agent.attachments.held import HeldNetworks, remove_links
+from reconciler.agent.attachments.merging import Merged
+from reconciler.agent.attachments.networks import ContainerNetwork
+from reconciler.agent.attachments.requests import NO_CHORES, CheckAsked, Chores
+from reconciler.agent.belief import Belief, Source, View
+from reconciler.agent.locators.api import Search
+from reconciler.agent.passing.passes import (
+    AgentMessage,
+    ContainersChanged,
+    HostSettings,
+    KernelChanged,
+    Pass,
+    Surveyed,
+    host_config,
+)
+from reconciler.agent.passing.rendering import Rendering
+from reconciler.agent.passing.revocation import Revocation
+from reconciler.agent.searches import Searches
+from reconciler.agent.seeing.evidence import Evidence, StillHeld
+from reconciler.agent.seeing.known import KnownKernel, is_breached, learn, lost_addresses
+from reconciler.agent.seeing.looks import VERIFY_AFTER, Looks
+from reconciler.agent.state_file import SavedState
+from reconciler.agent.telling.problems import (
+    obstacles,
+    problems_here,
+    problems_of_view,
+    why_not_wired,
+)
+from reconciler.core.endpoint_status import endpoint_statuses
+from reconciler.core.kernels.look import Look
+from reconciler.core.plan import only_mending, plan_host
+from reconciler.runtime.clock import Clock, rfc3339
+from reconciler.runtime.watchfeed import Changed, Loaded, Unreachable
+
+log = logging.getLogger(__name__)
+
+MOST_PROBLEMS = 20
+
+
+class HostReconciler:
+    """Owns all state of one agent; every method is called by one thread."""
+
+    def __init__(
+        self,
+        settings: HostSettings,
+        dataplane: Dataplane,
+        clock: Clock,
+        still_held: StillHeld,
+        chores: Chores = NO_CHORES,
+    ) -> None:
+        self._settings = settings
+        self._dataplane = dataplane
+        self._clock = clock
+        self._belief = Belief()
+        self._evidence = Evidence(still_held)
+        self._searches = Searches()
+        self._arrived: set[EndpointId] = set()
+        self._held = HeldNetworks(settings.host, chores)
+        self._kernel = KnownKernel()
+        self._config: HostConfig | None = None
+        self._others: tuple[IPAddress, ...] = ()
+        self._foreign = ForeignRules()
+        self._revocation = Revocation(dataplane)
+        self._revision = 0
+        self._rendering = Rendering()
+        self._merged: Merged | None = None
+        self._shut: Mapping[EndpointId, str] = {}
+        self._saved: tuple[View, Mapping[TaskId, NamespaceRef]] | None = None
+        self._looks = Looks(clock.monotonic())
+
+    def restore(self, saved: SavedState) -> None:
+        """Take over an earlier run's last good state."""
+        self._belief.restore(saved.listings)
+        self._revocation.restore(self._belief.saved_snapshot)
+        same_boot = saved.boot_id == self._settings.boot_id
+        self._evidence.restore(saved.attached, same_boot=same_boot)
+
+    def hold(self, networks: Iterable[ContainerNetwork]) -> None:
+        """Take over what an earlier run gave to containers."""
+        self._held.restore(networks)
+
+    def handle(self, message: AgentMessage) -> None:
+        """Take one message in; nothing is done yet."""
+        match message:
+            case Search():
+                self._searches.take_in(
+                    message, self._evidence, self._kernel.linked, self._clock.monotonic()
+                )
+                reached = self._kernel.reached
+                waiting = {task: self._searches.why_not(task) for task in reached.waiting}
+                self._kernel = replace(self._kernel, reached=replace(reached, waiting=waiting))
+            case KernelChanged(noticed):
+                self._looks.notice(noticed, self._clock.monotonic())
+            case Surveyed(foreign):
+                self._foreign = foreign
+            case ContainersChanged():
+                self._searches.hurry(self._clock.monotonic())
+            case Changed(_, Put(stored)):
+                endpoint = parse_endpoint_key(stored.key)
+                if endpoint is not None and endpoint.host == self._settings.host:
+                    self._arrived.add(endpoint)
+                self._belief.handle(message)
+            case Loaded() | Changed() | Unreachable():
+                self._belief.handle(message)
+            case _:
+                if isinstance(message, CheckAsked):
+                    self._looks.ask(self._clock.monotonic())
+                self._held.handle(message, self._evidence, self._kernel.linked)
+
+    def next_due(self) -> float:
+        """When there is something to do although no message comes, monotonic."""
+        due = (self._searches.next_due(), self._held.next_due(), self._looks.next_due())
+        return min(each for each in due if each is not None)
+
+    def pass_is_due(self) -> bool:
+        """Whether a pass must be made even if no message came."""
+        return self.look_is_due() or self._held.is_due(self._clock.monotonic())
+
+    def look_is_due(self) -> bool:
+        """Whether the kernel must be looked at, and not only changed."""
+        return self._looks.are_due(self._clock.monotonic(), self._kernel.is_as_left)
+
+    def search_arrived(self) -> frozenset[TaskId]:
+        """Tasks that an event just told of, to be searched for before anything else.
+
+        The search then goes on while policy is rendered and brought in. It is
+        only a guess: whether a task is wired is decided by the pass.
+        """
+        arrived, self._arrived = self._arrived, set()
+        view = self._belief.judge()
+        if view.source is not Source.DATASTORE or view.snapshot is None:
+            return frozenset()
+        now = self._clock.monotonic()
+        specs, attached = view.snapshot.specs, self._held.interfaces
+        found = {
+            TaskId(each.workload)
+            for each in arrived
+            if each in specs and specs[each].interface not in attached
+        }
+        self._searches.expect(found - self._kernel.linked, now)
+        return self._searches.begin(now)
+
+    def search(self) -> frozenset[TaskId]:
+        """Tasks to search for now; empty while a search goes on."""
+        now = self._clock.monotonic()
+        view = self._belief.judge()
+        if view.source is Source.DATASTORE and view.snapshot is not None and self._config:
+            links = self._rendered(view.snapshot, self._config)[1].state.links
+            known = self._kernel.reached.complete | self._held.interfaces
+            self._searches.want(
+                (
+                    link.wiring.task
+                    for name, link in links.items()
+                    if name not in known and link.wiring is not None
+                ),
+                now,
+            )
+        unknown = self._kernel.linked - self._evidence.attached.keys()
+        return self._searches.begin(now, unknown)
+
+    def saved(self) -> SavedState | None:
+        """What to keep on disk, if it changed: only what the kernel was brought to."""
+        view, attached = self._belief.judge(), self._evidence.attached
+        if view.snapshot is None or self._revocation.carried_through is not view.snapshot:
+            return None
+        if self._saved is not None and self._saved[0] is view and self._saved[1] == attached:
+            return None
+        listings = self._belief.listings()
+        if not listings:
+            return None
+        self._saved = (view, attached)
+        return SavedState(self._settings.host, self._settings.boot_id, listings, attached)
+
+    def reconcile(self) -> Pass:
+        """Make the kernel agree with what is believed, and answer who asked for a network."""
+        view = self._belief.judge()
+        self._take_links_away(view)
+        reached = self._attempt(view)
+        failed = self._held.answer(
+            self._kernel,
+            self._shut,
+            why_not_wired(view),
+            self._config.mtu if self._config is not None else 0,
+            self._clock.monotonic(),
+        )
+        if failed:
+            again = self._attempt(view)
+            reached = replace(again, changes=reached.changes + again.changes)
+            for each in failed:
+                each.tell()
+        if self._merged is not None and view.source is Source.DATASTORE:
+            self._held.leave_chores(self._merged, self._evidence.gone, self._clock.monotonic())
+        return reached
+
+    def _attempt(self, view: View) -> Pass:
+        assumed = self._kernel.state is not None and not self.look_is_due()
+        try:
+            return self._reconcile(view)
+        except DataplaneError as error:
+            # Nothing is known of the kernel any more. If something was only
+            # assumed, another program may have been at it: look at once.
+            self._kernel = replace(self._kernel, programmed=None, state=None, judged=False)
+            self._looks.ask(self._clock.monotonic() + (0.0 if assumed else VERIFY_AFTER))
+            return self._pass(view, None, (f"dataplane: {error}",), looked=True)
+
+    def look(self) -> Look | None:
+        """What the kernel holds now beside what it should; None while that is not known.
+
+        Changes nothing; raises DataplaneError.
+        """
+        view = self._belief.judge()
+        if view.snapshot is None or self._config is None:
+            return None
+        merged, rendered = self._rendered(view.snapshot, self._config)
+        return Look(
+            self._settings.host,
+            (self._config.address, *self._others),
+            self._config.underlay,
+            rfc3339(self._clock.wall()),
+            view.revision,
+            view.source.value,
+            rendered.state,
+            self._dataplane.observe(),
+            merged.snapshot,
+            view.doubt or view.unreachable,
+        )
+
+    def _reconcile(self, view: View) -> Pass:
+        now = self._clock.monotonic()
+        look = self.look_is_due()
+        if look:
+            self._looks.begin(now)
+            self._kernel = self._kernel.unsure()
+        if look or self._config is None:
+            self._config = self._read_config()
+        if view.snapshot is None:
+            return self._pass(view, None, ())
+        merged, rendered = self._rendered(view.snapshot, self._config)
+        look = look or self._searches.has_found or self._held.has_found
+        look = look or rendered.state != self._kernel.programmed
+        changes: Plan = ()
+        if look:
+            changes = self._program(view, merged, self._config, rendered)
+        elif view.source is Source.DATASTORE:
+            self._revocation.carry_through(view.snapshot, self._config, (), merged.snapshot)
+        if self._kernel.reflects and view.source is Source.DATASTORE:
+            self._revision = view.revision
+        reached = self._pass(view, rendered, self._kernel.problems)
+        self._looks.end(now, self._clock.monotonic())
+        return replace(reached, changes=changes, looked=look)
+
+    def _program(self, view: View, merged: Merged, config: HostConfig, rendered: Rendered) -> Plan:
+        """Change what differs in the kernel and keep what came of it.
+
+        Right after a pass that succeeded the kernel is what it was brought to,
+        and looking at it would take longer than the change itself. Whether that
+        was right is seen at the next look, a second later.
+        """
+        desired = rendered.state
+        assumed = self._kernel.state
+        observed = self._dataplane.observe() if assumed is None else assumed
+        where = self._searches.take_found() | self._held.namespaces(merged, observed, desired)
+        plan = plan_host(observed, desired, where).plan
+        if view.source is not Source.DATASTORE:
+            plan = only_mending(plan, observed)
+        breached = assumed is None and is_breached(observed, self._kernel.programmed, desired)
+        if breached:
+            # Else what began without our rules would pass until it is forgotten.
+            self._revocation.judge_all(merged.snapshot, config)
+        failures = self._dataplane.apply(plan).failures if plan else {}
+        self._held.tell_evidence(merged, self._evidence)
+        self._kernel = learn(observed, desired, plan, failures, self._evidence, self._searches)
+        if breached:
+            self._revocation.judge_all(merged.snapshot, config)
+        if view.source is Source.DATASTORE and view.snapshot is not None:
+            lost = lost_addresses(plan, desired)
+            self._revocation.carry_through(view.snapshot, config, lost, merged.snapshot)
+        else:
+            self._kernel = self._kernel.unsure()
+        if plan:
+            if len(failures) < len(plan):
+                log.info("kernel changed", extra={"changes": len(plan), "failures": len(failures)})
+            delay = 0.0 if failures and assumed is not None else VERIFY_AFTER
+            self._looks.ask(self._clock.monotonic() + delay)
+        return plan
+
+    def _rendered(self, snapshot: Snapshot, config: HostConfig) -> tuple[Merged, Rendered]:
+        """What the kernel should hold: the datastore's endpoints, and this host's containers."""
+        merged = self._held.merged(snapshot)
+        rendered = self._rendering.of(merged.snapshot, config, self._held.devices())
+        self._merged, self._shut = merged, rendered.endpoint_problems
+        return merged, rendered
+
+    def _take_links_away(self, view: View) -> None:
+        """Detached containers lose their links also while little else may be changed."""
+        going = self._held.going
+        if going and view.source is not Source.DATASTORE:
+            left = self._kernel.present - remove_links(self._dataplane, going)
+            self._kernel = replace(self._kernel.unsure(), present=left)
+
+    def _read_config(self) -> HostConfig:
+        facts = self._dataplane.facts(self._settings.address)
+        self._others = facts.others
+        return host_config(self._settings, facts)
+
+    def _pass(
+        self,
+        view: View,
+        rendered: Rendered | None,
+        problems: tuple[str, ...],
+        looked: bool = False,
+    ) -> Pass:
+        statuses = None
+        merged = self._merged
+        gone = self._evidence.gone
+        if rendered is not None and view.snapshot is not None and merged is not None:
+            gone = gone - merged.stand_ins | merged.gone
+            statuses = endpoint_statuses(
+                view.snapshot,
+                self._settings.host,
+                {**rendered.endpoint_problems, **merged.problems},
+                replace(self._kernel.reached, gone=gone),
+            )
+        told = (
+            *problems_of_view(view),
+            *problems,
+            *(rendered.host_problems if rendered is not None else ()),
+            *obstacles(self._foreign, view, self._config),
+            *problems_here(view, self._settings.host),
+        )
+        return Pass(
+            view=view,
+            address=None if self._config is None else self._config.address,
+            others=self._others,
+            statuses=statuses,
+            revision=self._revision,
+            gone=tuple(sorted(gone)),
+            problems=told[:MOST_PROBLEMS],
+            attachments=() if merged is None else self._held.records(merged),
+            settled=self._kernel.programmed is not None and rendered is not None,
+            looked=looked,
+        )

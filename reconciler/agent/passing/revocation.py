@@ -1,0 +1,79 @@
+"""Carries a loss of policy through to the connections that are under way."""
+
+import logging
+from collections.abc import Iterable
+
+from netaddr import IPAddress
+
+from calico.dataplane.api import Dataplane
+from calico.dataplane.state import HostConfig
+from calico.model import Snapshot
+from reconciler.core.reaching.admitted import not_admitted
+from reconciler.core.reaching.revoked import Revoked, revoked_addresses
+
+log = logging.getLogger(__name__)
+
+
+class Revocation:
+    """Knows up to which snapshot connections were brought in line with policy.
+
+    Used by one thread; every method raises DataplaneError and may be called
+    again after it.
+    """
+
+    def __init__(self, dataplane: Dataplane) -> None:
+        self._dataplane = dataplane
+        self._carried_through: Snapshot | None = None
+        self._judged = False
+
+    @property
+    def carried_through(self) -> Snapshot | None:
+        """The last snapshot whose revocations are complete."""
+        return self._carried_through
+
+    def restore(self, snapshot: Snapshot | None) -> None:
+        """Go on from what an earlier run had carried through."""
+        self._carried_through = snapshot
+
+    def judge_all(self, snapshot: Snapshot, config: HostConfig) -> None:
+        """Forget every connection of any task that policy does not admit."""
+        tasks = frozenset(address for spec in snapshot.specs.values() for address in spec.addresses)
+        self._forget(frozenset(), tasks, snapshot, config)
+
+    def carry_through(
+        self,
+        snapshot: Snapshot,
+        config: HostConfig,
+        lost: Iterable[IPAddress] = (),
+        rendered: Snapshot | None = None,
+    ) -> None:
+        """Complete what was revoked since the last snapshot, once its policy is in force.
+
+        `lost` are addresses that have no holder here any more. `rendered` is
+        what connections are judged by, if it is not the datastore's snapshot
+        alone: a container that a task claims loses nothing by it.
+        """
+        judged_by = rendered or snapshot
+        if not self._judged:
+            # The flags of an earlier run may have allowed more.
+            self.judge_all(judged_by, config)
+            self._judged = True
+        before = self._carried_through
+        revoked = Revoked() if before is None else revoked_addresses(before, snapshot, config.host)
+        self._forget(revoked.gone | frozenset(lost), revoked.narrowed, judged_by, config)
+        self._carried_through = snapshot
+
+    def _forget(
+        self,
+        gone: frozenset[IPAddress],
+        judged: frozenset[IPAddress],
+        snapshot: Snapshot,
+        config: HostConfig,
+    ) -> None:
+        if not gone and not judged:
+            return
+        tracked = self._dataplane.connections(gone | judged)
+        ended = not_admitted(tracked, snapshot, config, gone)
+        if ended:
+            self._dataplane.forget(ended)
+            log.info("connections ended", extra={"count": len(ended), "of": len(tracked)})

@@ -1,0 +1,1 @@
+"""What an agent sees of its host, and shows of it."""

@@ -1,0 +1,207 @@
+"""Tells the datastore what an agent has reached, in a thread of its own.
+
+A slow or absent datastore never delays the kernel: only the newest report
+counts, and what the datastore holds is compared with it as a whole.
+"""
+
+import logging
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from calico.codec import encode_applied, encode_host
+from calico.datastore.api import Datastore, Key
+from calico.errors import CalicoError, Conflict
+from calico.keys import (
+    FELIX,
+    applied_key,
+    check_host,
+    felix_status_key,
+    host_key,
+    own_directories,
+    reaches_etcd,
+)
+from calico.model import AppliedRecord, HostName, HostRecord
+from reconciler.agent.telling.registration import (
+    ALIVE_EVERY,
+    ALIVE_TTL,
+    last_reported_key,
+    render_alive,
+)
+from reconciler.runtime.clock import Clock
+from reconciler.runtime.inbox import Inbox
+
+log = logging.getLogger(__name__)
+
+#: Seconds between two records of progress when something waits for it, or not.
+APPLIED_SOON = 1.0
+APPLIED_LATER = 10.0
+#: Seconds after which what the datastore holds is read anew.
+RELOAD_EVERY = 60.0
+FIRST_BACKOFF = 0.2
+LONGEST_BACKOFF = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What the datastore should hold of one agent.
+
+    `statuses` None leaves those alone that are there: the agent does not know
+    yet which of them still hold.
+    """
+
+    host: HostRecord | None
+    applied: AppliedRecord
+    statuses: Mapping[Key, str] | None = None
+
+
+class Reporter:
+    """Brings the datastore to the newest report; one thread calls `step`."""
+
+    def __init__(
+        self,
+        host: HostName,
+        datastore: Datastore,
+        clock: Clock,
+        jitter: Callable[[], float],
+    ) -> None:
+        self._host = host
+        self._datastore = datastore
+        self._clock = clock
+        self._jitter = jitter
+        self._inbox: Inbox[Report] = Inbox()
+        self._report: Report | None = None
+        self._held: dict[Key, str] | None = None
+        self._started = clock.monotonic()
+        self._alive_due = self._started
+        self._reload_due = self._started
+        self._applied_due = self._started
+        self._applied: AppliedRecord | None = None
+        self._first = True
+        self._failures = 0
+        self._retry_at = self._started
+        self._told = ""
+
+    def post(self, report: Report) -> None:
+        """Have a report told; it replaces every earlier one."""
+        self._inbox.post(report)
+
+    def run(self, stop: threading.Event) -> None:
+        """Report until stopped."""
+        while not stop.is_set():
+            self.step(self._wait())
+
+    def step(self, timeout: float = 0.0) -> None:
+        """Take reports in, waiting up to `timeout` for one, and tell the newest."""
+        reports = self._inbox.drain(timeout)
+        if reports:
+            self._report = reports[-1]
+        now = self._clock.monotonic()
+        if now < self._retry_at:
+            return
+        try:
+            self._tell(now)
+        except CalicoError as error:
+            self._held = None
+            self._failures += 1
+            limit = min(LONGEST_BACKOFF, FIRST_BACKOFF * 2.0 ** min(self._failures, 8))
+            self._retry_at = now + limit * self._jitter()
+            if str(error) != self._told:
+                self._told = str(error)
+                log.warning("report not delivered", extra={"why": str(error)})
+        else:
+            self._failures = 0
+            self._told = ""
+
+    def _wait(self) -> float:
+        now = self._clock.monotonic()
+        due = min(self._alive_due, self._reload_due)
+        if self._report is not None and self._report.applied != self._applied:
+            due = min(due, self._applied_due)
+        if now < self._retry_at:
+            due = self._retry_at
+        return min(1.0, max(0.0, due - now))
+
+    def _tell(self, now: float) -> None:
+        if now >= self._alive_due:
+            self._tell_alive(now)
+        if self._held is None or now >= self._reload_due:
+            self._held = self._read_held()
+            self._reload_due = now + RELOAD_EVERY
+        report = self._report
+        if report is None:
+            return
+        if report.host is not None:
+            self._put(self._held, host_key(self._host), encode_host(report.host))
+        moved = False
+        removed: list[Key] = []
+        if report.statuses is not None:
+            for key, value in report.statuses.items():
+                moved = moved or self._held.get(key) != value
+                self._put(self._held, key, value)
+            for key in self._statuses(self._held) - report.statuses.keys():
+                self._datastore.delete(key)
+                del self._held[key]
+                removed.append(key)
+        self._tell_applied(self._held, report.applied, moved or bool(removed), now)
+        for key in removed:
+            self._remove_empty(own_directories(key))
+
+    def _remove_empty(self, directories: Iterable[Key]) -> None:
+        """Take away what etcd leaves of a status, as Felix does."""
+        for directory in directories:
+            try:
+                self._datastore.delete(directory)
+            except Conflict:
+                # Another endpoint of the same workload lives in it.
+                return
+
+    def _tell_alive(self, now: float) -> None:
+        value = render_alive(self._clock.wall(), now - self._started, self._first)
+        self._datastore.put(felix_status_key(self._host), value, ttl=ALIVE_TTL)
+        self._datastore.put(last_reported_key(self._host), value)
+        self._first = False
+        self._alive_due = now + ALIVE_EVERY * (1 + 0.1 * self._jitter())
+
+    def _tell_applied(
+        self, held: dict[Key, str], applied: AppliedRecord, moved: bool, now: float
+    ) -> None:
+        before = self._applied
+        if applied != before:
+            # A task that comes or goes, a proof and a problem are waited for; mere
+            # progress is not.
+            waited_for = (
+                moved
+                or before is None
+                or (applied.gone, applied.problems) != (before.gone, before.problems)
+                or applied.attachments != before.attachments
+            )
+            if waited_for:
+                self._applied_due = min(
+                    self._applied_due, max(now, self._applied_due - APPLIED_LATER + APPLIED_SOON)
+                )
+            if now < self._applied_due:
+                return
+            self._applied_due = now + APPLIED_LATER
+            self._applied = applied
+        if self._applied is not None:
+            self._put(held, applied_key(self._host), encode_applied(self._applied))
+
+    def _put(self, held: dict[Key, str], key: Key, value: str) -> None:
+        if held.get(key) != value:
+            self._datastore.put(key, value)
+            held[key] = value
+
+    def _read_held(self) -> dict[Key, str]:
+        prefix = Key(f"{FELIX}/{check_host(self._host)}/workload")
+        held = {each.key: each.value for each in self._datastore.list(prefix).entries}
+        for key in (host_key(self._host), applied_key(self._host)):
+            stored = self._datastore.get(key)
+            if stored is not None:
+                held[key] = stored.value
+        return held
+
+    def _statuses(self, held: Mapping[Key, str]) -> set[Key]:
+        prefix = f"{FELIX}/{self._host}/workload/"
+        # Who escaped a name did not have it from us.
+        return {key for key in held if key.startswith(prefix) and reaches_etcd(key)}

@@ -1,0 +1,1 @@
+"""What runtimes say on the agent's socket, as calls of the Attacher; pure."""

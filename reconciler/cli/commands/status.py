@@ -1,0 +1,205 @@
+"""`marathon-calico status`: one calm screen, and an exit code for scripts."""
+
+from collections import Counter
+from collections.abc import Iterator
+from datetime import datetime
+
+import click
+
+from calico.closing import selecting_policies
+from reconciler.cli.command import reads_cluster
+from reconciler.cli.judging.attached import Waiting, waiting_containers
+from reconciler.cli.printing.render import Answer, Lines, Section, Table, age
+from reconciler.cli.reading.cluster import Cluster, HostView, TaskView
+from reconciler.core.verdict import AgentState, Verdict
+
+MOST_ROWS = 20
+MOST_OF_ONE_REASON = 3
+
+
+@click.command()
+@reads_cluster
+def status(cluster: Cluster, now: datetime) -> Answer:
+    """Whether all is as it should be; exits 1 if anything is not.
+
+    \b
+    Fields of -o json:
+      ok        whether nothing below asks for attention
+      leader    holder and since of the active controller, null for none
+      hosts     reporting, total, and silent: the names of the others
+      tasks     total, and verdicts: how many have each
+      attention task, app, host, verdict, reason of each task that is not in
+                sync or got less than its app asked for
+      problems  where (a host or a key) and what
+      waiting   host, container, addresses, task (empty if that is not known)
+                and since of each container that was attached more than 30
+                seconds ago and that no task claimed; a problem if the task is
+                known
+      hold      tasks, reason and since of removals that wait, or null
+    """
+    return judge_status(cluster, now)
+
+
+def judge_status(cluster: Cluster, now: datetime) -> Answer:
+    """The whole cluster in one answer."""
+    tasks, hosts = cluster.tasks(), _registered(cluster)
+    attention = [
+        task for task in tasks if task.judgement.verdict is not Verdict.IN_SYNC or _remark(task)
+    ]
+    waiting = waiting_containers(cluster, now)
+    problems = _problems(cluster, hosts, now)
+    problems.extend((each.host, each.in_words()) for each in waiting if each.is_wrong)
+    counts = Counter(task.judgement.verdict for task in tasks)
+    silent = [host.name for host in hosts if host.agent.state is not AgentState.REPORTING]
+    ok = not (attention or problems or cluster.hold)
+    data = {
+        "ok": ok,
+        "leader": cluster.leader
+        and {"holder": cluster.leader.holder, "since": cluster.leader.since},
+        "hosts": {
+            "reporting": len(hosts) - len(silent),
+            "total": len(hosts),
+            "silent": silent,
+        },
+        "tasks": {
+            "total": len(tasks),
+            "verdicts": {verdict.value: counts[verdict] for verdict in Verdict},
+        },
+        "attention": [
+            {
+                "task": task.name,
+                "app": task.app,
+                "host": task.host,
+                "verdict": task.judgement.verdict.value,
+                "reason": task.judgement.reason,
+            }
+            for task in attention
+        ],
+        "problems": [{"where": where, "what": what} for where, what in problems],
+        "waiting": [
+            {
+                "host": each.host,
+                "container": each.attachment.container,
+                "addresses": list(map(str, each.attachment.addresses)),
+                "task": each.attachment.task,
+                "since": each.attachment.since,
+            }
+            for each in waiting
+        ],
+        "hold": cluster.hold
+        and {
+            "tasks": list(cluster.hold.tasks),
+            "reason": cluster.hold.reason,
+            "since": cluster.hold.since,
+        },
+    }
+    sections = (
+        Lines(_head(cluster, now, hosts, counts)),
+        *_attention_sections(attention),
+        _waiting_lines(waiting),
+        _problem_lines(problems),
+    )
+    return Answer(data, sections, int(not ok))
+
+
+def _registered(cluster: Cluster) -> tuple[HostView, ...]:
+    return tuple(host for host in cluster.hosts() if host.record and not host.record.forgotten)
+
+
+def _remark(task: TaskView) -> bool:
+    """Whether an accepted task has less than its app asked for."""
+    return bool(task.judgement.reason) and (task.spec is None or task.spec.active)
+
+
+def _problems(
+    cluster: Cluster, hosts: tuple[HostView, ...], now: datetime
+) -> list[tuple[str, str]]:
+    found: list[tuple[str, str]] = []
+    if cluster.leader is None:
+        found.append(("controller", "none is active: changes in Marathon are not followed"))
+    if not hosts:
+        found.append(("hosts", "no agent has registered"))
+    for host in hosts:
+        if host.agent.state is not AgentState.REPORTING:
+            seen = age(host.last_seen, now)
+            found.append((host.name, f"agent is silent, last heard {seen} ago"))
+        found.extend((host.name, problem) for problem in host.problems)
+    used = {name for spec in cluster.snapshot.specs.values() for name in spec.profiles}
+    for name in sorted(used):
+        profile = cluster.snapshot.profiles.get(name)
+        if profile is None:
+            found.append((f"profile {name}", "is absent: what names it is closed"))
+        elif profile.problem:
+            found.append((f"profile {name}", f"closes what names it: {profile.problem}"))
+    found.extend(_policy_problems(cluster))
+    found.extend((problem.key, problem.reason) for problem in cluster.problems)
+    return found
+
+
+def _policy_problems(cluster: Cluster) -> Iterator[tuple[str, str]]:
+    """Tiered policies that close tasks of our hosts; Felix enforces them on its own."""
+    snapshot = cluster.snapshot
+    local = (spec for spec in snapshot.specs.values() if spec.id.host in snapshot.hosts)
+    closed = Counter(
+        policy
+        for policies in selecting_policies(local, snapshot.profiles, snapshot.policies).values()
+        for policy in policies
+    )
+    for policy, count in sorted(closed.items()):
+        what = "the task that it selects" if count == 1 else f"the {count} tasks that it selects"
+        yield (f"policy {policy}", f"closes {what}: tiered policies are not enforced here")
+
+
+def _head(
+    cluster: Cluster, now: datetime, hosts: tuple[HostView, ...], counts: Counter[Verdict]
+) -> tuple[str, ...]:
+    leader = "none is active"
+    if cluster.leader is not None:
+        leader = f"{cluster.leader.holder}, for {age(cluster.leader.since, now)}"
+    reporting = sum(host.agent.state is AgentState.REPORTING for host in hosts)
+    verdicts = ", ".join(
+        f"{counts[verdict]} {verdict.value}" for verdict in Verdict if counts[verdict]
+    )
+    head = [
+        f"controller  {leader}",
+        f"hosts       {reporting}/{len(hosts)} reporting",
+        f"tasks       {counts.total()}{': ' if verdicts else ''}{verdicts}",
+    ]
+    if cluster.hold is not None:
+        head.append(
+            f"held        {len(cluster.hold.tasks)} removals for {age(cluster.hold.since, now)}: "
+            f"{cluster.hold.reason}"
+        )
+    return tuple(head)
+
+
+def _attention_sections(attention: list[TaskView]) -> tuple[Section, ...]:
+    """One row per task, or per reason where many tasks share it."""
+    by_reason: dict[tuple[str, str, str], list[str]] = {}
+    for task in attention:
+        by_reason.setdefault(
+            (task.judgement.verdict.value, task.host, task.judgement.reason), []
+        ).append(task.name)
+    rows: list[tuple[str, ...]] = []
+    for (word, host, reason), names in by_reason.items():
+        if len(names) > MOST_OF_ONE_REASON:
+            rows.append((word, f"{names[0]} and {len(names) - 1} more", host, reason))
+        else:
+            rows.extend((word, name, host, reason) for name in names)
+    table = Table(("verdict", "task", "host", "reason"), tuple(rows[:MOST_ROWS]))
+    return (table, _more(len(rows) - MOST_ROWS, "see `get tasks`"))
+
+
+def _waiting_lines(waiting: tuple[Waiting, ...]) -> Lines:
+    """Those that are no problem: what is not known to be a task may be meant so."""
+    told = [f"waiting {each.host}: {each.in_words()}" for each in waiting if not each.is_wrong]
+    return Lines((*told[:MOST_ROWS], *_more(len(told) - MOST_ROWS, "see -o json").lines))
+
+
+def _problem_lines(problems: list[tuple[str, str]]) -> Lines:
+    shown = [f"PROBLEM {where}: {what}" for where, what in problems[:MOST_ROWS]]
+    return Lines((*shown, *_more(len(problems) - MOST_ROWS, "see -o json").lines))
+
+
+def _more(count: int, where: str) -> Lines:
+    return Lines((f"and {count} more: {where}",) if count > 0 else ())

@@ -1,0 +1,1 @@
+"""What the commands answer, from what was read; pure."""

@@ -1,0 +1,1 @@
+"""What a host's kernel was seen to hold, and what it does with packets; pure."""

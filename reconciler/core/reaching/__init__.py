@@ -1,0 +1,1 @@
+"""Who reaches whom by policy, and whose connections a change ends; pure."""

@@ -1,0 +1,1 @@
+"""When something may be taken away or given again; pure."""

@@ -1,0 +1,159 @@
+"""Which task an attached container is, by what Mesos and its host tell; pure.
+
+A plugin gave the container its addresses before the task ran. Only those that
+our own books hold for a container of the task's host are taken over: what
+Mesos reports is a word of others.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from netaddr import IPAddress
+
+from calico.addressing.blocks import OWNER, Allocation
+from calico.model import Attachment, ContainerId, HandleId, HostName, HostRecord, Pool
+from marathon_client.models import Task
+from reconciler.core.tasks.wishes import AddressWish, ContainerAddresses, FixedAddresses
+
+NOT_REPORTED = "no address reported by Mesos"
+#: How Marathon begins the ids of the executors that run its pods.
+POD_EXECUTOR = "instance-"
+
+
+@dataclass(frozen=True, slots=True)
+class Holdings:
+    """What is known of addresses that were given out before a task ran.
+
+    `held` says of each reported address within `pools` who holds it: None for
+    nobody, a sentence where that cannot be read. `attachments` are the
+    unclaimed ones that each host's agent tells of its present boot.
+    """
+
+    pools: tuple[Pool, ...] = ()
+    held: Mapping[IPAddress, Allocation | str | None] = field(default_factory=dict)
+    attachments: Mapping[HostName, tuple[Attachment, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """Where a task's addresses come from, or why it has none.
+
+    `waiting` may end by itself, `refusal` does not; `remark` is about a wish
+    that the plugin did not honour.
+    """
+
+    wish: AddressWish | None = None
+    remark: str = ""
+    waiting: str = ""
+    refusal: str = ""
+
+
+def given(
+    task: Task, wish: AddressWish, host: HostRecord, holdings: Holdings, *, named: bool
+) -> Given:
+    """Where the addresses of a task come from that has no network yet.
+
+    On a `named` network, and on a host that looks for no task itself, they
+    come from a plugin or not at all. Else the controller may give them.
+    """
+    known = [each for each in task.addresses if _is_in(each, holdings.pools)]
+    for address in known:
+        held = holdings.held.get(address)
+        if isinstance(held, str):
+            return Given(waiting=f"reported address {address}: {held}")
+        if held is not None and held.handle == HandleId(task.id) and held.container is None:
+            # We gave it, before it was reported.
+            return Given(wish)
+    found = _claimed(task, known, wish, host, holdings)
+    if found is not None:
+        return found
+    foreign = [each for each in task.addresses if each not in known]
+    if named and foreign:
+        told = ", ".join(map(str, foreign))
+        return Given(refusal=f"reported address {told} is foreign: none of the pools has it")
+    # What an unnamed network reports may be the address of the host.
+    if named or host.locators == ():
+        return Given(waiting=NOT_REPORTED)
+    return Given(wish)
+
+
+def _is_in(address: IPAddress, pools: tuple[Pool, ...]) -> bool:
+    return any(address in pool.cidr for pool in pools)
+
+
+def _claimed(
+    task: Task,
+    known: list[IPAddress],
+    wish: AddressWish,
+    host: HostRecord,
+    holdings: Holdings,
+) -> Given | None:
+    """What a plugin gave the task, or why not what is reported; None if nothing tells of any."""
+    ours: dict[ContainerId, list[IPAddress]] = {}
+    wrong: list[str] = []
+    for address in known:
+        held = holdings.held.get(address)
+        container = _container_for(held, task, host.name)
+        if container is None:
+            wrong.append(_why_not(held, address, host.name))
+        else:
+            ours.setdefault(container, []).append(address)
+    if len(ours) > 1:
+        several = ", ".join(sorted(ours))
+        return Given(refusal=f"addresses of several containers are reported: {several}")
+    attachments = holdings.attachments.get(host.name, ())
+    for container, addresses in ours.items():
+        told = next((each.task for each in attachments if each.container == container), "")
+        if _is_anothers(told, task):
+            return Given(
+                refusal=f"reported address {addresses[0]} is that of container {container},"
+                f" in which {told} runs by the word of {host.name}"
+            )
+        return _from_container(container, tuple(addresses), wish)
+    if wrong:
+        return Given(refusal="; ".join(wrong))
+    for each in attachments:
+        if each.task == task.id:
+            return _from_container(each.container, each.addresses, wish)
+    return None
+
+
+def _container_for(held: Allocation | str | None, task: Task, host: HostName) -> ContainerId | None:
+    """The container of the task's host whose address it is, unclaimed or claimed by this task."""
+    if not isinstance(held, Allocation) or not held.is_given_on(host):
+        return None
+    return held.container if held.unclaimed or held.handle == HandleId(task.id) else None
+
+
+def _is_anothers(told: str, task: Task) -> bool:
+    """Whether a host names somebody else: an app's own executor reports what it likes.
+
+    An executor's id ends with its task's, but that of a pod has the parts of
+    its instance's in another order.
+    """
+    return bool(told) and not (told.endswith(task.id) or told.startswith(POD_EXECUTOR))
+
+
+def _why_not(held: Allocation | str | None, address: IPAddress, host: HostName) -> str:
+    said = f"reported address {address}"
+    if not isinstance(held, Allocation):
+        return f"{said} is held by nobody"
+    if OWNER not in held.secondary:
+        return f"{said} is foreign: {held.handle or 'an unnamed owner'} holds it"
+    if held.unclaimed or held.container is not None:
+        given_on = held.host or ""
+        if given_on != host:
+            return f"{said} was given out on host {given_on}, not on {host}"
+    return f"{said} is that of {held.handle or 'an unnamed owner'} already"
+
+
+def _from_container(container: ContainerId, has: tuple[IPAddress, ...], wish: AddressWish) -> Given:
+    wanted = wish.addresses if isinstance(wish, FixedAddresses) else ()
+    # Mesos may tell of one family only; of the other nothing is known then.
+    families = {address.version for address in has}
+    missing = [each for each in wanted if each.version in families and each not in has]
+    remark = ""
+    if missing:
+        told, instead = ", ".join(map(str, missing)), ", ".join(map(str, has))
+        remark = f"fixed address {told} was not given: the task has {instead}"
+    return Given(ContainerAddresses(container, wanted), remark)
