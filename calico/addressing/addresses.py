@@ -16,7 +16,7 @@ from calico.addressing.handles import ATTEMPTS, HandleKnownError
 from calico.addressing.ipam import Secondary
 from calico.addressing.ledger import Ledger, Step
 from calico.datastore.api import Datastore, Revision
-from calico.errors import AddressOutsidePools, Conflict, InvalidValue, PoolExhausted
+from calico.errors import AddressOutsidePools, AddressTaken, Conflict, InvalidValue, PoolExhausted
 from calico.keys import POOLS, check_handle, check_host, ipam_config_key, parse_pool_key
 from calico.model import HandleId, HostName, Pool
 
@@ -53,6 +53,7 @@ class Addresses:
         version: int = 4,
         secondary: Secondary = (),
         heed: Callable[[Block], None] | None = None,
+        given_on: HostName | None = None,
     ) -> IPAddress:
         """The handle's address: the one it holds already, else a free one.
 
@@ -60,14 +61,15 @@ class Addresses:
         pool that is disabled, or not for IPAM, gives nothing new; what is held
         of it stays. Raises PoolExhausted; InvalidValue if what it may hold is
         unreadable. `heed` sees each block before anything new is taken of it
-        and may raise an AddressError, which then ends the attempt.
+        and may raise an AddressError, which then ends the attempt. With
+        `given_on` it holds only what that host's agent gave to its container.
         """
         check_host(host)
         check_handle(handle)
         pools = self._usable_pools(version)
 
         def step(block: Block) -> tuple[Block, IPAddress] | None:
-            held = ipam.addresses_of(block, handle)
+            held = ipam.addresses_of(block, handle, given_on)
             if held:
                 return block, held[0]
             if heed is not None:
@@ -80,7 +82,7 @@ class Addresses:
         if address is not None:
             return address
         counts = self._ledger.counts(handle)
-        for held_address in self._held_in(handle, counts or ()):
+        for held_address in self._held_in(handle, counts or (), given_on):
             if held_address.version == version:
                 return held_address
         is_new = counts is None
@@ -94,7 +96,13 @@ class Addresses:
         return address
 
     def assign_fixed(
-        self, host: HostName, handle: HandleId, address: IPAddress, *, secondary: Secondary = ()
+        self,
+        host: HostName,
+        handle: HandleId,
+        address: IPAddress,
+        *,
+        secondary: Secondary = (),
+        given_on: HostName | None = None,
     ) -> None:
         """Give the handle this very address; again is a success.
 
@@ -109,7 +117,7 @@ class Addresses:
 
         def step(block: Block) -> tuple[Block, IPAddress]:
             held = ipam.allocation_of(block, address)
-            if held is not None and held.handle == handle:
+            if held is not None and held.is_of(handle, given_on):
                 return block, address
             if not in_use:
                 raise _outside(address)
@@ -117,6 +125,9 @@ class Addresses:
                 raise AddressOutsidePools(
                     f"address {address} is in a block kept for host {block.affinity}"
                 )
+            if held is not None and held.handle == handle:
+                holder = f"{handle} on host {held.host}" if held.host else handle
+                raise AddressTaken(f"address {address} is taken by {holder}")
             return ipam.allocate_fixed(block, handle, address, secondary), address
 
         for _ in range(ATTEMPTS):
@@ -132,22 +143,26 @@ class Addresses:
         """The families that new addresses can be had of."""
         return tuple(version for version in (4, 6) if self._usable_pools(version))
 
-    def release(self, handle: HandleId | None, address: IPAddress) -> bool:
-        """Take an address back; False if the handle does not hold it."""
-        return self._ledger.release(handle, address)
+    def release(
+        self, handle: HandleId | None, address: IPAddress, given_on: HostName | None = None
+    ) -> bool:
+        """Take an address back; False if the handle does not hold it, see `Allocation.is_of`."""
+        return self._ledger.release(handle, address, given_on)
 
-    def held_by(self, handle: HandleId) -> tuple[IPAddress, ...]:
-        """What a handle holds, in order."""
-        return self._held_in(handle, self._ledger.counts(handle) or ())
+    def held_by(self, handle: HandleId, given_on: HostName | None = None) -> tuple[IPAddress, ...]:
+        """What a handle holds, in order, see `Allocation.is_of`."""
+        return self._held_in(handle, self._ledger.counts(handle) or (), given_on)
 
-    def _held_in(self, handle: HandleId, cidrs: Iterable[IPNetwork]) -> tuple[IPAddress, ...]:
+    def _held_in(
+        self, handle: HandleId, cidrs: Iterable[IPNetwork], given_on: HostName | None
+    ) -> tuple[IPAddress, ...]:
         found = map(self._ledger.block, cidrs)
         return tuple(
             sorted(
                 address
                 for each in found
                 if each is not None
-                for address in ipam.addresses_of(each[0], handle)
+                for address in ipam.addresses_of(each[0], handle, given_on)
             )
         )
 

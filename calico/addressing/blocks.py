@@ -50,6 +50,15 @@ class Allocation:
         """
         return self.container is not None and self.handle == handle_of_container(self.container)
 
+    def is_of(self, handle: HandleId | None, given_on: HostName | None = None) -> bool:
+        """Whether a handle holds it; with a host, as what its agent gave and no task claimed.
+
+        Containers of two hosts may have one id, and share the handle of it.
+        """
+        if self.handle != handle:
+            return False
+        return given_on is None or (self.unclaimed and self.is_given_on(given_on))
+
 
 @dataclass(frozen=True, slots=True)
 class Block:

@@ -36,12 +36,14 @@ def block_of(address: IPAddress) -> IPNetwork:
     return IPNetwork(f"{address}/{_PREFIX[address.version]}").cidr
 
 
-def addresses_of(block: Block, handle: HandleId) -> tuple[IPAddress, ...]:
-    """What a handle holds in a block."""
+def addresses_of(
+    block: Block, handle: HandleId, given_on: HostName | None = None
+) -> tuple[IPAddress, ...]:
+    """What a handle holds in a block, see `Allocation.is_of`."""
     return tuple(
         block.cidr[ordinal]
         for ordinal, each in enumerate(block.allocations)
-        if each is not None and each.handle == handle
+        if each is not None and each.is_of(handle, given_on)
     )
 
 

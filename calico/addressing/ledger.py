@@ -163,7 +163,7 @@ class Ledger:
             except DatastoreUnavailable:
                 landed = self.block(cidr)
                 held = None if landed is None else ipam.allocation_of(landed[0], address)
-                if held is None or held.handle != handle:
+                if held is None or held != ipam.allocation_of(changed, address):
                     # Should it land after all, our next swap loses and reads again. By
                     # then another may have released it and taken our count along.
                     counted = False
@@ -174,8 +174,10 @@ class Ledger:
             return address
         raise Conflict(f"block {cidr} changes faster than it can be written")
 
-    def release(self, handle: HandleId | None, address: IPAddress) -> bool:
-        """Take an address back; False if the handle does not hold it."""
+    def release(
+        self, handle: HandleId | None, address: IPAddress, given_on: HostName | None = None
+    ) -> bool:
+        """Take an address back; False if the handle does not hold it, see `Allocation.is_of`."""
         cidr = ipam.block_of(address)
         # A write without an answer may have been ours. If so, the handle stays
         # counted: it is not known whether it was us who freed the address.
@@ -183,7 +185,7 @@ class Ledger:
         for _ in range(ATTEMPTS):
             found = self.block(cidr)
             held = None if found is None else ipam.allocation_of(found[0], address)
-            if found is None or held is None or held.handle != handle:
+            if found is None or held is None or not held.is_of(handle, given_on):
                 return unanswered > 0
             block, revision = found
             freed = ipam.release(block, handle, address)

@@ -140,7 +140,8 @@ class Allocator:
                 if container is None:
                     continue
                 address = block.cidr[ordinal]
-                if self._addresses.release(handle_of_container(container), address):
+                handle = handle_of_container(container)
+                if self._addresses.release(handle, address, self._host):
                     released += 1
                     log.info(
                         "orphaned address released",
@@ -161,9 +162,10 @@ class Allocator:
         self._suspects = frozenset(suspects)
 
     def _holds(self, handle: HandleId, address: IPAddress) -> bool:
-        """Whether an address is the handle's; what cannot be read is given to nobody else."""
+        """Whether an address is as we gave it; what cannot be read is given to nobody else."""
         try:
-            return self._addresses.holder(address) == handle
+            held = self._addresses.allocation(address)
+            return held is not None and held.is_of(handle, self._host)
         except InvalidValue:
             return True
 
@@ -215,7 +217,9 @@ class Allocator:
         # Once for all that a container gets: each reading is a round trip.
         self._pools = read_pools(self._datastore)
         for address in job.wish.fixed:
-            self._addresses.assign_fixed(self._host, handle, address, secondary=secondary)
+            self._addresses.assign_fixed(
+                self._host, handle, address, secondary=secondary, given_on=self._host
+            )
             yield address
         families = self._addresses.families()
         asked = [
@@ -226,7 +230,9 @@ class Allocator:
         if not asked and not job.wish.fixed:
             raise PoolExhausted("there is no pool to take an address from")
         for version in asked:
-            yield self._addresses.assign(self._host, handle, version=version, secondary=secondary)
+            yield self._addresses.assign(
+                self._host, handle, version=version, secondary=secondary, given_on=self._host
+            )
 
     def _take_back(self, container: ContainerId) -> None:
         try:
@@ -236,12 +242,18 @@ class Allocator:
             self._sweep_later()
 
     def _release(self, container: ContainerId, addresses: tuple[IPAddress, ...]) -> bool:
-        """Release these, and whatever else the container's handle holds."""
-        handle = handle_of_container(container)
-        held = {*addresses, *self._addresses.held_by(handle)}
-        kept = [each for each in sorted(held) if not self._addresses.release(handle, each)]
+        """Release these, and whatever else the container's handle holds of this host.
+
+        A container of another host may have the same id, and what it has there.
+        """
+        handle, host = handle_of_container(container), self._host
+        held = {*addresses, *self._addresses.held_by(handle, host)}
+        kept = [each for each in sorted(held) if not self._addresses.release(handle, each, host)]
         claims = (self._addresses.allocation(address) for address in kept)
-        return not any(each is not None and each.container == container for each in claims)
+        return not any(
+            each is not None and each.container == container and each.is_given_on(host)
+            for each in claims
+        )
 
     def _sweep_later(self) -> None:
         due = self._clock.monotonic() + SWEEP_EVERY

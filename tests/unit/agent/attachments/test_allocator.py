@@ -8,6 +8,7 @@ import pytest
 from netaddr import IPAddress, IPNetwork
 
 from calico.addressing.addresses import Addresses
+from calico.addressing.audit import drifts
 from calico.addressing.blocks import CONTAINER, ON_HOST, OWNER, Allocation
 from calico.addressing.books import decode_books
 from calico.addressing.claims import Claim, Claims
@@ -17,7 +18,7 @@ from calico.datastore.api import ABSENT, Key, Revision
 from calico.datastore.memory import MemoryDatastore
 from calico.errors import Conflict, DatastoreUnavailable
 from calico.keys import BLOCKS, IPAM, block_key, pool_key
-from calico.model import ContainerId, HandleId, Pool
+from calico.model import ContainerId, HandleId, HostName, Pool
 from calico.names import handle_of_container
 from reconciler.agent.attachments.allocator import (
     SWEEP_EVERY,
@@ -42,7 +43,7 @@ MOST_WRITES = 12
 class Bench:
     """An allocator on a store in memory; which containers are known is set by hand."""
 
-    def __init__(self, store: MemoryDatastore | None = None) -> None:
+    def __init__(self, store: MemoryDatastore | None = None, host: HostName = HOST) -> None:
         self.store = store or MemoryDatastore()
         self.store.put(pool_key(SMALL), encode_pool(SMALL))
         self.lossy = LossyStore(self.store)
@@ -52,7 +53,7 @@ class Bench:
         self.networks: list[ContainerNetwork] = []
         self.lost: list[ContainerId] = []
         self.allocator = Allocator(
-            HOST,
+            host,
             self.answering,
             self.clock,
             self.known.__contains__,
@@ -80,6 +81,12 @@ class Bench:
 
     def handles(self) -> set[HandleId | None]:
         return {each.handle for each in self.held()}
+
+    def hosts(self) -> list[HostName | None]:
+        return sorted((each.host for each in self.held()), key=str)
+
+    def drifts(self) -> tuple[object, ...]:
+        return drifts(decode_books(self.store.list(IPAM).entries))
 
 
 @pytest.fixture
@@ -310,3 +317,100 @@ def test_also_long_after_its_start_an_agent_hears_of_addresses_that_it_lost(
         bench.allocator.step()
 
     assert bench.lost == lost
+
+
+@pytest.fixture
+def elsewhere(bench: Bench) -> Bench:
+    """The agent of another host, on the same store."""
+    return Bench(bench.store, OTHER_HOST)
+
+
+def test_containers_of_one_id_on_two_hosts_have_addresses_of_their_own(
+    bench: Bench, elsewhere: Bench
+) -> None:
+    here, there = bench.allocate(ONE), elsewhere.allocate(ONE)
+
+    assert isinstance(here, tuple)
+    assert isinstance(there, tuple)
+    assert not set(here) & set(there)
+    assert bench.hosts() == sorted([HOST, OTHER_HOST])
+    assert bench.drifts() == ()
+    assert (bench.allocate(ONE), elsewhere.allocate(ONE)) == (here, there), "asked again"
+
+
+@pytest.mark.parametrize("named", [True, False], ids=["by address", "by container alone"])
+def test_a_host_gives_nothing_back_of_a_container_of_that_id_elsewhere(
+    bench: Bench, elsewhere: Bench, named: bool
+) -> None:
+    here, there = bench.allocate(ONE), elsewhere.allocate(ONE)
+    assert isinstance(here, tuple)
+    assert isinstance(there, tuple)
+
+    # What a detached container is remembered to have had may be anybody's by now.
+    assert elsewhere.release(ONE, *((*here, *there) if named else ())) is True
+
+    assert bench.hosts() == [HOST]
+    assert bench.drifts() == ()
+    assert bench.release(ONE, *here) is True
+    assert bench.held() == []
+    assert bench.drifts() == ()
+
+
+def test_a_host_cannot_ask_for_what_a_container_of_that_id_has_elsewhere(
+    bench: Bench, elsewhere: Bench
+) -> None:
+    here = bench.allocate(ONE)
+    assert isinstance(here, tuple)
+
+    answer = elsewhere.allocate(ONE, Wish(fixed=here))
+
+    assert isinstance(answer, AttachRefused)
+    assert str(answer) == f"address {here[0]} is taken by cni.one on host {HOST}"
+    assert bench.hosts() == [HOST]
+    assert bench.drifts() == ()
+
+
+def test_a_sweep_spares_a_container_of_that_id_elsewhere(bench: Bench, elsewhere: Bench) -> None:
+    for each in (bench, elsewhere):
+        assert isinstance(each.allocate(ONE), tuple)
+    bench.known.add(ONE)
+
+    elsewhere.allocator.step()
+    bench.allocator.step()
+
+    assert bench.hosts() == [HOST]
+    assert bench.drifts() == ()
+
+
+def test_of_containers_of_one_id_a_task_claims_its_own_host_s(
+    bench: Bench, elsewhere: Bench
+) -> None:
+    here, there = bench.allocate(ONE), elsewhere.allocate(ONE)
+    assert isinstance(here, tuple)
+    assert isinstance(there, tuple)
+    claims = Claims(bench.store)
+
+    assert claims.claim(Claim(ONE, HOST, HandleId("task.1"))) == here
+    while claims.settle_one():
+        pass
+
+    assert bench.release(ONE, *here) is False
+    assert elsewhere.release(ONE, *there) is True
+    assert bench.handles() == {"task.1"}
+    assert bench.drifts() == ()
+
+
+@pytest.mark.parametrize("lost", range(MOST_WRITES))
+def test_a_lost_answer_mixes_up_no_containers_of_one_id(lost: int) -> None:
+    bench = Bench()
+    elsewhere = Bench(bench.store, OTHER_HOST)
+    here = bench.allocate(ONE)
+    elsewhere.lossy.swallow = lost
+
+    there = elsewhere.allocate(ONE)
+
+    assert bench.allocate(ONE) == here
+    if isinstance(there, tuple):
+        elsewhere.lossy.swallow = elsewhere.lossy.writes
+        elsewhere.release(ONE, *there)
+    assert bench.hosts() == [HOST]
