@@ -69,6 +69,9 @@ def main() -> None:
 @click.option("--background", is_flag=True, help="Return when it runs; `down` ends it.")
 @click.option("--hosts", default=2, show_default=True, help="Hosts that run tasks.")
 @click.option("--port", default=0, show_default="any free one", help="Marathon's API on loopback.")
+@click.option(
+    "--page-port", default=0, show_default="any free one", help="Star's page on loopback."
+)
 @ERA
 @ISOLATION
 @click.option(
@@ -86,6 +89,7 @@ def up(
     background: bool,
     hosts: int,
     port: int,
+    page_port: int,
     era: str,
     isolation: str | None,
     without: tuple[str, ...],
@@ -93,7 +97,7 @@ def up(
 ) -> None:
     """Start a cluster; it runs until Ctrl-C, or in the background until `down`."""
     arguments = _as_of(_parsed_era(era), isolation, hosts, _arguments(additions))
-    options = Options(hosts, without, arguments, port)
+    options = Options(hosts, without, arguments, port, page_port)
     with _failures():
         if background:
             cluster = Cluster(directory, launcher.launch_background(directory, options))
@@ -158,6 +162,7 @@ def status(directory: Path) -> None:
         cluster = Cluster.attach(directory)
         reply = cluster.control.status()
     click.echo(f"Marathon  {cluster.marathon_url}")
+    click.echo(f"Star      {cluster.star_url}")
     for host in reply.hosts:
         click.echo(f"{host.name:<18} {host.address:<14} pid {host.pid}")
     for process in reply.processes:
@@ -177,6 +182,7 @@ def env(directory: Path) -> None:
         cluster = Cluster.attach(directory)
         environment = cluster.control.status().environment
     click.echo(f"MARATHON_URL={shlex.quote(cluster.marathon_url)}")
+    click.echo(f"STAR_URL={shlex.quote(cluster.star_url)}")
     click.echo(f"# only inside, see `{COMMAND} exec`:")
     click.echo(f"MARATHON_CALICO_ETCD={shlex.quote(environment['MARATHON_CALICO_ETCD'])}")
 
@@ -265,6 +271,7 @@ def _announce(cluster: Cluster, ending: str) -> None:
     hosts = [host for host in cluster.control.status().hosts if host.name != MASTER]
     click.echo(f"The cluster runs with {len(hosts)} hosts behind {GATEWAY}.")
     click.echo(f"  Marathon  {cluster.marathon_url}")
+    click.echo(f"  Star      {cluster.star_url}")
     click.echo(f"  Inside    {COMMAND} exec {MASTER} -- marathon-calico status")
     click.echo(ending)
 

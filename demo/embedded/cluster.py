@@ -41,6 +41,11 @@ class Cluster:
         """Marathon's API, reachable from this machine."""
         return self.record.marathon_url
 
+    @property
+    def star_url(self) -> str:
+        """The page of Star's collector, whichever one runs."""
+        return self.record.star_url
+
     def popen(
         self,
         host: str,

@@ -45,16 +45,22 @@ class NotRunningError(Exception):
 
 
 class ClusterRecord(msgspec.Struct, frozen=True):
-    """What the launcher notes of a cluster: its first process and its port."""
+    """What the launcher notes of a cluster: its first process and its ports."""
 
     pid: int
     started: int
     marathon_port: int
+    page_port: int
 
     @property
     def marathon_url(self) -> str:
         """Marathon's API on this machine's loopback."""
         return f"http://127.0.0.1:{self.marathon_port}"
+
+    @property
+    def star_url(self) -> str:
+        """The page of Star's collector on this machine's loopback."""
+        return f"http://127.0.0.1:{self.page_port}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +71,7 @@ class Options:
     without: Sequence[str] = ()
     arguments: Mapping[str, Sequence[str]] = field(default_factory=dict)
     marathon_port: int = 0
+    page_port: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +170,11 @@ def _launch(
         )
     lock = _take(directory)
     try:
-        with _listen(options.marathon_port) as marathon, control.listen(directory) as listener:
+        with (
+            _listen(options.marathon_port) as marathon,
+            _listen(options.page_port) as page,
+            control.listen(directory) as listener,
+        ):
             report_read, report_write = os.pipe2(os.O_CLOEXEC)
             pid_read, pid_write = os.pipe2(os.O_CLOEXEC)
             plan = ClusterPlan(
@@ -171,6 +182,7 @@ def _launch(
                 without=tuple(options.without),
                 arguments={name: tuple(more) for name, more in options.arguments.items()},
                 marathon=marathon.fileno(),
+                page=page.fileno(),
                 control=listener.fileno(),
                 report=report_write,
                 lock=lock,
@@ -188,7 +200,7 @@ def _launch(
             keeper = namespaces.fork(child)
             os.close(report_write)
             os.close(pid_write)
-            port = marathon.getsockname()[1]
+            ports = marathon.getsockname()[1], page.getsockname()[1]
     finally:
         # The cluster keeps the lock through its own copy, for as long as it lives.
         os.close(lock)
@@ -198,7 +210,7 @@ def _launch(
         packet = reader.read()
     try:
         _judge(packet, log)
-        record = ClusterRecord(int(first), _start_time(int(first)) or 0, port)
+        record = ClusterRecord(int(first), _start_time(int(first)) or 0, *ports)
     except (LaunchError, NamespacesRefusedError):
         os.waitpid(keeper, 0)
         _forget(directory)
@@ -224,7 +236,7 @@ def _keep(plan: ClusterPlan, pid_write: int, log: Path, launcher: int) -> NoRetu
         os._exit(2)
     first = namespaces.fork(lambda: _execute(plan))
     os.write(pid_write, str(first).encode())
-    for descriptor in (plan.report, plan.control, plan.marathon, plan.lock, pid_write):
+    for descriptor in (plan.report, plan.control, *plan.opened, plan.lock, pid_write):
         os.close(descriptor)
     if foreground:
         os.waitpid(first, 0)
@@ -232,7 +244,7 @@ def _keep(plan: ClusterPlan, pid_write: int, log: Path, launcher: int) -> NoRetu
 
 
 def _execute(plan: ClusterPlan) -> NoReturn:
-    kept = (plan.marathon, plan.control, plan.report, plan.lock, plan.lifeline)
+    kept = (*plan.opened, plan.control, plan.report, plan.lock, plan.lifeline)
     _close_all_but({descriptor for descriptor in kept if descriptor is not None})
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)

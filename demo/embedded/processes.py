@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from demo.embedded.hosts import MASTER, HostPlan
@@ -16,6 +17,8 @@ CONTROLLER_PORT = 9401
 AGENT_PORT = 9402
 DNS_PORT = 53
 DNS_PAGES_PORT = 9403
+FACTS_PORT = 9004
+MESOS_DNS_PORT = 8053
 PROJECT = Path(__file__).resolve().parents[2]
 
 FIRST_DELAY = 0.1
@@ -44,6 +47,7 @@ def plan_processes(
     hosts: Sequence[HostPlan],
     etcd: str,
     marathon_descriptor: int,
+    page_descriptor: int,
     arguments: Mapping[str, Sequence[str]],
 ) -> tuple[ProcessSpec, ...]:
     """Every process of the cluster; `arguments` adds to the command lines by name."""
@@ -55,6 +59,9 @@ def plan_processes(
         _marathon(master, marathon_descriptor, workers),
         _controller(master),
         _dns(master),
+        _mesos_dns(master),
+        _page(master, page_descriptor),
+        *_facts(master),
     ]
     for plan in workers:
         specs += [_mesos_agent(plan, master), _agent(plan, master)]
@@ -141,6 +148,41 @@ def _dns(master: str) -> ProcessSpec:
         f"{master}:{DNS_PAGES_PORT}",
     )
     return ProcessSpec("dns", MASTER, argv)
+
+
+def _mesos_dns(master: str) -> ProcessSpec:
+    argv = (
+        *_module("demo.names"),
+        "--listen",
+        f"{master}:{MESOS_DNS_PORT}",
+        "--marathon",
+        f"http://{master}:{MARATHON_PORT}",
+    )
+    return ProcessSpec("mesos-dns", MASTER, argv)
+
+
+def _page(master: str, descriptor: int) -> ProcessSpec:
+    argv = (
+        *_module("demo.page"),
+        "--listen-fd",
+        str(descriptor),
+        "--marathon",
+        f"http://{master}:{MARATHON_PORT}",
+    )
+    return ProcessSpec("page", MASTER, argv, (descriptor,))
+
+
+def _facts(master: str) -> list[ProcessSpec]:
+    if find_spec("demo.star.facts") is None:
+        return []
+    argv = (
+        *_module("demo.star.facts"),
+        "--etcd",
+        etcd_url(master),
+        "--listen",
+        f"{master}:{FACTS_PORT}",
+    )
+    return [ProcessSpec("facts", MASTER, argv)]
 
 
 def _mesos_agent(plan: HostPlan, master: str) -> ProcessSpec:

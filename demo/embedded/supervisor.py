@@ -48,10 +48,16 @@ class ClusterPlan(msgspec.Struct, frozen=True):
     without: tuple[str, ...]
     arguments: dict[str, tuple[str, ...]]
     marathon: int
+    page: int
     control: int
     report: int
     lock: int
     lifeline: int | None
+
+    @property
+    def opened(self) -> tuple[int, int]:
+        """The sockets that a person opens."""
+        return self.marathon, self.page
 
 
 class Refused(msgspec.Struct, frozen=True, tag=True):
@@ -241,7 +247,7 @@ class Supervisor:
 def main() -> None:
     """Build the cluster and supervise it; tell the launcher how it went."""
     plan = msgspec.json.decode(sys.argv[1], type=ClusterPlan)
-    for descriptor in (plan.marathon, plan.control, plan.report, plan.lock, plan.lifeline):
+    for descriptor in (*plan.opened, plan.control, plan.report, plan.lock, plan.lifeline):
         if descriptor is not None:
             os.set_inheritable(descriptor, False)
     if plan.lifeline is not None:
@@ -266,7 +272,7 @@ def _build(plan: ClusterPlan) -> Supervisor:
     hosts = plan_hosts(plan.hosts)
     pid_by_host = {host: start_host(host, hosts) for host in hosts}
     connect_hosts(pid_by_host)
-    specs = plan_processes(hosts, find_etcd(), plan.marathon, plan.arguments)
+    specs = plan_processes(hosts, find_etcd(), plan.marathon, plan.page, plan.arguments)
     names = {spec.name for spec in specs}
     if unknown := ({*plan.without, *plan.arguments} - names):
         raise HostError(f"no process {', '.join(sorted(unknown))}; there are {sorted(names)}")

@@ -26,6 +26,9 @@ class RunningTask:
     host: str
     started: str
     running: bool
+    #: Those of its host that it was given, and the addresses that Mesos reported.
+    ports: tuple[int, ...] = ()
+    addresses: tuple[str, ...] = ()
 
 
 class MarathonApi:
@@ -87,6 +90,8 @@ class MarathonApi:
                 row.get("startedAt") or "",
                 # 0.14 and 0.15 tell no state.
                 row.get("state", "TASK_RUNNING") == "TASK_RUNNING" and bool(row.get("startedAt")),
+                tuple(row.get("ports") or ()),
+                tuple(each["ipAddress"] for each in row.get("ipAddresses") or ()),
             )
             for row in rows
         ]

@@ -7,18 +7,21 @@ from demo.embedded.processes import ProcessSpec, plan_processes, restart_delay
 
 
 def planned(arguments: dict[str, tuple[str, ...]] | None = None) -> dict[str, ProcessSpec]:
-    specs = plan_processes(plan_hosts(2), "/usr/bin/etcd", 4, arguments or {})
+    specs = plan_processes(plan_hosts(2), "/usr/bin/etcd", 4, 5, arguments or {})
     return {spec.name: spec for spec in specs}
 
 
 def test_each_host_gets_its_two_agents_and_the_master_the_rest() -> None:
-    hosts = {name: spec.host for name, spec in planned().items()}
+    # Star's facts are told where Star can tell them.
+    hosts = {name: spec.host for name, spec in planned().items() if name != "facts"}
 
     assert hosts == {
         "etcd": "master",
         "marathon": "master",
         "controller": "master",
         "dns": "master",
+        "mesos-dns": "master",
+        "page": "master",
         "mesos-host-1": "host-1",
         "agent-host-1": "host-1",
         "mesos-host-2": "host-2",
@@ -26,10 +29,10 @@ def test_each_host_gets_its_two_agents_and_the_master_the_rest() -> None:
     }
 
 
-def test_only_marathon_inherits_the_loopback_socket() -> None:
+def test_what_a_person_opens_is_inherited_by_whoever_serves_it() -> None:
     inherited = {name: spec.descriptors for name, spec in planned().items() if spec.descriptors}
 
-    assert inherited == {"marathon": (4,)}
+    assert inherited == {"marathon": (4,), "page": (5,)}
 
 
 def test_arguments_are_added_to_one_command_line() -> None:

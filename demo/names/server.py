@@ -1,0 +1,99 @@
+"""Answers questions about names, by UDP and TCP."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+# It has no types of its own and no stubs.
+from dnslib import QTYPE, RCODE, RR, SRV, A  # type: ignore[import-untyped]
+from dnslib.server import BaseResolver, DNSServer  # type: ignore[import-untyped]
+
+from demo.names.records import Records
+
+TTL = 1
+#: As often is read what there is, at most.
+FRESH_SECONDS = 0.25
+
+
+class Resolver(BaseResolver):  # type: ignore[misc] # dnslib has no types
+    """What `read` told last; names of hosts become addresses by `address_of`."""
+
+    def __init__(
+        self, read: Callable[[], Records | None], address_of: Callable[[str], str | None]
+    ) -> None:
+        self._read = read
+        self._address_of = address_of
+        self._lock = threading.Lock()
+        self._records: Records | None = None
+        self._read_at = float("-inf")
+
+    def resolve(self, request: Any, _handler: object) -> Any:
+        """The reply to one question."""
+        reply = request.reply()
+        records = self._present()
+        if records is None:
+            reply.header.rcode = RCODE.SERVFAIL
+            return reply
+        asked = request.q.qname
+        name = str(asked).rstrip(".").lower()
+        if name not in records.hosts and name not in records.services:
+            reply.header.rcode = RCODE.NXDOMAIN
+            return reply
+        if request.q.qtype in (QTYPE.A, QTYPE.ANY):
+            for host in records.hosts.get(name, ()):
+                if (address := self._address_of(host)) is not None:
+                    reply.add_answer(RR(asked, QTYPE.A, ttl=TTL, rdata=A(address)))
+        if request.q.qtype in (QTYPE.SRV, QTYPE.ANY):
+            for target, port in records.services.get(name, ()):
+                reply.add_answer(RR(asked, QTYPE.SRV, ttl=TTL, rdata=SRV(0, 0, port, target)))
+        return reply
+
+    def _present(self) -> Records | None:
+        """Not older than a moment; what was read last counts while nothing can be read."""
+        with self._lock:
+            now = time.monotonic()
+            if now - self._read_at >= FRESH_SECONDS:
+                self._records = self._read() or self._records
+                self._read_at = now
+            return self._records
+
+
+class NameServer:
+    """Serves both protocols of one address while it is entered; port 0 is any free one."""
+
+    def __init__(self, resolver: Resolver, address: tuple[str, int]) -> None:
+        self._resolver = resolver
+        self._address = address
+        self._servers: list[Any] = []
+
+    def __enter__(self) -> NameServer:
+        host, port = self._address
+        for tcp in (False, True):
+            server = DNSServer(self._resolver, host, port, tcp, logger=_Silent())
+            # The other protocol has the same number.
+            port = server.server.server_address[1]
+            server.start_thread()
+            self._servers.append(server)
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        for server in self._servers:
+            server.stop()
+            server.server.server_close()
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        return int(self._servers[0].server.server_address[1])
+
+
+class _Silent:
+    """Tells nothing of each question."""
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        if not name.startswith("log_"):
+            raise AttributeError(name)
+        return lambda *_arguments: None

@@ -1,0 +1,1 @@
+"""The collector's page on this machine's loopback, whichever task shows it."""
