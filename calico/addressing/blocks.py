@@ -10,13 +10,20 @@ from calico.names import handle_of_container
 BLOCK_SIZE = 64
 #: Marks allocations as ours in Calico's blocks; others are never released.
 OWNER = ("owner", "marathon-calico")
-#: Beside the owner, of what an agent gave to a container: which, and on which host.
-CONTAINER, ON_HOST = "container", "host"
+#: Beside the owner, of what an agent gave to a container: which, on which host,
+#: and which task the host's Mesos agent said that it is for.
+CONTAINER, ON_HOST, RUNS = "container", "host", "runs"
 
 
-def marks_of_container(container: ContainerId, host: HostName) -> tuple[tuple[str, str], ...]:
-    """What an agent writes beside an address that it gives to a container."""
-    return (OWNER, (CONTAINER, container), (ON_HOST, host))
+def marks_of_container(
+    container: ContainerId, host: HostName, runs: str = ""
+) -> tuple[tuple[str, str], ...]:
+    """What an agent writes beside an address that it gives to a container.
+
+    `runs` is the task, or its executor; empty if it is not known yet.
+    """
+    marks = (OWNER, (CONTAINER, container), (ON_HOST, host))
+    return (*marks, (RUNS, runs)) if runs else marks
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +44,11 @@ class Allocation:
         """The host whose agent gave it to that container."""
         found = dict(self.secondary).get(ON_HOST)
         return None if found is None else HostName(found)
+
+    @property
+    def runs(self) -> str:
+        """Which task, or executor, that container is for by Mesos' word; empty if not known."""
+        return dict(self.secondary).get(RUNS, "")
 
     def is_given_on(self, host: HostName) -> bool:
         """Whether our agent of that host gave it, to a container."""

@@ -30,7 +30,7 @@ def attached_cluster() -> tuple[Cluster, Task]:
     cluster = Cluster(pools=POOLS)
     cluster.connect()
     cluster.applied()
-    given = attach(cluster.store, versions=(4, 6))
+    given = attach(cluster.store, versions=(4, 6), runs="dead.1")
     return cluster, replace(task("dead.1"), addresses=given[:1])
 
 

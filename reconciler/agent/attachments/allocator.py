@@ -33,6 +33,9 @@ from reconciler.runtime.inbox import Inbox
 
 log = logging.getLogger(__name__)
 
+#: Seconds that it is waited, from the request on, for Mesos' word on what a
+#: container runs. What comes later is told in the record of the host.
+WORD_WITHIN = 0.25
 #: Seconds between two sweeps while something may have been left behind, and
 #: between two looks whether containers still have what they hold.
 SWEEP_EVERY = 60.0
@@ -41,12 +44,18 @@ FAMILIES = (4, 6)
 
 @dataclass(frozen=True, slots=True)
 class AllocateAsked:
-    """Give a container what it wishes for, until `deadline`, monotonic."""
+    """Give a container what it wishes for, until `deadline`, monotonic.
+
+    `runs` is answered with the task that it is for, or with nothing; that is
+    waited for until `word_until`.
+    """
 
     container: ContainerId
     wish: Wish
     deadline: float
     reply: Reply[tuple[IPAddress, ...] | AttachError]
+    runs: Reply[str]
+    word_until: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,9 +222,11 @@ class Allocator:
             self._take_back(job.container)
 
     def _give(self, job: AllocateAsked, handle: HandleId) -> Iterator[IPAddress]:
-        secondary = marks_of_container(job.container, self._host)
         # Once for all that a container gets: each reading is a round trip.
         self._pools = read_pools(self._datastore)
+        # Mesos was asked when the request came, so it answers meanwhile.
+        runs = job.runs.wait(job.word_until - self._clock.monotonic()) or ""
+        secondary = marks_of_container(job.container, self._host, runs)
         for address in job.wish.fixed:
             self._addresses.assign_fixed(
                 self._host, handle, address, secondary=secondary, given_on=self._host

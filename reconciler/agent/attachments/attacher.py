@@ -18,7 +18,12 @@ from calico.dataplane.changes import NamespaceRef
 from calico.dataplane.namespaces import identify_opened
 from calico.errors import DataplaneError
 from calico.model import ContainerId
-from reconciler.agent.attachments.allocator import AllocateAsked, Job, ReleaseAsked
+from reconciler.agent.attachments.allocator import (
+    WORD_WITHIN,
+    AllocateAsked,
+    Job,
+    ReleaseAsked,
+)
 from reconciler.agent.attachments.networks import ContainerNetwork, NetworkFiles
 from reconciler.agent.attachments.places import (
     expect_free_device,
@@ -69,10 +74,14 @@ BUSY = "the agent did not get to it in time: ask again"
 
 @dataclass(frozen=True, slots=True)
 class Partners:
-    """Who does what a request needs; neither blocks."""
+    """Who does what a request needs; none of them blocks.
+
+    `asker` finds out which task a container is for.
+    """
 
     tell_loop: Callable[[AttachMessage], None]
     allocator: Callable[[Job], None]
+    asker: Callable[[ContainerId, Reply[str]], None]
 
 
 class HostAttacher:
@@ -114,8 +123,11 @@ class HostAttacher:
                 attached = self._attached(known)
                 check_same_wish(attached, wish)
                 return attached
-            addresses = self._given_addresses(container, wish, deadline)
-            network = ContainerNetwork(container, addresses, rfc3339(self._clock.wall()))
+            runs: Reply[str] = Reply()
+            self._partners.asker(container, runs)
+            addresses = self._given_addresses(container, wish, deadline, runs)
+            since = rfc3339(self._clock.wall())
+            network = ContainerNetwork(container, addresses, since, runs=runs.wait(0.0) or "")
             try:
                 self._files.write(network)
             except OSError as error:
@@ -272,11 +284,13 @@ class HostAttacher:
         return reply.wait(deadline - self._clock.monotonic()) is True
 
     def _given_addresses(
-        self, container: ContainerId, wish: Wish, deadline: float
+        self, container: ContainerId, wish: Wish, deadline: float, runs: Reply[str]
     ) -> tuple[IPAddress, ...]:
         reply: Reply[tuple[IPAddress, ...] | AttachError] = Reply()
-        self._partners.allocator(AllocateAsked(container, wish, deadline, reply))
-        given = reply.wait(deadline - self._clock.monotonic())
+        now = self._clock.monotonic()
+        word_until = min(deadline, now + WORD_WITHIN)
+        self._partners.allocator(AllocateAsked(container, wish, deadline, reply, runs, word_until))
+        given = reply.wait(deadline - now)
         if given is None:
             raise AttachUnavailable("the datastore did not give an address in time")
         if isinstance(given, AttachError):

@@ -229,7 +229,7 @@ class HeldNetworks:
             {
                 each.mesos_id
                 for each in self._networks.values()
-                if not (each.detached or each.claimed)
+                if not (each.detached or each.claimed or each.runs)
             },
             now,
         )
@@ -242,7 +242,7 @@ class HeldNetworks:
             Attachment(
                 container,
                 network.addresses,
-                self._questions.task(network.mesos_id),
+                network.runs or self._questions.task(network.mesos_id),
                 network.since,
             )
             for container, network in sorted(self._networks.items())

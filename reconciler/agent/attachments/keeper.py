@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import assert_never
@@ -11,7 +11,8 @@ from calico.model import ContainerId, InterfaceName, TaskId
 from reconciler.agent.attachments.attacher import HostAttacher
 from reconciler.agent.attachments.networks import ContainerNetwork
 from reconciler.agent.attachments.places import exists
-from reconciler.agent.attachments.requests import TasksTold
+from reconciler.agent.attachments.questions import task_among
+from reconciler.agent.attachments.requests import Reply, TasksTold
 from reconciler.agent.locators.api import LocatorUnavailable
 from reconciler.agent.seeing.evidence import StillHeld
 from reconciler.attach.api import AttachError
@@ -151,6 +152,12 @@ class Keeper:
         ]
 
 
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    container: ContainerId
+    reply: Reply[str]
+
+
 class Asker:
     """Asks which tasks containers run, in a thread of its own: a Mesos agent may be slow."""
 
@@ -161,21 +168,29 @@ class Asker:
     ) -> None:
         self._tasks_by_container = tasks_by_container
         self._post = post
-        self._inbox: Inbox[frozenset[ContainerId]] = Inbox()
+        self._inbox: Inbox[frozenset[ContainerId] | _Asked] = Inbox()
 
     def post(self, containers: frozenset[ContainerId]) -> None:
-        """Have a question asked."""
+        """Have a question asked; the loop is told the answer."""
         self._inbox.post(containers)
+
+    def ask(self, container: ContainerId, reply: Reply[str]) -> None:
+        """Find out which task a container is for; the answer is empty if that cannot be."""
+        self._inbox.post(_Asked(container, reply))
 
     def run(self, stop: threading.Event) -> None:
         """Ask until stopped."""
         while not stop.is_set():
-            waiting = self._inbox.drain(timeout=1.0)
-            if waiting:
-                self.answer(frozenset[ContainerId]().union(*waiting))
+            self.step(timeout=1.0)
 
-    def answer(self, containers: frozenset[ContainerId]) -> None:
-        """Ask once and tell what it came to, whatever happens."""
+    def step(self, timeout: float = 0.0) -> None:
+        """Answer all who wait by one question to Mesos, waiting for somebody to ask."""
+        waiting = self._inbox.drain(timeout)
+        if waiting:
+            self.answer(waiting)
+
+    def answer(self, waiting: Iterable[frozenset[ContainerId] | _Asked]) -> None:
+        """Ask once for all of them and tell what it came to, whatever happens."""
         told: Mapping[ContainerId, frozenset[TaskId]] = {}
         try:
             told = self._tasks_by_container()
@@ -183,4 +198,11 @@ class Asker:
             log.debug("tasks of containers not known", extra={"why": str(error)})
         except Exception:
             log.exception("defect in asking for the tasks of containers")
-        self._post(TasksTold({each: told[each] for each in containers & told.keys()}))
+        containers: set[ContainerId] = set()
+        for each in waiting:
+            if isinstance(each, _Asked):
+                each.reply.settle(task_among(told.get(each.container, frozenset())))
+            else:
+                containers |= each
+        if containers:
+            self._post(TasksTold({each: told[each] for each in containers & told.keys()}))

@@ -35,7 +35,9 @@ class ContainerNetwork:
     it is wired only as long as that task has an endpoint: its addresses may be
     given to another one after that. A container that was `detached` has
     nothing any more: it is remembered so that nothing is made for it again on
-    the word of an endpoint that is still to be withdrawn.
+    the word of an endpoint that is still to be withdrawn. `runs` is the task
+    that it is for by the word of Mesos when it asked for its addresses; empty
+    if that was not known in time.
     """
 
     container: ContainerId
@@ -46,6 +48,7 @@ class ContainerNetwork:
     known_as: str = ""
     claimed: bool = False
     detached: bool = False
+    runs: str = ""
 
     @property
     def interface(self) -> InterfaceName:
@@ -83,6 +86,7 @@ class _Body(msgspec.Struct):
     known_as: str
     claimed: bool
     detached: bool
+    runs: str = ""
 
 
 class NetworkFiles:

@@ -4,8 +4,9 @@ from collections.abc import Collection, Mapping
 
 from calico.model import ContainerId, TaskId
 
-#: Seconds until the first question about a new container: most are claimed by then.
-FIRST_AFTER = 0.5
+#: Seconds until the first question about a container of which Mesos did not tell
+#: when it asked for its addresses.
+FIRST_AFTER = 0.1
 LONGEST_DELAY = 10.0
 
 
@@ -40,10 +41,9 @@ class Questions:
         """Take in what containers run; whoever is not among them is asked about again."""
         self._going_on = False
         for container in self._open & tasks.keys():
-            # An executor's id is made of its task's, so it is the longer one.
-            named = sorted(tasks[container], key=lambda task: (len(task), task))
-            if named:
-                self._tasks[container] = named[0]
+            task = task_among(tasks[container])
+            if task:
+                self._tasks[container] = task
 
     def next_due(self) -> float | None:
         """When to ask next; None if there is nothing to ask, or an answer is awaited."""
@@ -52,3 +52,11 @@ class Questions:
     def task(self, container: ContainerId) -> str:
         """The task that a container runs; empty if it is not known."""
         return self._tasks.get(container, "")
+
+
+def task_among(names: Collection[TaskId]) -> str:
+    """Of what Mesos calls one container's task and executor, the task; empty if it names none.
+
+    An executor's id is made of its task's, so it is the longer one.
+    """
+    return min(names, key=lambda name: (len(name), name), default="")

@@ -20,7 +20,7 @@ from reconciler.agent.attachments.keeper import (
     Lost,
 )
 from reconciler.agent.attachments.networks import ContainerNetwork, NetworkFiles
-from reconciler.agent.attachments.requests import AttachMessage, Chores
+from reconciler.agent.attachments.requests import AttachMessage, Chores, Reply
 from reconciler.agent.seeing.evidence import StillHeld
 from reconciler.attach.listening import SocketTaken
 from reconciler.attach.plugin import SOCKET
@@ -49,7 +49,7 @@ class AttachService:
     ) -> None:
         """`datastore` is the allocator's alone, as is `tasks_by_container` the asker's."""
         self._files = files
-        self.attacher = HostAttacher(files, Partners(tell_loop, self._allot), clock, mtu)
+        self.attacher = HostAttacher(files, Partners(tell_loop, self._allot, self._ask), clock, mtu)
         self.keeper = Keeper(self.attacher, clock, still_held)
         self.allocator = Allocator(
             host,
@@ -69,6 +69,9 @@ class AttachService:
 
     def _allot(self, job: Job) -> None:
         self.allocator.post(job)
+
+    def _ask(self, container: ContainerId, reply: Reply[str]) -> None:
+        self._asker.ask(container, reply)
 
     def restore(self) -> tuple[ContainerNetwork, ...]:
         """What an earlier run gave to containers; before anything else."""

@@ -21,7 +21,7 @@ from calico.keys import (
     own_directories,
     reaches_etcd,
 )
-from calico.model import AppliedRecord, HostName, HostRecord
+from calico.model import AppliedRecord, Attachment, HostName, HostRecord
 from reconciler.agent.telling.registration import (
     ALIVE_EVERY,
     ALIVE_TTL,
@@ -174,7 +174,7 @@ class Reporter:
                 moved
                 or before is None
                 or (applied.gone, applied.problems) != (before.gone, before.problems)
-                or applied.attachments != before.attachments
+                or _named(applied) - _named(before)
             )
             if waited_for:
                 self._applied_due = min(
@@ -205,3 +205,8 @@ class Reporter:
         prefix = f"{FELIX}/{self._host}/workload/"
         # Who escaped a name did not have it from us.
         return {key for key in held if key.startswith(prefix) and reaches_etcd(key)}
+
+
+def _named(applied: AppliedRecord) -> set[Attachment]:
+    """The attachments that the controller can do something with: whose task is told."""
+    return {each for each in applied.attachments if each.task}

@@ -5,6 +5,7 @@ our own books hold for a container of the task's host are taken over: what
 Mesos reports is a word of others.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -16,8 +17,11 @@ from marathon_client.models import Task
 from reconciler.core.tasks.wishes import AddressWish, ContainerAddresses, FixedAddresses
 
 NOT_REPORTED = "no address reported by Mesos"
-#: How Marathon begins the ids of the executors that run its pods.
-POD_EXECUTOR = "instance-"
+#: How Marathon begins the ids of executors: of those that apps bring, and of instances'.
+EXECUTOR, INSTANCE = "marathon-", "instance-"
+#: What follows in the id of a task. It is matched whole: an app may be called
+#: `/<path>.instance-<uuid>`, which makes its tasks begin like another's.
+_OF_INSTANCE = re.compile(r"([0-9a-f-]{36})(?:(?:\._app)?\.[0-9]+)?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +107,13 @@ def _claimed(
         return Given(refusal=f"addresses of several containers are reported: {several}")
     attachments = holdings.attachments.get(host.name, ())
     for container, addresses in ours.items():
-        told = next((each.task for each in attachments if each.container == container), "")
-        if _is_anothers(told, task):
+        told = _told(container, addresses, holdings.held, attachments)
+        if not told and not _is_claimed(addresses, task, holdings.held):
+            return Given(
+                waiting=f"the Mesos agent of {host.name} has not told yet"
+                f" which task runs in container {container}"
+            )
+        if told and not is_container_of(told, task):
             return Given(
                 refusal=f"reported address {addresses[0]} is that of container {container},"
                 f" in which {told} runs by the word of {host.name}"
@@ -125,13 +134,39 @@ def _container_for(held: Allocation | str | None, task: Task, host: HostName) ->
     return held.container if held.unclaimed or held.handle == HandleId(task.id) else None
 
 
-def _is_anothers(told: str, task: Task) -> bool:
-    """Whether a host names somebody else: an app's own executor reports what it likes.
+def _told(
+    container: ContainerId,
+    addresses: list[IPAddress],
+    held: Mapping[IPAddress, Allocation | str | None],
+    attachments: tuple[Attachment, ...],
+) -> str:
+    """Which task a container is for by the word of the host's Mesos agent, not of its executor."""
+    marked = (held.get(address) for address in addresses)
+    told = (each.runs for each in marked if isinstance(each, Allocation) and each.runs)
+    later = (each.task for each in attachments if each.container == container)
+    return next(told, "") or next(later, "")
 
-    An executor's id ends with its task's, but that of a pod has the parts of
-    its instance's in another order.
+
+def _is_claimed(
+    addresses: list[IPAddress], task: Task, held: Mapping[IPAddress, Allocation | str | None]
+) -> bool:
+    """Whether the task has something of the container already."""
+    owners = (held.get(address) for address in addresses)
+    return any(isinstance(each, Allocation) and each.handle == HandleId(task.id) for each in owners)
+
+
+def is_container_of(told: str, task: Task) -> bool:
+    """Whether what Mesos calls a container's task, or its executor, is this task.
+
+    A command's executor has its task's id. Marathon calls one that an app
+    brings `marathon-<task id>`, and that of an instance `instance-<path>.<uuid>`
+    where the task is `<path>.instance-<uuid>` with more behind it.
     """
-    return bool(told) and not (told.endswith(task.id) or told.startswith(POD_EXECUTOR))
+    if told in (task.id, f"{EXECUTOR}{task.id}"):
+        return True
+    path, _, rest = task.id.rpartition(f".{INSTANCE}")
+    unique = _OF_INSTANCE.fullmatch(rest)
+    return unique is not None and told == f"{INSTANCE}{path}.{unique[1]}"
 
 
 def _why_not(held: Allocation | str | None, address: IPAddress, host: HostName) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from netaddr import IPAddress
 
 from calico.addressing.addresses import Addresses
-from calico.addressing.blocks import CONTAINER, ON_HOST, OWNER
+from calico.addressing.blocks import marks_of_container
 from calico.codec import encode_applied
 from calico.datastore.api import Datastore, DirectoryStore, Key, Listing, Revision, Stored
 from calico.keys import HOSTS, applied_key
@@ -21,9 +21,10 @@ def attach(
     container: ContainerId = BOX,
     host: str = "h1",
     versions: tuple[int, ...] = (4,),
+    runs: str = "t",
 ) -> tuple[IPAddress, ...]:
-    """Give a container its addresses, as the agent of a host does."""
-    secondary = (OWNER, (CONTAINER, container), (ON_HOST, host))
+    """Give a container its addresses, as the agent of a host does; `runs` is Mesos' word."""
+    secondary = marks_of_container(container, HostName(host), runs)
     addresses = Addresses(store)
     return tuple(
         addresses.assign(

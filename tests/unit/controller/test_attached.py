@@ -6,7 +6,7 @@ import pytest
 from netaddr import IPAddress, IPNetwork
 
 from calico.addressing.addresses import Addresses
-from calico.addressing.blocks import CONTAINER, ON_HOST, OWNER, Allocation
+from calico.addressing.blocks import CONTAINER, ON_HOST, OWNER, RUNS, Allocation
 from calico.codec import encode_endpoint, encode_host
 from calico.keys import endpoint_key, handle_key, host_key, task_key
 from calico.model import (
@@ -68,7 +68,7 @@ def test_a_task_opens_the_container_that_was_attached_for_it(cluster: Cluster) -
     addresses = Addresses(cluster.store)
     assert addresses.held_by(HandleId("t")) == given
     assert addresses.allocation(given[0]) == Allocation(
-        HandleId("t"), ((CONTAINER, BOX), (ON_HOST, H1), OWNER)
+        HandleId("t"), ((CONTAINER, BOX), (ON_HOST, H1), OWNER, (RUNS, "t"))
     )
     cluster.after(3)
     assert cluster.store.get(handle_key(handle_of_container(BOX))) is None

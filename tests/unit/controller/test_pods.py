@@ -21,6 +21,7 @@ def cluster() -> Cluster:
 
 
 INSTANCE = "shop_cache.instance-2f8a1c44-5b1e-11e6-8d2b-0242ac110002"
+EXECUTOR = "instance-shop_cache.2f8a1c44-5b1e-11e6-8d2b-0242ac110002"
 
 
 def pod(*tasks: Task) -> App:
@@ -33,7 +34,7 @@ def instance(*addresses: IPAddress, state: TaskState = TaskState.RUNNING) -> Tas
 
 
 def test_a_pod_instance_has_one_endpoint_for_all_its_containers(cluster: Cluster) -> None:
-    given = attach(cluster.store)
+    given = attach(cluster.store, runs=EXECUTOR)
     cluster.run(pod(instance(*given)))
     assert set(cluster.specs()) == set(cluster.records()) == {INSTANCE}
     assert cluster.specs()[INSTANCE].addresses == given
@@ -44,7 +45,7 @@ def test_a_pod_instance_has_one_endpoint_for_all_its_containers(cluster: Cluster
 def test_a_pod_instance_goes_with_its_own_end_and_not_with_a_container_s(
     cluster: Cluster,
 ) -> None:
-    given = attach(cluster.store)
+    given = attach(cluster.store, runs=EXECUTOR)
     made = pod(instance(*given))
     cluster.run(made)
     one = replace(made.tasks[0], id=TaskName(f"{INSTANCE}.redis"))
@@ -55,7 +56,7 @@ def test_a_pod_instance_goes_with_its_own_end_and_not_with_a_container_s(
 
 
 def test_a_pod_instance_that_is_being_killed_keeps_its_network(cluster: Cluster) -> None:
-    given = attach(cluster.store)
+    given = attach(cluster.store, runs=EXECUTOR)
     cluster.run(pod(instance(*given)))
     cluster.run(pod(instance(*given, state=TaskState.KILLING)))
     cluster.after(100)
@@ -63,7 +64,7 @@ def test_a_pod_instance_that_is_being_killed_keeps_its_network(cluster: Cluster)
 
 
 def test_the_end_of_an_instance_is_that_of_its_later_executor_too(cluster: Cluster) -> None:
-    given = attach(cluster.store)
+    given = attach(cluster.store, runs=EXECUTOR)
     later = replace(instance(*given), id=TaskName(f"{INSTANCE}.2"))
     made = pod(later)
     cluster.run(made)
@@ -75,10 +76,11 @@ def test_the_end_of_an_instance_is_that_of_its_later_executor_too(cluster: Clust
 
 
 def test_an_executor_that_took_over_stays_when_the_one_before_it_ended(cluster: Cluster) -> None:
-    first = instance(*attach(cluster.store))
+    first = instance(*attach(cluster.store, runs=EXECUTOR))
     cluster.run(pod(first))
     next_ = replace(
-        instance(*attach(cluster.store, ContainerId("box-2"))), id=TaskName(f"{INSTANCE}.2")
+        instance(*attach(cluster.store, ContainerId("box-2"), runs=EXECUTOR)),
+        id=TaskName(f"{INSTANCE}.2"),
     )
     cluster.marathon.put(pod(next_))
     cluster.event(first, TaskState.FAILED)

@@ -34,7 +34,8 @@ def test_a_claim_takes_few_round_trips_to_the_datastore() -> None:
     cluster = Cluster(pools=(POOL,), store=store)
     cluster.connect()
     first, second, third = (
-        reporting(*attach(store, ContainerId(f"box-{name}")), name=name) for name in "abc"
+        reporting(*attach(store, ContainerId(f"box-{name}"), runs=name), name=name)
+        for name in "abc"
     )
     cluster.run(running(first))
     cluster.after(5)
@@ -48,7 +49,9 @@ def test_a_claim_takes_few_round_trips_to_the_datastore() -> None:
     store.log.clear()
     cluster.after(5)
     more = [
-        reporting(*attach(store, ContainerId(f"box-{number}")), name=f"m{number}")
+        reporting(
+            *attach(store, ContainerId(f"box-{number}"), runs=f"m{number}"), name=f"m{number}"
+        )
         for number in range(5)
     ]
     store.log.clear()

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from netaddr import IPAddress, IPNetwork
 
-from calico.addressing.blocks import CONTAINER, ON_HOST, OWNER, Allocation
+from calico.addressing.blocks import CONTAINER, ON_HOST, OWNER, RUNS, Allocation
 from calico.model import Attachment, ContainerId, HandleId, HostName, Pool, TaskId, TaskVerdict
 from calico.names import handle_of_container
 from marathon_client.models import App, AppNetwork, NetworkForm, NetworkMode, Task, TaskState
@@ -22,10 +22,13 @@ FOUR, SIX, FOREIGN = IPAddress("10.1.0.7"), IPAddress("fd80::7"), IPAddress("172
 NAMED, UNNAMED = network("g", name="calico"), network("g")
 
 
-def given_to(box: ContainerId, host: str = "h1", handle: str | None = None) -> Allocation:
+def given_to(
+    box: ContainerId, host: str = "h1", handle: str | None = None, runs: str = "t"
+) -> Allocation:
     """What an agent allocates for a container, or what a task claimed of that."""
     holder = handle_of_container(box) if handle is None else HandleId(handle)
-    return Allocation(holder, (OWNER, (CONTAINER, box), (ON_HOST, host)))
+    marks = (OWNER, (CONTAINER, box), (ON_HOST, host), (RUNS, runs))
+    return Allocation(holder, marks if runs else marks[:-1])
 
 
 def reporting(*addresses: IPAddress, name: str = "t") -> Task:
@@ -185,28 +188,70 @@ def test_what_is_reported_wins_over_what_the_host_tells() -> None:
     assert judged(UNNAMED, reporting(FOUR), known).wish == ContainerAddresses(BOX)
 
 
+UUID, UUID_2 = "8e9e8d1c-0000-4000-8000-000000000001", "8e9e8d1c-0000-4000-8000-000000000002"
+
+
 @pytest.mark.parametrize(
-    ("told", "refused"),
+    ("told", "name", "refused"),
     [
-        pytest.param("t", False, id="the task itself"),
-        pytest.param("marathon-t", False, id="the task's own executor"),
-        pytest.param("instance-shop_cache.uuid", False, id="the executor of a pod"),
-        pytest.param("", False, id="nobody knows whom"),
-        pytest.param("victim.1", True, id="another task"),
+        pytest.param("t", "t", False, id="the task itself"),
+        pytest.param("marathon-t", "t", False, id="the task's own executor"),
+        pytest.param(
+            f"instance-cache.{UUID}", f"cache.instance-{UUID}", False, id="executor of a pod"
+        ),
+        pytest.param(
+            f"instance-cache.{UUID}", f"cache.instance-{UUID}.2", False, id="of its second round"
+        ),
+        pytest.param(
+            f"instance-cache.{UUID}", f"cache.instance-{UUID}._app.1", False, id="of an instance"
+        ),
+        pytest.param("victim.1", "t", True, id="another task"),
+        pytest.param("a.t", "t", True, id="a task whose id ends alike"),
+        pytest.param(f"instance-cache.{UUID}", "t", True, id="a pod"),
+        pytest.param(
+            f"instance-cache.{UUID}", f"cache.instance-{UUID_2}", True, id="its other instance"
+        ),
+        pytest.param(
+            f"instance-cache.{UUID}",
+            f"cache.instance-{UUID}.{UUID_2}",
+            True,
+            id="an app that is called like an instance",
+        ),
     ],
 )
-def test_a_container_in_which_its_host_says_another_runs_is_not_taken_over(
-    told: str, refused: bool
+@pytest.mark.parametrize("by", ["the mark", "its record"])
+def test_a_container_is_taken_over_only_by_whom_its_host_names(
+    told: str, name: str, refused: bool, by: str
 ) -> None:
-    known = holdings({FOUR: given_to(BOX)}, Attachment(BOX, (FOUR,), task=told))
-    desired = judged(UNNAMED, reporting(FOUR), known)
+    if by == "the mark":
+        known = holdings({FOUR: given_to(BOX, runs=told)})
+    else:
+        known = holdings({FOUR: given_to(BOX, runs="")}, Attachment(BOX, (FOUR,), task=told))
+    desired = judged(UNNAMED, reporting(FOUR, name=name), known)
     assert desired.wish == (None if refused else ContainerAddresses(BOX))
     if refused:
         assert (desired.record.verdict, desired.record.reason) == (
             TaskVerdict.REFUSED,
-            "reported address 10.1.0.7 is that of container box-1, in which victim.1 runs"
+            f"reported address 10.1.0.7 is that of container box-1, in which {told} runs"
             " by the word of h1",
         )
+
+
+@pytest.mark.parametrize("locators", [("mesos",), ()], ids=["found by locators", "or not"])
+def test_a_container_of_which_nobody_tells_yet_makes_who_reports_it_wait(
+    locators: tuple[str, ...],
+) -> None:
+    known = holdings({FOUR: given_to(BOX, runs="")}, Attachment(BOX, (FOUR,)))
+    record = judged(UNNAMED, reporting(FOUR), known, locators=locators).record
+    assert (record.verdict, record.reason) == (
+        TaskVerdict.PENDING,
+        "the Mesos agent of h1 has not told yet which task runs in container box-1",
+    )
+
+
+def test_what_a_task_has_of_a_container_needs_no_word_any_more() -> None:
+    known = holdings({FOUR: given_to(BOX, handle="t", runs="")})
+    assert judged(NAMED, reporting(FOUR), known).wish == ContainerAddresses(BOX)
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,18 @@ SMALL = Pool(IPNetwork("192.168.0.0/26"))
 MOST_WRITES = 12
 
 
+def asked_for(
+    container: ContainerId,
+    reply: Reply[tuple[IPAddress, ...] | AttachError],
+    wish: Wish | None = None,
+    runs: str = "",
+) -> AllocateAsked:
+    """A request without haste; `runs` is Mesos' word on it."""
+    word: Reply[str] = Reply()
+    word.settle(runs)
+    return AllocateAsked(container, wish or Wish(), 1e9, reply, word, 1e9)
+
+
 class Bench:
     """An allocator on a store in memory; which containers are known is set by hand."""
 
@@ -65,7 +77,7 @@ class Bench:
         self, container: ContainerId, wish: Wish | None = None
     ) -> tuple[IPAddress, ...] | AttachError | None:
         reply: Reply[tuple[IPAddress, ...] | AttachError] = Reply()
-        self.allocator.post(AllocateAsked(container, wish or Wish(), 1e9, reply))
+        self.allocator.post(asked_for(container, reply, wish or Wish()))
         self.allocator.step()
         return reply.wait(0)
 
@@ -104,6 +116,16 @@ def test_an_address_is_marked_with_its_container_and_its_host(bench: Bench) -> N
     assert held.unclaimed
 
 
+def test_what_the_container_is_for_is_marked_if_it_is_known_in_time(bench: Bench) -> None:
+    reply: Reply[tuple[IPAddress, ...] | AttachError] = Reply()
+    bench.allocator.post(asked_for(ONE, reply, runs="web.1"))
+    never: Reply[str] = Reply()
+    bench.allocator.post(AllocateAsked(OTHER, Wish(), 1e9, Reply(), never, bench.clock.monotonic()))
+    bench.allocator.step()
+
+    assert {held.container: held.runs for held in bench.held()} == {ONE: "web.1", OTHER: ""}
+
+
 def test_a_full_pool_is_refused_and_nothing_is_kept(bench: Bench) -> None:
     for number in range(64):
         assert isinstance(bench.allocate(ContainerId(f"c{number}")), tuple)
@@ -128,7 +150,7 @@ def test_of_several_wishes_all_come_true_or_none(bench: Bench) -> None:
 
 def test_what_nobody_waits_for_any_more_is_not_given(bench: Bench) -> None:
     reply: Reply[tuple[IPAddress, ...] | AttachError] = Reply()
-    bench.allocator.post(AllocateAsked(ONE, Wish(), 1e9, reply))
+    bench.allocator.post(asked_for(ONE, reply))
     assert reply.wait(0) is None
 
     bench.allocator.step()
@@ -146,7 +168,7 @@ def test_what_comes_too_late_is_taken_back(bench: Bench) -> None:
 
     reply = LateReply()
     reply.wait(0)
-    bench.allocator.post(AllocateAsked(ONE, Wish(), 1e9, reply))
+    bench.allocator.post(asked_for(ONE, reply))
     bench.allocator.step()
 
     assert bench.held() == []

@@ -30,6 +30,7 @@ from reconciler.agent.attachments.requests import (
     DetachAsked,
     Done,
     NetworkKept,
+    Reply,
     TasksTold,
 )
 from reconciler.agent.locators.api import LocatorUnavailable
@@ -55,7 +56,7 @@ class Bench:
         for each in held:
             self.files.write(each)
         self.attacher = HostAttacher(
-            self.files, Partners(self._tell, self._allot), self.clock, 1500
+            self.files, Partners(self._tell, self._allot, self._ask), self.clock, 1500
         )
         self._allocator = Allocator(HOST, self.store, self.clock, self.attacher.is_known)
         self.attacher.restore(self.files.read())
@@ -73,6 +74,9 @@ class Bench:
         self.told.append(message)
         if isinstance(message, DetachAsked):
             message.reply.settle(Done(1500))
+
+    def _ask(self, container: ContainerId, reply: Reply[str]) -> None:
+        reply.settle(f"task-of-{container}")
 
     def _allot(self, job: Job) -> None:
         self._allocator.post(job)
@@ -198,9 +202,9 @@ def test_a_mesos_agent_that_does_not_answer_says_nothing() -> None:
     def unavailable() -> dict[ContainerId, frozenset[TaskId]]:
         raise LocatorUnavailable("not now")
 
-    Asker(unavailable, told.append).answer(frozenset({ONE}))
+    Asker(unavailable, told.append).answer([frozenset({ONE})])
     Asker(
         lambda: {ONE: frozenset({TaskId("t")}), ContainerId("x"): frozenset()}, told.append
-    ).answer(frozenset({ONE}))
+    ).answer([frozenset({ONE})])
 
     assert told == [TasksTold(), TasksTold({ONE: frozenset({TaskId("t")})})]
