@@ -1,4 +1,4 @@
-"""Strict reading of addresses, networks and MACs from text.
+"""Strict reading of addresses, networks, MACs and names of machines from text.
 
 Only one spelling of an address means that address: no octal or abbreviated
 IPv4, no netmask in place of a prefix length, no address of one family dressed
@@ -12,6 +12,8 @@ from netaddr import EUI, INET_PTON, AddrFormatError, IPAddress, IPNetwork, mac_u
 from calico.errors import InvalidValue
 
 _PREFIX = re.compile(r"[0-9]{1,3}")
+_HOST = re.compile(r"[a-zA-Z0-9_]([a-zA-Z0-9_.-]{0,252}[a-zA-Z0-9_])?\.?")
+_DIGITS = re.compile(r"[0-9.]+")
 _MAC = re.compile(r"[0-9a-fA-F]{2}([:-][0-9a-fA-F]{2}){5}")
 
 
@@ -42,3 +44,14 @@ def parse_mac(text: str) -> EUI:
     if not _MAC.fullmatch(text):
         raise InvalidValue(f"{text!r} is not a MAC address")
     return EUI(text, version=48, dialect=mac_unix_expanded)
+
+
+def is_host(text: str) -> bool:
+    """Whether a machine can be called so, or has such an address."""
+    if ":" in text or _DIGITS.fullmatch(text):
+        try:
+            parse_address(text.partition("%")[0])
+        except InvalidValue:
+            return False
+        return True
+    return _HOST.fullmatch(text) is not None

@@ -1,7 +1,7 @@
 """What an agent is told by its flags, and how their texts are parsed."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -12,6 +12,11 @@ from calico.errors import InvalidValue
 from calico.iptext import parse_network
 from calico.model import HostName, PortRange, Protected
 from reconciler.runtime.listener import ListenAddress
+
+LISTEN = ListenAddress("", 9402)
+#: This host's own.
+MESOS_AGENT = "http://127.0.0.1:5051"
+DOCKER_SOCKET = Path("/var/run/docker.sock")
 
 Resolve = Callable[[str], tuple[IPAddress, ...]]
 
@@ -31,8 +36,8 @@ class AgentSettings:
     route_to_hosts: bool = True
     mark: int = 0x10000
     locators: tuple[str, ...] = ("mesos",)
-    mesos_agent: str = "http://127.0.0.1:5051"
-    docker_socket: Path = Path("/var/run/docker.sock")
+    mesos_agent: str = MESOS_AGENT
+    docker_socket: Path = DOCKER_SOCKET
     host_ports: tuple[PortRange, ...] = (
         PortRange(53, 53),
         PortRange(5051, 5051),
@@ -42,7 +47,7 @@ class AgentSettings:
     state_dir: Path = Path("/var/lib/marathon-calico")
     socket: Path | None = None
     networks: frozenset[str] = frozenset({"calico"})
-    listen: ListenAddress = field(default_factory=lambda: ListenAddress("", 9402))
+    listen: ListenAddress = LISTEN
 
 
 def parse_mark(text: str) -> int:
@@ -111,7 +116,7 @@ def _parse_range(text: str) -> PortRange:
     first, dash, last = text.partition("-")
     ports = PortRange(_parse_port(first), _parse_port(last if dash else first))
     if ports.last < ports.first:
-        raise ValueError(f"{text!r} ends before it begins")
+        raise ValueError(f"{text!r} ends before it begins; write it as {ports.last}-{ports.first}")
     return ports
 
 
@@ -132,7 +137,7 @@ def _split_port(text: str) -> tuple[str, int | None]:
     if text.startswith("["):
         inside, bracket, rest = text[1:].partition("]")
         if not bracket or (rest and not rest.startswith(":")):
-            raise ValueError(f"{text!r} is not [IPv6]:PORT")
+            raise ValueError(f"{text!r} is not [IPv6]:PORT, such as [fd00::5]:2379")
         return inside, _parse_port(rest[1:]) if rest else None
     # More than one colon without brackets can only be a whole IPv6 network.
     if text.count(":") == 1:

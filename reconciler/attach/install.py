@@ -31,13 +31,17 @@ _NETWORK = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,62}")
 
 
 class NotInstalled(Exception):
-    """Nothing was written there; the message names the file and why."""
+    """Nothing was written; the message names what is in the way and the remedy."""
 
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A file to be, and how one of ours is told from another's under the same name."""
+    """A file to be, and how one of ours is told from another's under the same name.
 
+    `flag` is the one that said where.
+    """
+
+    flag: str
     path: Path
     text: str
     mode: int
@@ -69,31 +73,35 @@ def render_plugin(role: Role, socket: Path, interpreter: Path) -> str:
     """The text of a plugin's file; raises NotInstalled."""
     name = str(interpreter)
     if len(name) > LONGEST_INTERPRETER or any(each.isspace() for each in name):
-        raise NotInstalled(f"{name}: the first line of a program cannot name this interpreter")
+        raise NotInstalled(
+            f"{name}: the first line of a program cannot name this interpreter;"
+            " use one with a shorter name"
+        )
     source = Path(plugin.__file__).read_text()
     # _exit: there is nothing to tidy up, and tidying takes a quarter of the time.
     return f"#!{name} -IS\n{MARK}\n{source}\n\nposix._exit({role}({str(socket)!r}))\n"
 
 
-def mesos_network(directory: Path, network: str) -> File:
+def mesos_network(flag: str, directory: Path, network: str) -> File:
     """A network's configuration as Mesos reads it, to be installed."""
     config = {"cniVersion": MESOS_VERSION, "name": network, "type": PLUGIN}
-    return _network_file(directory / f"{network}.conf", config)
+    return _network_file(flag, directory / f"{network}.conf", config)
 
 
-def podman_network(directory: Path, network: str) -> File:
+def podman_network(flag: str, directory: Path, network: str) -> File:
     """The same for podman, which reads lists of plugins only."""
     config = {"cniVersion": PODMAN_VERSION, "name": network, "plugins": [{"type": PLUGIN}]}
-    return _network_file(directory / f"{network}.conflist", config)
+    return _network_file(flag, directory / f"{network}.conflist", config)
 
 
-def _network_file(path: Path, config: object) -> File:
-    return File(path, json.dumps(config, indent=2) + "\n", 0o644, _is_our_network)
+def _network_file(flag: str, path: Path, config: object) -> File:
+    text = json.dumps(config, indent=2) + "\n"
+    return File(flag, path, text, mode=0o644, is_ours=_is_our_network)
 
 
-def plugin_file(path: Path, text: str) -> File:
+def plugin_file(flag: str, path: Path, text: str) -> File:
     """A plugin, to be installed."""
-    return File(path, text, 0o755, _is_our_plugin)
+    return File(flag, path, text, mode=0o755, is_ours=_is_our_plugin)
 
 
 def install(*files: File) -> tuple[Installed, ...]:
@@ -101,10 +109,12 @@ def install(*files: File) -> tuple[Installed, ...]:
 
     Raises NotInstalled.
     """
-    found = [_read(each.path) for each in files]
+    found = [_read(each) for each in files]
     for each, text in zip(files, found, strict=True):
         if text is not None and not each.is_ours(text):
-            raise NotInstalled(f"{each.path}: a file that is none of ours; move it away first")
+            raise NotInstalled(
+                f"{each.flag} {each.path}: a file that is none of ours; move it away first"
+            )
     return tuple(_write(each, text) for each, text in zip(files, found, strict=True))
 
 
@@ -125,13 +135,19 @@ def _is_our_network(text: str) -> bool:
     )
 
 
-def _read(path: Path) -> str | None:
+def _read(file: File) -> str | None:
     try:
-        return path.read_text(errors="replace")
+        return file.path.read_text(errors="replace")
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise NotInstalled(f"{path}: {error.strerror}") from error
+        raise _in_the_way(file, error) from error
+
+
+def _in_the_way(file: File, error: OSError) -> NotInstalled:
+    return NotInstalled(
+        f"{file.flag} {file.path}: {error.strerror}; name a place that can be written to"
+    )
 
 
 def _write(file: File, found: str | None) -> Installed:
@@ -154,5 +170,5 @@ def _write(file: File, found: str | None) -> Installed:
                 Path(draft.name).unlink(missing_ok=True)
                 raise
     except OSError as error:
-        raise NotInstalled(f"{path}: {error.strerror}") from error
+        raise _in_the_way(file, error) from error
     return Installed(path, changed=True)

@@ -6,15 +6,14 @@ Imported by the agent's command too, hence free of rich and of PyYAML.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import urlsplit, urlunsplit
 
 import click
 
 from calico.datastore.members import TlsFiles
-from calico.errors import CalicoError
+from reconciler.cli.flags import ServerUrl, without_credentials
 from reconciler.logs import FORMS, LEVELS
 
 if TYPE_CHECKING:
@@ -23,46 +22,6 @@ if TYPE_CHECKING:
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 DEFAULT_ETCD = "http://127.0.0.1:2379"
-
-
-class Parsed(click.ParamType[Any]):
-    """A flag whose text one of our own functions reads; a wrong one names the flag."""
-
-    def __init__(self, name: str, parse: Callable[[str], object]) -> None:
-        self.name = name
-        self._parse = parse
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Read the text."""
-        try:
-            return self._parse(str(value))
-        except (ValueError, CalicoError) as error:
-            self.fail(str(error), param, ctx)
-
-
-class EtcdUrl(click.ParamType[str]):
-    """`http(s)://HOST:PORT`; a bare HOST:PORT, as in ETCD_AUTHORITY, is http."""
-
-    name = "URL"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Reject what is no URL of a host here, where the flag can be named."""
-        text = str(value).strip()
-        shown = text.rpartition("@")[2]
-        try:
-            parts = urlsplit(text if "://" in text else f"http://{text}")
-            port = parts.port
-        except ValueError as error:
-            self.fail(f"{shown!r} is not a URL: {error}", param, ctx)
-        known = parts.scheme in ("http", "https") and parts.hostname
-        if not known or parts.path not in ("", "/") or parts.query or parts.fragment:
-            self.fail(f"{shown!r} is not a URL such as {DEFAULT_ETCD}", param, ctx)
-        netloc = parts.netloc if port is not None else f"{parts.netloc.rstrip(':')}:2379"
-        return f"{parts.scheme}://{netloc}"
-
-    def split_envvar_value(self, rv: str) -> Sequence[str]:
-        """Calico separates by commas, click by spaces; both are understood."""
-        return rv.replace(",", " ").split()
 
 
 class FirstOwnVariable(click.Option):
@@ -97,12 +56,6 @@ class EtcdSettings:
     def __str__(self) -> str:
         """The servers for a message; user names and passwords are left out."""
         return ", ".join(without_credentials(url) for url in self.urls)
-
-
-def without_credentials(url: str) -> str:
-    """The URL less its user and password."""
-    parts = urlsplit(url)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
 def etcd_options(command: Command) -> Command:
@@ -153,7 +106,7 @@ def etcd_options(command: Command) -> Command:
         click.option(
             "--etcd",
             cls=FirstOwnVariable,
-            type=EtcdUrl(),
+            type=ServerUrl(DEFAULT_ETCD),
             multiple=True,
             envvar=["MARATHON_CALICO_ETCD", "ETCD_ENDPOINTS", "ETCD_AUTHORITY"],
             help=f"Server of etcd; may be repeated.  [default: {DEFAULT_ETCD}]",

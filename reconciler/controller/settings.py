@@ -3,9 +3,11 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from netaddr import AddrFormatError, IPNetwork
+from netaddr import IPNetwork
 
 from calico.datastore.api import DirectoryStore
+from calico.errors import InvalidValue
+from calico.iptext import parse_network
 from calico.model import Pool
 from reconciler.runtime.listener import ListenAddress
 
@@ -33,12 +35,12 @@ def parse_pool(text: str) -> Pool:
     is smaller than one block of 64 addresses.
     """
     try:
-        network = IPNetwork(text)
-    except (AddrFormatError, ValueError) as error:
+        network = parse_network(text)
+    except InvalidValue as error:
         raise ValueError(f"{text!r} is no network such as 192.168.0.0/16") from error
-    if network.cidr != network:
-        raise ValueError(f"{text} has host bits set; write {network.cidr}")
+    if IPNetwork(text).ip != network.ip:
+        raise ValueError(f"{text!r} has host bits set; write {network}")
     smallest = 26 if network.version == 4 else 122
     if network.prefixlen > smallest:
-        raise ValueError(f"{text} is smaller than one block, a /{smallest}")
-    return Pool(network.cidr, masquerade=network.version == 4)
+        raise ValueError(f"{text!r} is smaller than one block, a /{smallest}: name a larger one")
+    return Pool(network, masquerade=network.version == 4)

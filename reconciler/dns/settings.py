@@ -8,7 +8,7 @@ from netaddr import IPNetwork
 
 from calico.datastore.api import Datastore
 from calico.errors import InvalidValue
-from calico.iptext import parse_address, parse_network
+from calico.iptext import parse_address
 from reconciler.dns.names import label_of
 from reconciler.runtime.listener import ListenAddress, parse_listen
 
@@ -36,12 +36,14 @@ class DnsSettings:
 
 def parse_listen_dns(text: str) -> ListenAddress:
     """Where questions come to: HOST must be an address; raises ValueError."""
-    address = parse_listen(text)
+    address = parse_listen(text, PORT)
     if address.host:
         try:
             parse_address(address.host)
         except InvalidValue as error:
-            raise ValueError(f"{text!r}: {address.host} is no address") from error
+            raise ValueError(
+                f"{text!r}: {address.host} is no address; write it as 127.0.0.1:{address.port}"
+            ) from error
     return address
 
 
@@ -53,28 +55,20 @@ def parse_resolver(text: str) -> ListenAddress:
     except InvalidValue:
         pass
     try:
-        address = parse_listen(text)
+        address = parse_listen(text, PORT)
         host = str(parse_address(address.host))
     except (InvalidValue, ValueError) as error:
         raise ValueError(f"{text!r} is no address of a name server such as 10.0.0.2") from error
     if not address.port:
-        raise ValueError(f"{text!r}: a name server has no port 0")
+        raise ValueError(f"{text!r}: a name server has no port 0; the usual one is {PORT}")
     return ListenAddress(host, address.port)
 
 
 def parse_framework(text: str) -> str:
     """The name by which Marathon registers with Mesos; raises ValueError."""
     if not label_of(text.replace(".", "")):
-        raise ValueError(f"{text!r} leaves nothing of a name")
+        raise ValueError(f"{text!r} leaves nothing of a name such as marathon")
     return text
-
-
-def parse_allowed(text: str) -> IPNetwork:
-    """A network whose members may ask; raises ValueError."""
-    try:
-        return parse_network(text)
-    except InvalidValue as error:
-        raise ValueError(f"{text!r} is no network such as 10.0.0.0/8") from error
 
 
 def resolvers_of(

@@ -18,6 +18,8 @@ from netaddr import IPAddress
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
+from calico.iptext import is_host
+
 log = logging.getLogger(__name__)
 
 #: A client that sends nothing does not hold a thread for longer, in seconds.
@@ -63,15 +65,16 @@ class ListenAddress:
         return f"{host}:{self.port}"
 
 
-def parse_listen(text: str) -> ListenAddress:
-    """`HOST:PORT`, `:PORT` or `[IPv6]:PORT`; raises ValueError."""
+def parse_listen(text: str, usual: int) -> ListenAddress:
+    """`HOST:PORT`, `:PORT` or `[IPv6]:PORT`; raises ValueError, which tells the usual port."""
     host, colon, port = text.rpartition(":")
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
     elif ":" in host:
-        raise ValueError(f"{text!r}: an IPv6 address is written in brackets, as [::1]:9402")
-    if not colon or not (port.isascii() and port.isdigit()) or int(port) > 65535:
-        raise ValueError(f"{text!r} is not HOST:PORT, such as :9402 or 127.0.0.1:0")
+        raise ValueError(f"{text!r}: an IPv6 address is written in brackets, as [::1]:{usual}")
+    known = (not host or is_host(host)) and port.isascii() and port.isdigit()
+    if not colon or not known or int(port) > 65535:
+        raise ValueError(f"{text!r} is not HOST:PORT, such as :{usual} or 127.0.0.1:{usual}")
     return ListenAddress(host, int(port))
 
 

@@ -76,7 +76,7 @@ class Ours:
     def __init__(self, path: Path, socket: Path) -> None:
         self._path = path
         self._python = Path(sys.executable).resolve()
-        install(plugin_file(path, render_plugin("cni", socket, self._python)))
+        install(plugin_file("--file", path, render_plugin("cni", socket, self._python)))
 
     def call(self, command: str, task: Namespace) -> float:
         """One call as a container's runtime makes it; the seconds it took."""

@@ -2,6 +2,8 @@
 
 import socket
 import sys
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -9,17 +11,21 @@ import click
 from netaddr import IPAddress
 
 from calico.errors import CalicoError
-from calico.iptext import parse_address
 from calico.keys import check_host
+from calico.model import HostName, Protected
 from reconciler.agent.main import run_agent
 from reconciler.agent.settings import (
+    DOCKER_SOCKET,
+    LISTEN,
+    MESOS_AGENT,
     AgentSettings,
     parse_host_ports,
     parse_mark,
     parse_protected,
     protected_servers,
 )
-from reconciler.cli.options import EtcdSettings, FirstOwnVariable, Parsed, etcd_options, log_options
+from reconciler.cli.flags import ADDRESS, NETWORK, SOCKET, Parsed, ServerUrl
+from reconciler.cli.options import EtcdSettings, FirstOwnVariable, etcd_options, log_options
 from reconciler.logs import setup
 from reconciler.runtime.listener import parse_listen
 
@@ -35,7 +41,7 @@ from reconciler.runtime.listener import parse_listen
 )
 @click.option(
     "--address",
-    type=Parsed("IP", parse_address),
+    type=ADDRESS,
     help="This host's address on the underlay.  [default: that of the default route]",
 )
 @click.option(
@@ -63,16 +69,15 @@ from reconciler.runtime.listener import parse_listen
 )
 @click.option(
     "--mesos-agent",
-    metavar="URL",
-    default="http://127.0.0.1:5051",
+    type=ServerUrl(MESOS_AGENT),
+    default=MESOS_AGENT,
     show_default=True,
     help="This host's Mesos agent.",
 )
 @click.option(
     "--docker-socket",
-    metavar="PATH",
-    type=click.Path(readable=False, path_type=Path),
-    default=Path("/var/run/docker.sock"),
+    type=SOCKET,
+    default=str(DOCKER_SOCKET),
     show_default=True,
     help="The Docker engine that `--locator docker` asks.",
 )
@@ -85,7 +90,7 @@ from reconciler.runtime.listener import parse_listen
 )
 @click.option(
     "--protect",
-    metavar="CIDR[:PORT]",
+    type=Parsed("CIDR[:PORT]", lambda text: parse_protected([text], _resolve)),
     multiple=True,
     help="Closed to tasks whatever the policy says; may be repeated.  [default: etcd's servers]",
 )
@@ -98,13 +103,12 @@ from reconciler.runtime.listener import parse_listen
 )
 @click.option(
     "--socket",
-    metavar="PATH",
-    type=click.Path(readable=False, path_type=Path),
+    type=SOCKET,
     help="Where plugins ask for containers' networks.  [default: /run/marathon-calico/agent.sock]",
 )
 @click.option(
     "--network",
-    metavar="NAME",
+    type=NETWORK,
     multiple=True,
     default=("calico",),
     show_default=True,
@@ -112,8 +116,8 @@ from reconciler.runtime.listener import parse_listen
 )
 @click.option(
     "--listen",
-    type=Parsed("HOST:PORT", parse_listen),
-    default=":9402",
+    type=Parsed("HOST:PORT", partial(parse_listen, usual=LISTEN.port)),
+    default=str(LISTEN),
     show_default=True,
     help="Where /healthz, /readyz, /metrics and /kernel are served; port 0 is any free one.",
 )
@@ -127,7 +131,7 @@ def agent(etcd: EtcdSettings, log_level: str, log_format: str, **flags: Any) -> 
 def _settings(
     etcd: EtcdSettings,
     host: str | None,
-    protect: tuple[str, ...],
+    protect: tuple[tuple[Protected, ...], ...],
     mark_bit: int,
     routing: str,
     locator: tuple[str, ...],
@@ -135,25 +139,35 @@ def _settings(
     **flags: Any,
 ) -> AgentSettings:
     try:
-        protected = (
-            parse_protected(protect, _resolve)
-            if protect
-            else protected_servers(etcd.urls, _resolve)
-        )
-        name = check_host(host or socket.gethostname())
         locators = _locators(locator)
-    except (ValueError, CalicoError) as error:
+    except ValueError as error:
         raise click.UsageError(str(error)) from error
     return AgentSettings(
-        host=name,
+        host=HostName(host) if host else _own_name(),
         open_datastore=etcd.open,
         mark=mark_bit,
-        protected=protected,
+        protected=tuple(dict.fromkeys(chain(*protect))) or _servers_of(etcd),
         route_to_hosts=routing == "direct",
         locators=locators,
         networks=frozenset(network),
         **flags,
     )
+
+
+def _own_name() -> HostName:
+    name = socket.gethostname()
+    try:
+        return check_host(name)
+    except CalicoError as error:
+        raise click.UsageError(f"this machine's name: {error}; name it with --host") from error
+
+
+def _servers_of(etcd: EtcdSettings) -> tuple[Protected, ...]:
+    """What no task may reach unless it is said otherwise."""
+    try:
+        return protected_servers(etcd.urls, _resolve)
+    except ValueError as error:
+        raise click.UsageError(f"--etcd: {error}") from error
 
 
 def _locators(names: tuple[str, ...]) -> tuple[str, ...]:

@@ -6,20 +6,19 @@ from pathlib import Path
 
 import click
 
+from reconciler.attach import plugin
 from reconciler.attach.install import (
     PLUGIN,
     File,
     NotInstalled,
     Role,
-    check_network,
     install,
     mesos_network,
     plugin_file,
     podman_network,
     render_plugin,
 )
-from reconciler.attach.plugin import SOCKET
-from reconciler.cli.options import Parsed
+from reconciler.cli.flags import NETWORK, SOCKET
 
 MESOS = """
 The Mesos agent's flags, beside its others:
@@ -42,8 +41,8 @@ LIBRARY = "/opt/net-modules/libmesos_network_isolator.so"
 _DIRECTORY = click.Path(file_okay=False, readable=False, path_type=Path)
 _socket_option = click.option(
     "--socket",
-    type=click.Path(dir_okay=False, readable=False, path_type=Path),
-    default=Path(SOCKET),
+    type=SOCKET,
+    default=plugin.SOCKET,
     show_default=True,
     help="The agent's socket, as its own --socket says.",
 )
@@ -59,7 +58,7 @@ def cni() -> None:
 @click.option("--config-dir", type=_DIRECTORY, required=True, help="Where they find networks.")
 @click.option(
     "--network",
-    type=Parsed("NAME", check_network),
+    type=NETWORK,
     default="calico",
     show_default=True,
     help="The network's name, one of the controller's --network.",
@@ -86,8 +85,8 @@ def install_command(
     ]
     _install(
         # The network last: without its plugin it would be a broken one.
-        plugin_file(plugins / PLUGIN, _render("cni", socket)),
-        of_runtime(configs, network),
+        plugin_file("--plugins-dir", plugins / PLUGIN, _render("cni", socket)),
+        of_runtime("--config-dir", configs, network),
     )
     click.echo(told.format(plugins=plugins, configs=configs, network=network))
 
@@ -114,7 +113,7 @@ def install_netmodules_command(path: Path, socket: Path) -> None:
     such as calico_mesos itself.
     """
     path = _absolute(path)
-    _install(plugin_file(path, _render("netmodules", socket)))
+    _install(plugin_file("--file", path, _render("netmodules", socket)))
     commands = [{"key": f"{each}_command", "value": str(path)} for each in ("isolator", "ipam")]
     modules = [
         {"name": "com_mesosphere_mesos_NetworkIsolator", "parameters": commands},

@@ -1,33 +1,53 @@
 """`marathon-calico controller`: Marathon to datastore."""
 
+import math
 import sys
+from functools import partial
+from urllib.parse import urlsplit
 
 import click
-from netaddr import AddrFormatError, IPNetwork
+from netaddr import IPNetwork
 
+from calico.iptext import is_host
 from calico.model import Pool
 from marathon_client.endpoints import parse_endpoint
-from marathon_client.errors import MarathonError
-from reconciler.cli.options import EtcdSettings, Parsed, etcd_options, log_options
+from marathon_client.errors import InvalidUrl
+from reconciler.cli.flags import CIDR, NETWORK, Parsed
+from reconciler.cli.options import EtcdSettings, etcd_options, log_options
 from reconciler.controller.main import run_controller
-from reconciler.controller.settings import ControllerSettings, parse_pool
+from reconciler.controller.settings import LISTEN, ControllerSettings, parse_pool
 from reconciler.logs import setup
 from reconciler.runtime.listener import ListenAddress, parse_listen
 
 
-def _parse_source(text: str) -> IPNetwork:
-    """A source network; a bare address is a network of one."""
+def _parse_marathon(text: str) -> str:
+    """Where Marathon is, as it is written; raises ValueError."""
+    shown = text.rpartition("@")[2]
     try:
-        return IPNetwork(text).cidr
-    except (AddrFormatError, ValueError) as error:
-        raise ValueError(f"{text!r} is no network such as 10.0.0.0/8") from error
+        host = urlsplit(parse_endpoint(text).url).hostname or ""
+    except InvalidUrl as error:
+        raise ValueError(f"{shown!r}: {error}") from error
+    if not is_host(host):
+        raise ValueError(f"{shown!r} names no host: write http://HOST:PORT")
+    return text
+
+
+def _parse_seconds(text: str) -> float:
+    """An interval; raises ValueError."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 1 <= seconds < math.inf:
+        raise ValueError(f"{text!r} is no number of seconds from 1 on, such as 60")
+    return seconds
 
 
 @click.command()
 @etcd_options
 @click.option(
     "--marathon",
-    metavar="URL",
+    type=Parsed("URL", _parse_marathon),
     multiple=True,
     default=("http://127.0.0.1:8080",),
     show_default=True,
@@ -49,14 +69,14 @@ def _parse_source(text: str) -> IPNetwork:
 )
 @click.option(
     "--allow-from",
-    type=Parsed("CIDR", _parse_source),
+    type=CIDR,
     multiple=True,
     help="May reach every task's declared ports.  [default: the addresses of --marathon]",
 )
 @click.option(
     "--network",
     "network",
-    metavar="NAME",
+    type=NETWORK,
     multiple=True,
     default=("calico",),
     show_default=True,
@@ -64,15 +84,15 @@ def _parse_source(text: str) -> IPNetwork:
 )
 @click.option(
     "--resync",
-    type=click.FloatRange(min=1),
+    type=Parsed("SECONDS", _parse_seconds),
     default=60.0,
     show_default=True,
     help="Seconds between complete lists.",
 )
 @click.option(
     "--listen",
-    type=Parsed("HOST:PORT", parse_listen),
-    default=":9401",
+    type=Parsed("HOST:PORT", partial(parse_listen, usual=LISTEN.port)),
+    default=str(LISTEN),
     show_default=True,
     help="Where /healthz, /readyz, /leader and /metrics are served; port 0 is any free one.",
 )
@@ -91,11 +111,6 @@ def controller(
 ) -> None:
     """Follow Marathon and write what each task's network should be."""
     setup(log_level, log_format, sys.stderr)
-    try:
-        for url in marathon:
-            parse_endpoint(url)
-    except MarathonError as error:
-        raise click.BadParameter(str(error), param_hint="--marathon") from error
     settings = ControllerSettings(
         open_datastore=etcd.open,
         marathon=marathon,

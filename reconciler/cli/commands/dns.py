@@ -1,17 +1,20 @@
 """`marathon-calico dns`: names of tasks from the datastore."""
 
 import sys
+from functools import partial
 from typing import Any
 
 import click
 from netaddr import IPNetwork
 
-from reconciler.cli.options import EtcdSettings, Parsed, etcd_options, log_options
+from reconciler.cli.flags import CIDR, Parsed
+from reconciler.cli.options import EtcdSettings, etcd_options, log_options
 from reconciler.dns.main import run_dns
 from reconciler.dns.names import parse_domain, suffixes_of
 from reconciler.dns.settings import (
+    LISTEN,
+    LISTEN_DNS,
     DnsSettings,
-    parse_allowed,
     parse_framework,
     parse_listen_dns,
     parse_resolver,
@@ -25,7 +28,7 @@ from reconciler.runtime.listener import ListenAddress, parse_listen
 @click.option(
     "--listen-dns",
     type=Parsed("HOST:PORT", parse_listen_dns),
-    default=":53",
+    default=str(LISTEN_DNS),
     show_default=True,
     help="Where questions are answered, by UDP and TCP; port 0 is any free one.",
 )
@@ -53,14 +56,14 @@ from reconciler.runtime.listener import ListenAddress, parse_listen
 @click.option(
     "--allow",
     "allow",
-    type=Parsed("CIDR", parse_allowed),
+    type=CIDR,
     multiple=True,
     help="Who may ask; may be repeated.  [default: this machine, the pools and the hosts]",
 )
 @click.option(
     "--listen",
-    type=Parsed("HOST:PORT", parse_listen),
-    default=":9403",
+    type=Parsed("HOST:PORT", partial(parse_listen, usual=LISTEN.port)),
+    default=str(LISTEN),
     show_default=True,
     help="Where /healthz, /readyz and /metrics are served; port 0 is any free one.",
 )
@@ -78,7 +81,7 @@ def dns(
     try:
         suffixes_of(flags["domain"], flags["framework"])
     except ValueError as error:
-        raise click.UsageError(str(error)) from error
+        raise click.UsageError(f"--framework and --domain: {error}; shorten one") from error
     settings = DnsSettings(
         open_datastore=etcd.open, resolvers=resolver or None, allow=allow or None, **flags
     )

@@ -10,8 +10,8 @@ from calico.addressing import ipam as blocks
 from calico.addressing.addresses import Addresses
 from calico.addressing.audit import AddressState, HeldAddress
 from calico.errors import DatastoreError, InvalidValue
-from calico.iptext import parse_address
 from reconciler.cli.command import NoSuchThing, Unreachable, read, reads_cluster, show
+from reconciler.cli.flags import ADDRESS
 from reconciler.cli.judging.addresses import (
     app_of,
     container_of,
@@ -19,12 +19,11 @@ from reconciler.cli.judging.addresses import (
     judge_check,
     judge_show,
 )
-from reconciler.cli.options import EtcdSettings, Parsed, etcd_options, output_option
+from reconciler.cli.options import EtcdSettings, etcd_options, output_option
 from reconciler.cli.printing.render import Answer, Lines, joined
 from reconciler.cli.reading.cluster import Cluster
 from reconciler.cli.reading.usage import Usage, findings_of, has_block, pools_of, usage_of
 
-ADDRESS = Parsed("ADDRESS", parse_address)
 #: What is being written right now looks wrong for an instant, so it is looked
 #: at again after so many seconds.
 SETTLE = 2.0

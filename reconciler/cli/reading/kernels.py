@@ -19,6 +19,7 @@ import msgspec
 from netaddr import AddrFormatError, IPAddress
 
 from calico.model import BootId, HostName, HostRecord
+from reconciler.agent.settings import LISTEN
 from reconciler.agent.telling.registration import read_boot_id
 from reconciler.cli.reading.cluster import Cluster
 from reconciler.core.kernels.host_page import HostPage
@@ -162,7 +163,7 @@ def place_of(record: HostRecord | None, boot_id: BootId | None) -> tuple[str, in
             f"it is of an older version, update it; {ETCD_ALONE}",
         )
     try:
-        listen = parse_listen(record.listen)
+        listen = parse_listen(record.listen, usual=LISTEN.port)
     except ValueError as error:
         return NotTold(f"its agent registered a place that is none: {error}")
     if not listen.host or listen.host in ("0.0.0.0", "::"):

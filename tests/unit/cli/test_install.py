@@ -155,7 +155,8 @@ def test_a_directory_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     done = _install(tmp_path / "file")
 
     assert done.exit_code == 1
-    assert "Not a directory" in done.output
+    assert "--plugins-dir" in done.output
+    assert "Not a directory; name a place" in done.output
 
 
 def test_net_modules_plugin_stands_in_for_calico_mesos(tmp_path: Path) -> None:

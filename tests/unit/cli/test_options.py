@@ -61,7 +61,7 @@ def run(*arguments: str, **environment: str) -> Result:
             id="the command's own name before all",
         ),
         pytest.param(
-            ("--etcd", "http://f:1", "--etcd", "[::1]"),
+            ("--etcd", "http://f:1", "--etcd", "http://[::1]"),
             {"MARATHON_CALICO_ETCD": "http://x:1"},
             ("http://f:1", "http://[::1]:2379"),
             id="flags before variables",
@@ -77,7 +77,19 @@ def test_the_nearest_word_on_etcd_wins(
 
 
 @pytest.mark.parametrize(
-    "url", ["ftp://x:1", "http://", "http://x:port", "http://x:1/v2", "http://x:99999", ""]
+    "url",
+    [
+        "ftp://x:1",
+        "http://",
+        "http://x:port",
+        "http://x:1/v2",
+        "http://x:99999",
+        "http://a b:1",
+        "http://x:0",
+        "x",
+        "x:y",
+        "",
+    ],
 )
 def test_what_is_no_url_of_a_server_is_a_usage_error(url: str) -> None:
     result = run("--etcd", url)

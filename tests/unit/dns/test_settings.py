@@ -8,7 +8,6 @@ from reconciler.dns.reverse import reverse_apexes
 from reconciler.dns.serving.access import Access
 from reconciler.dns.settings import (
     is_own,
-    parse_allowed,
     parse_framework,
     parse_listen_dns,
     parse_resolver,
@@ -44,12 +43,6 @@ def test_names_are_listened_for_at_an_address_not_at_a_name() -> None:
     assert parse_listen_dns("[::1]:0") == ListenAddress("::1", 0)
     with pytest.raises(ValueError, match="no address"):
         parse_listen_dns("localhost:53")
-
-
-def test_whoever_may_ask_is_a_network() -> None:
-    assert parse_allowed("10.0.0.0/8") == IPNetwork("10.0.0.0/8")
-    with pytest.raises(ValueError, match="no network"):
-        parse_allowed("everyone")
 
 
 def test_a_framework_leaves_something_of_a_name() -> None:

@@ -113,7 +113,7 @@ def test_a_taken_port_is_an_error_at_the_start() -> None:
     ],
 )
 def test_an_address_to_listen_on_is_parsed(text: str, address: ListenAddress) -> None:
-    assert parse_listen(text) == address
+    assert parse_listen(text, usual=9402) == address
 
 
 @pytest.mark.parametrize(
@@ -124,8 +124,10 @@ def test_an_address_to_listen_on_is_parsed(text: str, address: ListenAddress) ->
         pytest.param(":70000", id="port out of range"),
         pytest.param("::1:9402", id="IPv6 without brackets"),
         pytest.param(":²", id="a digit that is none"),
+        pytest.param("a/b:9402", id="what no machine is called"),
+        pytest.param("10.0.0.999:9402", id="an address that is none"),
     ],
 )
 def test_what_is_no_address_to_listen_on_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"PORT|brackets"):
-        parse_listen(text)
+        parse_listen(text, usual=9402)
