@@ -46,6 +46,11 @@ _socket_option = click.option(
     show_default=True,
     help="The agent's socket, as its own --socket says.",
 )
+_interpreter_option = click.option(
+    "--interpreter",
+    type=click.Path(dir_okay=False, readable=False, path_type=Path),
+    help="The Python 3 that runs the plugin, by its path where that is called.  [default: this one]",
+)
 
 
 @click.group()
@@ -71,12 +76,18 @@ def cni() -> None:
     show_default=True,
     help="Whose form the configuration has.",
 )
+@_interpreter_option
 def install_command(
-    plugins_dir: Path, config_dir: Path, network: str, socket: Path, runtime: str
+    plugins_dir: Path,
+    config_dir: Path,
+    network: str,
+    socket: Path,
+    runtime: str,
+    interpreter: Path | None,
 ) -> None:
     """Write the plugin and a network's configuration; again, it changes nothing.
 
-    The plugin is one file that needs this Python and nothing else. Exits 1,
+    The plugin is one file that needs a Python and nothing else. Exits 1,
     having written nothing, if there is a file of somebody else's.
     """
     plugins, configs = _absolute(plugins_dir), _absolute(config_dir)
@@ -85,7 +96,7 @@ def install_command(
     ]
     _install(
         # The network last: without its plugin it would be a broken one.
-        plugin_file("--plugins-dir", plugins / PLUGIN, _render("cni", socket)),
+        plugin_file("--plugins-dir", plugins / PLUGIN, _render("cni", socket, interpreter)),
         of_runtime("--config-dir", configs, network),
     )
     click.echo(told.format(plugins=plugins, configs=configs, network=network))
@@ -106,14 +117,15 @@ def netmodules() -> None:
     help="What modules.json names as isolator_command and ipam_command.",
 )
 @_socket_option
-def install_netmodules_command(path: Path, socket: Path) -> None:
+@_interpreter_option
+def install_netmodules_command(path: Path, socket: Path, interpreter: Path | None) -> None:
     """Write the plugin in place of calico_mesos; again, it changes nothing.
 
     Exits 1, having written nothing, if there is a file of somebody else's,
     such as calico_mesos itself.
     """
     path = _absolute(path)
-    _install(plugin_file("--file", path, _render("netmodules", socket)))
+    _install(plugin_file("--file", path, _render("netmodules", socket, interpreter)))
     commands = [{"key": f"{each}_command", "value": str(path)} for each in ("isolator", "ipam")]
     modules = [
         {"name": "com_mesosphere_mesos_NetworkIsolator", "parameters": commands},
@@ -128,11 +140,12 @@ def install_netmodules_command(path: Path, socket: Path) -> None:
     )
 
 
-def _render(role: Role, socket: Path) -> str:
-    # Not the virtual environment's name for it, which may go with that.
-    interpreter = Path(sys.executable).resolve()
+def _render(role: Role, socket: Path, interpreter: Path | None) -> str:
+    # Not the virtual environment's name for it, which may go with that. One that
+    # is named may be another machine's: it is not looked for here.
+    python = Path(sys.executable).resolve() if interpreter is None else _absolute(interpreter)
     try:
-        return render_plugin(role, _absolute(socket), interpreter)
+        return render_plugin(role, _absolute(socket), python)
     except NotInstalled as error:
         raise click.ClickException(str(error)) from error
 

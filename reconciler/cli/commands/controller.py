@@ -65,7 +65,7 @@ def _parse_seconds(text: str) -> float:
     type=click.Choice(["declared", "open"]),
     default="declared",
     show_default=True,
-    help="Whether groups reach only discovery ports, or every port.",
+    help="Whether groups reach only declared ports, or every port.",
 )
 @click.option(
     "--allow-from",

@@ -255,7 +255,7 @@ def _not_let_in(question: Question) -> Finding:
         )
     if openings:
         asked = packet_in_words(question.packet)
-        remedy = f"declare {asked} as a discovery port of {destination.app}"
+        remedy = f"declare {asked} as {destination.port_term} of {destination.app}"
         return Finding(
             False,
             "port not declared",

@@ -38,6 +38,12 @@ class Side:
         """The app of a task, or its name if that is not known."""
         return (self.task.app if self.task else "") or self.name
 
+    @property
+    def port_term(self) -> str:
+        """What Marathon calls a port that is declared: pods have endpoints, apps discovery."""
+        pod = self.task is not None and self.task.record is not None and self.task.record.pod
+        return "an endpoint" if pod else "a discovery port"
+
 
 @dataclass(frozen=True, slots=True)
 class Target:

@@ -20,7 +20,7 @@ def ports_in_words(ranges: Iterable[PortRange]) -> str:
 
 
 def opening_in_words(opening: PortOpening) -> str:
-    """A discovery port: `9000/tcp`."""
+    """A port that is declared: `9000/tcp`."""
     return f"{opening.number}/{opening.protocol}"
 
 

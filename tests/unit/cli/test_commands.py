@@ -387,6 +387,22 @@ def test_why_prints_the_answer_its_reason_the_kernel_and_the_remedy(world: World
     assert printed[3].startswith('  to allow  put "star-2" into the groups of /star_probe-a')
 
 
+@pytest.mark.parametrize(
+    ("pod", "remedy"),
+    [
+        pytest.param(False, "declare tcp/9001 as a discovery port of /web", id="an app"),
+        pytest.param(True, "declare tcp/9001 as an endpoint of /web", id="a pod"),
+    ],
+)
+def test_a_port_is_declared_in_the_words_of_its_app(world: World, pod: bool, remedy: str) -> None:
+    host = world.host("host-a", "10.1.0.1")
+    world.task(host, "web.1", "192.168.0.9", groups=["star-1"], ports=TCP, pod=pod)
+
+    found = fields(judge_why(cluster(world), "star_probe-b", "web:9001"))
+
+    assert found["remedy"] == f"{remedy}, or give it the label MARATHON_CALICO_PORTS=open"
+
+
 def test_what_is_open_is_listed_when_no_port_is_asked_about(world: World) -> None:
     found = fields(judge_why(cluster(world), "star_probe-a", "star_probe-b"))
     assert found["open"] == {"tcp": "9000", "udp": "", "icmp": True}

@@ -64,6 +64,14 @@ def test_the_flags_of_the_mesos_agent_are_told(tmp_path: Path) -> None:
     assert "network/cni" in told
 
 
+def test_a_plugin_for_another_machine_names_the_python_there(tmp_path: Path) -> None:
+    done = _install(tmp_path, "--interpreter", "/opt/elsewhere/python3")
+
+    assert done.exit_code == 0, done.output
+    first = (tmp_path / "plugins/marathon-calico-cni").read_text().partition("\n")[0]
+    assert first == "#!/opt/elsewhere/python3 -IS"
+
+
 def test_the_plugin_runs_alone_in_any_environment(tmp_path: Path) -> None:
     _install(tmp_path, "--socket", "/run/elsewhere.sock")
 
