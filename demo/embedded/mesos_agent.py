@@ -16,6 +16,7 @@ from demo.mesos.isolators.cni import CniIsolator
 from demo.mesos.isolators.netmodules import NetModulesIsolator, read_modules
 from demo.mesos.logs import log_to_stderr
 from demo.mesos.records import HostName
+from demo.mesos.resources import parse_resources
 from demo.mesos.server import AgentServer
 from demo.mesos.store import Store
 from demo.mesos.version import DEFAULT_VERSION, MesosVersion, parse_version
@@ -47,6 +48,9 @@ CNI_PLACE = Path("isolators/network/cni")
 @click.option("--executor-registration-timeout", default=60.0, show_default=True)
 @click.option("--late-addresses", default=0.0, help="Tell addresses so many seconds too late.")
 @click.option("--nameserver", "nameservers", multiple=True, help="For tasks on their own network.")
+@click.option(
+    "--resources", default="ports:[31000-32000]", show_default=True, help="Ports that tasks get."
+)
 def main(
     name: str,
     listen: str,
@@ -62,6 +66,7 @@ def main(
     executor_registration_timeout: float,
     late_addresses: float,
     nameservers: tuple[str, ...],
+    resources: str,
 ) -> None:
     """Own the tasks of one host, started by Marathon's stand-in."""
     log_to_stderr()
@@ -71,6 +76,7 @@ def main(
         ipaddress.ip_address(host)
         number = int(port)
         version = parse_version(mesos_version)
+        ports = parse_resources(resources)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     isolators: list[Isolator] = []
@@ -83,7 +89,7 @@ def main(
     if isolation is not None:
         isolators.append(_netmodules(modules, name))
     rules = Rules(registration=executor_registration_timeout, late_addresses=late_addresses)
-    setup = Setup(rules, isolators, hidden, nameservers)
+    setup = Setup(rules, isolators, hidden, nameservers, ports)
     agent = Agent(HostName(name), host, listen, Store(state_dir), setup)
     with AgentServer((host, number), agent, masters, version) as server:
         agent.endpoint = f"{host}:{server.server_address[1]}"

@@ -16,6 +16,7 @@ from demo.mesos.records import (
     LaunchOrder,
     LaunchReply,
     NetworkStatus,
+    PortRanges,
     TaskId,
     TaskRecord,
     TaskReport,
@@ -25,6 +26,7 @@ from demo.mesos.records import (
 T = TypeVar("T")
 
 CALL_SECONDS = 15.0
+EVERY_PORT: PortRanges = ((1, 65535),)
 
 
 class AgentUnavailable(Exception):
@@ -113,6 +115,7 @@ class MemoryAgent:
         starts: bool = True,
         address_of: Callable[[LaunchOrder], tuple[str, ...]] = _no_address,
         agent_id: str = "memory-S0",
+        ports: PortRanges = EVERY_PORT,
     ) -> None:
         self.orders: dict[TaskId, LaunchOrder] = {}
         self.groups: dict[TaskId, GroupOrder] = {}
@@ -120,6 +123,7 @@ class MemoryAgent:
         self._starts = starts
         self._address_of = address_of
         self._agent_id = agent_id
+        self._ports = ports
         self._changed = threading.Condition()
         self._records: dict[TaskId, TaskRecord] = {}
         self._revision = 0
@@ -151,7 +155,8 @@ class MemoryAgent:
         """See MesosAgent."""
         with self._changed:
             self._changed.wait_for(lambda: self._revision > after, timeout)
-            return TaskReport(self._agent_id, self._revision, tuple(self._records.values()))
+            records = tuple(self._records.values())
+            return TaskReport(self._agent_id, self._revision, records, self._ports)
 
     def run(self, task_id: TaskId) -> None:
         """The task's process is there."""

@@ -18,6 +18,8 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import TypeVar, assert_never
 
+import msgspec
+
 from demo.mesos.containers.api import LaunchRefused, Rules
 from demo.mesos.containers.container import Container, Process
 from demo.mesos.containers.lifecycle import Containers
@@ -37,7 +39,15 @@ from demo.mesos.launcher.client import (
     Start,
 )
 from demo.mesos.processes import start_time
-from demo.mesos.records import GroupOrder, HostName, LaunchOrder, TaskId, TaskReport
+from demo.mesos.records import (
+    DEFAULT_PORTS,
+    GroupOrder,
+    HostName,
+    LaunchOrder,
+    PortRanges,
+    TaskId,
+    TaskReport,
+)
 from demo.mesos.store import Store
 
 __all__ = ["Agent", "LaunchRefused", "Setup"]
@@ -54,13 +64,15 @@ class Setup:
     """What an operator chose for one agent.
 
     `hidden` are its mounts that no task may keep, `nameservers` what the tasks
-    in namespaces of their own ask for names, nobody for the host's own.
+    in namespaces of their own ask for names, nobody for the host's own. `ports`
+    are the host's that tasks may be given.
     """
 
     rules: Rules = field(default_factory=Rules)
     isolators: Sequence[Isolator] = ()
     hidden: tuple[str, ...] = ()
     nameservers: tuple[str, ...] = ()
+    ports: PortRanges = DEFAULT_PORTS
 
 
 class Agent:
@@ -95,7 +107,7 @@ class Agent:
         """Adopt the tasks of the last run, then begin to serve orders."""
         self.agent_id = self._store.agent_id()
         # Wall-clock microseconds, so that revisions also grow across a restart.
-        self._report = TaskReport(self.agent_id, time.time_ns() // 1000)
+        self._report = TaskReport(self.agent_id, time.time_ns() // 1000, ports=self._setup.ports)
         files = self._store.network_files(self._setup.nameservers)
         self.site = Site(
             self.name, self.address, self.endpoint, self.agent_id, files, self._setup.hidden
@@ -194,7 +206,9 @@ class Agent:
         records = self._registry.records()
         present = tuple(c for c in self._registry.all() if c.executor is not None)
         with self._published:
-            self._report = TaskReport(self.agent_id, self._report.revision + 1, records)
+            self._report = msgspec.structs.replace(
+                self._report, revision=self._report.revision + 1, tasks=records
+            )
             self._snapshot = present
             self._published.notify_all()
             return self._report.revision

@@ -11,6 +11,10 @@ Json = dict[str, Any]
 TaskId = NewType("TaskId", str)
 AppId = NewType("AppId", str)
 HostName = NewType("HostName", str)
+PortRanges = tuple[tuple[int, int], ...]
+
+#: What a Mesos agent has to offer unless its operator says otherwise.
+DEFAULT_PORTS: PortRanges = ((31000, 32000),)
 
 
 class Isolation(enum.StrEnum):
@@ -133,11 +137,15 @@ class TaskRecord(msgspec.Struct, frozen=True):
 
 
 class TaskReport(msgspec.Struct, frozen=True):
-    """All tasks of one agent at one revision; revisions grow across restarts."""
+    """All tasks of one agent at one revision; revisions grow across restarts.
+
+    `ports` are the agent's resources of that name, as first and last numbers.
+    """
 
     agent_id: str
     revision: int
     tasks: tuple[TaskRecord, ...] = ()
+    ports: PortRanges = DEFAULT_PORTS
 
 
 class LaunchReply(msgspec.Struct, frozen=True):

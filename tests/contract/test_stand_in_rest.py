@@ -497,3 +497,31 @@ def test_a_method_that_a_path_does_not_know_is_answered_in_html(marathon: StandI
     reply = requests.put(f"{marathon.url}/v2/deployments", json={}, timeout=SOON)
     assert reply.status_code == 405
     assert reply.headers["Content-Type"].startswith("text/html")
+
+
+def test_two_apps_that_need_the_same_port_of_a_host_run_one_after_the_other(
+    marathon: StandIn, api: Api
+) -> None:
+    first, second = (
+        host_app(name, portDefinitions=[{"port": 9000}], requirePorts=True)
+        for name in ("/first", "/second")
+    )
+    with RawStream(marathon.url) as stream:
+        api("POST", "/v2/apps", first, status=201)
+        stream.event("status_update_event", appId="/first", taskStatus="TASK_RUNNING")
+        api("POST", "/v2/apps", second, status=201)
+        (row,) = api("GET", "/v2/queue?embed=lastUnusedOffers")["queue"]
+        assert (row["app"]["id"], row["count"]) == ("/second", 1)
+        summary = row["processedOffersSummary"]
+        declined = {each["reason"]: each["declined"] for each in summary["rejectSummaryLastOffers"]}
+        assert declined.pop("InsufficientPorts") == 1
+        assert not any(declined.values())
+        assert row["lastUnusedOffers"][0]["offer"]["hostname"] == "host-1"
+        wanted = documented("queue-1.9.json")["queue"][1]
+        assert set(row) <= set(wanted)
+        assert set(wanted["processedOffersSummary"]) - set(summary) == {"lastUsedOfferAt"}
+
+        api("DELETE", "/v2/apps/first")
+        running = stream.event("status_update_event", appId="/second", taskStatus="TASK_RUNNING")
+        assert running["ports"] == [9000]
+    assert api("GET", "/v2/queue") == {"queue": []}

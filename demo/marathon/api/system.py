@@ -8,6 +8,7 @@ from demo.marathon.core.cluster import Cluster
 from demo.marathon.core.deployments import Change
 from demo.marathon.core.groups import GroupChange
 from demo.marathon.core.plan import plan_app
+from demo.marathon.core.state import timestamp
 from demo.marathon.errors import ApiError, bad_parameter
 from demo.marathon.replies.apps import render_app, render_listed_task
 from demo.marathon.replies.pods import render_pod
@@ -65,8 +66,9 @@ def cancel_deployment(cluster: Cluster, now: float, request: Request, deployment
     return deployed(cluster.change(Change(AppId("/"), asked, force=True), now))
 
 
-def list_queue(cluster: Cluster, now: float, _request: Request) -> Reply:
+def list_queue(cluster: Cluster, now: float, request: Request) -> Reply:
     """GET /v2/queue"""
+    with_offers = "lastUnusedOffers" in request.embeds()
     rows = []
     for app_id, app in sorted(cluster.state.apps.items()):
         tasks = cluster.state.tasks.get(app_id, {}).values()
@@ -75,7 +77,10 @@ def list_queue(cluster: Cluster, now: float, _request: Request) -> Reply:
             left = cluster.seconds_until_launch(app_id, now)
             delay = {"timeLeftSeconds": int(left), "overdue": left <= 0}
             subject = {"pod": render_pod(app)} if app.is_pod else {"app": render_app(app)}
-            rows.append({**subject, "count": count, "delay": delay})
+            row = {**subject, "count": count, "delay": delay}
+            if cluster.era.has_instances:
+                row |= cluster.offers.render(app_id, timestamp(now), with_offers)
+            rows.append(row)
     return Reply({"queue": rows})
 
 

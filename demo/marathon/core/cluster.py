@@ -21,12 +21,15 @@ from demo.marathon.core.state import App, State, Task, timestamp
 from demo.marathon.definitions.commands import CommandRule
 from demo.marathon.definitions.pods import backoff_of
 from demo.marathon.era import Era
+from demo.marathon.launch.delays import Delays
 from demo.marathon.launch.placement import Placement
 from demo.marathon.replies import events
+from demo.marathon.replies.apps import render_failure
 from demo.mesos.records import (
     AppId,
     HostName,
     Json,
+    PortRanges,
     TaskId,
     TaskRecord,
     TaskReport,
@@ -56,16 +59,18 @@ class Cluster:
         self.default_network = default_network
         self.health = Health(state, era, self._publish, lambda task, now: self.kill([task], now))
         self._placement = Placement(hosts, era, rule, new_uuid)
+        self.offers = self._placement.offers
         self._deployments = Deployments(state, era, rule, self._publish, self.look_at, self.health)
         self._effects: list[Effect] = []
         self._dirty: set[AppId] = set()
         self._due: dict[AppId, float] = {}
-        self._not_before: dict[AppId, float] = {}
+        self._delays = Delays()
         self._killed_at: dict[TaskId, float] = {}
         # By the instance's id and, for a pod, by those of its tasks.
         self._instance_by_id: dict[TaskId, tuple[AppId, TaskId]] = {}
         self._forgotten: set[TaskId] = set()
-        self._reachable: set[HostName] = set()
+        # The ports of every agent that has reported and still answers.
+        self._offered: dict[HostName, PortRanges] = {}
 
     def take_effects(self) -> list[Effect]:
         """What is to be done outside since the last time, in order."""
@@ -84,7 +89,7 @@ class Cluster:
         for app_id, app in self.state.apps.items():
             if app is not before.get(app_id):
                 # A new definition is not held back for what the last one did.
-                self._not_before.pop(app_id, None)
+                self._delays.forget(app_id)
                 self._placement.forget(app_id)
         return result
 
@@ -137,9 +142,9 @@ class Cluster:
 
     def reported(self, host: HostName, report: TaskReport, now: float) -> None:
         """Take over what one agent says of all its tasks."""
-        if host not in self._reachable:
-            self._reachable.add(host)
+        if host not in self._offered:
             self._dirty |= set(self._due)
+        self._offered[host] = report.ports
         records: dict[TaskId, dict[TaskId, TaskRecord]] = {}
         for record in report.tasks:
             if record.framework_id != self.state.framework_id:
@@ -180,11 +185,11 @@ class Cluster:
 
     def reachable(self) -> tuple[HostName, ...]:
         """Agents that have reported and still answer."""
-        return tuple(sorted(self._reachable))
+        return tuple(sorted(self._offered))
 
     def unreachable(self, host: HostName) -> None:
         """An agent cannot be asked: it keeps its tasks and is given no new ones."""
-        self._reachable.discard(host)
+        self._offered.pop(host, None)
 
     def settle(self, now: float) -> None:
         """Start, end and deploy until nothing more can be done right now."""
@@ -210,11 +215,11 @@ class Cluster:
 
     def seconds_until_launch(self, app_id: AppId, now: float) -> float:
         """How long the app's next task is held back."""
-        return self._not_before.get(app_id, now) - now
+        return self._delays.until(app_id, now) - now
 
     def reset_delay(self, app_id: AppId) -> None:
         """Start the app's next task at once."""
-        self._not_before.pop(app_id, None)
+        self._delays.forget(app_id)
         self._dirty.add(app_id)
 
     def task(self, task_id: TaskId) -> Task | None:
@@ -237,8 +242,11 @@ class Cluster:
             return
         plan = plan_app(app, tasks.values(), self.health.is_ready)
         self.kill([tasks[task_id] for task_id in plan.kills], now)
-        not_before = self._not_before.get(app_id, now)
-        if plan.launches and not_before > now:
+        if not plan.launches:
+            self.offers.forget(app_id)
+            return
+        not_before = self._delays.until(app_id, now)
+        if not_before > now:
             self._due[app_id] = not_before
             return
         for _ in range(plan.launches):
@@ -249,7 +257,7 @@ class Cluster:
     def _place(self, app: App, now: float) -> bool:
         """Start one more task on the next host that takes it; False if none does."""
         own = self.state.tasks.get(app.id, {}).values()
-        task = self._placement.place(app, own, self.tasks(), self._reachable, timestamp(now))
+        task = self._placement.place(app, own, self.tasks(), self._offered, timestamp(now))
         if task is None:
             return False
         self._put(task)
@@ -304,10 +312,10 @@ class Cluster:
         ended = msgspec.structs.replace(task, state=state)
         app = self.state.apps.get(task.app_id)
         if app is not None and not task.killing:
-            self._not_before[app.id] = now + backoff_of(app.definition)
+            self._delays.failed(app.id, backoff_of(app.definition), now)
             self._placement.ended(ended)
             if state is not TaskState.FINISHED:
-                self.state.failures[app.id] = _render_failure(ended, message, timestamp(now))
+                self.state.failures[app.id] = render_failure(ended, message, timestamp(now))
         if app is None:
             self.state.failures.pop(task.app_id, None)
         self._announce(ended, events.CONDITIONS[state], message, now)
@@ -332,16 +340,3 @@ class Cluster:
 
     def _publish(self, event: events.Event) -> None:
         self._effects.append(Publish(event))
-
-
-def _render_failure(task: Task, message: str, when: str) -> Json:
-    return {
-        "appId": task.app_id,
-        "host": task.host,
-        "message": message,
-        "state": str(task.state),
-        "taskId": task.id,
-        "timestamp": when,
-        "version": task.version,
-        "slaveId": task.slave_id,
-    }

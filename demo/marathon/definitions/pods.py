@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 from demo.marathon.definitions.networks import parse_networks
 from demo.marathon.errors import invalid_json, invalid_object, wrong_type
@@ -57,11 +58,25 @@ def constraints_of(definition: Json) -> list[list[str]]:
     ]
 
 
-def backoff_of(definition: Json) -> float:
-    """Seconds that a failed app or pod waits."""
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """How long an app waits after a failure, by how much more after the next, and at most."""
+
+    first: float
+    factor: float
+    longest: float
+
+
+def backoff_of(definition: Json) -> Backoff:
+    """How an app or a pod wants to be held back when it fails."""
     if is_pod(definition):
-        return float(definition["scheduling"]["backoff"]["backoff"])
-    return float(definition["backoffSeconds"])
+        backoff = definition["scheduling"]["backoff"]
+        found = (backoff["backoff"], backoff["backoffFactor"], backoff["maxLaunchDelay"])
+    else:
+        fields = ("backoffSeconds", "backoffFactor", "maxLaunchDelaySeconds")
+        found = tuple(definition[field] for field in fields)
+    first, factor, longest = map(float, found)
+    return Backoff(first, factor, longest)
 
 
 def commands_of(definition: Json) -> list[Json]:

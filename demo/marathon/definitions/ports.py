@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 
 from demo.marathon.errors import invalid_object, wrong_type
-from demo.mesos.records import Json
+from demo.mesos.records import Json, PortRanges
 
 FIRST_HOST_PORT, LAST_HOST_PORT = 31000, 32000
 
@@ -104,24 +104,33 @@ def declared_ports(definition: Json) -> list[Json]:
 
 
 def host_ports(
-    requests: Collection[Json], taken: Collection[int], start: int
+    requests: Collection[Json], offered: PortRanges, taken: Collection[int], start: int
 ) -> tuple[int, ...] | None:
-    """Ports of a host for these requests; None if a required one is taken there."""
-    free = _free_ports(taken, start)
+    """Ports of a host for these requests; None if one of them is not to be had there."""
+    fixed = [request["port"] for request in requests if request["port"]]
+    if len(set(fixed)) < len(fixed) or not all(
+        _is_offered(port, offered) and port not in taken for port in fixed
+    ):
+        return None
+    free = (port for port in _any_ports(start) if port not in taken and port not in fixed)
+    usable = (port for port in free if _is_offered(port, offered))
     ports: list[int] = []
     for request in requests:
-        if request["port"] in taken:
+        port = request["port"] or next(usable, None)
+        if port is None:
             return None
-        ports.append(request["port"] or next(port for port in free if port not in ports))
+        ports.append(port)
     return tuple(ports)
 
 
-def _free_ports(taken: Collection[int], start: int) -> Iterator[int]:
+def _any_ports(start: int) -> Iterator[int]:
+    """Who asks for any port never gets one that others ask for by its number."""
     span = LAST_HOST_PORT - FIRST_HOST_PORT + 1
-    for offset in range(span):
-        port = FIRST_HOST_PORT + (start + offset) % span
-        if port not in taken:
-            yield port
+    return (FIRST_HOST_PORT + (start + offset) % span for offset in range(span))
+
+
+def _is_offered(port: int, offered: PortRanges) -> bool:
+    return any(first <= port <= last for first, last in offered)
 
 
 def service_ports(definition: Json) -> list[int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from demo.marathon.core.effects import Launch, LaunchGroup
 from demo.marathon.core.plan import eligible_hosts
@@ -18,8 +18,9 @@ from demo.marathon.launch.identity import (
     pod_instance_id,
     pod_task_id,
 )
+from demo.marathon.launch.offers import CONSTRAINT, PORTS, Declined, Offers
 from demo.marathon.launch.orders import render_group_order, render_order
-from demo.mesos.records import AppId, HostName
+from demo.mesos.records import AppId, HostName, PortRanges
 
 SPARE_APP_PORTS = 1000
 
@@ -38,6 +39,7 @@ class Placement:
         self._era = era
         self._rule = rule
         self._new_uuid = new_uuid
+        self.offers = Offers()
         self._relaunched: dict[AppId, list[Task]] = {}
         self._next_host = 0
         self._next_port = 0
@@ -47,25 +49,36 @@ class Placement:
         app: App,
         own: Collection[Task],
         tasks: Iterable[Task],
-        reachable: Collection[HostName],
+        offered: Mapping[HostName, PortRanges],
         when: str,
     ) -> Task | None:
-        """One more instance on the next host that takes it, beside its own and all tasks."""
-        allowed = eligible_hosts(app, own, [host for host in self._hosts if host in reachable])
+        """One more instance on the next host that takes it, beside its own and all tasks.
+
+        `offered` are the ports of every host that can be given tasks now.
+        """
+        allowed = eligible_hosts(app, own, [host for host in self._hosts if host in offered])
         requests = (endpoint_requests if app.is_pod else requested_ports)(app.definition)
         # Who asks for no port need not know those that are taken.
         taken = {(task.host, port) for task in tasks for port in task.ports} if requests else set()
+        declined: list[Declined] = []
         for offset in range(len(self._hosts)):
             index = (self._next_host + offset) % len(self._hosts)
             host = self._hosts[index]
+            if host not in offered:
+                continue
             if host not in allowed:
+                declined.append(Declined(host, CONSTRAINT))
                 continue
             there = {port for at, port in taken if at == host}
-            ports = host_ports(requests, there, self._next_port)
-            if ports is not None:
-                self._next_host = index + 1
-                self._next_port += len(ports)
-                return self._new_task(app, host, ports, when)
+            ports = host_ports(requests, offered[host], there, self._next_port)
+            if ports is None:
+                declined.append(Declined(host, PORTS))
+                continue
+            self._next_host = index + 1
+            self._next_port += len(ports)
+            self.offers.looked(app.id, declined, True, when)
+            return self._new_task(app, host, ports, when)
+        self.offers.looked(app.id, declined, False, when)
         return None
 
     def ended(self, task: Task) -> None:
@@ -78,6 +91,7 @@ class Placement:
     def forget(self, app_id: AppId) -> None:
         """Begin with instances of their own: the app's tasks are to be others, or none."""
         self._relaunched.pop(app_id, None)
+        self.offers.forget(app_id)
 
     def order(self, app: App, task: Task, framework_id: str) -> Launch | LaunchGroup:
         """What the instance's host is asked to start."""

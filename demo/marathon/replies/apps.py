@@ -100,6 +100,20 @@ def _render_result(task: Task, result: CheckResult, era: Era) -> Json:
     }
 
 
+def render_failure(task: Task, message: str, when: str) -> Json:
+    """The last failure of an app: how this task ended."""
+    return {
+        "appId": task.app_id,
+        "host": task.host,
+        "message": message,
+        "state": str(task.state),
+        "taskId": task.id,
+        "timestamp": when,
+        "version": task.version,
+        "slaveId": task.slave_id,
+    }
+
+
 def render_listed_task(task: Task, app: App | None, era: Era, health: Opinions) -> Json:
     """One task of `/v2/tasks`, which adds the app's service ports."""
     reply = render_task(task, era, health)
