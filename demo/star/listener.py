@@ -9,7 +9,10 @@ from __future__ import annotations
 import json
 import selectors
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+
+#: What a path answers with at this moment.
+Document = Callable[[], object]
 
 REQUEST_LIMIT = 16384
 IDLE_SECONDS = 5.0
@@ -27,9 +30,8 @@ def open_listeners(port: int) -> list[socket.socket]:
     return listeners
 
 
-def serve(listeners: list[socket.socket], documents: Mapping[str, object]) -> None:
+def serve(listeners: list[socket.socket], documents: Mapping[str, Document]) -> None:
     """Answer each GET of a known path with its JSON document, for ever."""
-    bodies = {path: json.dumps(value).encode() for path, value in documents.items()}
     selector = selectors.DefaultSelector()
     for listener in listeners:
         listener.setblocking(False)
@@ -41,7 +43,7 @@ def serve(listeners: list[socket.socket], documents: Mapping[str, object]) -> No
             if key.data is None:
                 _accept(ready, selector)
             else:
-                _answer(ready, key.data, bodies, selector)
+                _answer(ready, key.data, documents, selector)
 
 
 def _listen(family: socket.AddressFamily, host: str, port: int) -> socket.socket:
@@ -70,7 +72,7 @@ def _accept(listener: socket.socket, selector: selectors.BaseSelector) -> None:
 def _answer(
     connection: socket.socket,
     received: bytearray,
-    bodies: Mapping[str, bytes],
+    documents: Mapping[str, Document],
     selector: selectors.BaseSelector,
 ) -> None:
     try:
@@ -86,22 +88,22 @@ def _answer(
     if chunk:
         connection.settimeout(IDLE_SECONDS)
         try:
-            connection.sendall(_response(bytes(received), bodies))
+            connection.sendall(_response(bytes(received), documents))
         except OSError:
             connection.close()
             return
     connection.close()
 
 
-def _response(request: bytes, bodies: Mapping[str, bytes]) -> bytes:
+def _response(request: bytes, documents: Mapping[str, Document]) -> bytes:
     words = request.split(b"\r\n", 1)[0].decode("latin-1").split(" ")
     status, body = "404 Not Found", b"{}"
     if len(words) != 3:
         status = "400 Bad Request"
     elif words[0] != "GET":
         status = "405 Method Not Allowed"
-    elif (path := words[1].partition("?")[0]) in bodies:
-        status, body = "200 OK", bodies[path]
+    elif (path := words[1].partition("?")[0]) in documents:
+        status, body = "200 OK", json.dumps(documents[path]()).encode()
     head = (
         f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\n"
         f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"

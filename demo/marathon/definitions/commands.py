@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from demo.mesos.records import Json
 
 ROOT = Path(__file__).resolve().parents[3]
 STAR_PROGRAMS = {"star-probe": "demo.star.probe", "star-collect": "demo.star.collect"}
+RESOURCES = "--resources-file"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ def own_programs(app: Json) -> Program:
     match words:
         case [name, *arguments] if name in STAR_PROGRAMS:
             # Without site-packages: a probe answers in half the time.
-            argv = (sys.executable, "-S", "-m", STAR_PROGRAMS[name], *arguments)
+            argv = (sys.executable, "-S", "-m", STAR_PROGRAMS[name], *_with_files(arguments))
             return Program(argv, {"PYTHONPATH": str(ROOT)})
         case ["marathon-calico", *arguments]:
             program = Path(sys.executable).with_name("marathon-calico")
@@ -53,6 +54,20 @@ def any_program(app: Json) -> Program:
     if words[0] in STAR_PROGRAMS or words[0] == "marathon-calico":
         return own_programs(app)
     return Program(tuple(words))
+
+
+def _with_files(arguments: Sequence[str]) -> Iterator[str]:
+    """A resources file named without a folder is one of the demo's: `uris` are not fetched."""
+    before = ""
+    for argument in arguments:
+        flag, equals, value = argument.partition("=")
+        if flag == RESOURCES and equals and Path(value).name == value:
+            yield f"{flag}={ROOT / 'demo' / 'apps' / value}"
+        elif before == RESOURCES and Path(argument).name == argument:
+            yield str(ROOT / "demo" / "apps" / argument)
+        else:
+            yield argument
+        before = argument
 
 
 def _words(app: Json) -> list[str]:

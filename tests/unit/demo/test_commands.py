@@ -4,9 +4,11 @@ import sys
 
 import pytest
 
-from demo.marathon.definitions.commands import any_program, own_programs
+from demo.marathon.definitions.commands import ROOT, any_program, own_programs
 from demo.marathon.errors import ApiError
 from demo.mesos.records import Json
+
+APPS = ROOT / "demo" / "apps"
 
 
 def command(cmd: str | None, args: list[str] | None = None) -> Json:
@@ -49,3 +51,15 @@ def test_any_other_program_is_refused_with_a_reason(app: Json) -> None:
 def test_a_test_may_start_any_program() -> None:
     assert any_program(command("python3 -c 'print(1)'")).argv == ("python3", "-c", "print(1)")
     assert any_program(command("star-probe")).argv[2:] == ("-m", "demo.star.probe")
+
+
+@pytest.mark.parametrize(
+    ("words", "file"),
+    [
+        pytest.param("--resources-file=a.json", f"--resources-file={APPS / 'a.json'}", id="one"),
+        pytest.param("--resources-file a.json", str(APPS / "a.json"), id="two words"),
+        pytest.param("--resources-file /tmp/a.json", "/tmp/a.json", id="another folder"),
+    ],
+)
+def test_a_resources_file_without_a_folder_is_one_of_the_demo(words: str, file: str) -> None:
+    assert own_programs(command(f"star-collect {words}")).argv[-1] == file
