@@ -19,6 +19,8 @@ DNS_PORT = 53
 DNS_PAGES_PORT = 9403
 FACTS_PORT = 9004
 MESOS_DNS_PORT = 8053
+#: What tasks on a host's network may get: Star's ports, our own, and any.
+MESOS_PORTS = ("9000-9001", f"{CONTROLLER_PORT}-{AGENT_PORT}", "31000-32000")
 PROJECT = Path(__file__).resolve().parents[2]
 
 FIRST_DELAY = 0.1
@@ -198,6 +200,8 @@ def _mesos_agent(plan: HostPlan, master: str) -> ProcessSpec:
         master,
         "--nameserver",
         master,
+        "--resources",
+        f"ports:[{','.join(MESOS_PORTS)}]",
     )
     return ProcessSpec(f"mesos-{plan.name}", plan.name, argv)
 
