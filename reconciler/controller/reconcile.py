@@ -232,13 +232,17 @@ class Reconciler:
         )
 
     def apps_named(self) -> frozenset[AppId]:
-        """Apps with a task that waits, and of which its host tells the container."""
+        """Apps with a task of which its host tells the container, and nobody else has.
+
+        It waits for that, or has been given an address that is not the container's.
+        """
         return frozenset(
             AppId(kept.value.app)
             for host in self._stored.hosts
             for each in self._stored.attachments_of(host)
             if (kept := self._stored.records.get(record_id(each.task))) is not None
-            and kept.value.verdict is TaskVerdict.PENDING
+            and kept.value.verdict is not TaskVerdict.REFUSED
+            and not kept.value.container
         )
 
     def apps_awaited(self) -> frozenset[AppId]:

@@ -87,8 +87,8 @@ class TaskWriter:
         endpoint = endpoint_of_task(record.host, record.task)
         written = self._stored.specs.get(endpoint)
         if written is not None:
-            addresses: tuple[IPAddress, ...] | TaskRecord = written.value.addresses
-            record = self._assigner.as_wired(record, written.value)
+            record, found = self._assigner.as_attached(record, written.value, desired.wish, known)
+            addresses: tuple[IPAddress, ...] | TaskRecord = found
         else:
             addresses = self._assigner.assign(record, desired.wish, known)
         if isinstance(addresses, TaskRecord):

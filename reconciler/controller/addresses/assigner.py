@@ -82,6 +82,28 @@ class Assigner:
                 return replace(record, container=container)
         return record
 
+    def as_attached(
+        self, record: TaskRecord, spec: EndpointSpec, wish: AddressWish, known: Known | None = None
+    ) -> tuple[TaskRecord, tuple[IPAddress, ...]]:
+        """The record and the addresses of a task that has an endpoint: as they are, as a rule.
+
+        A task may have been given addresses as if nothing had attached it,
+        before its host told of its container. Those are of no use: where the
+        container's link is, no second one is made. The container's take their
+        place, and they rest as all that no endpoint has.
+        """
+        record = self.as_wired(record, spec)
+        told = self._stored.attachments_of(record.host)
+        container = next((each.container for each in told if each.task == record.task), None)
+        if record.container or container is None:
+            return record, spec.addresses
+        fixed = wish.addresses if isinstance(wish, FixedAddresses) else ()
+        try:
+            taken = self._take(record, ContainerAddresses(container, fixed), known)
+        except (AddressAwaited, InvalidValue):
+            return record, spec.addresses
+        return replace(record, container=container), taken
+
     def _take(
         self, record: TaskRecord, wish: AddressWish, known: Known | None
     ) -> tuple[IPAddress, ...]:
@@ -101,6 +123,7 @@ class Assigner:
                 return addresses
             case AnyAddress():
                 heed = partial(self._heed, record.host)
+                self._await_strangers(record.host)
                 return tuple(
                     self._addresses.assign(
                         record.host, handle, version=version, secondary=(OWNER,), heed=heed
@@ -120,11 +143,20 @@ class Assigner:
         for each in block.allocations:
             if each is None or not each.unclaimed or each.container is None:
                 continue
-            strange = each.container not in named and each.host == host
-            if strange and self._strangers.lasts(each.container, STRANGE_FOR):
-                raise AddressAwaited(
-                    f"it is not known yet which task container {each.container} on {host} runs"
-                )
+            if each.container not in named and each.host == host:
+                self._await(each.container, host)
+
+    def _await_strangers(self, host: HostName) -> None:
+        """Give nothing at all while a host tells of a container, but not what it runs."""
+        for each in self._stored.attachments_of(host):
+            if not each.task:
+                self._await(each.container, host)
+
+    def _await(self, container: ContainerId, host: HostName) -> None:
+        if self._strangers.lasts(container, STRANGE_FOR):
+            raise AddressAwaited(
+                f"it is not known yet which task container {container} on {host} runs"
+            )
 
     def _judge_taken(
         self, record: TaskRecord, wish: AddressWish, error: AddressTaken
