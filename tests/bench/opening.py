@@ -29,7 +29,7 @@ while True:
 
 ASKER = """
 import socket, time
-wire = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); wire.settimeout(0.001)
+wire = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); wire.settimeout(0.002)
 while True:
     try:
         wire.sendto(b"x", ("ADDRESS", 9000))

@@ -144,6 +144,7 @@ def render_network(network: ContainerNetwork, boot_id: BootId) -> bytes:
             network.known_as,
             network.claimed,
             network.detached,
+            network.runs,
         )
     )
 
@@ -163,6 +164,7 @@ def parse_network(body: bytes) -> tuple[ContainerNetwork, BootId]:
             raw.known_as,
             raw.claimed,
             raw.detached,
+            raw.runs,
         )
     except (msgspec.DecodeError, InvalidName, InvalidValue) as error:
         raise StateFileError(f"it is no attachment: {error}") from error

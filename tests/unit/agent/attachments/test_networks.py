@@ -16,7 +16,7 @@ from reconciler.agent.state_file import StateFileError, seal
 from tests.unit.agent.attachments.samples import network
 
 BOOT = BootId("boot-1")
-BARE = network("c-1", "192.168.0.1", "fd80::1")
+BARE = replace(network("c-1", "192.168.0.1", "fd80::1"), runs="web.1")
 WIRED = replace(network("x.json.new", "192.168.0.2", inode=7), known_as="other", claimed=True)
 GONE = replace(network(".hidden", "192.168.0.3", inode=8), detached=True)
 
