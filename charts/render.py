@@ -78,14 +78,13 @@ def _refuse(constant: str) -> None:
     raise InvalidApp(f"{constant} is no JSON")
 
 
-def _context(name: str, values: AppValues) -> Mapping[str, str | bool]:
+def _context(name: str, values: AppValues) -> dict[str, str | bool]:
     """Texts of JSON for the template, which puts each in its place as it is.
 
     Whatever stands in a value is inside of a JSON string by then: it cannot
     end it, and the template is not read again.
     """
     arguments = [name, *values.arguments]
-    volumes = _volumes(name, values)
     return {
         "id": _json(values.id),
         "ports_form": values.form == "ipaddress",
@@ -106,7 +105,9 @@ def _context(name: str, values: AppValues) -> Mapping[str, str | bool]:
         "health_checks": _json(_health_checks(values)),
         "minimum_health": _json(_minimum_health(name, values)),
         "kill_grace": _json(values.kill_grace),
-        "volumes": _json(volumes),
+        "volumes": _json(_volumes(name, values)),
+        # The environment of another user's process is a file of that user's.
+        "reads_environments": "proc" in values.locators,
     }
 
 

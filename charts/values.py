@@ -134,6 +134,9 @@ def _check_whole(name: str, values: AppValues) -> None:
             raise InvalidValues("controller.marathon: name at least one Marathon")
     if bool(values.etcd_cert) != bool(values.etcd_key):
         raise InvalidValues("etcd_cert and etcd_key belong together")
+    for variable in given:
+        if variable.endswith("_LISTEN"):
+            raise InvalidValues(f"{name}: {variable} follows from {name}.port")
     for variable in values.env:
         if variable in values.secrets:
             raise InvalidValues(f"{name}: {variable} stands in env and in secrets")
