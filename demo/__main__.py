@@ -19,15 +19,17 @@ import click
 from demo.embedded import launcher
 from demo.embedded.cluster import Cluster
 from demo.embedded.control import ClusterGoneError, RefusedRequestError
-from demo.embedded.hosts import GATEWAY, MASTER
+from demo.embedded.hosts import GATEWAY, HOST_LIMIT, MASTER
 from demo.embedded.launcher import AlreadyRunningError, LaunchError, NotRunningError, Options
 from demo.embedded.namespaces import NamespacesRefusedError
 from demo.embedded.remedy import explain, read_machine
 from demo.marathon.era import DEFAULT_ERA, Era, parse_era
-from demo.stories.isolated import Story, StoryFailedError, read_group
+from demo.stories.camera import Camera, CameraError, check_camera
 from demo.stories.narrator import Narrator
+from demo.stories.programme import ALL, STORIES, tell
 from demo.stories.rest import MarathonApi, MarathonRefusedError
 from demo.stories.scene import MeasureError, Watcher
+from demo.stories.stage import Stage, StoryFailedError
 from demo.stories.view import make_console
 
 LOG_LINES = 15
@@ -35,6 +37,16 @@ LOG_LINES = 15
 AGENTS_SECONDS = 10.0
 #: How it was started here, with no need of a `python` on the PATH.
 COMMAND = f"{os.path.relpath(sys.executable)} -m demo"
+
+PORT = click.IntRange(0, 65535)
+
+HOSTS = click.option(
+    "--hosts",
+    type=click.IntRange(1, HOST_LIMIT),
+    default=2,
+    show_default=True,
+    help="Hosts that run tasks.",
+)
 
 DIRECTORY = click.option(
     "--directory",
@@ -49,7 +61,7 @@ ERA = click.option(
     "--era",
     default=str(DEFAULT_ERA),
     show_default=True,
-    help="The version of Marathon to be, from 0.14 to 1.9.",
+    help="The version of Marathon to be, from 0.14 to 1.9; or in full, such as 1.3.6.",
 )
 
 ISOLATION = click.option(
@@ -67,10 +79,20 @@ def main() -> None:
 @main.command()
 @DIRECTORY
 @click.option("--background", is_flag=True, help="Return when it runs; `down` ends it.")
-@click.option("--hosts", default=2, show_default=True, help="Hosts that run tasks.")
-@click.option("--port", default=0, show_default="any free one", help="Marathon's API on loopback.")
+@HOSTS
 @click.option(
-    "--page-port", default=0, show_default="any free one", help="Star's page on loopback."
+    "--port",
+    type=PORT,
+    default=0,
+    show_default="any free one",
+    help="Marathon's API on loopback.",
+)
+@click.option(
+    "--page-port",
+    type=PORT,
+    default=0,
+    show_default="any free one",
+    help="Star's page on loopback.",
 )
 @ERA
 @ISOLATION
@@ -110,7 +132,7 @@ def up(
             _end_on_signals()
             _announce(Cluster(directory, running.record), "Ctrl-C ends it.")
             running.wait()
-            raise LaunchError(f"the cluster ended; see {directory / launcher.LOG_NAME}")
+            raise LaunchError("the cluster ended", directory / launcher.LOG_NAME)
         except KeyboardInterrupt:
             click.echo("\nThe cluster is gone.")
         finally:
@@ -118,15 +140,23 @@ def up(
 
 
 @main.command()
-@click.option("--hosts", default=2, show_default=True, help="Hosts that run tasks.")
+@click.argument("story", type=click.Choice([*STORIES, ALL]), default=ALL)
+@HOSTS
+@click.option(
+    "--screenshots",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Take a picture of Star's page for each story; needs Chromium.",
+)
 @ERA
 @ISOLATION
-def run(hosts: int, era: str, isolation: str | None) -> None:
-    """Start a cluster, tell the story of group isolation on it, and end it."""
+def run(story: str, hosts: int, screenshots: Path | None, era: str, isolation: str | None) -> None:
+    """Start a cluster, tell the stories of Star on it, or one of them, and end it."""
     version = _parsed_era(era)
     narrator = Narrator(make_console())
     with _failures(), tempfile.TemporaryDirectory(prefix="marathon-calico-") as name:
         begin = time.monotonic()
+        if screenshots is not None:
+            check_camera()
         narrator.heading(f"A Mesos cluster in namespaces of its own: a master and {hosts} hosts")
         with narrator.step("namespaces, network, etcd, Marathon, controller and agents started"):
             running = launcher.launch_foreground(
@@ -136,7 +166,8 @@ def run(hosts: int, era: str, isolation: str | None) -> None:
             _end_on_signals()
             cluster = Cluster(Path(name), running.record)
             with MarathonApi(cluster.marathon_url) as marathon:
-                _tell(Story(cluster, marathon, narrator, version), cluster)
+                camera = Camera(screenshots, cluster.star_url, narrator)
+                _tell(Stage(cluster, marathon, narrator, version, camera.take), story)
         except KeyboardInterrupt:
             _fail("\nInterrupted; the cluster is gone.", 130)
         finally:
@@ -246,12 +277,13 @@ def kill(directory: Path, process: str, name: str) -> None:
         Cluster.attach(directory).control.kill(process, number)
 
 
-def _tell(story: Story, cluster: Cluster) -> None:
-    """Tell the story; if it goes wrong, say why and what the processes last wrote."""
+def _tell(stage: Stage, story: str) -> None:
+    """Tell what was asked for; if it goes wrong, say why and what the processes last wrote."""
     try:
-        story.tell(read_group())
-    except (StoryFailedError, MarathonRefusedError, MeasureError) as error:
+        tell(stage, story)
+    except (StoryFailedError, MarathonRefusedError, MeasureError, CameraError) as error:
         click.echo(f"\nFAILED: {error}", err=True)
+        cluster = stage.cluster
         for process in cluster.control.status().processes:
             tail = cluster.control.log(process.name).splitlines()[-LOG_LINES:]
             click.echo("\n".join((f"\n--- {process.name}", *tail)), err=True)
@@ -327,9 +359,13 @@ def _failures() -> Iterator[None]:
         yield
     except NamespacesRefusedError as error:
         _fail(explain(error.refusal, read_machine()), 2)
-    except (AlreadyRunningError, LaunchError) as error:
+    except LaunchError as error:
+        # That of a cluster for one story is gone with its directory.
+        told = error.log is not None and error.log.exists() and error.log.stat().st_size
+        _fail(f"{error}\nIts log: {error.log}" if told else str(error), 1)
+    except AlreadyRunningError as error:
         _fail(str(error), 1)
-    except RefusedRequestError as error:
+    except (RefusedRequestError, CameraError) as error:
         _fail(str(error), 2)
     except (NotRunningError, ClusterGoneError) as error:
         _fail(str(error), 3)

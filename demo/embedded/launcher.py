@@ -33,7 +33,11 @@ END_SECONDS = 10.0
 
 
 class LaunchError(Exception):
-    """There is no cluster, for the reason given."""
+    """There is no cluster, for the reason given; `log` tells more, while it is there."""
+
+    def __init__(self, reason: str, log: Path | None = None) -> None:
+        super().__init__(reason)
+        self.log = log
 
 
 class AlreadyRunningError(Exception):
@@ -275,13 +279,13 @@ def _redirect(log: Path) -> None:
 
 def _judge(packet: bytes, log: Path) -> None:
     if not packet:
-        raise LaunchError(f"the cluster ended at once:\n{log.read_text()[-2000:]}")
+        raise LaunchError(f"the cluster ended at once:\n{log.read_text()[-2000:]}", log)
     report = msgspec.json.decode(packet, type=Report)
     match report:
         case Refused(step, code):
             raise NamespacesRefusedError(Refusal(step, code))
         case Failed(reason):
-            raise LaunchError(reason)
+            raise LaunchError(reason, log)
         case Ready():
             return
 

@@ -275,7 +275,8 @@ def _build(plan: ClusterPlan) -> Supervisor:
     specs = plan_processes(hosts, find_etcd(), plan.marathon, plan.page, plan.arguments)
     names = {spec.name for spec in specs}
     if unknown := ({*plan.without, *plan.arguments} - names):
-        raise HostError(f"no process {', '.join(sorted(unknown))}; there are {sorted(names)}")
+        known = ", ".join(sorted(names))
+        raise HostError(f"no process {', '.join(sorted(unknown))}; there are {known}")
     processes = {spec.name: _Supervised(spec, spec.name not in plan.without) for spec in specs}
     master = next(str(host.address) for host in hosts if host.name == MASTER)
     return Supervisor(pid_by_host, processes, _environment(master))

@@ -6,6 +6,7 @@ A version without its third number is the last of its line.
 from __future__ import annotations
 
 import enum
+import re
 from dataclasses import dataclass
 
 #: Behind every third number that was ever given out.
@@ -22,6 +23,10 @@ LAST_OF_LINE = {
     (1, 8): 244,
     (1, 9): 109,
 }
+_KNOWN = (
+    f"write one of {', '.join(f'{major}.{minor}' for major, minor in LAST_OF_LINE)}, or one in full"
+)
+_VERSION = re.compile(r"[0-9]{1,2}\.[0-9]{1,2}(\.[0-9]{1,4})?")
 
 
 class PlanForm(enum.Enum):
@@ -194,8 +199,13 @@ DEFAULT_ERA = Era(1, 4)
 
 
 def parse_era(text: str) -> Era:
-    """`1.4` or `1.4.13` to an era; ValueError for anything else."""
-    parts = text.split(".")
-    if not 2 <= len(parts) <= 3:
-        raise ValueError(f"not a version of Marathon: {text!r}")
-    return Era(*map(int, parts))
+    """`1.4` or `1.4.13` to an era; ValueError for what no Marathon of a known line was called."""
+    if not _VERSION.fullmatch(text):
+        raise ValueError(f"{text!r} is no version: {_KNOWN}")
+    era = Era(*map(int, text.split(".")))
+    last = LAST_OF_LINE.get((era.major, era.minor))
+    if last is None:
+        raise ValueError(f"{text!r} is not known: {_KNOWN}")
+    if last < era.patch != LAST:
+        raise ValueError(f"{text!r} is not known: {era} ends with {era}.{last}")
+    return era

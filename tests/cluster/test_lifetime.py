@@ -114,7 +114,24 @@ def test_an_unknown_process_is_refused_by_name() -> None:
         refused = demo(path, "up", "--without", "etdc")
 
         assert refused.returncode == 1
-        assert "no process etdc" in refused.stderr
+        assert "no process etdc; there are agent-host-1, agent-host-2, " in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "says"),
+    [
+        pytest.param("--hosts", "101", "1<=x<=100", id="too many hosts"),
+        pytest.param("--port", "70000", "0<=x<=65535", id="no port"),
+        pytest.param("--era", "2.0", "1.8, 1.9, or one in full", id="no version"),
+    ],
+)
+def test_what_no_cluster_can_be_is_refused_at_once(flag: str, value: str, says: str) -> None:
+    with directory() as path:
+        refused = demo(path, "up", flag, value)
+
+        assert (refused.returncode, list(path.iterdir())) == (2, [])
+        assert flag in refused.stderr
+        assert says in refused.stderr
 
 
 def test_refused_namespaces_are_told_with_the_remedy() -> None:
