@@ -79,11 +79,12 @@ def why(cluster: Cluster, now: datetime, source: str, destination: str, kernel: 
                    decides; null if none does
     """
     sender, target = parse_source(cluster, source), parse_target(cluster, destination)
-    kernels = _ask(cluster, sender, target) if kernel else NOT_ASKED
+    kernels = ask_on_the_way(cluster, sender, target) if kernel else NOT_ASKED
     return judge_why(cluster, source, destination, kernels)
 
 
-def _ask(cluster: Cluster, sender: Side, target: Target) -> Kernels:
+def ask_on_the_way(cluster: Cluster, sender: Side, target: Target) -> Kernels:
+    """What the kernels of the hosts between two parties do with the packet in question."""
     ruling = _rule(cluster, sender, target)
     if ruling.question is None:
         return NOT_ASKED

@@ -1,0 +1,1 @@
+"""What the product says of tasks and who should reach whom, over HTTP, to be shown."""
