@@ -189,6 +189,7 @@ def served(
     cluster: Cluster,
     *,
     resolvers: Sequence[ListenAddress] = (),
+    forwards: Sequence[ListenAddress] = (),
     allow: tuple[IPNetwork, ...] | None = None,
     listen: ListenAddress = LOOPBACK,
     feeds: bool = True,
@@ -206,6 +207,7 @@ def served(
         tuple(resolvers),
         DnsMetrics(),
         SystemClock(),
+        tuple(forwards),
     )
     thread = threading.Thread(target=server.run, args=(channels, stop), daemon=True)
     thread.start()

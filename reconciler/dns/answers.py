@@ -62,13 +62,22 @@ class Answers:
         self._prepared: dict[tuple[Name, int], _Prepared] = {}
         self._authorities: dict[Name, bytes] = {}
         self._complete = False
+        self._forwarding = False
         self._available = 0
 
-    def update(self, pools: Iterable[IPNetwork], *, complete: bool, recursive: bool) -> None:
+    def update(
+        self,
+        pools: Iterable[IPNetwork],
+        *,
+        complete: bool,
+        recursive: bool,
+        forwarding: bool = False,
+    ) -> None:
         """Take in what changed; not `complete` means that names may be missing.
 
         `pools` are where addresses are that have names; `recursive` says
-        whether there is anybody to ask about other names.
+        whether there is anybody to ask about other names, `forwarding` whether
+        others may have names of the zone.
         """
         found = frozenset(pools)
         if found != self._pools:
@@ -77,6 +86,7 @@ class Answers:
             for kind in _KEPT:
                 self._prepared.pop((name, kind), None)
         self._complete = complete
+        self._forwarding = forwarding
         self._available = wire.RECURSION_AVAILABLE if recursive else 0
 
     def answer(self, query: Query, limit: int) -> bytes | Elsewhere:
@@ -109,6 +119,9 @@ class Answers:
                 return ELSEWHERE
             return wire.respond(query, self._available | wire.REFUSED)
         if not (self._zone.exists(name) or name == apex or is_above_addresses(name)):
+            forwarded = self._forwarding and apex == self._zone.apex
+            if forwarded and query.flags & wire.RECURSION_DESIRED:
+                return ELSEWHERE
             flags = wire.AUTHORITATIVE | wire.NXDOMAIN | self._available
             return wire.respond(query, flags, authorities=(1, self._authority(apex)))
         prepared = self._prepare(query, apex, limit)
@@ -118,9 +131,8 @@ class Answers:
 
     def _apex_of(self, name: Name) -> Name | None:
         """The zone of ours that a name is in; None if it is in none."""
-        apex = self._zone.apex
-        if name.endswith(apex) and (name == apex or apex in ancestors(name)):
-            return apex
+        if self._zone.covers(name):
+            return self._zone.apex
         if not self._reverse or not is_reverse(name):
             return None
         return next((each for each in (name, *ancestors(name)) if each in self._reverse), None)

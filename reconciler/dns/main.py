@@ -84,14 +84,26 @@ def _server(
     zone = Zone(settings.domain, settings.framework, own)
     answers = Answers(zone, int(time.time()), random.Random())
     access = Access(settings.allow)
-    return NameServer(zone, World(zone), answers, access, resolvers, metrics, SystemClock())
+    return NameServer(
+        zone,
+        World(zone),
+        answers,
+        access,
+        resolvers,
+        metrics,
+        SystemClock(),
+        settings.forwards,
+    )
 
 
 def _resolvers(
     settings: DnsSettings, channels: Sequence[Channel]
 ) -> tuple[ListenAddress, ...] | str:
-    """Who is asked about other names; or what is wrong with them."""
+    """Who is asked about other names; or what is wrong with those who are asked."""
     own = is_own(ListenAddress(settings.listen_dns.host, channels[0].address.port))
+    for each in settings.forwards:
+        if own(each):
+            return f"--forward {each} is this name server itself"
     if settings.resolvers is None:
         try:
             lines = RESOLV_CONF.read_text(errors="replace").splitlines()

@@ -23,6 +23,7 @@ class DnsSettings:
 
     `open_datastore` gives every thread a client of its own. `resolvers` None
     means the machine's own, `allow` None this machine, the tasks and their hosts.
+    `forwards` know names of the domain that are not of tasks of ours.
     """
 
     open_datastore: Callable[[], Datastore]
@@ -30,6 +31,7 @@ class DnsSettings:
     domain: str = "mesos"
     framework: str = "marathon"
     resolvers: tuple[ListenAddress, ...] | None = None
+    forwards: tuple[ListenAddress, ...] = ()
     allow: tuple[IPNetwork, ...] | None = None
     listen: ListenAddress = LISTEN
 

@@ -69,6 +69,11 @@ class Zone:
         for record in servers:
             self._add((server, record))
 
+    def covers(self, name: Name) -> bool:
+        """Whether a name is the zone's own or below it."""
+        apex = self.apex
+        return name.endswith(apex) and (name == apex or apex in ancestors(name))
+
     @property
     def tasks(self) -> int:
         """How many tasks have names."""

@@ -311,6 +311,34 @@ def test_our_names_are_asked_of_nobody() -> None:
         assert not other.asked
 
 
+def test_names_of_the_domain_that_no_task_of_ours_has_are_forwarded() -> None:
+    with (
+        elsewhere(with_address) as mesos_dns,
+        elsewhere(silence) as resolver,
+        following(
+            Wanted("star_probe-a.1"), resolvers=[resolver.address], forwards=[mesos_dns.address]
+        ) as running,
+    ):
+        for tcp in (False, True):
+            name = "probe-a.star-before.marathon.mesos"
+            assert running.asker.texts(name, tcp=tcp) == {"203.0.113.7"}
+            assert running.asker.texts(WEB, tcp=tcp) == {"192.168.0.1"}
+        # Also without a name of its own, and other types of a name of ours.
+        for ours in ("star.marathon.mesos", "mesos"):
+            assert running.asker.ask(ours).header.rcode == NOERROR
+        assert running.asker.ask("9.9.168.192.in-addr.arpa").header.rcode == NXDOMAIN
+        names = {str(question.q.qname) for question, _ in mesos_dns.asked}
+        assert names == {"probe-a.star-before.marathon.mesos."}
+        assert not resolver.asked
+
+
+def test_a_forward_that_does_not_answer_makes_no_name_unknown() -> None:
+    gone = ListenAddress("127.0.0.1", free_port())
+    with following(forwards=[gone]) as running:
+        assert running.asker.ask("nobody.marathon.mesos").header.rcode == SERVFAIL
+        assert running.asker.ask("www.example.org").header.rcode == REFUSED
+
+
 def test_the_next_is_asked_if_one_does_not_answer() -> None:
     gone = ListenAddress("127.0.0.1", free_port())
     with (

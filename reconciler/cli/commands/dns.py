@@ -54,6 +54,13 @@ from reconciler.runtime.listener import ListenAddress, parse_listen
     help="Asked about all other names; may be repeated.  [default: the first of /etc/resolv.conf]",
 )
 @click.option(
+    "--forward",
+    "forward",
+    type=Parsed("IP", parse_resolver),
+    multiple=True,
+    help="Asked about names of the domain that no task of ours has; may be repeated.",
+)
+@click.option(
     "--allow",
     "allow",
     type=CIDR,
@@ -73,6 +80,7 @@ def dns(
     log_level: str,
     log_format: str,
     resolver: tuple[ListenAddress, ...],
+    forward: tuple[ListenAddress, ...],
     allow: tuple[IPNetwork, ...],
     **flags: Any,
 ) -> None:
@@ -83,6 +91,10 @@ def dns(
     except ValueError as error:
         raise click.UsageError(f"--framework and --domain: {error}; shorten one") from error
     settings = DnsSettings(
-        open_datastore=etcd.open, resolvers=resolver or None, allow=allow or None, **flags
+        open_datastore=etcd.open,
+        resolvers=resolver or None,
+        forwards=forward,
+        allow=allow or None,
+        **flags,
     )
     sys.exit(run_dns(settings))

@@ -10,6 +10,7 @@ from selectors import EVENT_READ, DefaultSelector
 from calico.datastore.api import Key
 from reconciler.dns.answers import Answers
 from reconciler.dns.metrics import DnsMetrics
+from reconciler.dns.names import Name
 from reconciler.dns.serving.access import Access
 from reconciler.dns.serving.datagrams import Datagrams
 from reconciler.dns.serving.desk import Desk
@@ -45,12 +46,15 @@ class NameServer:
         resolvers: tuple[ListenAddress, ...],
         metrics: DnsMetrics,
         clock: Clock,
+        forwards: tuple[ListenAddress, ...] = (),
     ) -> None:
+        """`resolvers` are asked about other names, `forwards` about the zone's unknown ones."""
         self._zone = zone
         self._world = world
         self._answers = answers
         self._access = access
         self._resolvers = resolvers
+        self._forwards = forwards
         self._metrics = metrics
         self._clock = clock
         self._inbox: Inbox[FeedMessage] = Inbox()
@@ -59,7 +63,7 @@ class NameServer:
         self._unreachable: dict[Key, str] = {}
         self._last_turn = clock.monotonic()
         self._was_complete = False
-        answers.update(world.pools, complete=world.complete, recursive=bool(resolvers))
+        self._tell_answers()
         metrics.follow("names", lambda: zone.names)
         metrics.follow("tasks", lambda: zone.tasks)
         metrics.follow("unreachable", lambda: bool(self._unreachable))
@@ -77,7 +81,7 @@ class NameServer:
         """Answer until told to stop; whoever sets `stop` wakes as well."""
         desk = Desk(self._answers, self._access, self._metrics)
         with DefaultSelector() as selector:
-            upstream = Upstream(self._resolvers, selector, self._clock, desk.fail)
+            upstream = Upstream(self._resolvers_of, selector, self._clock, desk.fail)
             streams = []
             for each in channels:
                 Datagrams(each.datagrams, selector, desk, upstream)
@@ -141,6 +145,17 @@ class NameServer:
                     )
                 self._unreachable[prefix] = reason
 
+    def _tell_answers(self) -> None:
+        self._answers.update(
+            self._world.pools,
+            complete=self._world.complete,
+            recursive=bool(self._resolvers),
+            forwarding=bool(self._forwards),
+        )
+
+    def _resolvers_of(self, name: Name) -> tuple[ListenAddress, ...]:
+        return self._forwards if self._zone.covers(name) else self._resolvers
+
     def _reached(self, prefix: Key) -> None:
         if self._unreachable.pop(prefix, None) is not None and not self._unreachable:
             log.info("datastore reached again")
@@ -156,9 +171,7 @@ class NameServer:
                     break
             else:
                 self._backlog.popleft()
-        self._answers.update(
-            self._world.pools, complete=self._world.complete, recursive=bool(self._resolvers)
-        )
+        self._tell_answers()
         if self._world.take_moved():
             self._access.update(self._world.pools, self._world.host_addresses)
         if self._world.complete and not self._was_complete:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from selectors import EVENT_READ, EVENT_WRITE, BaseSelector
 
 from reconciler.dns import wire
+from reconciler.dns.names import Name
 from reconciler.dns.serving.framing import Frames, framed
 from reconciler.dns.wire import Query
 from reconciler.runtime.clock import Clock
@@ -40,6 +41,7 @@ class _Asked:
     peer: str
     reply: Reply
     stream: bool
+    resolvers: tuple[ListenAddress, ...]
     number: int = 0
     attempt: int = 0
     channel: socket.socket | None = None
@@ -53,12 +55,12 @@ class Upstream:
 
     def __init__(
         self,
-        resolvers: tuple[ListenAddress, ...],
+        resolvers_of: Callable[[Name], tuple[ListenAddress, ...]],
         selector: BaseSelector,
         clock: Clock,
         fail: Callable[[Query], bytes],
     ) -> None:
-        self._resolvers = resolvers
+        self._resolvers_of = resolvers_of
         self._selector = selector
         self._clock = clock
         self._fail = fail
@@ -79,7 +81,7 @@ class Upstream:
             reply(self._fail(query))
             return
         self._serial += 1
-        asked = _Asked(query, message, peer, reply, stream)
+        asked = _Asked(query, message, peer, reply, stream, self._resolvers_of(query.name))
         self._under_way[self._serial] = asked
         self._of_peer[peer] += 1
         self._try(self._serial, asked)
@@ -101,7 +103,7 @@ class Upstream:
 
     def _try(self, serial: int, asked: _Asked) -> None:
         while asked.attempt < ATTEMPTS:
-            resolver = self._resolvers[asked.attempt % len(self._resolvers)]
+            resolver = asked.resolvers[asked.attempt % len(asked.resolvers)]
             asked.attempt += 1
             try:
                 self._open(serial, asked, resolver)
@@ -121,7 +123,7 @@ class Upstream:
 
     def _try_again(self, serial: int, asked: _Asked) -> None:
         self._close(asked)
-        if asked.stream and asked.attempt >= len(self._resolvers):
+        if asked.stream and asked.attempt >= len(asked.resolvers):
             asked.attempt = ATTEMPTS
         self._try(serial, asked)
 
