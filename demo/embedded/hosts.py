@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 UNDERLAY = IPNetwork("172.31.80.0/24")
 GATEWAY = UNDERLAY[1]
+MASTER_ADDRESS = UNDERLAY[10]
 #: Where the product's addresses come from, unless its controller is told otherwise.
 POOL = IPNetwork("192.168.0.0/16")
 MASTER = "master"
@@ -58,7 +59,7 @@ def plan_hosts(count: int) -> tuple[HostPlan, ...]:
     if not 1 <= count <= HOST_LIMIT:
         raise ValueError(f"{count} hosts: between 1 and {HOST_LIMIT} are possible")
     agents = (HostPlan(f"host-{number}", UNDERLAY[10 + number]) for number in range(1, count + 1))
-    return (HostPlan(MASTER, UNDERLAY[10]), *agents)
+    return (HostPlan(MASTER, MASTER_ADDRESS), *agents)
 
 
 def render_names(hosts: Sequence[HostPlan]) -> str:
@@ -106,13 +107,13 @@ def _hold(plan: HostPlan, names: str, ready: int) -> NoReturn:
 
 
 def _furnish(names: str) -> None:
-    """Every boot of a host has an id of its own, every machine too, and no name server."""
+    """Every boot of a host has an id of its own, every machine too; the master knows names."""
     files = {
         "/proc/sys/kernel/random/boot_id": f"{uuid.uuid4()}\n",
         "/etc/machine-id": f"{uuid.uuid4().hex}\n",
         "/etc/hosts": names,
-        # It refuses at once: a name that is not in /etc/hosts must not cost seconds.
-        "/etc/resolv.conf": "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n",
+        # It refuses at once what is no task's: a name of elsewhere must not cost seconds.
+        "/etc/resolv.conf": f"nameserver {MASTER_ADDRESS}\noptions timeout:1 attempts:1\n",
     }
     own = Path("/run/host")
     own.mkdir()
