@@ -1,5 +1,7 @@
 """Which programs an app may start."""
 
+import json
+import re
 import sys
 
 import pytest
@@ -22,6 +24,20 @@ def test_a_probe_is_started_by_this_python_without_a_shell() -> None:
     assert list(program.env) == ["PYTHONPATH"]
 
 
+@pytest.mark.parametrize(
+    ("page", "count"), [("cni.md", 2), ("net-modules.md", 1), ("stand-in.md", 0)]
+)
+def test_the_apps_of_the_pages_can_be_started(page: str, count: int) -> None:
+    text = (ROOT / "docs" / page).read_text()
+    blocks = re.findall(r"^```json\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    apps = [app for app in map(json.loads, blocks) if "cmd" in app]
+
+    programs = [own_programs({"args": None, **app}) for app in apps]
+
+    argv = (sys.executable, "-m", "http.server", "9000")
+    assert [program.argv for program in programs] == [argv] * count
+
+
 def test_shell_characters_are_ordinary_arguments() -> None:
     program = own_programs(command("star-probe --port 9000 && rm -rf '/tmp x'"))
     assert program.argv[-5:] == ("9000", "&&", "rm", "-rf", "/tmp x")
@@ -34,6 +50,7 @@ def test_shell_characters_are_ordinary_arguments() -> None:
         pytest.param(command("sh -c 'star-probe'"), id="a shell"),
         pytest.param(command("/bin/sleep 5"), id="by path"),
         pytest.param(command("sleep 5m"), id="no number"),
+        pytest.param(command("python3 -m http.server /"), id="no port"),
         pytest.param(command("sleep"), id="too few words"),
         pytest.param(command("star-probe '"), id="an open quote"),
         pytest.param(command(""), id="nothing"),
