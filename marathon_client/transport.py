@@ -22,7 +22,7 @@ from marathon_client.decode import parse_message
 from marathon_client.endpoints import Endpoint
 from marathon_client.errors import MarathonError, MarathonRejected, MarathonUnavailable, one_line
 
-Method = Literal["GET", "HEAD"]
+Method = Literal["GET", "HEAD", "PUT"]
 
 # What a conversation with a broken or hostile server may raise.
 HTTP_ERRORS = (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError)
@@ -64,6 +64,7 @@ class Transport:
         timeouts: Timeouts,
         *,
         method: Method = "GET",
+        body: bytes | None = None,
     ) -> requests.Response:
         """The reply once its headers are here; redirects are not followed."""
         if self._session is None:
@@ -75,6 +76,7 @@ class Transport:
             method,
             endpoint.url + path,
             params=list(params),
+            data=body,
             headers=sent,
             timeout=(timeouts.connect, timeouts.read or None),
             allow_redirects=False,

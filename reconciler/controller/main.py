@@ -14,7 +14,9 @@ from functools import partial
 from calico.errors import CalicoError, DatastoreError
 from calico.keys import APPLIED, HOSTS, LEADER, POOLS
 from marathon_client.client import MarathonClient
+from marathon_client.scaling import ScalingClient
 from marathon_client.stream import EventStream
+from reconciler.controller.agents_scaler import AgentsScaler
 from reconciler.controller.allow_from import AllowFrom
 from reconciler.controller.bootstrap import bootstrap
 from reconciler.controller.loop import ControllerLoop, Message, Outlook, Stopped
@@ -121,6 +123,7 @@ class Controller:
         lease = start_thread("lease", self._keep_lease)
         start_thread("events", self._follow_events)
         start_thread("stop", partial(self._cut_on_stop, client))
+        self._scale_agents()
         try:
             self._work(loop)
         except (LeaseLost, Stopped):
@@ -135,6 +138,16 @@ class Controller:
         # Whoever started us starts us again, as a standby with a clean slate.
         log.error("lease lost", extra={"token": self._lease.token})
         return 1
+
+    def _scale_agents(self) -> None:
+        settings = self._settings
+        if settings.scale_agents is None:
+            return
+        client = ScalingClient(settings.marathon, settings.mesos_masters)
+        scaler = AgentsScaler(
+            settings.scale_agents, client, lambda: self._lease.held, self._clock, self._metrics
+        )
+        start_thread("agents", partial(scaler.run, self._stop))
 
     def _work(self, loop: ControllerLoop) -> None:
         while not self._stop.is_set() and self._lease.held:

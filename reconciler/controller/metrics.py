@@ -59,6 +59,18 @@ class ControllerMetrics:
         self._connected = Gauge(
             f"{prefix}_stream_connected", "1 while an event stream is open", registry=self.registry
         )
+        self.agents = Gauge(
+            f"{prefix}_mesos_agents",
+            "Mesos agents, if their app is kept in step with them; NaN while not known",
+            registry=self.registry,
+        )
+        self.agents.set(float("nan"))
+        self.scalings = Counter(
+            f"{prefix}_agents_scalings",
+            "Changes of the number of instances of the agents' app",
+            ["direction"],
+            registry=self.registry,
+        )
         self.duration = Histogram(
             f"{prefix}_reconcile_seconds", "Time for one look at one app", registry=self.registry
         )

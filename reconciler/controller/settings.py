@@ -1,5 +1,6 @@
 """What the controller is told by its flags."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -9,9 +10,13 @@ from calico.datastore.api import DirectoryStore
 from calico.errors import InvalidValue
 from calico.iptext import parse_network
 from calico.model import Pool
+from marathon_client.models import AppId
 from reconciler.runtime.listener import ListenAddress
 
 LISTEN = ListenAddress("", 9401)
+
+_LABEL = r"[a-z0-9]([a-z0-9-]*[a-z0-9])?"
+_APP_ID = re.compile(rf"(/{_LABEL}(\.{_LABEL})*)+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +31,8 @@ class ControllerSettings:
     networks: frozenset[str] = frozenset({"calico"})
     resync: float = 60.0
     listen: ListenAddress = LISTEN
+    scale_agents: AppId | None = None
+    mesos_masters: tuple[str, ...] = ()
 
 
 def parse_pool(text: str) -> Pool:
@@ -44,3 +51,10 @@ def parse_pool(text: str) -> Pool:
     if network.prefixlen > smallest:
         raise ValueError(f"{text!r} is smaller than one block, a /{smallest}: name a larger one")
     return Pool(network, masquerade=network.version == 4)
+
+
+def parse_app_id(text: str) -> AppId:
+    """An absolute app id from the command line; raises ValueError with a sentence."""
+    if not _APP_ID.fullmatch(text):
+        raise ValueError(f"{text!r} is no app id such as /marathon-calico/agent")
+    return AppId(text)

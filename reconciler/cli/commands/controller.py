@@ -12,10 +12,11 @@ from calico.iptext import is_host
 from calico.model import Pool
 from marathon_client.endpoints import parse_endpoint
 from marathon_client.errors import InvalidUrl
+from marathon_client.models import AppId
 from reconciler.cli.flags import CIDR, NETWORK, Parsed
 from reconciler.cli.options import EtcdSettings, etcd_options, log_options
 from reconciler.controller.main import run_controller
-from reconciler.controller.settings import LISTEN, ControllerSettings, parse_pool
+from reconciler.controller.settings import LISTEN, ControllerSettings, parse_app_id, parse_pool
 from reconciler.logs import setup
 from reconciler.runtime.listener import ListenAddress, parse_listen
 
@@ -30,6 +31,15 @@ def _parse_marathon(text: str) -> str:
     if not is_host(host):
         raise ValueError(f"{shown!r} names no host: write http://HOST:PORT")
     return text
+
+
+def _parse_master(text: str) -> str:
+    """Where a Mesos master is, as it is written; raises ValueError."""
+    try:
+        return _parse_marathon(text)
+    except ValueError as error:
+        shown = text.rpartition("@")[2]
+        raise ValueError(f"{shown!r} is not a URL such as http://10.0.0.1:5050") from error
 
 
 def _parse_seconds(text: str) -> float:
@@ -90,6 +100,17 @@ def _parse_seconds(text: str) -> float:
     help="Seconds between complete lists.",
 )
 @click.option(
+    "--scale-agents",
+    type=Parsed("APP_ID", parse_app_id),
+    help="Keep this app at one instance for each Mesos agent.  [default: leave it alone]",
+)
+@click.option(
+    "--mesos-master",
+    type=Parsed("URL", _parse_master),
+    multiple=True,
+    help="Tells how many Mesos agents there are; may be repeated.  [default: as Marathon says]",
+)
+@click.option(
     "--listen",
     type=Parsed("HOST:PORT", partial(parse_listen, usual=LISTEN.port)),
     default=str(LISTEN),
@@ -105,12 +126,16 @@ def controller(
     allow_from: tuple[IPNetwork, ...],
     network: tuple[str, ...],
     resync: float,
+    scale_agents: AppId | None,
+    mesos_master: tuple[str, ...],
     listen: ListenAddress,
     log_level: str,
     log_format: str,
 ) -> None:
     """Follow Marathon and write what each task's network should be."""
     setup(log_level, log_format, sys.stderr)
+    if mesos_master and scale_agents is None:
+        raise click.UsageError("--mesos-master is of use only together with --scale-agents")
     settings = ControllerSettings(
         open_datastore=etcd.open,
         marathon=marathon,
@@ -120,5 +145,7 @@ def controller(
         networks=frozenset(network),
         resync=resync,
         listen=listen,
+        scale_agents=scale_agents,
+        mesos_masters=mesos_master,
     )
     sys.exit(run_controller(settings))

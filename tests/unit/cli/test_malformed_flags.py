@@ -92,6 +92,11 @@ MALFORMED = {
             ("nan", "nan", "such as 60"),
             ("inf", "inf", "such as 60"),
         ],
+        "--scale-agents": [("agent", "agent", "such as /marathon-calico/agent")],
+        "--mesos-master": [
+            ("x:5050", "x:5050", "such as http://10.0.0.1:5050"),
+            ("http://user:secret@x:port", "x:port", "such as http://10.0.0.1:5050"),
+        ],
         "--listen": [("x", "x", "such as :9401")],
     },
     "dns": {
