@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import signal
 import threading
+from contextlib import ExitStack
 from pathlib import Path
 
 import click
@@ -27,7 +28,13 @@ CNI_PLACE = Path("isolators/network/cni")
 
 @click.command()
 @click.option("--name", required=True, help="The host's name, as Marathon will report it.")
-@click.option("--listen", required=True, help="IP:PORT; port 0 means any free one.")
+@click.option(
+    "--listen",
+    "listens",
+    multiple=True,
+    required=True,
+    help="IP:PORT; port 0 means any free one. The first is the host's own, which executors use.",
+)
 @click.option("--state-dir", required=True, type=DIRECTORY)
 @click.option("--runtime-dir", type=DIRECTORY, help="What a reboot empties; else the state dir.")
 @click.option("--master", "masters", multiple=True, help="An address that may start tasks.")
@@ -53,7 +60,7 @@ CNI_PLACE = Path("isolators/network/cni")
 )
 def main(
     name: str,
-    listen: str,
+    listens: tuple[str, ...],
     state_dir: Path,
     runtime_dir: Path | None,
     masters: tuple[str, ...],
@@ -70,11 +77,8 @@ def main(
 ) -> None:
     """Own the tasks of one host, started by Marathon's stand-in."""
     log_to_stderr()
-    host, _, port = listen.rpartition(":")
-    host = host.strip("[]")
     try:
-        ipaddress.ip_address(host)
-        number = int(port)
+        first, *others = map(parse_address, listens)
         version = parse_version(mesos_version)
         ports = parse_resources(resources)
     except ValueError as error:
@@ -90,18 +94,32 @@ def main(
         isolators.append(_netmodules(modules, name))
     rules = Rules(registration=executor_registration_timeout, late_addresses=late_addresses)
     setup = Setup(rules, isolators, hidden, nameservers, ports)
-    agent = Agent(HostName(name), host, listen, Store(state_dir), setup)
-    with AgentServer((host, number), agent, masters, version) as server:
-        agent.endpoint = f"{host}:{server.server_address[1]}"
+    agent = Agent(HostName(name), first[0], listens[0], Store(state_dir), setup)
+    with ExitStack() as stack:
+        servers = [
+            stack.enter_context(AgentServer(address, agent, masters, version))
+            for address in (first, *others)
+        ]
+        agent.endpoint = f"{first[0]}:{servers[0].server_address[1]}"
         agent.start()
         stopped = threading.Event()
         for stop_signal in (signal.SIGTERM, signal.SIGINT):
             signal.signal(stop_signal, lambda _number, _frame: stopped.set())
-        server.begin()
+        for server in servers:
+            server.begin()
         click.echo(f"agent {name} on {agent.endpoint}")
         stopped.wait()
-        server.shutdown()
+        for server in servers:
+            server.shutdown()
         agent.stop()
+
+
+def parse_address(text: str) -> tuple[str, int]:
+    """IP:PORT; ValueError for anything that is no address."""
+    host, _, port = text.rpartition(":")
+    host = host.strip("[]")
+    ipaddress.ip_address(host)
+    return host, int(port)
 
 
 def _cni(config: Path, plugins: str | None, root: Path, version: MesosVersion) -> CniIsolator:

@@ -21,6 +21,9 @@ FACTS_PORT = 9004
 MESOS_DNS_PORT = 8053
 #: What tasks on a host's network may get: Star's ports, our own, and any.
 MESOS_PORTS = ("9000-9001", f"{CONTROLLER_PORT}-{AGENT_PORT}", "31000-32000")
+#: On every host: what its Mesos agent notes, and our agent.
+MESOS_DIRECTORY = "/run/mesos"
+STATE_DIRECTORY = "/run/marathon-calico/state"
 PROJECT = Path(__file__).resolve().parents[2]
 
 FIRST_DELAY = 0.1
@@ -146,6 +149,8 @@ def _dns(master: str) -> ProcessSpec:
         etcd_url(master),
         "--listen-dns",
         f"{master}:{DNS_PORT}",
+        "--forward",
+        f"{master}:{MESOS_DNS_PORT}",
         "--listen",
         f"{master}:{DNS_PAGES_PORT}",
     )
@@ -194,8 +199,10 @@ def _mesos_agent(plan: HostPlan, master: str) -> ProcessSpec:
         plan.name,
         "--listen",
         f"{plan.address}:{MESOS_AGENT_PORT}",
+        "--listen",
+        f"127.0.0.1:{MESOS_AGENT_PORT}",
         "--state-dir",
-        "/run/mesos",
+        MESOS_DIRECTORY,
         "--master",
         master,
         "--nameserver",
@@ -219,7 +226,7 @@ def _agent(plan: HostPlan, master: str) -> ProcessSpec:
         "--mesos-agent",
         f"http://{plan.address}:{MESOS_AGENT_PORT}",
         "--state-dir",
-        "/run/marathon-calico/state",
+        STATE_DIRECTORY,
         "--listen",
         f"{plan.address}:{AGENT_PORT}",
     )

@@ -80,7 +80,8 @@ class LaunchOrder(msgspec.Struct, frozen=True):
     namespace of its own that nothing attaches starts without a network.
 
     Within a GroupOrder `isolation` and `networks` are the group's. `discovery` is
-    the DiscoveryInfo, which Mesos only passes on.
+    the DiscoveryInfo, which Mesos only passes on. `kill_grace` is what its executor
+    leaves it between SIGTERM and SIGKILL, None for as long as the agent's flag says.
     """
 
     task_id: TaskId
@@ -92,6 +93,7 @@ class LaunchOrder(msgspec.Struct, frozen=True):
     networks: tuple[Json, ...] = ()
     checks: tuple[HealthCheck, ...] = ()
     discovery: Json = {}
+    kill_grace: float | None = None
 
 
 class GroupOrder(msgspec.Struct, frozen=True):

@@ -24,6 +24,7 @@ class Store:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._containers = directory / "containers"
+        self._executors = directory / "executors"
 
     def agent_id(self) -> str:
         """This agent's id: made at the first start, the same from then on."""
@@ -35,13 +36,26 @@ class Store:
         write_durably(path, msgspec.json.encode(identity))
         return identity.agent_id
 
-    def sandbox(self, container_id: str, task_id: TaskId | None = None) -> Path:
-        """A container's working directory, or that of one of its tasks; made if need be."""
+    def sandbox(self, container_id: str, executor_id: str, task_id: TaskId | None = None) -> Path:
+        """A container's working directory, or that of one of its tasks; made if need be.
+
+        It stays when the container has ended, and is found by its executor.
+        """
         path = self._directory / "sandboxes" / container_id
+        name = self._executors / urllib.parse.quote(executor_id, safe="$")
+        if not name.is_symlink() or name.readlink() != path.absolute():
+            self._executors.mkdir(parents=True, exist_ok=True)
+            name.unlink(missing_ok=True)
+            name.symlink_to(path.absolute())
         if task_id is not None:
             path = path / "containers" / urllib.parse.quote(task_id, safe="$")
         path.mkdir(parents=True, exist_ok=True)
         return path
+
+    def sandboxes_of(self, prefix: str) -> list[Path]:
+        """The working directories of all executors whose ids begin so, the oldest first."""
+        names = [name for name in self._executors.glob("*") if name.name.startswith(prefix)]
+        return sorted(names, key=lambda name: name.lstat().st_mtime_ns)
 
     def network_files(self, nameservers: Sequence[str]) -> dict[str, str]:
         """What tasks find in the place of the host's network files, by its path."""

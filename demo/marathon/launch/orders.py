@@ -50,6 +50,8 @@ def render_order(
         networks=network_infos(app.definition, task.ports),
         checks=tuple(_checks(app.definition, task, rule, env)),
         discovery=discovery_of(app, task),
+        # Before 1.3 an app has no say in it.
+        kill_grace=app.definition.get("taskKillGracePeriodSeconds"),
     )
 
 

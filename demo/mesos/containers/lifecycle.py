@@ -214,7 +214,8 @@ class Containers:
                 continue
             kill_at = None
             if member.process is not None:
-                kill_at = time.monotonic() + self.rules.kill_grace
+                grace = member.order.kill_grace
+                kill_at = time.monotonic() + (self.rules.kill_grace if grace is None else grace)
                 end_group(member.process.pid, member.process.started, signal.SIGTERM)
             container = container.with_member(replace(member, killing=True, kill_at=kill_at))
         self.registry.put(container)

@@ -87,7 +87,8 @@ class Registry:
     def sandbox(self, container: Container, task_id: TaskId | None = None) -> str:
         """Where a task lives; that of a lone one is its executor's."""
         part = None if container.alone else task_id
-        return str(self._store.sandbox(container.container_id, part))
+        executor_id = container.group.executor_id
+        return str(self._store.sandbox(container.container_id, executor_id, part))
 
     def _remove(self, container: Container) -> None:
         self._containers.pop(container.container_id, None)
