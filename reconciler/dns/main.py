@@ -80,10 +80,10 @@ def _server(
     resolvers: tuple[ListenAddress, ...],
     metrics: DnsMetrics,
 ) -> NameServer:
-    own = [Address(IPAddress(each.address.host)) for each in channels if settings.listen_dns.host]
-    zone = Zone(settings.domain, settings.framework, own)
+    own = [IPAddress(each.address.host) for each in channels if settings.listen_dns.host]
+    zone = Zone(settings.domain, settings.framework, list(map(Address, own)))
     answers = Answers(zone, int(time.time()), random.Random())
-    access = Access(settings.allow)
+    access = Access(settings.allow, own)
     return NameServer(
         zone,
         World(zone),

@@ -12,16 +12,23 @@ _MOST_REMEMBERED = 65536
 class Access:
     """Admits askers by their addresses."""
 
-    def __init__(self, allowed: tuple[IPNetwork, ...] | None) -> None:
-        """`allowed` None means loopback, the pools and the hosts."""
+    def __init__(
+        self, allowed: tuple[IPNetwork, ...] | None, own: Iterable[IPAddress] = ()
+    ) -> None:
+        """`allowed` None means this machine, the pools and the hosts.
+
+        `own` are the addresses that are listened at: whoever asks from one of
+        them is on this machine, since kernels take no such source from outside.
+        """
         self._allowed = allowed
-        self._networks = IPSet(LOOPBACK if allowed is None else allowed)
+        self._machine: tuple[IPNetwork | IPAddress, ...] = (*LOOPBACK, *own)
+        self._networks = IPSet(self._machine if allowed is None else allowed)
         self._remembered: dict[str, bool] = {}
 
     def update(self, pools: Iterable[IPNetwork], hosts: Iterable[IPAddress]) -> None:
         """Take in where tasks and hosts are now."""
         if self._allowed is None:
-            given: Sequence[IPNetwork | IPAddress] = (*LOOPBACK, *pools, *hosts)
+            given: Sequence[IPNetwork | IPAddress] = (*self._machine, *pools, *hosts)
             self._networks = IPSet(given)
             self._remembered.clear()
 

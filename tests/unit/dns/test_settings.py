@@ -106,6 +106,14 @@ def test_this_machine_tasks_and_hosts_may_ask(peer: str, admitted: bool) -> None
     assert access.admits(peer) is admitted
 
 
+def test_an_address_that_is_listened_at_is_this_machines() -> None:
+    access = Access(None, [IPAddress("10.0.0.53")])
+    assert access.admits("10.0.0.53")
+    access.update([], [])
+    assert access.admits("10.0.0.53")
+    assert not access.admits("10.0.0.54")
+
+
 def test_who_may_ask_follows_the_pools_unless_it_was_said() -> None:
     told, said = Access(None), Access((IPNetwork("203.0.113.0/24"),))
     assert not told.admits("192.168.0.1")
