@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
+from demo.embedded.processes import PROJECT
 from demo.marathon.era import Era
 
 Json = Mapping[str, Any]
 
 #: The container network that is the product's own, unless its controller is told others.
 NETWORK = "calico"
+
+
+APPS = PROJECT / "demo" / "apps"
+
+
+def read_group(name: str) -> Json:
+    """A group of the demo's apps, written with `ipAddress`: star-before, star or star-iso."""
+    group: Json = json.loads((APPS / f"{name}.json").read_text())
+    return group
 
 
 def group_in_era(group: Json, era: Era) -> Json:

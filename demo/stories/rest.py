@@ -75,6 +75,20 @@ class MarathonApi:
         """Delete an app."""
         self._call("DELETE", f"/v2/apps{app_id}", None)
 
+    def queue(self) -> Sequence[Json]:
+        """What waits to be started: apps, how many tasks of each and, from 1.4 on, why."""
+        rows: Sequence[Json] = self._call("GET", "/v2/queue?embed=lastUnusedOffers", None)["queue"]
+        return rows
+
+    def deployments(self) -> Sequence[Json]:
+        """The deployments that are under way."""
+        rows: Sequence[Json] = self._call("GET", "/v2/deployments", None)
+        return rows
+
+    def version(self) -> str:
+        """Which Marathon it says it is."""
+        return str(self._call("GET", "/v2/info", None)["version"])
+
     def agents(self) -> Sequence[str]:
         """The hosts whose Mesos agent has registered; tasks are placed on these."""
         return [row["hostname"] for row in self._call("GET", "/slaves", None)["slaves"]]

@@ -15,7 +15,7 @@ from typing import Any
 from demo.embedded.cluster import Cluster
 from demo.embedded.hosts import MASTER
 from demo.embedded.processes import MESOS_AGENT_PORT
-from demo.stories.matrix import Host, Outcome, Pair, Sender, Task, pairs
+from demo.stories.matrix import PUBLIC, Host, Outcome, Pair, Sender, Task, pairs
 from demo.stories.rest import Json, MarathonApi
 
 REPORT_LIMIT = 1 << 20
@@ -39,10 +39,14 @@ class Actor:
     verdict: str
     reason: str
     running: bool
+    #: On its host's network: no affair of the product's.
+    on_host: bool = False
 
     @property
     def settled(self) -> bool:
         """True once Marathon, the product and the kernel agree that it is in place."""
+        if self.on_host:
+            return self.running and self.kernel_address is not None
         return (
             self.running
             and self.verdict == "IN_SYNC"
@@ -119,6 +123,7 @@ class Watcher:
                     row.get("verdict", "UNKNOWN"),
                     row.get("reason", ""),
                     task.running,
+                    is_on_host(app),
                 )
             )
         # The master has no agent; Marathon's address there may reach what the groups forbid.
@@ -221,8 +226,18 @@ class Observers:
         return {report["task"]: report["reachable"] for report in reports}
 
 
+def is_on_host(app: Json) -> bool:
+    """Whether an app's definition leaves its tasks on their hosts' network."""
+    return "ipAddress" not in app
+
+
 def policy(app: Json) -> tuple[frozenset[str], tuple[int, ...]]:
-    """Groups and declared TCP ports of an app's definition."""
+    """Groups and declared TCP ports of an app's definition.
+
+    Nothing keeps anybody from what is on its host's network: it is public.
+    """
+    if is_on_host(app):
+        return frozenset({PUBLIC}), tuple(app["ports"])
     network = app["ipAddress"]
     ports = network.get("discovery", {}).get("ports", ())
     return (

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from demo.stories.matrix import Cell, Pair, Sender, Task, is_open
+from demo.stories.rest import Json
 from demo.stories.scene import Actor
 
 #: Where nobody watches, lines are as long as the matrices need.
@@ -50,6 +51,31 @@ def render_tasks(actors: Sequence[Actor], reachable: Mapping[str, float]) -> Ren
             "" if seconds is None else f"{seconds * 1000:.0f} ms",
         )
     return table
+
+
+def render_places(actors: Sequence[Actor]) -> RenderableType:
+    """Who runs where, on which port of the host."""
+    table = _table("task", "host", "address")
+    for actor in sorted(actors, key=lambda actor: actor.task.name):
+        ports = ",".join(map(str, actor.task.ports))
+        table.add_row(actor.task.name, actor.task.host, f"{actor.kernel_address}:{ports}")
+    return table
+
+
+def render_waiting(rows: Sequence[Json]) -> list[str]:
+    """A line for each app that waits, by Marathon's own word on why."""
+    lines = []
+    for row in rows:
+        declined = declined_offers(row)
+        why = ", ".join(f"{count} offers declined: {reason}" for reason, count in declined.items())
+        lines.append(f"{row['app']['id']} waits in /v2/queue{': ' if why else ''}{why}")
+    return lines
+
+
+def declined_offers(row: Json) -> Mapping[str, int]:
+    """How often which reason kept an app from taking what hosts offered, from 1.4 on."""
+    reasons = (row.get("processedOffersSummary") or {}).get("rejectSummaryLastOffers") or ()
+    return {each["reason"]: each["declined"] for each in reasons if each["declined"]}
 
 
 def render_matrix(

@@ -4,8 +4,7 @@ import pytest
 
 from demo.marathon.definitions.apps import parse_app
 from demo.marathon.era import Era
-from demo.stories.forms import group_in_era, in_era
-from demo.stories.isolated import read_group
+from demo.stories.forms import group_in_era, in_era, read_group
 
 APP = {
     "id": "/a",
@@ -37,5 +36,5 @@ def test_a_change_that_leaves_the_network_alone_stays_as_it_is() -> None:
 
 @pytest.mark.parametrize("era", [Era(0, 14), Era(1, 3), Era(1, 5), Era(1, 9)], ids=str)
 def test_each_era_takes_the_storys_group(era: Era) -> None:
-    for app in group_in_era(read_group(), era)["apps"]:
+    for app in group_in_era(read_group("star-iso"), era)["apps"]:
         parse_app(app, "/star-iso", era)

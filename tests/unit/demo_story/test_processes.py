@@ -6,8 +6,10 @@ from demo.embedded.hosts import plan_hosts, render_names
 from demo.embedded.processes import ProcessSpec, plan_processes, restart_delay
 
 
-def planned(arguments: dict[str, tuple[str, ...]] | None = None) -> dict[str, ProcessSpec]:
-    specs = plan_processes(plan_hosts(2), "/usr/bin/etcd", 4, 5, arguments or {})
+def planned(
+    arguments: dict[str, tuple[str, ...]] | None = None, supervised: bool = True
+) -> dict[str, ProcessSpec]:
+    specs = plan_processes(plan_hosts(2), "/usr/bin/etcd", 4, 5, arguments or {}, supervised)
     return {spec.name: spec for spec in specs}
 
 

@@ -1,6 +1,6 @@
 """How an app's definition is read, and the group that the story deploys."""
 
-from demo.stories.isolated import read_group
+from demo.stories.forms import read_group
 from demo.stories.matrix import Task, is_open
 from demo.stories.scene import policy
 
@@ -23,7 +23,7 @@ def test_only_tcp_ports_are_tried() -> None:
 
 
 def test_the_deployed_group_isolates_two_pairs_beside_a_collector() -> None:
-    tasks = [Task(app["id"], "host", *policy(app)) for app in read_group()["apps"]]
+    tasks = [Task(app["id"], "host", *policy(app)) for app in read_group("star-iso")["apps"]]
 
     closed = {
         (source.name, target.name)
