@@ -24,6 +24,9 @@ _CREDENTIALS = re.compile(r"://[^/\s]*@")
 class InvalidValues(ValueError):
     """A value that no app can be made of; the text is one line that names it."""
 
+    def __init__(self, text: str) -> None:
+        super().__init__("".join(each if each.isprintable() else "?" for each in text))
+
 
 @dataclass(frozen=True, slots=True)
 class HealthCheck:

@@ -1,0 +1,1 @@
+"""Tests of the Marathon apps and DC/OS packages that run the product."""
