@@ -19,6 +19,8 @@ ROUTE_TABLE = 80
 RULE_PREFERENCES = (100, 101)
 DEVICE_GROUP = 80
 MAIN_TABLE = 254
+#: The bit of the packet mark that is ours unless an agent is told another.
+MARK = 0x10000
 #: What a task's side is called unless somebody asks for another name.
 TASK_INTERFACE = "eth0"
 GATEWAY4 = IPAddress("169.254.1.1")
@@ -261,7 +263,7 @@ class HostConfig:
     address: IPAddress
     mtu: int
     underlay: str
-    mark: int = 0x10000
+    mark: int = MARK
     host_ports: tuple[PortRange, ...] = ()
     protected: tuple[Protected, ...] = ()
     route_to_hosts: bool = True

@@ -3,6 +3,9 @@
 from dataclasses import dataclass, field
 from urllib.parse import unquote, urlsplit
 
+#: Where etcd serves unless it is told otherwise.
+ETCD_PORT = 2379
+
 
 @dataclass(frozen=True, slots=True)
 class TlsFiles:
@@ -31,7 +34,7 @@ def parse_member(url: str) -> Member:
     host = parts.hostname or "127.0.0.1"
     if ":" in host:
         host = f"[{host}]"
-    port = parts.port or 2379
+    port = parts.port or ETCD_PORT
     return Member(
         url=f"{parts.scheme}://{host}:{port}",
         scheme=parts.scheme,

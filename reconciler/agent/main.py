@@ -3,10 +3,10 @@
 import logging
 import sys
 import threading
-from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
+from typing import assert_never
 
 from calico.dataplane.api import Dataplane, Firewalls, Monitor
 from calico.dataplane.foreign.firewalls import KernelFirewalls
@@ -20,7 +20,7 @@ from calico.errors import DataplaneError, DataplaneUnsupported
 from reconciler.agent.attachments.networks import NetworkFiles
 from reconciler.agent.attachments.service import AttachService
 from reconciler.agent.belief import PREFIXES
-from reconciler.agent.locators.api import Locator
+from reconciler.agent.locators.api import Locator, LocatorName
 from reconciler.agent.locators.docker import DockerLocator
 from reconciler.agent.locators.docker_api import DockerEngine
 from reconciler.agent.locators.docker_events import DockerEvents
@@ -193,9 +193,17 @@ def _restore(reconciler: HostReconciler, settings: AgentSettings) -> None:
 def _locators(settings: AgentSettings) -> tuple[Locator, ...]:
     own = not_for_tasks()
     mesos = MesosAgent(settings.mesos_agent)
-    makers: dict[str, Callable[[], Locator]] = {
-        "mesos": lambda: MesosLocator(mesos, identify, own),
-        "docker": lambda: DockerLocator(DockerEngine(settings.docker_socket), mesos, identify, own),
-        "proc": lambda: ProcLocator(identify, own),
-    }
-    return tuple(makers[name]() for name in dict.fromkeys(settings.locators))
+
+    def locator(name: LocatorName) -> Locator:
+        match name:
+            case "mesos":
+                return MesosLocator(mesos, identify, own)
+            case "docker":
+                engine = DockerEngine(settings.docker_socket)
+                return DockerLocator(engine, mesos, identify, own)
+            case "proc":
+                return ProcLocator(identify, own)
+            case _:
+                assert_never(name)
+
+    return tuple(map(locator, dict.fromkeys(settings.locators)))

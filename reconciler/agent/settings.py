@@ -1,21 +1,30 @@
 """What an agent is told by its flags, and how their texts are parsed."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from netaddr import IPAddress, IPNetwork
 
+from calico.dataplane.state import MARK
 from calico.datastore.api import Datastore
+from calico.datastore.members import ETCD_PORT
 from calico.errors import InvalidValue
 from calico.iptext import parse_network
 from calico.model import HostName, PortRange, Protected
+from reconciler.agent.locators.api import LocatorName
+from reconciler.core.tasks.profiles import NETWORK
 from reconciler.runtime.listener import ListenAddress
 
+LOCATORS: tuple[LocatorName, ...] = ("mesos",)
 LISTEN = ListenAddress("", 9402)
 #: This host's own.
-MESOS_AGENT = "http://127.0.0.1:5051"
+MESOS_AGENT_PORT = 5051
+MESOS_AGENT = f"http://127.0.0.1:{MESOS_AGENT_PORT}"
+#: The Mesos agent, DNS, and what Mesos gives to tasks on the host's network.
+HOST_PORTS = f"{MESOS_AGENT_PORT},53,31000-32000"
+STATE_DIRECTORY = Path("/var/lib/marathon-calico")
 DOCKER_SOCKET = Path("/var/run/docker.sock")
 
 Resolve = Callable[[str], tuple[IPAddress, ...]]
@@ -34,30 +43,26 @@ class AgentSettings:
     open_datastore: Callable[[], Datastore]
     address: IPAddress | None = None
     route_to_hosts: bool = True
-    mark: int = 0x10000
-    locators: tuple[str, ...] = ("mesos",)
+    mark: int = MARK
+    locators: tuple[LocatorName, ...] = LOCATORS
     mesos_agent: str = MESOS_AGENT
     docker_socket: Path = DOCKER_SOCKET
-    host_ports: tuple[PortRange, ...] = (
-        PortRange(53, 53),
-        PortRange(5051, 5051),
-        PortRange(31000, 32000),
-    )
+    host_ports: tuple[PortRange, ...] = field(default_factory=lambda: parse_host_ports(HOST_PORTS))
     protected: tuple[Protected, ...] = ()
-    state_dir: Path = Path("/var/lib/marathon-calico")
+    state_dir: Path = STATE_DIRECTORY
     socket: Path | None = None
-    networks: frozenset[str] = frozenset({"calico"})
+    networks: frozenset[str] = frozenset({NETWORK})
     listen: ListenAddress = LISTEN
 
 
 def parse_mark(text: str) -> int:
-    """One bit of a packet mark, as in 0x10000; raises ValueError."""
+    """One bit of a packet mark, as in its default; raises ValueError."""
     try:
         mark = int(text, 16)
     except ValueError:
         mark = 0
     if not 0 < mark < 2**32 or mark & (mark - 1):
-        raise ValueError(f"{text!r} is not one bit of 32, such as 0x10000")
+        raise ValueError(f"{text!r} is not one bit of 32, such as {MARK:#x}")
     return mark
 
 
@@ -100,7 +105,7 @@ def protected_servers(urls: Iterable[str], resolve: Resolve) -> tuple[Protected,
         if parts.hostname is None:
             raise ValueError(f"{url!r} names no host")
         host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-        texts.append(f"{host}:{parts.port or 2379}")
+        texts.append(f"{host}:{parts.port or ETCD_PORT}")
     return tuple(
         each for each in parse_protected(texts, resolve) if not each.network.ip.is_loopback()
     )
@@ -126,7 +131,7 @@ def _parse_protected(text: str, resolve: Resolve) -> tuple[Protected, ...]:
     if network is not None:
         return (Protected(network, port),)
     if "/" in target or not target:
-        raise ValueError(f"{text!r} is not CIDR[:PORT], such as 10.0.0.5/32:2379")
+        raise ValueError(f"{text!r} is not CIDR[:PORT], such as 10.0.0.5/32:{ETCD_PORT}")
     addresses = resolve(target)
     if not addresses:
         raise ValueError(f"{target!r} has no address; name it by its address")
@@ -137,7 +142,7 @@ def _split_port(text: str) -> tuple[str, int | None]:
     if text.startswith("["):
         inside, bracket, rest = text[1:].partition("]")
         if not bracket or (rest and not rest.startswith(":")):
-            raise ValueError(f"{text!r} is not [IPv6]:PORT, such as [fd00::5]:2379")
+            raise ValueError(f"{text!r} is not [IPv6]:PORT, such as [fd00::5]:{ETCD_PORT}")
         return inside, _parse_port(rest[1:]) if rest else None
     # More than one colon without brackets can only be a whole IPv6 network.
     if text.count(":") == 1:

@@ -90,5 +90,5 @@ def _parse_socket(text: str) -> Path:
 
 ADDRESS = Parsed("IP", parse_address, "10.0.0.5")
 CIDR = Parsed("CIDR", parse_network, "10.0.0.0/8")
-NETWORK = Parsed("NAME", check_network)
-SOCKET = Parsed("PATH", _parse_socket)
+NETWORK_NAME = Parsed("NAME", check_network)
+SOCKET_PATH = Parsed("PATH", _parse_socket)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from calico.datastore.members import TlsFiles
+from calico.datastore.members import ETCD_PORT, TlsFiles
 from reconciler.cli.flags import ServerUrl, without_credentials
 from reconciler.logs import FORMS, LEVELS
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-DEFAULT_ETCD = "http://127.0.0.1:2379"
+DEFAULT_ETCD = f"http://127.0.0.1:{ETCD_PORT}"
 
 
 class FirstOwnVariable(click.Option):

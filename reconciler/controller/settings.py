@@ -11,8 +11,10 @@ from calico.errors import InvalidValue
 from calico.iptext import parse_network
 from calico.model import Pool
 from marathon_client.models import AppId
+from reconciler.core.tasks.profiles import NETWORK
 from reconciler.runtime.listener import ListenAddress
 
+MARATHON = "http://127.0.0.1:8080"
 LISTEN = ListenAddress("", 9401)
 
 _LABEL = r"[a-z0-9]([a-z0-9-]*[a-z0-9])?"
@@ -28,7 +30,7 @@ class ControllerSettings:
     pools: tuple[Pool, ...] = ()
     ports_declared: bool = True
     allow_from: tuple[IPNetwork, ...] | None = None
-    networks: frozenset[str] = frozenset({"calico"})
+    networks: frozenset[str] = frozenset({NETWORK})
     resync: float = 60.0
     listen: ListenAddress = LISTEN
     scale_agents: AppId | None = None

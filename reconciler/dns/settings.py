@@ -13,6 +13,8 @@ from reconciler.dns.names import label_of
 from reconciler.runtime.listener import ListenAddress, parse_listen
 
 PORT = 53
+#: As Mesos-DNS and Marathon have them unless they are told otherwise.
+DOMAIN, FRAMEWORK = "mesos", "marathon"
 LISTEN_DNS = ListenAddress("", PORT)
 LISTEN = ListenAddress("", 9403)
 
@@ -28,8 +30,8 @@ class DnsSettings:
 
     open_datastore: Callable[[], Datastore]
     listen_dns: ListenAddress = LISTEN_DNS
-    domain: str = "mesos"
-    framework: str = "marathon"
+    domain: str = DOMAIN
+    framework: str = FRAMEWORK
     resolvers: tuple[ListenAddress, ...] | None = None
     forwards: tuple[ListenAddress, ...] = ()
     allow: tuple[IPNetwork, ...] | None = None
@@ -69,7 +71,7 @@ def parse_resolver(text: str) -> ListenAddress:
 def parse_framework(text: str) -> str:
     """The name by which Marathon registers with Mesos; raises ValueError."""
     if not label_of(text.replace(".", "")):
-        raise ValueError(f"{text!r} leaves nothing of a name such as marathon")
+        raise ValueError(f"{text!r} leaves nothing of a name such as {FRAMEWORK}")
     return text
 
 

@@ -2,11 +2,17 @@
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol, get_args
 
 from calico.dataplane.changes import NamespaceRef
 from calico.errors import DataplaneError, NamespaceGone
 from calico.model import TaskId
+
+#: What a locator is called in flags and by its host's registration.
+LocatorName = Literal["mesos", "docker", "proc"]
+LOCATOR_NAMES: tuple[LocatorName, ...] = get_args(LocatorName)
+#: By which Mesos tells a task its own id.
+TASK_VARIABLE = "MESOS_TASK_ID"
 
 #: Names the namespace of a process; raises NamespaceGone or NamespaceRefused.
 Identify = Callable[[int], NamespaceRef]
@@ -31,8 +37,8 @@ class Locator(Protocol):
     """Finds the network namespaces of tasks by one kind of evidence."""
 
     @property
-    def name(self) -> str:
-        """What the locator is called in flags and messages."""
+    def name(self) -> LocatorName:
+        """Which of the kinds it is."""
         ...
 
     def find(self, tasks: Collection[TaskId]) -> Located:

@@ -13,7 +13,13 @@ from dataclasses import dataclass
 
 from calico.dataplane.namespaces import now
 from calico.model import ContainerId, TaskId
-from reconciler.agent.locators.api import Identify, Located, LocatorUnavailable, identify_all
+from reconciler.agent.locators.api import (
+    Identify,
+    Located,
+    LocatorName,
+    LocatorUnavailable,
+    identify_all,
+)
 from reconciler.agent.locators.docker_api import (
     DockerContainer,
     DockerEngine,
@@ -63,7 +69,7 @@ class Sighting:
 class DockerLocator:
     """Asks one engine, and a Mesos agent about its containers; used by one thread."""
 
-    name = "docker"
+    name: LocatorName = "docker"
 
     def __init__(
         self,

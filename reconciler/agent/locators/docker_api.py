@@ -15,7 +15,7 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from reconciler.agent.locators.api import LocatorUnavailable
+from reconciler.agent.locators.api import TASK_VARIABLE, LocatorUnavailable
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -29,7 +29,6 @@ LARGEST_ANSWER = 16 * 1024 * 1024
 #: What is read here is the same in all versions; an engine that is too new or
 #: too old for this one is spoken to in the nearest that it knows.
 VERSION = (1, 24)
-VARIABLE = "MESOS_TASK_ID"
 EVENTS = "events?" + urlencode({"filters": json.dumps({"event": ["start", "die"]})})
 
 _ID = re.compile(r"[0-9a-f]{12,64}")
@@ -91,12 +90,14 @@ def parse_container(body: bytes) -> DockerContainer:
     """What `/containers/ID/json` answers; raises msgspec.DecodeError."""
     found = msgspec.json.decode(body, type=_Inspected)
     labels, environment = found.config.labels or {}, found.config.env or []
-    values = [each.partition("=")[2] for each in environment if each.startswith(f"{VARIABLE}=")]
+    values = [
+        each.partition("=")[2] for each in environment if each.startswith(f"{TASK_VARIABLE}=")
+    ]
     return DockerContainer(
         name=found.name.removeprefix("/"),
         network=found.host_config.network_mode,
         pid=found.state.pid if found.state.running and found.state.pid > 1 else 0,
-        labelled=labels.get(VARIABLE, ""),
+        labelled=labels.get(TASK_VARIABLE, ""),
         told=values[-1] if values else "",
     )
 

@@ -4,7 +4,7 @@ from collections.abc import Collection
 
 from calico.dataplane.namespaces import now
 from calico.model import TaskId
-from reconciler.agent.locators.api import Identify, Located, identify_all
+from reconciler.agent.locators.api import Identify, Located, LocatorName, identify_all
 from reconciler.agent.locators.mesos_agent import MesosAgent, Row, tasks_of
 
 
@@ -15,7 +15,7 @@ class MesosLocator:
     that just ends) says nothing.
     """
 
-    name = "mesos"
+    name: LocatorName = "mesos"
 
     def __init__(self, agent: MesosAgent, identify: Identify, own: Collection[int]) -> None:
         self._agent = agent

@@ -12,16 +12,23 @@ from pathlib import Path
 
 from calico.dataplane.namespaces import now
 from calico.model import TaskId
-from reconciler.agent.locators.api import Identify, Located, LocatorUnavailable, identify_all
+from reconciler.agent.locators.api import (
+    TASK_VARIABLE,
+    Identify,
+    Located,
+    LocatorName,
+    LocatorUnavailable,
+    identify_all,
+)
 
-VARIABLE = b"MESOS_TASK_ID="
+ASSIGNMENT = f"{TASK_VARIABLE}=".encode()
 LARGEST_ENVIRONMENT = 1024 * 1024
 
 
 class ProcLocator:
     """Reads the environment of every process that this one may look at."""
 
-    name = "proc"
+    name: LocatorName = "proc"
 
     def __init__(
         self, identify: Identify, own: Collection[int], proc: Path = Path("/proc")
@@ -51,6 +58,6 @@ class ProcLocator:
         # Processes end while they are looked at, and kernel threads have none.
         with suppress(OSError), open(self._proc / pid / "environ", "rb") as file:
             for assignment in file.read(LARGEST_ENVIRONMENT).split(b"\0"):
-                if assignment.startswith(VARIABLE):
-                    return TaskId(assignment[len(VARIABLE) :].decode("utf-8", "replace"))
+                if assignment.startswith(ASSIGNMENT):
+                    return TaskId(assignment[len(ASSIGNMENT) :].decode("utf-8", "replace"))
         return None

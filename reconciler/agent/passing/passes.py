@@ -8,7 +8,7 @@ from netaddr import IPAddress
 from calico.dataplane.api import Noticed
 from calico.dataplane.changes import Plan
 from calico.dataplane.foreign.rules import ForeignRules
-from calico.dataplane.state import HostConfig, HostFacts
+from calico.dataplane.state import MARK, HostConfig, HostFacts
 from calico.model import (
     Attachment,
     BootId,
@@ -21,7 +21,7 @@ from calico.model import (
 )
 from reconciler.agent.attachments.requests import AttachMessage
 from reconciler.agent.belief import View
-from reconciler.agent.locators.api import Search
+from reconciler.agent.locators.api import LocatorName, Search
 from reconciler.runtime.watchfeed import FeedMessage
 
 
@@ -54,11 +54,11 @@ class HostSettings:
     host: HostName
     boot_id: BootId
     address: IPAddress | None = None
-    mark: int = 0x10000
+    mark: int = MARK
     host_ports: tuple[PortRange, ...] = ()
     protected: tuple[Protected, ...] = ()
     route_to_hosts: bool = True
-    locators: tuple[str, ...] = ()
+    locators: tuple[LocatorName, ...] = ()
 
 
 def host_config(settings: HostSettings, facts: HostFacts) -> HostConfig:

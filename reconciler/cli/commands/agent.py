@@ -5,29 +5,41 @@ import sys
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 from netaddr import IPAddress
 
+from calico.dataplane.state import MARK
 from calico.errors import CalicoError
 from calico.keys import check_host
 from calico.model import HostName, Protected
+from reconciler.agent.locators.api import LOCATOR_NAMES, LocatorName
 from reconciler.agent.main import run_agent
 from reconciler.agent.settings import (
     DOCKER_SOCKET,
+    HOST_PORTS,
     LISTEN,
+    LOCATORS,
     MESOS_AGENT,
+    STATE_DIRECTORY,
     AgentSettings,
     parse_host_ports,
     parse_mark,
     parse_protected,
     protected_servers,
 )
-from reconciler.cli.flags import ADDRESS, NETWORK, SOCKET, Parsed, ServerUrl
+from reconciler.attach.plugin import SOCKET
+from reconciler.cli.flags import ADDRESS, NETWORK_NAME, SOCKET_PATH, Parsed, ServerUrl
 from reconciler.cli.options import EtcdSettings, FirstOwnVariable, etcd_options, log_options
+from reconciler.core.tasks.profiles import NETWORK
 from reconciler.logs import setup
 from reconciler.runtime.listener import parse_listen
+
+NoLocator = Literal["none"]
+Named = LocatorName | NoLocator
+#: What `--locator` says where plugins attach every task.
+NO_LOCATOR: NoLocator = "none"
 
 
 @click.command()
@@ -54,16 +66,16 @@ from reconciler.runtime.listener import parse_listen
 @click.option(
     "--mark-bit",
     type=Parsed("HEX", parse_mark),
-    default="0x10000",
+    default=f"{MARK:#x}",
     show_default=True,
     help="The bit of the packet mark that is ours.",
 )
 @click.option(
     "--locator",
     "locator",
-    type=click.Choice(["mesos", "docker", "proc", "none"]),
+    type=click.Choice([*LOCATOR_NAMES, NO_LOCATOR]),
     multiple=True,
-    default=("mesos",),
+    default=LOCATORS,
     show_default=True,
     help="How tasks are found that no plugin attached; may be repeated.",
 )
@@ -76,7 +88,7 @@ from reconciler.runtime.listener import parse_listen
 )
 @click.option(
     "--docker-socket",
-    type=SOCKET,
+    type=SOCKET_PATH,
     default=str(DOCKER_SOCKET),
     show_default=True,
     help="The Docker engine that `--locator docker` asks.",
@@ -84,7 +96,7 @@ from reconciler.runtime.listener import parse_listen
 @click.option(
     "--host-ports",
     type=Parsed("LIST", parse_host_ports),
-    default="5051,53,31000-32000",
+    default=HOST_PORTS,
     show_default=True,
     help="Ports that tasks may reach on any host of ours.",
 )
@@ -97,20 +109,20 @@ from reconciler.runtime.listener import parse_listen
 @click.option(
     "--state-dir",
     type=click.Path(file_okay=False, readable=False, path_type=Path),
-    default=Path("/var/lib/marathon-calico"),
+    default=STATE_DIRECTORY,
     show_default=True,
     help="Where the last good state is kept; one directory per agent.",
 )
 @click.option(
     "--socket",
-    type=SOCKET,
-    help="Where plugins ask for containers' networks.  [default: /run/marathon-calico/agent.sock]",
+    type=SOCKET_PATH,
+    help=f"Where plugins ask for containers' networks.  [default: {SOCKET}]",
 )
 @click.option(
     "--network",
-    type=NETWORK,
+    type=NETWORK_NAME,
     multiple=True,
-    default=("calico",),
+    default=(NETWORK,),
     show_default=True,
     help="Network that the CNI plugin serves, one of the controller's; may be repeated.",
 )
@@ -134,7 +146,7 @@ def _settings(
     protect: tuple[tuple[Protected, ...], ...],
     mark_bit: int,
     routing: str,
-    locator: tuple[str, ...],
+    locator: tuple[Named, ...],
     network: tuple[str, ...],
     **flags: Any,
 ) -> AgentSettings:
@@ -170,13 +182,12 @@ def _servers_of(etcd: EtcdSettings) -> tuple[Protected, ...]:
         raise click.UsageError(f"--etcd: {error}") from error
 
 
-def _locators(names: tuple[str, ...]) -> tuple[str, ...]:
+def _locators(names: tuple[Named, ...]) -> tuple[LocatorName, ...]:
     """Each once; none if that is what was asked for."""
-    if "none" not in names:
-        return tuple(dict.fromkeys(names))
-    if len(set(names)) > 1:
+    found = tuple(dict.fromkeys(name for name in names if name != NO_LOCATOR))
+    if found and NO_LOCATOR in names:
         raise ValueError("--locator none stands alone: it means that tasks are not looked for")
-    return ()
+    return found
 
 
 def _resolve(name: str) -> tuple[IPAddress, ...]:

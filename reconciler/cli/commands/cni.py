@@ -18,7 +18,8 @@ from reconciler.attach.install import (
     podman_network,
     render_plugin,
 )
-from reconciler.cli.flags import NETWORK, SOCKET
+from reconciler.cli.flags import NETWORK_NAME, SOCKET_PATH
+from reconciler.core.tasks.profiles import NETWORK
 
 MESOS = """
 The Mesos agent's flags, beside its others:
@@ -41,7 +42,7 @@ LIBRARY = "/opt/net-modules/libmesos_network_isolator.so"
 _DIRECTORY = click.Path(file_okay=False, readable=False, path_type=Path)
 _socket_option = click.option(
     "--socket",
-    type=SOCKET,
+    type=SOCKET_PATH,
     default=plugin.SOCKET,
     show_default=True,
     help="The agent's socket, as its own --socket says.",
@@ -49,7 +50,7 @@ _socket_option = click.option(
 _interpreter_option = click.option(
     "--interpreter",
     type=click.Path(dir_okay=False, readable=False, path_type=Path),
-    help="The Python 3 that runs the plugin, by its path where that is called.  [default: this one]",
+    help="The Python that runs the plugin, by its path where that is called.  [default: this one]",
 )
 
 
@@ -63,8 +64,8 @@ def cni() -> None:
 @click.option("--config-dir", type=_DIRECTORY, required=True, help="Where they find networks.")
 @click.option(
     "--network",
-    type=NETWORK,
-    default="calico",
+    type=NETWORK_NAME,
+    default=NETWORK,
     show_default=True,
     help="The network's name, one of the controller's --network.",
 )

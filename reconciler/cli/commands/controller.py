@@ -13,10 +13,18 @@ from calico.model import Pool
 from marathon_client.endpoints import parse_endpoint
 from marathon_client.errors import InvalidUrl
 from marathon_client.models import AppId
-from reconciler.cli.flags import CIDR, NETWORK, Parsed
+from reconciler.cli.flags import CIDR, NETWORK_NAME, Parsed
 from reconciler.cli.options import EtcdSettings, etcd_options, log_options
+from reconciler.controller.bootstrap import DEFAULT_POOL
 from reconciler.controller.main import run_controller
-from reconciler.controller.settings import LISTEN, ControllerSettings, parse_app_id, parse_pool
+from reconciler.controller.settings import (
+    LISTEN,
+    MARATHON,
+    ControllerSettings,
+    parse_app_id,
+    parse_pool,
+)
+from reconciler.core.tasks.profiles import NETWORK
 from reconciler.logs import setup
 from reconciler.runtime.listener import ListenAddress, parse_listen
 
@@ -59,7 +67,7 @@ def _parse_seconds(text: str) -> float:
     "--marathon",
     type=Parsed("URL", _parse_marathon),
     multiple=True,
-    default=("http://127.0.0.1:8080",),
+    default=(MARATHON,),
     show_default=True,
     help="Marathon; may be repeated, each is tried. The stream goes to the leader.",
 )
@@ -68,7 +76,7 @@ def _parse_seconds(text: str) -> float:
     "pool",
     type=Parsed("CIDR", parse_pool),
     multiple=True,
-    help="Where addresses come from.  [default: 192.168.0.0/16 if etcd has no pool]",
+    help=f"Where addresses come from.  [default: {DEFAULT_POOL.cidr} if etcd has no pool]",
 )
 @click.option(
     "--port-policy",
@@ -86,9 +94,9 @@ def _parse_seconds(text: str) -> float:
 @click.option(
     "--network",
     "network",
-    type=NETWORK,
+    type=NETWORK_NAME,
     multiple=True,
-    default=("calico",),
+    default=(NETWORK,),
     show_default=True,
     help="Container network that is ours; may be repeated.",
 )

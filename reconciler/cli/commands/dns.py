@@ -12,6 +12,8 @@ from reconciler.cli.options import EtcdSettings, etcd_options, log_options
 from reconciler.dns.main import run_dns
 from reconciler.dns.names import parse_domain, suffixes_of
 from reconciler.dns.settings import (
+    DOMAIN,
+    FRAMEWORK,
     LISTEN,
     LISTEN_DNS,
     DnsSettings,
@@ -35,14 +37,14 @@ from reconciler.runtime.listener import ListenAddress, parse_listen
 @click.option(
     "--domain",
     type=Parsed("NAME", parse_domain),
-    default="mesos",
+    default=DOMAIN,
     show_default=True,
     help="What all names of tasks end in.",
 )
 @click.option(
     "--framework",
     type=Parsed("NAME", parse_framework),
-    default="marathon",
+    default=FRAMEWORK,
     show_default=True,
     help="Marathon's name in Mesos, which stands before the domain.",
 )

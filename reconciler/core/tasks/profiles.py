@@ -25,6 +25,8 @@ from calico.model import (
     TaskRecord,
 )
 
+#: The container network that is ours unless others are named.
+NETWORK = "calico"
 PUBLIC = "public"
 ICMP, TCP, ICMPV6, UDP = 1, 6, 58, 17
 PROTOCOLS = {"tcp": TCP, "udp": UDP}
@@ -39,7 +41,7 @@ class NetworkPolicy:
     whether any pool is of that family.
     """
 
-    networks: frozenset[str] = frozenset({"calico"})
+    networks: frozenset[str] = frozenset({NETWORK})
     ports_declared: bool = True
     allow_from: tuple[IPNetwork, ...] = ()
     ipv6: bool = False
