@@ -239,7 +239,7 @@ class HostRecord:
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
-    """A container that has its addresses and waits for a task to claim them.
+    """A container that was attached before a task ran, and waits for one to claim its addresses.
 
     `task` is what the host's Mesos agent says that it runs, empty while that is
     not known. `since` is RFC 3339, on the host's clock.

@@ -17,7 +17,7 @@ from calico.dataplane.namespaces import identify, not_for_tasks, still_held
 from calico.dataplane.netlink.inspection import KernelInspector
 from calico.dataplane.state import HostFacts
 from calico.errors import DataplaneError, DataplaneUnsupported
-from reconciler.agent.attachments.networks import NetworkFiles
+from reconciler.agent.attachments.files import AttachmentFiles
 from reconciler.agent.attachments.service import AttachService
 from reconciler.agent.belief import PREFIXES
 from reconciler.agent.locators.api import Locator, LocatorName
@@ -105,7 +105,7 @@ def _run(settings: AgentSettings, dataplane: Dataplane, monitor: Monitor) -> Non
     facts = _expect_dataplane(dataplane, host)
     service = AttachService(
         settings.host,
-        NetworkFiles(settings.state_dir / ATTACHMENTS, host.boot_id),
+        AttachmentFiles(settings.state_dir / ATTACHMENTS, host.boot_id),
         settings.open_datastore(),
         clock,
         inbox.post,

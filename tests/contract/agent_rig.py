@@ -22,7 +22,7 @@ from calico.errors import DatastoreUnavailable
 from calico.keys import BLOCKS, CALICO, HOSTS, POOLS, pool_key
 from calico.model import BootId, ContainerId, Pool, TaskId
 from reconciler.agent.attachments.attacher import HostAttacher
-from reconciler.agent.attachments.networks import ContainerNetwork, NetworkFiles
+from reconciler.agent.attachments.files import AttachmentFiles, KeptAttachment
 from reconciler.agent.attachments.service import AttachService
 from reconciler.agent.loop import AgentLoop, LoopMessage, Outlets, Stop
 from reconciler.agent.passing.passes import HostSettings
@@ -101,14 +101,14 @@ class SteppedStore:
             raise DatastoreUnavailable("the datastore does not answer")
 
 
-class SteppedFiles(NetworkFiles):
+class SteppedFiles(AttachmentFiles):
     """Files whose changes are steps before and after."""
 
     def __init__(self, directory: Path, boot_id: BootId, step: Step) -> None:
         super().__init__(directory, boot_id)
         self._step = step
 
-    def write(self, network: ContainerNetwork) -> None:
+    def write(self, network: KeptAttachment) -> None:
         self._step("before a file is written")
         super().write(network)
         self._step("after a file was written")

@@ -24,7 +24,7 @@ from calico.errors import (
 )
 from calico.model import ContainerId, HandleId, HostName, Pool
 from calico.names import handle_of_container
-from reconciler.agent.attachments.networks import ContainerNetwork
+from reconciler.agent.attachments.files import KeptAttachment
 from reconciler.agent.attachments.requests import Reply
 from reconciler.attach.api import AttachError, AttachRefused, AttachUnavailable, Wish
 from reconciler.attach.rules import wanted
@@ -86,7 +86,7 @@ class Allocator:
         datastore: Datastore,
         clock: Clock,
         is_known: Callable[[ContainerId], bool],
-        networks: Callable[[], Iterable[ContainerNetwork]] = tuple,
+        networks: Callable[[], Iterable[KeptAttachment]] = tuple,
         lost: Callable[[ContainerId], None] = _nobody,
     ) -> None:
         """`is_known` tells whether a container has what it holds, or is about to.

@@ -24,7 +24,7 @@ from reconciler.agent.attachments.allocator import (
     Job,
     ReleaseAsked,
 )
-from reconciler.agent.attachments.networks import ContainerNetwork, NetworkFiles
+from reconciler.agent.attachments.files import AttachmentFiles, KeptAttachment
 from reconciler.agent.attachments.places import (
     expect_free_device,
     expect_own_namespace,
@@ -34,11 +34,11 @@ from reconciler.agent.attachments.places import (
 )
 from reconciler.agent.attachments.requests import (
     AttachAsked,
+    AttachmentForgotten,
+    AttachmentKept,
     AttachMessage,
     CheckAsked,
     DetachAsked,
-    NetworkForgotten,
-    NetworkKept,
     Outcome,
     Reply,
 )
@@ -89,7 +89,7 @@ class HostAttacher:
 
     def __init__(
         self,
-        files: NetworkFiles,
+        files: AttachmentFiles,
         partners: Partners,
         clock: Clock,
         mtu: int,
@@ -101,9 +101,9 @@ class HostAttacher:
         self._mtu = mtu
         self._turns = Turns(clock, patience)
         self._lock = threading.Lock()
-        self._networks: dict[ContainerId, ContainerNetwork] = {}
+        self._networks: dict[ContainerId, KeptAttachment] = {}
 
-    def restore(self, networks: Iterable[ContainerNetwork]) -> None:
+    def restore(self, networks: Iterable[KeptAttachment]) -> None:
         """Take over what an earlier run left; before the first request."""
         self._networks = {network.container: network for network in networks}
 
@@ -127,14 +127,14 @@ class HostAttacher:
             self._partners.asker(container, runs)
             addresses = self._given_addresses(container, wish, deadline, runs)
             since = rfc3339(self._clock.wall())
-            network = ContainerNetwork(container, addresses, since, runs=runs.wait(0.0) or "")
+            network = KeptAttachment(container, addresses, since, runs=runs.wait(0.0) or "")
             try:
                 self._files.write(network)
             except OSError as error:
                 self._partners.allocator(ReleaseAsked(container, addresses, Reply()))
                 raise _not_kept(error) from error
             self._keep(network)
-            self._partners.tell_loop(NetworkKept(network))
+            self._partners.tell_loop(AttachmentKept(network))
             return self._attached(network)
 
     def attach(self, container: ContainerId, place: Place) -> Attached:
@@ -216,7 +216,7 @@ class HostAttacher:
         network = self._network(container)
         return network is not None and not network.detached
 
-    def networks(self) -> tuple[ContainerNetwork, ...]:
+    def networks(self) -> tuple[KeptAttachment, ...]:
         """What every container has, those that were detached too."""
         with self._lock:
             return tuple(self._networks.values())
@@ -235,7 +235,7 @@ class HostAttacher:
         self.note_claimed(container)
         known = self._network(container)
         if known is not None and known.claimed:
-            self._partners.tell_loop(NetworkKept(known))
+            self._partners.tell_loop(AttachmentKept(known))
 
     def forget(self, container: ContainerId) -> None:
         """Remember nothing of a container that was detached."""
@@ -255,7 +255,7 @@ class HostAttacher:
             if known is not None and known.detached:
                 self._settle(known, deadline)
 
-    def _settle(self, known: ContainerNetwork, deadline: float) -> None:
+    def _settle(self, known: KeptAttachment, deadline: float) -> None:
         if not self._release(known, deadline):
             raise AttachUnavailable(
                 f"container {known.container} was detached,"
@@ -263,7 +263,7 @@ class HostAttacher:
             )
         self._drop(known.container)
 
-    def _take_away(self, known: ContainerNetwork, deadline: float) -> None:
+    def _take_away(self, known: KeptAttachment, deadline: float) -> None:
         """First it is kept that nothing is left, then nothing is: a crash leads there too."""
         gone = replace(known, detached=True)
         with suppress(AttachUnavailable):
@@ -277,7 +277,7 @@ class HostAttacher:
             # No task has claimed it, so nothing in the datastore names it.
             self._drop(known.container)
 
-    def _release(self, known: ContainerNetwork, deadline: float) -> bool:
+    def _release(self, known: KeptAttachment, deadline: float) -> bool:
         """Whether its addresses are no task's; what fails is swept later."""
         reply: Reply[bool | AttachError] = Reply()
         self._partners.allocator(ReleaseAsked(known.container, known.addresses, reply))
@@ -297,7 +297,7 @@ class HostAttacher:
             raise given
         return given
 
-    def _placed(self, known: ContainerNetwork, place: Place, ref: NamespaceRef) -> ContainerNetwork:
+    def _placed(self, known: KeptAttachment, place: Place, ref: NamespaceRef) -> KeptAttachment:
         """The network with its place: itself if it has this one already. Raises AttachRefused."""
         if known.device and (known.device != place.device or not is_same(known.namespace, ref)):
             raise second_interface(self._attached(known), place.device)
@@ -308,7 +308,7 @@ class HostAttacher:
         named = replace(ref, descriptor=NO_DESCRIPTOR)
         return replace(known, device=place.device, namespace=named, known_as=place.known_as)
 
-    def _unplace(self, known: ContainerNetwork) -> None:
+    def _unplace(self, known: KeptAttachment) -> None:
         """The loop has undone the link, or will; what is kept follows."""
         self._keep(known)
         with suppress(AttachUnavailable):
@@ -322,7 +322,7 @@ class HostAttacher:
             raise outcome
         self._mtu = outcome.mtu
 
-    def _attached(self, network: ContainerNetwork) -> Attached:
+    def _attached(self, network: KeptAttachment) -> Attached:
         return Attached(
             network.container,
             network.addresses,
@@ -332,17 +332,17 @@ class HostAttacher:
             network.device,
         )
 
-    def _write(self, network: ContainerNetwork) -> None:
+    def _write(self, network: KeptAttachment) -> None:
         try:
             self._files.write(network)
         except OSError as error:
             raise _not_kept(error) from error
 
-    def _network(self, container: ContainerId) -> ContainerNetwork | None:
+    def _network(self, container: ContainerId) -> KeptAttachment | None:
         with self._lock:
             return self._networks.get(container)
 
-    def _keep(self, network: ContainerNetwork) -> None:
+    def _keep(self, network: KeptAttachment) -> None:
         with self._lock:
             self._networks[network.container] = network
 
@@ -351,7 +351,7 @@ class HostAttacher:
             self._files.remove(container)
         with self._lock:
             self._networks.pop(container, None)
-        self._partners.tell_loop(NetworkForgotten(container))
+        self._partners.tell_loop(AttachmentForgotten(container))
 
 
 def _not_kept(error: OSError) -> AttachUnavailable:

@@ -19,18 +19,18 @@ from calico.model import (
     Snapshot,
     TaskId,
 )
+from reconciler.agent.attachments.files import KeptAttachment
 from reconciler.agent.attachments.merging import Merged, Merging, devices, unclaimed_endpoint
-from reconciler.agent.attachments.networks import ContainerNetwork
 from reconciler.agent.attachments.questions import Questions
 from reconciler.agent.attachments.requests import (
     AttachAsked,
+    AttachmentForgotten,
+    AttachmentKept,
     AttachMessage,
     CheckAsked,
     Chores,
     DetachAsked,
     Done,
-    NetworkForgotten,
-    NetworkKept,
     Outcome,
     TasksTold,
 )
@@ -56,13 +56,13 @@ class Failed:
         self.asked.reply.settle(AttachUnavailable(self.why))
 
 
-class HeldNetworks:
+class HeldAttachments:
     """What containers have and wait for; changes nothing itself."""
 
     def __init__(self, host: HostName, chores: Chores) -> None:
         self._host = host
         self._chores = chores
-        self._networks: dict[ContainerId, ContainerNetwork] = {}
+        self._networks: dict[ContainerId, KeptAttachment] = {}
         self._pending: dict[ContainerId, AttachAsked] = {}
         self._detaching: dict[ContainerId, list[DetachAsked]] = {}
         self._checks: list[CheckAsked] = []
@@ -72,7 +72,7 @@ class HeldNetworks:
         self._detached_at: dict[ContainerId, float] = {}
         self._named: set[ContainerId] = set()
 
-    def restore(self, networks: Iterable[ContainerNetwork]) -> None:
+    def restore(self, networks: Iterable[KeptAttachment]) -> None:
         """Take over what an earlier run kept."""
         self._networks = {network.container: network for network in networks}
 
@@ -81,7 +81,7 @@ class HeldNetworks:
     ) -> None:
         """Take one message in; what it asks for is answered after a pass."""
         match message:
-            case NetworkKept(network):
+            case AttachmentKept(network):
                 self._networks[network.container] = network
             case AttachAsked():
                 self._begin(message, evidence, linked)
@@ -93,7 +93,7 @@ class HeldNetworks:
                 self._detaching.setdefault(container, []).append(message)
             case CheckAsked():
                 self._checks.append(message)
-            case NetworkForgotten(container):
+            case AttachmentForgotten(container):
                 self._networks.pop(container, None)
                 self._detached_at.pop(container, None)
                 self._named.discard(container)
@@ -257,7 +257,7 @@ class HeldNetworks:
             due.append(question)
         return min(due, default=None)
 
-    def _attached(self, merged: Merged) -> Iterator[tuple[ContainerNetwork, TaskId]]:
+    def _attached(self, merged: Merged) -> Iterator[tuple[KeptAttachment, TaskId]]:
         """Containers that were wired once, or are taken to have been."""
         for container, key in merged.keys.items():
             network = self._networks[container]

@@ -9,7 +9,7 @@ from typing import assert_never
 
 from calico.model import ContainerId, InterfaceName, TaskId
 from reconciler.agent.attachments.attacher import HostAttacher
-from reconciler.agent.attachments.networks import ContainerNetwork
+from reconciler.agent.attachments.files import KeptAttachment
 from reconciler.agent.attachments.places import exists
 from reconciler.agent.attachments.questions import task_among
 from reconciler.agent.attachments.requests import Reply, TasksTold
@@ -133,7 +133,7 @@ class Keeper:
                 with suppress(AttachError):
                     self._attacher.settle(network.container)
 
-    def _left_behind(self, now: float) -> list[ContainerNetwork]:
+    def _left_behind(self, now: float) -> list[KeptAttachment]:
         """Containers whose link and namespace are gone, and those that never got a link."""
         networks = [each for each in self._attacher.networks() if not each.detached]
         unused = {each.container for each in networks if not each.device}

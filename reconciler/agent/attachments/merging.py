@@ -20,7 +20,7 @@ from calico.model import (
     Snapshot,
     TaskId,
 )
-from reconciler.agent.attachments.networks import ContainerNetwork
+from reconciler.agent.attachments.files import KeptAttachment
 
 #: Stands in an endpoint's id where others have their orchestrator; never in the datastore.
 UNCLAIMED = "container"
@@ -49,7 +49,7 @@ class Merged:
         return frozenset(key for each, key in self.keys.items() if each not in self.claimed)
 
 
-def unclaimed_endpoint(host: HostName, network: ContainerNetwork) -> EndpointSpec:
+def unclaimed_endpoint(host: HostName, network: KeptAttachment) -> EndpointSpec:
     """What is rendered for a container that no task has claimed.
 
     Its workload is the name of its interface, so that its link is called as it
@@ -69,15 +69,15 @@ class Merging:
 
     def __init__(self, host: HostName) -> None:
         self._host = host
-        self._last: tuple[Snapshot, tuple[ContainerNetwork, ...], Merged] | None = None
-        self._unclaimed: dict[ContainerId, tuple[ContainerNetwork, EndpointSpec]] = {}
+        self._last: tuple[Snapshot, tuple[KeptAttachment, ...], Merged] | None = None
+        self._unclaimed: dict[ContainerId, tuple[KeptAttachment, EndpointSpec]] = {}
 
     @property
     def last(self) -> Merged | None:
         """What was merged last."""
         return None if self._last is None else self._last[2]
 
-    def of(self, snapshot: Snapshot, networks: Iterable[ContainerNetwork]) -> Merged:
+    def of(self, snapshot: Snapshot, networks: Iterable[KeptAttachment]) -> Merged:
         """The snapshot with this host's containers; itself if there is none to add."""
         held = tuple(networks)
         if self._last is not None:
@@ -97,7 +97,7 @@ class Merging:
         self._last = (snapshot, held, merged)
         return merged
 
-    def _merge(self, snapshot: Snapshot, held: tuple[ContainerNetwork, ...]) -> Merged:
+    def _merge(self, snapshot: Snapshot, held: tuple[KeptAttachment, ...]) -> Merged:
         by_interface = {network.interface: network for network in held}
         holders = {
             address: network
@@ -149,9 +149,9 @@ class Merging:
         )
 
     def _render_unclaimed(
-        self, held: Iterable[ContainerNetwork], claimed: frozenset[ContainerId]
+        self, held: Iterable[KeptAttachment], claimed: frozenset[ContainerId]
     ) -> dict[EndpointId, EndpointSpec]:
-        fresh: dict[ContainerId, tuple[ContainerNetwork, EndpointSpec]] = {}
+        fresh: dict[ContainerId, tuple[KeptAttachment, EndpointSpec]] = {}
         for network in held:
             if network.detached or network.claimed or not network.device:
                 continue
@@ -165,17 +165,17 @@ class Merging:
         return {spec.id: spec for _, spec in fresh.values()}
 
 
-def _is_claim(spec: EndpointSpec, network: ContainerNetwork) -> bool:
+def _is_claim(spec: EndpointSpec, network: KeptAttachment) -> bool:
     return spec.mac == network.mac and set(spec.addresses) == set(network.addresses)
 
 
 def _holder(
-    spec: EndpointSpec, holders: Mapping[IPAddress, ContainerNetwork]
-) -> ContainerNetwork | None:
+    spec: EndpointSpec, holders: Mapping[IPAddress, KeptAttachment]
+) -> KeptAttachment | None:
     return next((holders[each] for each in spec.addresses if each in holders), None)
 
 
-def _unlike(network: ContainerNetwork) -> str:
+def _unlike(network: KeptAttachment) -> str:
     has = ", ".join(map(str, network.addresses))
     return (
         f"container {network.container} on this host has {has} by interface"
@@ -183,6 +183,6 @@ def _unlike(network: ContainerNetwork) -> str:
     )
 
 
-def devices(networks: Iterable[ContainerNetwork]) -> Mapping[InterfaceName, str]:
+def devices(networks: Iterable[KeptAttachment]) -> Mapping[InterfaceName, str]:
     """The inner names of links, where somebody asked for one."""
     return {network.interface: network.device for network in networks if network.device}

@@ -8,7 +8,7 @@ from calico.dataplane.changes import NamespaceRef
 from calico.dataplane.namespaces import devices_inside, not_for_tasks, open_of_process
 from calico.errors import DataplaneError
 from calico.model import InterfaceName
-from reconciler.agent.attachments.networks import ContainerNetwork
+from reconciler.agent.attachments.files import KeptAttachment
 from reconciler.attach.api import AttachRefused, Place
 from reconciler.attach.wire import NO_DESCRIPTOR
 
@@ -35,7 +35,7 @@ def is_same(known: NamespaceRef | None, ref: NamespaceRef) -> bool:
     return 0 in (known.cookie, ref.cookie) or known.cookie == ref.cookie
 
 
-def expect_own_namespace(ref: NamespaceRef, others: Iterable[ContainerNetwork]) -> None:
+def expect_own_namespace(ref: NamespaceRef, others: Iterable[KeptAttachment]) -> None:
     """Raise AttachRefused if it is the host's, or that of another container."""
     if ref.inode in not_for_tasks():
         raise AttachRefused("its network namespace is that of the host, not one of its own")
@@ -44,7 +44,7 @@ def expect_own_namespace(ref: NamespaceRef, others: Iterable[ContainerNetwork]) 
             raise AttachRefused(f"its network namespace is that of container {other.container}")
 
 
-def expect_free_device(known: ContainerNetwork, place: Place, ref: NamespaceRef) -> None:
+def expect_free_device(known: KeptAttachment, place: Place, ref: NamespaceRef) -> None:
     """Raise AttachRefused if its name inside is taken, unless by what a crash left of it.
 
     `ref` has an open descriptor.

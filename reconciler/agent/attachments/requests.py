@@ -7,7 +7,7 @@ from typing import Generic, TypeVar
 
 from calico.dataplane.changes import NamespaceRef
 from calico.model import ContainerId, TaskId
-from reconciler.agent.attachments.networks import ContainerNetwork
+from reconciler.agent.attachments.files import KeptAttachment
 from reconciler.attach.api import AttachError
 
 Answer = TypeVar("Answer")
@@ -61,10 +61,10 @@ Outcome = Done | AttachError
 
 
 @dataclass(frozen=True, slots=True)
-class NetworkKept:
+class AttachmentKept:
     """This is what is kept of a container; nobody waits for its link."""
 
-    network: ContainerNetwork
+    network: KeptAttachment
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ class AttachAsked:
     was there before and stays whatever comes of the request.
     """
 
-    network: ContainerNetwork
+    network: KeptAttachment
     namespace: NamespaceRef
     fresh: bool
     deadline: float
@@ -99,7 +99,7 @@ class CheckAsked:
 
 
 @dataclass(frozen=True, slots=True)
-class NetworkForgotten:
+class AttachmentForgotten:
     """Nothing of a container is left to be remembered."""
 
     container: ContainerId
@@ -112,7 +112,9 @@ class TasksTold:
     tasks: Mapping[ContainerId, frozenset[TaskId]] = field(default_factory=dict)
 
 
-AttachMessage = NetworkKept | AttachAsked | DetachAsked | CheckAsked | NetworkForgotten | TasksTold
+AttachMessage = (
+    AttachmentKept | AttachAsked | DetachAsked | CheckAsked | AttachmentForgotten | TasksTold
+)
 
 
 @dataclass(frozen=True, slots=True)

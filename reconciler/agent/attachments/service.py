@@ -11,6 +11,7 @@ from calico.datastore.api import Datastore
 from calico.model import ContainerId, HostName, TaskId
 from reconciler.agent.attachments.allocator import Allocator, Job
 from reconciler.agent.attachments.attacher import HostAttacher, Partners
+from reconciler.agent.attachments.files import AttachmentFiles, KeptAttachment
 from reconciler.agent.attachments.keeper import (
     Asker,
     Claimed,
@@ -19,7 +20,6 @@ from reconciler.agent.attachments.keeper import (
     Keeper,
     Lost,
 )
-from reconciler.agent.attachments.networks import ContainerNetwork, NetworkFiles
 from reconciler.agent.attachments.requests import AttachMessage, Chores, Reply
 from reconciler.agent.seeing.evidence import StillHeld
 from reconciler.attach.listening import SocketTaken
@@ -39,7 +39,7 @@ class AttachService:
     def __init__(
         self,
         host: HostName,
-        files: NetworkFiles,
+        files: AttachmentFiles,
         datastore: Datastore,
         clock: Clock,
         tell_loop: Callable[[AttachMessage], None],
@@ -73,7 +73,7 @@ class AttachService:
     def _ask(self, container: ContainerId, reply: Reply[str]) -> None:
         self._asker.ask(container, reply)
 
-    def restore(self) -> tuple[ContainerNetwork, ...]:
+    def restore(self) -> tuple[KeptAttachment, ...]:
         """What an earlier run gave to containers; before anything else."""
         networks = self._files.read()
         self.attacher.restore(networks)

@@ -15,9 +15,9 @@ from calico.datastore.api import Put
 from calico.errors import DataplaneError
 from calico.keys import parse_endpoint_key
 from calico.model import EndpointId, Snapshot, TaskId
-from reconciler.agent.attachments.held import HeldNetworks, remove_links
+from reconciler.agent.attachments.files import KeptAttachment
+from reconciler.agent.attachments.held import HeldAttachments, remove_links
 from reconciler.agent.attachments.merging import Merged
-from reconciler.agent.attachments.networks import ContainerNetwork
 from reconciler.agent.attachments.requests import NO_CHORES, CheckAsked, Chores
 from reconciler.agent.belief import Belief, Source, View
 from reconciler.agent.locators.api import Search
@@ -72,7 +72,7 @@ class HostReconciler:
         self._evidence = Evidence(still_held)
         self._searches = Searches()
         self._arrived: set[EndpointId] = set()
-        self._held = HeldNetworks(settings.host, chores)
+        self._held = HeldAttachments(settings.host, chores)
         self._kernel = KnownKernel()
         self._config: HostConfig | None = None
         self._others: tuple[IPAddress, ...] = ()
@@ -92,7 +92,7 @@ class HostReconciler:
         same_boot = saved.boot_id == self._settings.boot_id
         self._evidence.restore(saved.attached, same_boot=same_boot)
 
-    def hold(self, networks: Iterable[ContainerNetwork]) -> None:
+    def hold(self, networks: Iterable[KeptAttachment]) -> None:
         """Take over what an earlier run gave to containers."""
         self._held.restore(networks)
 

@@ -5,15 +5,15 @@ from netaddr import IPAddress
 from calico.dataplane.changes import NamespaceRef
 from calico.model import ContainerId, EndpointSpec, ProfileId, TaskId
 from calico.names import endpoint_of_task, interface_of_container, mac_of_container
-from reconciler.agent.attachments.networks import ContainerNetwork
+from reconciler.agent.attachments.files import KeptAttachment
 from tests.unit.agent.world import HOST
 
 SINCE = "2016-08-05T12:00:02Z"
 
 
-def network(container: str, *addresses: str, inode: int = 0, device: str = "") -> ContainerNetwork:
+def network(container: str, *addresses: str, inode: int = 0, device: str = "") -> KeptAttachment:
     """What a container has; it is attached if it has an inode."""
-    return ContainerNetwork(
+    return KeptAttachment(
         ContainerId(container),
         tuple(map(IPAddress, addresses)),
         SINCE,
@@ -22,7 +22,7 @@ def network(container: str, *addresses: str, inode: int = 0, device: str = "") -
     )
 
 
-def claim(task: str, of: ContainerNetwork, *profiles: str) -> EndpointSpec:
+def claim(task: str, of: KeptAttachment, *profiles: str) -> EndpointSpec:
     """The endpoint by which a task claims a container."""
     return EndpointSpec(
         endpoint_of_task(HOST, TaskId(task)),

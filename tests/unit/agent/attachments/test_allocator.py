@@ -26,7 +26,7 @@ from reconciler.agent.attachments.allocator import (
     Allocator,
     ReleaseAsked,
 )
-from reconciler.agent.attachments.networks import ContainerNetwork
+from reconciler.agent.attachments.files import KeptAttachment
 from reconciler.agent.attachments.requests import Reply
 from reconciler.attach.api import AttachError, AttachRefused, AttachUnavailable, Wish
 from reconciler.runtime.clock import ManualClock
@@ -62,7 +62,7 @@ class Bench:
         self.answering = SteppedStore(self.lossy, go_on)
         self.clock = ManualClock()
         self.known: set[ContainerId] = set()
-        self.networks: list[ContainerNetwork] = []
+        self.networks: list[KeptAttachment] = []
         self.lost: list[ContainerId] = []
         self.allocator = Allocator(
             host,

@@ -13,17 +13,17 @@ from calico.dataplane.state import Connection, HostFacts
 from calico.datastore.api import Revision
 from calico.keys import CALICO
 from calico.model import BootId, ContainerId, EndpointState, TaskId
+from reconciler.agent.attachments.files import KeptAttachment
 from reconciler.agent.attachments.held import REMEMBERED_FOR
-from reconciler.agent.attachments.networks import ContainerNetwork
 from reconciler.agent.attachments.questions import FIRST_AFTER
 from reconciler.agent.attachments.requests import (
     AttachAsked,
+    AttachmentForgotten,
+    AttachmentKept,
     CheckAsked,
     Chores,
     DetachAsked,
     Done,
-    NetworkForgotten,
-    NetworkKept,
     Outcome,
     Reply,
     TasksTold,
@@ -56,7 +56,7 @@ CLAIM = claim("web.1", HELD, "a")
 class Bench:
     """A reconciler on memory twins, and what it leaves to others."""
 
-    def __init__(self, *held: ContainerNetwork, saved: SavedState | None = None) -> None:
+    def __init__(self, *held: KeptAttachment, saved: SavedState | None = None) -> None:
         self.clock = ManualClock()
         self.store = filled_store()
         self.dataplane = MemoryDataplane(FACTS)
@@ -79,12 +79,12 @@ class Bench:
         self.reconciler.hold(held)
         self._seen = Revision(0)
 
-    def begin(self, of: ContainerNetwork) -> None:
+    def begin(self, of: KeptAttachment) -> None:
         assert of.namespace is not None
         self.alive.add(of.namespace.inode)
         self.dataplane.start_namespace(of.namespace)
 
-    def finish(self, of: ContainerNetwork) -> None:
+    def finish(self, of: KeptAttachment) -> None:
         assert of.namespace is not None
         self.alive.discard(of.namespace.inode)
         self.dataplane.end_namespace(of.namespace)
@@ -100,9 +100,7 @@ class Bench:
         self._seen = self.store.list(CALICO).revision
         return self.reconciler.reconcile()
 
-    def ask(
-        self, of: ContainerNetwork, *, fresh: bool = True, within: float = 1.0
-    ) -> Reply[Outcome]:
+    def ask(self, of: KeptAttachment, *, fresh: bool = True, within: float = 1.0) -> Reply[Outcome]:
         """Have a container attached; nothing is done yet."""
         assert of.namespace is not None
         reply: Reply[Outcome] = Reply()
@@ -111,7 +109,7 @@ class Bench:
         self.reconciler.handle(AttachAsked(of, named, fresh, deadline, reply))
         return reply
 
-    def attach(self, of: ContainerNetwork) -> None:
+    def attach(self, of: KeptAttachment) -> None:
         self.begin(of)
         reply = self.ask(of)
         self.reconciler.reconcile()
@@ -198,7 +196,7 @@ def test_no_locator_is_asked_about_what_is_attached(bench: Bench) -> None:
 
 
 def test_a_task_with_addresses_and_no_link_yet_is_not_looked_for(bench: Bench) -> None:
-    bench.reconciler.handle(NetworkKept(HELD.without_link()))
+    bench.reconciler.handle(AttachmentKept(HELD.without_link()))
     put_spec(bench.store, CLAIM)
     bench.watch()
     assert bench.reconciler.search() == frozenset()
@@ -345,7 +343,7 @@ def test_a_detached_container_is_remembered_for_an_hour_at_most(bench: Bench) ->
     bench.clock.advance(REMEMBERED_FOR)
     bench.look()
     assert ("forgettable", HELD.container) in bench.chores
-    bench.reconciler.handle(NetworkForgotten(HELD.container))
+    bench.reconciler.handle(AttachmentForgotten(HELD.container))
     assert bench.look().attachments == ()
 
 

@@ -14,6 +14,7 @@ from calico.keys import IPAM, pool_key
 from calico.model import BootId, ContainerId, HandleId, InterfaceName, TaskId
 from reconciler.agent.attachments.allocator import Allocator, Job
 from reconciler.agent.attachments.attacher import HostAttacher, Partners
+from reconciler.agent.attachments.files import AttachmentFiles, KeptAttachment
 from reconciler.agent.attachments.keeper import (
     LOOK_EVERY,
     UNUSED_FOR,
@@ -24,12 +25,11 @@ from reconciler.agent.attachments.keeper import (
     Keeper,
     Lost,
 )
-from reconciler.agent.attachments.networks import ContainerNetwork, NetworkFiles
 from reconciler.agent.attachments.requests import (
+    AttachmentKept,
     AttachMessage,
     DetachAsked,
     Done,
-    NetworkKept,
     Reply,
     TasksTold,
 )
@@ -45,11 +45,11 @@ ONE = ContainerId("one")
 class Bench:
     """An attacher whose loop does at once what it is told, and a keeper beside it."""
 
-    def __init__(self, directory: Path, *held: ContainerNetwork) -> None:
+    def __init__(self, directory: Path, *held: KeptAttachment) -> None:
         self.clock = ManualClock()
         self.store = MemoryDatastore()
         self.store.put(pool_key(POOL), encode_pool(POOL))
-        self.files = NetworkFiles(directory, BootId("boot"))
+        self.files = AttachmentFiles(directory, BootId("boot"))
         self.told: list[AttachMessage] = []
         self.links: set[InterfaceName] = set()
         self.alive: set[int] = set()
@@ -156,7 +156,7 @@ def test_a_container_that_lost_its_addresses_is_wired_for_no_one(tmp_path: Path)
 
     (kept,) = bench.files.read()
     assert kept.claimed
-    assert bench.told == [NetworkKept(kept)]
+    assert bench.told == [AttachmentKept(kept)]
 
 
 def test_what_was_detached_is_forgotten_unless_a_task_has_it(bench: Bench) -> None:

@@ -8,8 +8,8 @@ from netaddr import IPAddress
 from calico.dataplane.render.host import render_host
 from calico.dataplane.state import HostConfig
 from calico.model import EndpointSpec, HostName, Snapshot, TaskId
+from reconciler.agent.attachments.files import KeptAttachment
 from reconciler.agent.attachments.merging import Merging, unclaimed_endpoint
-from reconciler.agent.attachments.networks import ContainerNetwork
 from reconciler.agent.passing.rendering import Rendering
 from tests.unit.agent.attachments.samples import claim, network
 from tests.unit.agent.world import HOST, POOL, UNDERLAY, spec
@@ -25,7 +25,7 @@ def snapshot(*specs: EndpointSpec) -> Snapshot:
     return Snapshot(specs={each.id: each for each in specs}, pools=(POOL,))
 
 
-def merge(held: ContainerNetwork, *specs: EndpointSpec) -> set[EndpointSpec]:
+def merge(held: KeptAttachment, *specs: EndpointSpec) -> set[EndpointSpec]:
     return set(Merging(HOST).of(snapshot(*specs), [held]).snapshot.specs.values())
 
 

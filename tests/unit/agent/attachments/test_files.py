@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from calico.model import BootId, ContainerId
-from reconciler.agent.attachments.networks import (
-    ContainerNetwork,
-    NetworkFiles,
-    parse_network,
-    render_network,
+from reconciler.agent.attachments.files import (
+    AttachmentFiles,
+    KeptAttachment,
+    parse_attachment,
+    render_attachment,
 )
 from reconciler.agent.state_file import StateFileError, seal
 from tests.unit.agent.attachments.samples import network
@@ -22,8 +22,8 @@ GONE = replace(network(".hidden", "192.168.0.3", inode=8), detached=True)
 
 
 @pytest.mark.parametrize("each", [BARE, WIRED, GONE])
-def test_what_is_written_is_read_back(tmp_path: Path, each: ContainerNetwork) -> None:
-    files = NetworkFiles(tmp_path / "made", BOOT)
+def test_what_is_written_is_read_back(tmp_path: Path, each: KeptAttachment) -> None:
+    files = AttachmentFiles(tmp_path / "made", BOOT)
 
     files.write(replace(each, since="before"))
     files.write(each)
@@ -38,7 +38,7 @@ def test_what_is_written_is_read_back(tmp_path: Path, each: ContainerNetwork) ->
 
 
 def test_what_is_removed_is_gone_and_removing_twice_is_fine(tmp_path: Path) -> None:
-    files = NetworkFiles(tmp_path, BOOT)
+    files = AttachmentFiles(tmp_path, BOOT)
     for each in (BARE, WIRED):
         files.write(each)
 
@@ -49,30 +49,30 @@ def test_what_is_removed_is_gone_and_removing_twice_is_fine(tmp_path: Path) -> N
 
 
 def test_a_reboot_has_detached_every_container(tmp_path: Path) -> None:
-    NetworkFiles(tmp_path, BOOT).write(WIRED)
+    AttachmentFiles(tmp_path, BOOT).write(WIRED)
 
-    assert NetworkFiles(tmp_path, BootId("boot-2")).read() == (replace(WIRED, detached=True),)
+    assert AttachmentFiles(tmp_path, BootId("boot-2")).read() == (replace(WIRED, detached=True),)
 
 
 @pytest.mark.parametrize(
     "content",
     [
         pytest.param(b"", id="empty"),
-        pytest.param(seal(render_network(BARE, BOOT))[:-30], id="torn"),
-        pytest.param(seal(render_network(BARE, BOOT)).replace(b"192", b"193"), id="edited"),
+        pytest.param(seal(render_attachment(BARE, BOOT))[:-30], id="torn"),
+        pytest.param(seal(render_attachment(BARE, BOOT)).replace(b"192", b"193"), id="edited"),
         pytest.param(seal(b"{}"), id="of another form"),
         pytest.param(
-            seal(render_network(BARE, BOOT).replace(b'"version":1', b'"version":9')),
+            seal(render_attachment(BARE, BOOT).replace(b'"version":1', b'"version":9')),
             id="of a later version",
         ),
         pytest.param(
-            seal(render_network(replace(BARE, container=ContainerId("../x")), BOOT)),
+            seal(render_attachment(replace(BARE, container=ContainerId("../x")), BOOT)),
             id="of a container that cannot be",
         ),
     ],
 )
 def test_a_file_that_cannot_be_believed_is_thrown_away(tmp_path: Path, content: bytes) -> None:
-    files = NetworkFiles(tmp_path, BOOT)
+    files = AttachmentFiles(tmp_path, BOOT)
     files.write(WIRED)
     (tmp_path / "c-1.json").write_bytes(content)
     (tmp_path / "c-9.json.new").write_bytes(b"left by a crash")
@@ -82,7 +82,7 @@ def test_a_file_that_cannot_be_believed_is_thrown_away(tmp_path: Path, content: 
 
 
 def test_files_are_for_their_owner_alone(tmp_path: Path) -> None:
-    NetworkFiles(tmp_path / "made", BOOT).write(BARE)
+    AttachmentFiles(tmp_path / "made", BOOT).write(BARE)
 
     (path,) = (tmp_path / "made").iterdir()
     assert path.stat().st_mode & 0o077 == 0
@@ -91,4 +91,4 @@ def test_files_are_for_their_owner_alone(tmp_path: Path) -> None:
 
 def test_a_number_in_the_place_of_a_text_is_refused() -> None:
     with pytest.raises(StateFileError):
-        parse_network(render_network(BARE, BOOT).replace(b'"c-1"', b"1"))
+        parse_attachment(render_attachment(BARE, BOOT).replace(b'"c-1"', b"1"))

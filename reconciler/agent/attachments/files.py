@@ -1,4 +1,4 @@
-"""What one container has, and the file that it is kept in.
+"""What one container was given before a task ran, and the file that it is kept in.
 
 A file is written after its addresses were given and before anything is made
 in the kernel, so that whatever there is has a file, or is swept away.
@@ -28,9 +28,10 @@ SUFFIX = ".json"
 
 
 @dataclass(frozen=True, slots=True)
-class ContainerNetwork:
-    """What a container was given; without a `device` it has addresses and no link.
+class KeptAttachment:
+    """An attachment as its agent keeps it; without a `device` it has addresses and no link.
 
+    What others are told of one that no task has claimed is `calico.model.Attachment`.
     `namespace` is where the link is, or is to be. Once a task has `claimed` it,
     it is wired only as long as that task has an endpoint: its addresses may be
     given to another one after that. A container that was `detached` has
@@ -70,7 +71,7 @@ class ContainerNetwork:
         """What its addresses are held by until a task claims them."""
         return handle_of_container(self.container)
 
-    def without_link(self) -> "ContainerNetwork":
+    def without_link(self) -> "KeptAttachment":
         """The same before it was attached."""
         return replace(self, device="", namespace=None, known_as="")
 
@@ -89,26 +90,26 @@ class _Body(msgspec.Struct):
     runs: str = ""
 
 
-class NetworkFiles:
+class AttachmentFiles:
     """One file for each container; any thread may write another container's."""
 
     def __init__(self, directory: Path, boot_id: BootId) -> None:
         self._directory = directory
         self._boot_id = boot_id
 
-    def read(self) -> tuple[ContainerNetwork, ...]:
+    def read(self) -> tuple[KeptAttachment, ...]:
         """What an earlier run left; a reboot has detached them all.
 
         A file that is torn says nothing: what it was about is swept away.
         """
-        found: list[ContainerNetwork] = []
+        found: list[KeptAttachment] = []
         for path in sorted(self._directory.glob("*")):
             if path.suffix != SUFFIX:
                 # Left by a write that was interrupted.
                 path.unlink(missing_ok=True)
                 continue
             try:
-                network, boot_id = parse_network(unseal(path.read_bytes()))
+                network, boot_id = parse_attachment(unseal(path.read_bytes()))
             except (OSError, StateFileError) as error:
                 log.warning("attachment not read", extra={"path": str(path), "why": str(error)})
                 with suppress(OSError):
@@ -117,9 +118,9 @@ class NetworkFiles:
             found.append(network if boot_id == self._boot_id else replace(network, detached=True))
         return tuple(found)
 
-    def write(self, network: ContainerNetwork) -> None:
+    def write(self, network: KeptAttachment) -> None:
         """Keep what a container has; raises OSError."""
-        write_state(self._path(network.container), seal(render_network(network, self._boot_id)))
+        write_state(self._path(network.container), seal(render_attachment(network, self._boot_id)))
 
     def remove(self, container: ContainerId) -> None:
         """Keep nothing of a container; raises OSError."""
@@ -129,7 +130,7 @@ class NetworkFiles:
         return self._directory / (container + SUFFIX)
 
 
-def render_network(network: ContainerNetwork, boot_id: BootId) -> bytes:
+def render_attachment(network: KeptAttachment, boot_id: BootId) -> bytes:
     """One line of JSON."""
     ref = network.namespace
     return msgspec.json.encode(
@@ -149,13 +150,13 @@ def render_network(network: ContainerNetwork, boot_id: BootId) -> bytes:
     )
 
 
-def parse_network(body: bytes) -> tuple[ContainerNetwork, BootId]:
+def parse_attachment(body: bytes) -> tuple[KeptAttachment, BootId]:
     """What was rendered, and in which boot; raises StateFileError."""
     try:
         raw = msgspec.json.decode(body, type=_Body)
         if raw.version != VERSION:
             raise StateFileError(f"it has version {raw.version}, not {VERSION}")
-        network = ContainerNetwork(
+        network = KeptAttachment(
             check_container(raw.container),
             _addresses(raw.addresses),
             raw.since,
