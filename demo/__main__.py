@@ -22,6 +22,7 @@ from demo.embedded.control import ClusterGoneError, RefusedRequestError
 from demo.embedded.hosts import GATEWAY, HOST_LIMIT, MASTER
 from demo.embedded.launcher import AlreadyRunningError, LaunchError, NotRunningError, Options
 from demo.embedded.namespaces import NamespacesRefusedError
+from demo.embedded.product import CONTROLLERS, GROUP, name_task
 from demo.embedded.remedy import explain, read_machine
 from demo.marathon.era import DEFAULT_ERA, Era, parse_era
 from demo.stories.camera import Camera, CameraError, check_camera
@@ -79,6 +80,11 @@ def main() -> None:
 @main.command()
 @DIRECTORY
 @click.option("--background", is_flag=True, help="Return when it runs; `down` ends it.")
+@click.option(
+    "--supervised",
+    is_flag=True,
+    help="Run controller and agents as processes, not as apps of Marathon.",
+)
 @HOSTS
 @click.option(
     "--port",
@@ -109,6 +115,7 @@ def main() -> None:
 def up(
     directory: Path,
     background: bool,
+    supervised: bool,
     hosts: int,
     port: int,
     page_port: int,
@@ -119,7 +126,7 @@ def up(
 ) -> None:
     """Start a cluster; it runs until Ctrl-C, or in the background until `down`."""
     arguments = _as_of(_parsed_era(era), isolation, hosts, _arguments(additions))
-    options = Options(hosts, without, arguments, port, page_port)
+    options = Options(hosts, without, arguments, port, page_port, supervised)
     with _failures():
         if background:
             cluster = Cluster(directory, launcher.launch_background(directory, options))
@@ -201,7 +208,10 @@ def status(directory: Path) -> None:
         click.echo(
             f"  {process.name:<16} {process.host:<14} {state:<10} {process.restarts} restarts"
         )
-    if any(process.pid is None for process in reply.processes):
+    complete = all(process.pid is not None for process in reply.processes)
+    if not cluster.record.supervised:
+        complete = _show_product(cluster, len(reply.hosts) - 1) and complete
+    if not complete:
         sys.exit(1)
 
 
@@ -242,7 +252,7 @@ def exec(directory: Path, host: str, command: tuple[str, ...]) -> None:
 def logs(directory: Path, process: str) -> None:
     """Print what a process wrote so far."""
     with _failures():
-        click.echo(Cluster.attach(directory).control.log(process), nl=False)
+        click.echo(Cluster.attach(directory).log(process), nl=False)
 
 
 @main.command()
@@ -251,7 +261,7 @@ def logs(directory: Path, process: str) -> None:
 def start(directory: Path, process: str) -> None:
     """Keep a process running from now on."""
     with _failures():
-        Cluster.attach(directory).control.start(process)
+        Cluster.attach(directory).start(process)
 
 
 @main.command()
@@ -260,7 +270,7 @@ def start(directory: Path, process: str) -> None:
 def stop(directory: Path, process: str) -> None:
     """End a process (kill -9) and do not start it again."""
     with _failures():
-        Cluster.attach(directory).control.stop(process)
+        Cluster.attach(directory).stop(process)
 
 
 @main.command()
@@ -274,7 +284,7 @@ def kill(directory: Path, process: str, name: str) -> None:
             number = signal.Signals[f"SIG{name.upper().removeprefix('SIG')}"]
         except KeyError as error:
             raise click.UsageError(f"no signal {name}") from error
-        Cluster.attach(directory).control.kill(process, number)
+        Cluster.attach(directory).kill(process, number)
 
 
 def _tell(stage: Stage, story: str) -> None:
@@ -283,11 +293,25 @@ def _tell(stage: Stage, story: str) -> None:
         tell(stage, story)
     except (StoryFailedError, MarathonRefusedError, MeasureError, CameraError) as error:
         click.echo(f"\nFAILED: {error}", err=True)
-        cluster = stage.cluster
-        for process in cluster.control.status().processes:
-            tail = cluster.control.log(process.name).splitlines()[-LOG_LINES:]
-            click.echo("\n".join((f"\n--- {process.name}", *tail)), err=True)
+        for name, log in stage.cluster.logs():
+            click.echo("\n".join((f"\n--- {name}", *log.splitlines()[-LOG_LINES:])), err=True)
         sys.exit(1)
+
+
+def _show_product(cluster: Cluster, hosts: int) -> bool:
+    """Show controllers and agents as Marathon lists them; False if one does not run."""
+    try:
+        with MarathonApi(cluster.marathon_url) as marathon:
+            tasks = [task for task in marathon.tasks() if task.app_id.startswith(f"{GROUP}/")]
+    except MarathonRefusedError as error:
+        click.echo(f"  controllers and agents are tasks of Marathon: {error}")
+        return False
+    for task in sorted(tasks, key=lambda task: (task.app_id, task.host)):
+        state = "running" if task.running else "starting"
+        name = name_task(task.app_id, task.host)
+        click.echo(f"  {name:<17} {task.host:<13} {state:<10} task {task.task_id}")
+    running = sum(task.running for task in tasks)
+    return running >= hosts + min(CONTROLLERS, hosts)
 
 
 def _await_agents(cluster: Cluster, hosts: int) -> None:
@@ -326,8 +350,8 @@ def _as_of(
             # The last Mesos that net-modules were made for.
             mesos = ("--isolation", isolation, "--mesos-version", "0.28")
             arguments[f"mesos-host-{number}"] = mesos
-            # What a plugin attaches needs no search, and must not get a second address.
-            arguments[f"agent-host-{number}"] = ("--locator", "none")
+        # What a plugin attaches needs no search, and must not get a second address.
+        arguments["agent"] = ("--locator", "none")
     for name, more in additions.items():
         arguments[name] = (*arguments.get(name, ()), *more)
     return arguments

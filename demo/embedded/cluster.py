@@ -5,16 +5,17 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 from demo.embedded import namespaces
-from demo.embedded.control import Control
+from demo.embedded.control import Control, RefusedRequestError
 from demo.embedded.hosts import MASTER
 from demo.embedded.launcher import ClusterRecord, read_record
 from demo.embedded.processes import product_command
+from demo.embedded.product import ProductTask, explain, parse_name
 
 Stream = IO[bytes] | int | None
 
@@ -91,6 +92,57 @@ class Cluster:
         return subprocess.CompletedProcess(
             tuple(argv), process.returncode, output.decode(), errors.decode()
         )
+
+    def log(self, name: str) -> str:
+        """What a process wrote so far, whoever runs it."""
+        task = self._task(name)
+        if task is None:
+            return self.control.log(name)
+        hosts = [task.host] if task.host else self._workers()
+        return "".join(self.run(host, task.command("log")).stdout for host in hosts)
+
+    def logs(self) -> Iterator[tuple[str, str]]:
+        """Every process by its name, and what it wrote so far."""
+        for process in self.control.status().processes:
+            yield process.name, self.control.log(process.name)
+        if not self.record.supervised:
+            for host in self._workers():
+                for name in (f"controller-{host}", f"agent-{host}"):
+                    yield name, self.log(name)
+
+    def kill(self, name: str, number: int) -> None:
+        """Send a signal to a process; whoever runs it starts it again if it ends."""
+        task = self._task(name)
+        if task is None:
+            self.control.kill(name, number)
+            return
+        if task.host is None:
+            several = ", ".join(f"{name}-{host}" for host in self._workers())
+            raise RefusedRequestError(f"{name} may be several tasks: say which of {several}")
+        result = self.run(task.host, task.command("kill", str(number)))
+        if result.returncode != 0:
+            raise RefusedRequestError(result.stderr.strip())
+
+    def start(self, name: str) -> None:
+        """Keep a process running from now on."""
+        self._refuse_task(name)
+        self.control.start(name)
+
+    def stop(self, name: str) -> None:
+        """End a process for good."""
+        self._refuse_task(name)
+        self.control.stop(name)
+
+    def _task(self, name: str) -> ProductTask | None:
+        return None if self.record.supervised else parse_name(name)
+
+    def _refuse_task(self, name: str) -> None:
+        task = self._task(name)
+        if task is not None:
+            raise RefusedRequestError(explain(task))
+
+    def _workers(self) -> list[str]:
+        return [host.name for host in self.control.status().hosts if host.name != MASTER]
 
     def product(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run `marathon-calico` with these arguments on the master."""

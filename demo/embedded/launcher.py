@@ -22,9 +22,12 @@ from typing import NoReturn
 import msgspec
 
 from demo.embedded import control, namespaces
+from demo.embedded.hosts import plan_hosts
 from demo.embedded.namespaces import NamespacesRefusedError, Refusal
 from demo.embedded.processes import PROJECT
+from demo.embedded.product import parse_name
 from demo.embedded.supervisor import ClusterPlan, Failed, Ready, Refused, Report
+from demo.stories.rest import MarathonApi, MarathonRefusedError
 
 STATE_NAME = "cluster.json"
 LOCK_NAME = "lock"
@@ -55,6 +58,7 @@ class ClusterRecord(msgspec.Struct, frozen=True):
     started: int
     marathon_port: int
     page_port: int
+    supervised: bool
 
     @property
     def marathon_url(self) -> str:
@@ -69,13 +73,18 @@ class ClusterRecord(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What to start; port 0 means any free one."""
+    """What to start; port 0 means any free one.
+
+    Unless it is `supervised`, Marathon runs controller and agents, and `arguments`
+    of `controller` and `agent` go to their apps.
+    """
 
     hosts: int = 2
     without: Sequence[str] = ()
     arguments: Mapping[str, Sequence[str]] = field(default_factory=dict)
     marathon_port: int = 0
     page_port: int = 0
+    supervised: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,13 +143,24 @@ def launch_foreground(directory: Path, options: Options) -> Foreground:
         raise
     finally:
         os.close(lifeline_read)
-    return Foreground(directory, record, keeper, lifeline_write)
+    running = Foreground(directory, record, keeper, lifeline_write)
+    try:
+        _deploy(record, options)
+    except BaseException:
+        running.end()
+        raise
+    return running
 
 
 def launch_background(directory: Path, options: Options) -> ClusterRecord:
     """Start a cluster that runs until `end_background`."""
     record, keeper = _launch(directory, options, None)
     os.waitpid(keeper, 0)
+    try:
+        _deploy(record, options)
+    except BaseException:
+        end_background(directory)
+        raise
     return record
 
 
@@ -165,6 +185,36 @@ def end_background(directory: Path) -> None:
     _forget(directory)
 
 
+def _deploy(record: ClusterRecord, options: Options) -> None:
+    """Have Marathon run the product, unless the supervisor does."""
+    if options.supervised:
+        return
+    # What only this needs takes a while to import, and Marathon a while to start.
+    from demo.embedded.product_apps import deploy  # noqa: PLC0415 - see above
+
+    try:
+        with MarathonApi(record.marathon_url) as marathon:
+            deploy(marathon, plan_hosts(options.hosts), options.arguments)
+    except (MarathonRefusedError, ValueError) as error:
+        raise LaunchError(f"the product's apps could not be deployed: {error}") from error
+
+
+def _refuse_unsupervised(options: Options) -> None:
+    """Only a supervised cluster can do without what deploys and runs the product."""
+    for name in options.without:
+        if name == "marathon" or parse_name(name) is not None:
+            raise LaunchError(
+                f"--without {name} needs --supervised: else Marathon runs the product"
+            )
+    for name in options.arguments:
+        task = parse_name(name)
+        if task is not None and task.host is not None:
+            raise LaunchError(
+                f"{name} alone can be given arguments with --supervised only; "
+                f"{task.app_id.rpartition('/')[2]}=... gives them to all that Marathon runs"
+            )
+
+
 def _launch(
     directory: Path, options: Options, lifeline: tuple[int, int] | None
 ) -> tuple[ClusterRecord, int]:
@@ -172,6 +222,8 @@ def _launch(
         raise LaunchError(
             f"{hidden[0]} is below /run, which each host of the cluster has of its own"
         )
+    if not options.supervised:
+        _refuse_unsupervised(options)
     lock = _take(directory)
     try:
         with (
@@ -184,7 +236,12 @@ def _launch(
             plan = ClusterPlan(
                 hosts=options.hosts,
                 without=tuple(options.without),
-                arguments={name: tuple(more) for name, more in options.arguments.items()},
+                arguments={
+                    name: tuple(more)
+                    for name, more in options.arguments.items()
+                    if options.supervised or parse_name(name) is None
+                },
+                supervised=options.supervised,
                 marathon=marathon.fileno(),
                 page=page.fileno(),
                 control=listener.fileno(),
@@ -214,7 +271,7 @@ def _launch(
         packet = reader.read()
     try:
         _judge(packet, log)
-        record = ClusterRecord(int(first), _start_time(int(first)) or 0, *ports)
+        record = ClusterRecord(int(first), _start_time(int(first)) or 0, *ports, options.supervised)
     except (LaunchError, NamespacesRefusedError):
         os.waitpid(keeper, 0)
         _forget(directory)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -54,22 +54,30 @@ def plan_processes(
     marathon_descriptor: int,
     page_descriptor: int,
     arguments: Mapping[str, Sequence[str]],
+    supervised: bool,
 ) -> tuple[ProcessSpec, ...]:
-    """Every process of the cluster; `arguments` adds to the command lines by name."""
+    """Every process of the cluster; `arguments` adds to the command lines by name.
+
+    Only a `supervised` cluster has controller and agents among them: else they
+    are tasks of Marathon. What is added to `agent` is added to each of them.
+    """
     address_by_host = {plan.name: plan.address for plan in hosts}
     master = str(address_by_host[MASTER])
     workers = [plan for plan in hosts if plan.name != MASTER]
     specs = [
         _etcd(etcd, master),
         _marathon(master, marathon_descriptor, workers),
-        _controller(master),
+        *([_controller(master)] if supervised else ()),
         _dns(master),
         _mesos_dns(master),
         _page(master, page_descriptor),
         *_facts(master),
     ]
     for plan in workers:
-        specs += [_mesos_agent(plan, master), _agent(plan, master)]
+        specs.append(_mesos_agent(plan, master))
+        if supervised:
+            agent = _agent(plan, master)
+            specs.append(replace(agent, argv=(*agent.argv, *arguments.get("agent", ()))))
     return tuple(
         ProcessSpec(
             spec.name,

@@ -47,6 +47,7 @@ class ClusterPlan(msgspec.Struct, frozen=True):
     hosts: int
     without: tuple[str, ...]
     arguments: dict[str, tuple[str, ...]]
+    supervised: bool
     marathon: int
     page: int
     control: int
@@ -272,7 +273,9 @@ def _build(plan: ClusterPlan) -> Supervisor:
     hosts = plan_hosts(plan.hosts)
     pid_by_host = {host: start_host(host, hosts) for host in hosts}
     connect_hosts(pid_by_host)
-    specs = plan_processes(hosts, find_etcd(), plan.marathon, plan.page, plan.arguments)
+    specs = plan_processes(
+        hosts, find_etcd(), plan.marathon, plan.page, plan.arguments, plan.supervised
+    )
     names = {spec.name for spec in specs}
     if unknown := ({*plan.without, *plan.arguments} - names):
         known = ", ".join(sorted(names))

@@ -15,12 +15,16 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.fixture(scope="module")
-def drive() -> Iterator[Drive]:
-    """A running cluster with every process."""
-    with launched() as running, Drive.of(running.cluster) as drive:
+def drive(request: pytest.FixtureRequest) -> Iterator[Drive]:
+    """A running cluster with every process; a module's `CLUSTER` says how it is started."""
+    options: tuple[str, ...] = getattr(request.module, "CLUSTER", ())
+    with launched(*options) as running, Drive.of(running.cluster) as drive:
         drive.marathon.wait(START_SECONDS)
-        # A Mesos agent that registers late gets none of the first tasks.
-        wait_until(lambda: len(drive.marathon.agents()) == HOSTS, "not all Mesos agents registered")
+        # Whose agent registers late gets none of the first tasks, or cannot attach them.
+        wait_until(
+            lambda: HOSTS == len(drive.marathon.agents()) == drive.watcher.hosts_ready(),
+            "not all agents registered",
+        )
         yield drive
 
 

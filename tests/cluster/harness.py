@@ -177,9 +177,8 @@ class Drive:
 
     def print_logs(self) -> None:
         """Let pytest show what the processes last wrote."""
-        for process in self.cluster.control.status().processes:
-            tail = self.cluster.control.log(process.name).splitlines()[-30:]
-            print(f"--- {process.name}", *tail, sep="\n")
+        for name, log in self.cluster.logs():
+            print(f"--- {name}", *log.splitlines()[-30:], sep="\n")
 
 
 def wait_until(reached: Callable[[], bool], otherwise: str, seconds: float = 30.0) -> None:

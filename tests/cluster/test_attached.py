@@ -55,7 +55,7 @@ while True:
 def drive() -> Iterator[Drive]:
     """A cluster whose tasks may be any program."""
     with (
-        launched("--add", "marathon=--allow-any-command") as running,
+        launched("--supervised", "--add", "marathon=--allow-any-command") as running,
         Drive.of(running.cluster) as drive,
     ):
         drive.marathon.wait(START_SECONDS)
@@ -246,7 +246,7 @@ def test_what_ended_while_the_mesos_agent_was_away_is_given_back(drive: Drive) -
 @pytest.mark.slow
 def test_without_a_way_to_the_mesos_agent_a_task_stages_and_then_fails() -> None:
     options = (
-        *("--hosts", "1", "--add", "agent-host-1=--host-ports 53"),
+        *("--supervised", "--hosts", "1", "--add", "agent-host-1=--host-ports 53"),
         *("--add", "mesos-host-1=--executor-registration-timeout 3"),
     )
     with launched(*options) as cluster, Drive.of(cluster.cluster) as drive:
@@ -276,7 +276,7 @@ def attached(drive: Drive, host: str) -> bool:
 
 @pytest.mark.slow
 def test_net_modules_that_forgot_their_containers_cost_no_address() -> None:
-    options = ("--hosts", "1", "--era", "1.1", "--isolation", "netmodules")
+    options = ("--supervised", "--hosts", "1", "--era", "1.1", "--isolation", "netmodules")
     with launched(*options) as cluster, Drive.of(cluster.cluster) as drive:
         drive.marathon.wait(START_SECONDS)
         wait_until(lambda: drive.watcher.hosts_ready() == 1, "no agent registered")

@@ -7,6 +7,8 @@ import pytest
 from tests.cluster.harness import Drive, probe, wait_until
 
 pytestmark = pytest.mark.slow
+#: Controller and agent are stopped and killed by name.
+CLUSTER = ("--supervised",)
 
 
 @pytest.mark.parametrize(

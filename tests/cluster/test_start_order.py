@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 )
 def test_a_late_process_is_waited_for(late: tuple[str, ...]) -> None:
     without = [argument for name in late for argument in ("--without", name)]
-    with launched(*without) as running, Drive.of(running.cluster) as drive:
+    with launched("--supervised", *without) as running, Drive.of(running.cluster) as drive:
         if "marathon" in late:
             drive.cluster.control.start("marathon")
         drive.deploy("/order", [probe("a", "one"), probe("b", "one"), probe("c", "two")])
