@@ -85,6 +85,7 @@ def _context(name: str, values: AppValues) -> dict[str, str | bool]:
     end it, and the template is not read again.
     """
     arguments = [name, *values.arguments]
+    ports = [(values.port, "http"), *([(values.dns_port, "dns")] if name == "dns" else [])]
     return {
         "id": _json(values.id),
         "ports_form": values.form == "ipaddress",
@@ -101,7 +102,13 @@ def _context(name: str, values: AppValues) -> dict[str, str | bool]:
         "mem": _json(values.mem),
         "roles": bool(values.accepted_roles) and _json(values.accepted_roles),
         "constraints": _json([("hostname", "UNIQUE"), *values.constraints]),
-        "port": _json(values.port),
+        "ports": _json([port for port, _ in ports]),
+        "port_definitions": _json(
+            [
+                {"port": port, "protocol": "udp" if use == "dns" else "tcp", "name": use}
+                for port, use in ports
+            ]
+        ),
         "health_checks": _json(_health_checks(values)),
         "minimum_health": _json(_minimum_health(name, values)),
         "kill_grace": _json(values.kill_grace),
@@ -124,12 +131,16 @@ def _environment(name: str, values: AppValues) -> Json:
     match name:
         case "controller":
             flags[f"{prefix}_MARATHON"] = " ".join(values.marathon) or None
+            flags[f"{prefix}_SCALE_AGENTS"] = values.scale_agents
+            flags[f"{prefix}_MESOS_MASTER"] = " ".join(values.mesos_masters) or None
         case "agent":
             flags[f"{prefix}_LOCATOR"] = " ".join(values.locators) or None
             flags[f"{prefix}_STATE_DIR"] = values.state_dir
             flags[f"{prefix}_SOCKET"] = values.socket
             if "docker" in values.locators:
                 flags[f"{prefix}_DOCKER_SOCKET"] = values.docker_socket
+        case "dns":
+            flags[f"{prefix}_LISTEN_DNS"] = f":{values.dns_port}"
     given = {variable: text for variable, text in flags.items() if text is not None}
     secret = {variable: {"secret": _secret_name(variable)} for variable in values.secrets}
     return {**given, **values.env, **secret}

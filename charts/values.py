@@ -55,6 +55,8 @@ class AppValues:
     etcd_cert: str | None = None
     etcd_key: str | None = None
     marathon: tuple[str, ...] = ()
+    scale_agents: str | None = None
+    mesos_masters: tuple[str, ...] = ()
     arguments: tuple[str, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
     secrets: Mapping[str, str] = field(default_factory=dict)
@@ -70,6 +72,7 @@ class AppValues:
     socket: str = "/run/marathon-calico/agent.sock"
     docker_socket: str = "/var/run/docker.sock"
     locators: tuple[str, ...] = ("mesos",)
+    dns_port: int = 53
 
 
 #: Name of an app -> what it is if nothing is said about it.
@@ -77,14 +80,18 @@ APPS: Mapping[str, AppValues] = {
     "controller": AppValues(id="/marathon-calico/controller", instances=2, port=9401),
     # Its end changes nothing in the kernel, so there is nothing to wait for.
     "agent": AppValues(id="/marathon-calico/agent", instances=1, port=9402, kill_grace=3),
+    "dns": AppValues(id="/marathon-calico/dns", instances=1, port=9403, kill_grace=3),
 }
 #: Values that only one app has.
 _ONLY = {
     "marathon": "controller",
+    "scale_agents": "controller",
+    "mesos_masters": "controller",
     "state_dir": "agent",
     "socket": "agent",
     "docker_socket": "agent",
     "locators": "agent",
+    "dns_port": "dns",
 }
 #: Values that all apps have in common; an app's own section may say otherwise.
 _COMMON = (
@@ -135,6 +142,8 @@ def _check_whole(name: str, values: AppValues) -> None:
         variable = "MARATHON_CALICO_CONTROLLER_MARATHON"
         if variable not in given:
             raise InvalidValues("controller.marathon: name at least one Marathon")
+    if values.mesos_masters and values.scale_agents is None:
+        raise InvalidValues("controller.mesos_masters: of use only together with scale_agents")
     if bool(values.etcd_cert) != bool(values.etcd_key):
         raise InvalidValues("etcd_cert and etcd_key belong together")
     for variable in given:
@@ -306,6 +315,8 @@ _PARSERS: Mapping[str, Callable[[str, Any], Any]] = {
     "etcd_cert": _optional(_path),
     "etcd_key": _optional(_path),
     "marathon": _list(_url),
+    "scale_agents": _optional(_app_id),
+    "mesos_masters": _list(_url),
     "arguments": _list(_argument),
     "env": _variables,
     "secrets": _secrets,
@@ -321,4 +332,5 @@ _PARSERS: Mapping[str, Callable[[str, Any], Any]] = {
     "socket": _path,
     "docker_socket": _path,
     "locators": _list(_one_of("mesos", "docker", "proc", "none")),
+    "dns_port": _whole(1, 65535),
 }

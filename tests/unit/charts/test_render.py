@@ -147,13 +147,35 @@ def test_one_task_may_always_end(name: str, instances: int, expected: float) -> 
     assert strategy == {"minimumHealthCapacity": expected, "maximumOverCapacity": 0}
 
 
+def test_the_name_server_asks_for_both_of_its_ports() -> None:
+    values = {**IMAGE, "dns": {"dns_port": 5353}}
+    assert render_app("dns", values)["ports"] == [9403, 5353]
+    [_, asked] = render_app("dns", {**values, "form": "networks"})["portDefinitions"]
+    assert (asked["port"], asked["protocol"]) == (5353, "udp")
+    app = render_app("dns", values)
+    assert app["env"]["MARATHON_CALICO_DNS_LISTEN_DNS"] == ":5353"
+    assert ("cap-add", "NET_BIND_SERVICE") in parameters(app)
+
+
+def test_the_controller_is_told_whose_instances_it_keeps() -> None:
+    section = {
+        "marathon": ["http://10.0.0.1:8080"],
+        "scale_agents": "/marathon-calico/agent",
+        "mesos_masters": ["http://10.0.0.1:5050", "http://10.0.0.2:5050"],
+    }
+    env = render_app("controller", {**MINIMAL, "controller": section})["env"]
+    assert env["MARATHON_CALICO_CONTROLLER_SCALE_AGENTS"] == "/marathon-calico/agent"
+    masters = "http://10.0.0.1:5050 http://10.0.0.2:5050"
+    assert env["MARATHON_CALICO_CONTROLLER_MESOS_MASTER"] == masters
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_one_of_a_kind_on_a_host_and_checked_where_it_listens(name: str) -> None:
     section = {**MINIMAL.get(name, {}), "port": 19000, "constraints": [["rack", "GROUP_BY"]]}
     app = render_app(name, {**MINIMAL, name: section})
     assert app["constraints"] == [["hostname", "UNIQUE"], ["rack", "GROUP_BY"]]
     assert app["requirePorts"] is True
-    assert app["ports"] == [19000]
+    assert app["ports"][0] == 19000
     assert app["env"][f"MARATHON_CALICO_{name.upper()}_LISTEN"] == ":19000"
     [check] = app["healthChecks"]
     assert (check["protocol"], check["path"], check["portIndex"]) == ("HTTP", "/healthz", 0)
@@ -275,6 +297,12 @@ def test_what_is_unknown_or_wrong_is_refused_in_one_line(values: Any, line: str)
 def test_a_controller_needs_a_marathon() -> None:
     with pytest.raises(InvalidValues, match=r"controller\.marathon: name at least one"):
         render_app("controller", {"etcd": MINIMAL["etcd"]})
+
+
+def test_masters_without_an_app_to_scale_are_a_slip() -> None:
+    section = {"marathon": ["http://x:1"], "mesos_masters": ["http://x:1"]}
+    with pytest.raises(InvalidValues, match=r"controller\.mesos_masters: of use only"):
+        render_app("controller", {**MINIMAL, "controller": section})
 
 
 def test_an_app_that_is_not_rendered_here_is_named() -> None:
