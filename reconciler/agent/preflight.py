@@ -52,7 +52,7 @@ def expect_settings(directory: Path = SETTINGS) -> None:
     except OSError as error:
         raise NotFit(
             f"the kernel's settings below {directory} cannot be written ({error.strerror}):"
-            " in a container, mount /proc/sys/net for writing or run it privileged"
+            " in a container, start it with --security-opt systempaths=unconfined, or privileged"
         ) from error
 
 

@@ -52,6 +52,8 @@ class Docker:
 
     directory: Path
     home: Namespace
+    #: `vfs` runs anywhere, `overlay2` is much faster with large images.
+    storage: str = "vfs"
     process: subprocess.Popen[bytes] | None = None
     runs: list[str] = field(default_factory=list)
 
@@ -75,7 +77,7 @@ class Docker:
             "config-file": self.directory / "daemon.json",
             "cgroup-parent": f"/{self.cgroup}",
             "exec-opt": "native.cgroupdriver=cgroupfs",
-            "storage-driver": "vfs",
+            "storage-driver": self.storage,
             "bip": "172.31.98.1/24",
         } | dict.fromkeys(("iptables", "ip6tables", "ip-forward", "ip-masq"), "false")
         adopt_orphans(True)
@@ -225,13 +227,13 @@ def _bury() -> None:
 
 
 @contextmanager
-def running_docker() -> Iterator[Docker]:
+def running_docker(storage: str = "vfs") -> Iterator[Docker]:
     """A fresh engine with an image; skips where none can run."""
     require_docker()
     # A socket's path has 107 bytes, fewer than a test's own folder takes.
     directory = Path(tempfile.mkdtemp(prefix="mc-docker-", dir="/tmp"))
     home = Namespace.start()
-    docker = Docker(directory, home)
+    docker = Docker(directory, home, storage)
     try:
         try:
             docker.start()

@@ -48,7 +48,7 @@ def test_a_state_directory_is_made_and_left_empty(tmp_path: Path) -> None:
 def test_settings_that_cannot_be_written_are_named_with_the_remedy(tmp_path: Path) -> None:
     with pytest.raises(NotFit, match="cannot be written") as caught:
         expect_settings(tmp_path)
-    assert "mount /proc/sys/net for writing" in str(caught.value)
+    assert "--security-opt systempaths=unconfined" in str(caught.value)
 
 
 def test_settings_are_left_as_they_were(tmp_path: Path) -> None:
