@@ -12,6 +12,8 @@ from tests.contract.unix_http import begin_chunks, send_chunk
 from tests.minimal.http import send_json
 
 FIXTURES = Path(__file__).parents[1] / "unit" / "agent" / "fixtures"
+#: Longer than anybody waits for one container.
+STUCK_FOR = 3.0
 EVENT = b'{"status":"start","id":"6d2417d60421","Type":"container","Action":"start"}\n'
 
 
@@ -48,12 +50,16 @@ class RecordedEngine:
     asked: list[str] = field(default_factory=list)
     happen: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
     over: threading.Event = field(default_factory=threading.Event)
+    #: Containers that `inspect` tells nothing of, until it is over.
+    stuck: set[str] = field(default_factory=set)
 
-    def add(self, *containers: Any) -> None:
+    def add(self, *containers: Any, stuck: bool = False) -> None:
         """Run some more containers."""
         for each in containers:
-            number = len(self.containers) + 1
-            self.containers[f"{number:064x}"] = each
+            name = f"{len(self.containers) + 1:064x}"
+            self.containers[name] = each
+            if stuck:
+                self.stuck.add(name)
 
     def answer(self, handler: BaseHTTPRequestHandler) -> None:
         """Answer as Docker does."""
@@ -74,6 +80,8 @@ class RecordedEngine:
         elif rest.startswith("events?"):
             self._tell_events(handler)
         elif (each := rest.removeprefix("containers/").removesuffix("/json")) in self.containers:
+            if each in self.stuck:
+                self.over.wait(STUCK_FOR)
             send_json(handler, self.containers[each])
         else:
             send_json(handler, {"message": f"No such container: {rest}"}, 404)

@@ -16,11 +16,12 @@ from calico.dataplane.changes import NamespaceRef
 from calico.model import TaskId
 from reconciler.agent.locators import docker_api
 from reconciler.agent.locators.api import Located, LocatorUnavailable, locate
-from reconciler.agent.locators.docker import DockerLocator
+from reconciler.agent.locators.docker import MOST_HUNG, REST, DockerLocator
 from reconciler.agent.locators.docker_api import DockerEngine, EngineHangs
 from reconciler.agent.locators.docker_events import DockerEvents
 from reconciler.agent.locators.mesos_agent import MesosAgent
 from reconciler.agent.passing.passes import ContainersChanged
+from reconciler.runtime.clock import ManualClock
 from tests.contract.docker_engine import RecordedEngine, container
 from tests.contract.unix_http import begin_chunks, send_chunk, serving, short_directory
 from tests.minimal.http import LoopbackServer, send_json
@@ -307,6 +308,65 @@ def test_an_engine_that_hangs_is_let_alone_for_a_while(path: Path, locator: Dock
             locator.find({WEB})
 
     assert time.monotonic() - began < docker_api.ANSWER_WITHIN / 2
+
+
+def test_a_container_that_the_engine_cannot_tell_of_stops_no_other(
+    engine: RecordedEngine, locator: DockerLocator
+) -> None:
+    engine.add(container("stuck", 301, label="db.1"), stuck=True)
+    for number in range(20, 30):
+        engine.add(container(f"t{number}", number * 10, label=f"web.{number}"))
+    wanted = {TaskId(f"web.{number}"): identify(number * 10) for number in range(20, 30)}
+
+    began = time.monotonic()
+    assert locator.find({DB, *wanted}).namespaces == wanted
+    assert time.monotonic() - began < docker_api.INSPECT_WITHIN + 1.0
+
+    # It is not asked about again for a while, and its late answer is nobody else's.
+    engine.add(container("new", 401, label="web.1"))
+    began = time.monotonic()
+    assert locator.find({DB, WEB}) == Located({WEB: identify(401)})
+    assert time.monotonic() - began < docker_api.INSPECT_WITHIN
+
+
+def test_a_known_container_that_hangs_later_stops_no_other(
+    engine: RecordedEngine, locator: DockerLocator
+) -> None:
+    engine.add(container("t", 201, label="web.1"), container("u", 301, label="db.1"))
+    assert locator.find({WEB}).namespaces.keys() == {WEB}
+
+    engine.stuck.add(next(iter(engine.containers)))
+
+    assert locator.find({WEB, DB}) == Located({DB: identify(301)})
+
+
+def test_whoever_waits_for_a_container_that_hangs_is_told(
+    engine: RecordedEngine, locator: DockerLocator
+) -> None:
+    engine.add(container("stuck", 301, label="web.1"), stuck=True)
+
+    with pytest.raises(LocatorUnavailable, match="does not tell of container 000000000000"):
+        locator.find({WEB})
+
+
+def test_many_containers_that_hang_cost_the_others_no_more_than_a_few_searches(
+    engine: RecordedEngine, path: Path, mesos: Mesos
+) -> None:
+    clock = ManualClock()
+    locator = DockerLocator(
+        DockerEngine(path), MesosAgent(mesos.url), identify, {HOST_INODE}, clock.monotonic
+    )
+    for number in range(3):
+        engine.add(container(f"stuck{number}", 301 + number), stuck=True)
+    engine.add(container("t", 201, label="web.1"))
+
+    began = time.monotonic()
+    with pytest.raises(EngineHangs):
+        locator.find({WEB})
+    assert time.monotonic() - began < MOST_HUNG * docker_api.INSPECT_WITHIN + 1.0
+
+    clock.advance(REST)
+    assert locator.find({WEB}) == Located({WEB: identify(201)})
 
 
 def test_no_socket_is_named_with_the_remedy(path: Path, locator: DockerLocator) -> None:

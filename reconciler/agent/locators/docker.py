@@ -8,7 +8,7 @@ a container of which they say different things is no task's.
 
 import re
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from calico.dataplane.namespaces import now
@@ -21,6 +21,8 @@ from reconciler.agent.locators.api import (
     identify_all,
 )
 from reconciler.agent.locators.docker_api import (
+    ContainerHangs,
+    Conversation,
     DockerContainer,
     DockerEngine,
     EngineHangs,
@@ -30,6 +32,11 @@ from reconciler.agent.locators.mesos_agent import MesosAgent
 #: Seconds that an engine which did not answer in time is let alone: the other
 #: locators shall not wait for it at every search.
 REST = 10.0
+#: Seconds that a container is passed over of which the engine did not tell in
+#: time, longer than the engine's own rest: or else the same ones would end
+#: every search. So many in one search are taken for the engine's fault.
+HUNG_REST = 60.0
+MOST_HUNG = 2
 OURS = "none"
 #: `mesos-ID`, and from Mesos 0.23 to 1.3 `mesos-AGENT.ID`.
 _NAME = re.compile(r"mesos-(?:[^.]+\.)?([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})", re.ASCII)
@@ -77,7 +84,9 @@ class DockerLocator:
         mesos: MesosAgent,
         identify: Identify,
         own: Collection[int],
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._monotonic = monotonic
         self._engine = engine
         self._mesos = mesos
         self._identify = identify
@@ -85,22 +94,27 @@ class DockerLocator:
         self._claims: dict[str, Claim] = {}
         self._known: Mapping[ContainerId, frozenset[TaskId]] = {}
         self._rests_until = float("-inf")
+        self._hung_until: dict[str, float] = {}
+        self._hung: list[ContainerHangs] = []
 
     def find(self, tasks: Collection[TaskId]) -> Located:
         """Look for some tasks among the engine's containers."""
-        if time.monotonic() < self._rests_until:
+        if self._monotonic() < self._rests_until:
             raise LocatorUnavailable(f"{self._engine} did not answer in time a moment ago")
         asked = now()
+        self._hung = []
         try:
             fresh = self._take_in()
             silent = self._ask_mesos()
             sightings = list(self._sightings(frozenset(tasks), fresh))
         except EngineHangs:
-            self._rests_until = time.monotonic() + REST
+            self._rests_until = self._monotonic() + REST
             raise
         located = locate_containers(sightings, self._identify, self._own, asked)
         if silent and located == Located() and any(map(self._is_nobodys, self._claims.values())):
             raise LocatorUnavailable(silent)
+        if self._hung and located == Located():
+            raise self._hung[0]
         return located
 
     def _take_in(self) -> Mapping[str, DockerContainer]:
@@ -109,12 +123,26 @@ class DockerLocator:
         with self._engine.conversation() as talk:
             running = frozenset(talk.running())
             self._claims = {each: claim for each, claim in self._claims.items() if each in running}
+            self._hung_until = {k: v for k, v in self._hung_until.items() if k in running}
             for each in running - self._claims.keys():
-                container = talk.inspect(each)
+                container = self._inspect(talk, each)
                 if container is not None:
                     fresh[each] = container
                     self._claims[each] = claim_of(container)
         return fresh
+
+    def _inspect(self, talk: Conversation, container: str) -> DockerContainer | None:
+        """What a container is; None also if it hangs, or hung a moment ago."""
+        if self._monotonic() < self._hung_until.get(container, float("-inf")):
+            return None
+        try:
+            return talk.inspect(container)
+        except ContainerHangs as error:
+            self._hung_until[container] = self._monotonic() + HUNG_REST
+            self._hung.append(error)
+            if len(self._hung) >= MOST_HUNG:
+                raise
+            return None
 
     def _ask_mesos(self) -> str:
         """Learn whose the containers are that Mesos named; tells why that cannot be."""
@@ -136,7 +164,7 @@ class DockerLocator:
                 owners = self._owners(claim)
                 if owners & tasks:
                     # What runs in a container that was known before may be new.
-                    container = fresh.get(each) or talk.inspect(each)
+                    container = fresh.get(each) or self._inspect(talk, each)
                     if container is not None:
                         yield Sighting(container, owners & tasks, self._is_disputed(claim))
 

@@ -20,8 +20,10 @@ from reconciler.agent.locators.api import TASK_VARIABLE, LocatorUnavailable
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
-#: Seconds within which one question is answered, and all of a conversation.
+#: Seconds within which one question is answered, one about a single container,
+#: and all of a conversation.
 ANSWER_WITHIN = 2.0
+INSPECT_WITHIN = 1.0
 CONVERSE_WITHIN = 5.0
 #: Seconds without an event after which events are asked for anew.
 QUIET_WITHIN = 30.0
@@ -38,6 +40,10 @@ _T = TypeVar("_T")
 
 class EngineHangs(LocatorUnavailable):
     """The engine was asked and did not answer in time."""
+
+
+class ContainerHangs(EngineHangs):
+    """The engine did not tell of one container in time; of others it may."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,9 +169,21 @@ class Conversation:
         return self._expect("containers/json", parse_ids)
 
     def inspect(self, container: str) -> DockerContainer | None:
-        """What a container is; None if there is none of this id any more."""
+        """What a container is; None if there is none of this id any more.
+
+        Raises ContainerHangs; others may be asked about after that.
+        """
+        self._greet()
         path = f"containers/{container}/json"
-        status, body = self._ask(path)
+        try:
+            status, body = self._ask(path, INSPECT_WITHIN)
+        except EngineHangs as error:
+            # The answer may come yet: it must not be taken for that to another question.
+            self._connection.close()
+            raise ContainerHangs(
+                f"the Docker engine at {self._path} does not tell of container {container[:12]}"
+                " in time: look after it"
+            ) from error
         return (
             None
             if status == HTTPStatus.NOT_FOUND
@@ -212,18 +230,23 @@ class Conversation:
             " name Docker's socket by --docker-socket"
         )
 
-    def _ask(self, path: str) -> tuple[int, bytes]:
+    def _ask(self, path: str, within: float = ANSWER_WITHIN) -> tuple[int, bytes]:
         with _explained(self._path):
-            response = self._open(path)
+            response = self._open(path, within)
             body = response.read(LARGEST_ANSWER + 1)
         if len(body) > LARGEST_ANSWER:
             raise LocatorUnavailable(f"the Docker engine at {self._path} answers without end")
         return response.status, body
 
-    def _open(self, path: str) -> http.client.HTTPResponse:
-        if not self._version and path != "version":
+    def _greet(self) -> None:
+        """Learn which version to speak."""
+        if not self._version:
             self._version = self._expect("version", choose_version) + "/"
-        self._connection.reads_until = min(time.monotonic() + ANSWER_WITHIN, self._end)
+
+    def _open(self, path: str, within: float = ANSWER_WITHIN) -> http.client.HTTPResponse:
+        if path != "version":
+            self._greet()
+        self._connection.reads_until = min(time.monotonic() + within, self._end)
         self._connection.request("GET", f"/{self._version}{path}")
         return self._connection.getresponse()
 
