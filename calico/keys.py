@@ -148,7 +148,10 @@ def _parse_endpoint_path(prefix: Key, key: Key) -> EndpointId | None:
     match _below(key, prefix, 6):
         case [host, "workload", orchestrator, workload, "endpoint", endpoint]:
             return EndpointId(
-                HostName(host), _unescape(orchestrator), _unescape(workload), _unescape(endpoint)
+                host=HostName(host),
+                orchestrator=_unescape(orchestrator),
+                workload=_unescape(workload),
+                endpoint=_unescape(endpoint),
             )
         case _:
             return None

@@ -23,7 +23,7 @@ from calico.model import (
 def endpoint_of_task(host: HostName, task: TaskId) -> EndpointId:
     """The id of a task's one endpoint on its host."""
     digest = hashlib.sha256(task.encode()).hexdigest()[:32]
-    return EndpointId(host, ORCHESTRATOR, task, digest)
+    return EndpointId(host=host, orchestrator=ORCHESTRATOR, workload=task, endpoint=digest)
 
 
 def interface_of(endpoint: EndpointId) -> InterfaceName:

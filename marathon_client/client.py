@@ -260,7 +260,9 @@ class MarathonClient:
         status = response.status_code
         if status not in _TELLING:
             raise refusal(endpoint, path, status, b"")
-        return _Reply(endpoint, path, status, b"", _leader_in(response))
+        return _Reply(
+            endpoint=endpoint, path=path, status=status, body=b"", leader=_leader_in(response)
+        )
 
     def _read(
         self, endpoint: Endpoint, path: str, response: requests.Response, *, may_be_absent: bool
@@ -270,7 +272,9 @@ class MarathonClient:
         absent = may_be_absent and status == 404 and is_json
         if status != 200 and not absent:
             raise refusal(endpoint, path, status, _start_of(response))
-        reply = _Reply(endpoint, path, status, b"", _leader_in(response))
+        reply = _Reply(
+            endpoint=endpoint, path=path, status=status, body=b"", leader=_leader_in(response)
+        )
         if not is_json:
             raise reply.unusable(f"{one_line(media_type(response))} instead of JSON")
         body = bytearray()
@@ -278,7 +282,9 @@ class MarathonClient:
             body += chunk
             if len(body) > self._most_bytes:
                 raise reply.unusable(f"more than {self._most_bytes} bytes")
-        return _Reply(endpoint, path, status, bytes(body), reply.leader)
+        return _Reply(
+            endpoint=endpoint, path=path, status=status, body=bytes(body), leader=reply.leader
+        )
 
 
 def _start_of(response: requests.Response) -> bytes:

@@ -146,16 +146,18 @@ def _task(found: wire.Task, app_id: AppId) -> Task:
         state = TaskState.STAGING if found.started_at is None else TaskState.RUNNING
     addresses = found.ip_addresses
     return Task(
-        TaskId(found.id),
-        AppId(found.app_id) if found.app_id else app_id,
-        found.host,
-        state,
-        tuple([task_address(a.ip_address) for a in addresses if a.ip_address]) if addresses else (),
-        tuple(found.ports) if found.ports else (),
-        found.version,
-        found.staged_at,
-        found.started_at,
-        found.slave_id,
+        id=TaskId(found.id),
+        app_id=AppId(found.app_id) if found.app_id else app_id,
+        host=found.host,
+        state=state,
+        addresses=tuple([task_address(a.ip_address) for a in addresses if a.ip_address])
+        if addresses
+        else (),
+        ports=tuple(found.ports) if found.ports else (),
+        version=found.version,
+        staged_at=found.staged_at,
+        started_at=found.started_at,
+        agent_id=found.slave_id,
     )
 
 
@@ -265,7 +267,9 @@ def _from_mappings(found: wire.App, network: str | None) -> Iterator[PortOpening
             elif not asking:
                 index = position
         for protocol in _protocols(mapping.protocol):
-            yield PortOpening(number, protocol, mapping.name or "", index)
+            yield PortOpening(
+                number=number, protocol=protocol, name=mapping.name or "", task_port_index=index
+            )
 
 
 def _protocols(text: str | None) -> tuple[str, ...]:

@@ -165,7 +165,10 @@ def _reader(
 
 def _status(body: _StatusUpdate) -> MarathonEvent:
     return TaskStatus(
-        AppId(body.app_id), TaskId(body.task_id), parse_state(body.task_status), body.host or None
+        app_id=AppId(body.app_id),
+        task_id=TaskId(body.task_id),
+        state=parse_state(body.task_status),
+        host=body.host or None,
     )
 
 
@@ -186,7 +189,9 @@ def _instance(body: _Instance) -> MarathonEvent:
         return AppChanged((app_id,))
     condition = body.condition.lower()
     state = _CONDITIONS.get(condition) or parse_state(f"TASK_{condition.upper()}")
-    return TaskStatus(app_id, TaskId(body.instance_id), state, body.host or None)
+    return TaskStatus(
+        app_id=app_id, task_id=TaskId(body.instance_id), state=state, host=body.host or None
+    )
 
 
 def _deployment(body: _Deployment) -> MarathonEvent:

@@ -112,7 +112,12 @@ def _ports(spec: wire.PodSpec, network: str | None) -> Iterator[PortOpening]:
         named = endpoint.protocol if endpoint.protocol is not None else ["tcp"]
         texts = [named] if isinstance(named, str) else named
         for protocol in dict.fromkeys(each for text in texts for each in listed(text.lower())):
-            yield PortOpening(number, protocol, endpoint.name or "", None if number else index)
+            yield PortOpening(
+                number=number,
+                protocol=protocol,
+                name=endpoint.name or "",
+                task_port_index=None if number else index,
+            )
 
 
 def _instance(found: wire.PodInstance, spec: wire.PodSpec, pod_id: AppId) -> Task:
@@ -125,11 +130,11 @@ def _instance(found: wire.PodInstance, spec: wire.PodSpec, pod_id: AppId) -> Tas
     }
     _, mark, version = (found.spec_reference or "").partition(_VERSION_MARK)
     return Task(
-        _task_id(found),
-        pod_id,
-        found.agent_hostname,
-        _state(found),
-        tuple(
+        id=_task_id(found),
+        app_id=pod_id,
+        host=found.agent_hostname,
+        state=_state(found),
+        addresses=tuple(
             dict.fromkeys(
                 task_address(text)
                 for network in found.networks or ()
@@ -137,8 +142,8 @@ def _instance(found: wire.PodInstance, spec: wire.PodSpec, pod_id: AppId) -> Tas
                 if text
             )
         ),
-        tuple(allocated.get((name, endpoint.name), 0) for name, endpoint in _endpoints(spec)),
-        version if mark else None,
+        ports=tuple(allocated.get((name, endpoint.name), 0) for name, endpoint in _endpoints(spec)),
+        version=version if mark else None,
         started_at=found.status_since,
         agent_id=found.agent_id,
     )

@@ -86,11 +86,11 @@ def standing(
         if spec.id == endpoint_of_task(spec.id.host, task):
             with_endpoint.add(task)
     return Standing(
-        {address: tuple(sorted(found)) for address, found in users.items()},
-        frozenset(with_endpoint),
-        tasks,
-        hosts,
-        forgotten,
+        users={address: tuple(sorted(found)) for address, found in users.items()},
+        with_endpoint=frozenset(with_endpoint),
+        tasks=tasks,
+        hosts=hosts,
+        forgotten=forgotten,
     )
 
 
@@ -108,7 +108,13 @@ class HeldAddress:
 def held_addresses(books: Books, who: Standing) -> tuple[HeldAddress, ...]:
     """Every address that a readable block gave out, in order."""
     return tuple(
-        HeldAddress(address, cidr, who.state_of(allocation, address), allocation, users)
+        HeldAddress(
+            address=address,
+            block=cidr,
+            state=who.state_of(allocation, address),
+            allocation=allocation,
+            users=users,
+        )
         for cidr, block in sorted(books.blocks.items())
         for ordinal, allocation in enumerate(block.allocations)
         if allocation is not None
@@ -214,7 +220,7 @@ def _miscounted(books: Books) -> Iterator[Miscounted]:
             continue
         known = books.handles.get(handle)
         ours = known is not None and known.ours if told > has else (handle, cidr) not in foreign
-        yield Miscounted(handle, cidr, told, has, ours)
+        yield Miscounted(handle=handle, block=cidr, counted=told, held=has, ours=ours)
 
 
 def _affinity_drifts(books: Books) -> Iterator[Drift]:

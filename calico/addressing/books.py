@@ -73,7 +73,14 @@ def decode_books(entries: Iterable[Stored]) -> Books:
         except InvalidValue as error:
             unreadable[key] = str(error)
         revisions[key] = stored.revision
-    return Books(blocks, frozenset(affinities), handles, config, unreadable, revisions)
+    return Books(
+        blocks=blocks,
+        affinities=frozenset(affinities),
+        handles=handles,
+        config=config,
+        unreadable=unreadable,
+        revisions=revisions,
+    )
 
 
 def _is_ours(text: str) -> bool:

@@ -203,7 +203,13 @@ def _rules_of_one(raw: Mapping[str, Any]) -> tuple[Rule, ...]:
     unless = _match(raw, "!")
     both = product(_nets(raw, "src"), _nets(raw, "dst"))
     rules = [
-        Rule(action, replace(plain, src_net=src, dst_net=dst), unless, version, _log_prefix(raw))
+        Rule(
+            action=action,
+            match=replace(plain, src_net=src, dst_net=dst),
+            unless=unless,
+            ip_version=version,
+            log_prefix=_log_prefix(raw),
+        )
         for src, dst in both
     ]
     # Of a list, the networks of the other family than the rest asks for match nothing.

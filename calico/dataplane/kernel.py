@@ -187,10 +187,10 @@ class KernelDataplane:
             table.open()
             held.callback(table.close)
             self._session = _Session(
-                held.enter_context(IPRoute()),
-                Links(host, home, self._step),
-                Routes(host),
-                table,
+                kernel=held.enter_context(IPRoute()),
+                links=Links(host, home, self._step),
+                routes=Routes(host),
+                table=table,
             )
             self._held = held.pop_all()
         return self._session

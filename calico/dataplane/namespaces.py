@@ -37,7 +37,7 @@ def identify(pid: int) -> NamespaceRef:
             raise _unreadable(pid, error) from error
         try:
             inode, cookie = os.fstat(descriptor).st_ino, _cookie(descriptor)
-            ref = NamespaceRef(pid, _start_time(pid), inode, cookie)
+            ref = NamespaceRef(pid=pid, start_time=_start_time(pid), inode=inode, cookie=cookie)
         finally:
             os.close(descriptor)
         _expect_alive(pid, pidfd)
@@ -57,7 +57,7 @@ def identify_opened(descriptor: int, path: str = "") -> NamespaceRef:
         raise NamespaceRefused("what was given is no network namespace") from error
     if kind != CLONE_NEWNET:
         raise NamespaceRefused("what was given is no network namespace")
-    return NamespaceRef(0, 0, inode, _cookie(descriptor), path)
+    return NamespaceRef(pid=0, start_time=0, inode=inode, cookie=_cookie(descriptor), path=path)
 
 
 def devices_inside(descriptor: int) -> frozenset[str]:

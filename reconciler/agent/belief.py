@@ -152,12 +152,12 @@ class Belief:
         if before.source is Source.NOTHING and self._saved is not None and (doubt or unreachable):
             before = View(self._saved, Source.FILE, self._good.get(CALICO, UNSEEN))
         return View(
-            before.snapshot,
-            before.source,
-            before.revision,
-            doubt,
-            unreachable,
-            before.problems,
+            snapshot=before.snapshot,
+            source=before.source,
+            revision=before.revision,
+            doubt=doubt,
+            unreachable=unreachable,
+            problems=before.problems,
         )
 
     def _doubt(self) -> str:

@@ -223,7 +223,12 @@ class AgentLoop:
             )
             self._record = record
         applied = AppliedRecord(
-            host, boot_id, reached.revision, reached.gone, reached.problems, reached.attachments
+            host=host,
+            boot_id=boot_id,
+            revision=reached.revision,
+            gone=reached.gone,
+            problems=reached.problems,
+            attachments=reached.attachments,
         )
         statuses = None
         # An old state file knows nothing of endpoints that came since.

@@ -79,11 +79,11 @@ class MemoryAttacher:
             if not addresses:
                 raise AttachRefused("there is no pool to take an address from")
             attached = Attached(
-                container,
-                addresses,
-                interface_of_container(container),
-                mac_of_container(container),
-                self._mtu,
+                container=container,
+                addresses=addresses,
+                interface=interface_of_container(container),
+                mac=mac_of_container(container),
+                mtu=self._mtu,
             )
             self._known[container] = attached
             return attached

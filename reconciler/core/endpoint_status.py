@@ -100,18 +100,33 @@ def _status(spec: EndpointSpec, revision: int, problem: str, reached: Reached) -
     if not spec.active:
         return EndpointStatus(EndpointState.DOWN, revision, reason="made inactive in the datastore")
     if problem:
-        return EndpointStatus(EndpointState.ERROR, revision, spec.addresses, problem)
+        return EndpointStatus(
+            state=EndpointState.ERROR, revision=revision, addresses=spec.addresses, reason=problem
+        )
     if spec.interface in reached.failed:
         return EndpointStatus(
-            EndpointState.ERROR, revision, spec.addresses, reached.failed[spec.interface]
+            state=EndpointState.ERROR,
+            revision=revision,
+            addresses=spec.addresses,
+            reason=reached.failed[spec.interface],
         )
     if spec.interface in reached.switched_off:
-        return EndpointStatus(EndpointState.DOWN, revision, spec.addresses, SWITCHED_OFF)
+        return EndpointStatus(
+            state=EndpointState.DOWN,
+            revision=revision,
+            addresses=spec.addresses,
+            reason=SWITCHED_OFF,
+        )
     if spec.interface in reached.complete:
         return EndpointStatus(EndpointState.UP, revision, spec.addresses)
     if task in reached.gone:
-        return EndpointStatus(EndpointState.DOWN, revision, spec.addresses, GONE)
+        return EndpointStatus(
+            state=EndpointState.DOWN, revision=revision, addresses=spec.addresses, reason=GONE
+        )
     why = reached.waiting.get(task, "")
     return EndpointStatus(
-        EndpointState.DOWN, revision, spec.addresses, f"{WAITING}: {why}" if why else WAITING
+        state=EndpointState.DOWN,
+        revision=revision,
+        addresses=spec.addresses,
+        reason=f"{WAITING}: {why}" if why else WAITING,
     )

@@ -203,7 +203,9 @@ def _prepared(
     records: tuple[bytes, ...], helpful: tuple[bytes, ...] = (), *, left_out: bool = False
 ) -> _Prepared:
     sizes = tuple(map(len, records))
-    return _Prepared(records, sum(sizes), max(sizes), helpful, left_out=left_out)
+    return _Prepared(
+        records=records, size=sum(sizes), largest=max(sizes), helpful=helpful, left_out=left_out
+    )
 
 
 def _most(limit: int) -> int:

@@ -100,7 +100,15 @@ def read_query(message: bytes) -> Query:
         extension = _read_extension(message, after, answers + authorities, additional)
     # Lengths of labels stay as they are: they are below the letters.
     name = Name(message[HEADER_SIZE:end].lower())
-    return Query(number, flags, message[HEADER_SIZE:after], name, kind, category, extension)
+    return Query(
+        id=number,
+        flags=flags,
+        asked=message[HEADER_SIZE:after],
+        name=name,
+        kind=kind,
+        category=category,
+        extension=extension,
+    )
 
 
 def _end_of_name(message: bytes, at: int) -> int:

@@ -216,11 +216,11 @@ class World:
             return None
         host = self._hosts.get(record.host)
         return NamedTask(
-            task,
-            record.app,
-            spec.addresses,
-            record.ports,
-            () if host is None else (host.address,),
+            task=task,
+            app=record.app,
+            addresses=spec.addresses,
+            ports=record.ports,
+            host_addresses=() if host is None else (host.address,),
         )
 
 

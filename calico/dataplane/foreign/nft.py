@@ -54,11 +54,11 @@ def decode_foreign_table(text: str, place: Place) -> ForeignTable:
     for rule in _bodies(text, "rule"):
         chains.setdefault(rule["chain"], []).extend(_rules(rule["expr"]))
     return ForeignTable(
-        IPTABLES.get(place, "nft"),
-        family,
-        name,
-        {chain: tuple(rules) for chain, rules in chains.items()},
-        forwarding,
+        tool=IPTABLES.get(place, "nft"),
+        family=family,
+        name=name,
+        chains={chain: tuple(rules) for chain, rules in chains.items()},
+        forwarding=forwarding,
     )
 
 
@@ -86,7 +86,9 @@ class _Conditions:
 
     def rule(self, act: Act, target: str = "") -> ForeignRule:
         """What is done when all is met."""
-        return ForeignRule(act, target, self.inputs, self.outputs, self.scope)
+        return ForeignRule(
+            act=act, target=target, inputs=self.inputs, outputs=self.outputs, scope=self.scope
+        )
 
 
 def _rules(statements: Iterable[Mapping[str, Any]]) -> Iterator[ForeignRule]:

@@ -133,12 +133,12 @@ def parse_table(form: Form, info: bytes, entries: bytes) -> ForeignTable:
         else:
             found.setdefault(chain, []).append(entry)
     return ForeignTable(
-        form.tool,
-        form.family,
-        TABLE.decode(),
-        {name: tuple(_rule(entry, names) for entry in each) for name, each in found.items()},
+        tool=form.tool,
+        family=form.family,
+        name=TABLE.decode(),
+        chains={name: tuple(_rule(entry, names) for entry in each) for name, each in found.items()},
         # Its policy is the last of its rules.
-        {HOOKS[FORWARD]: Act.ACCEPT},
+        forwarding={HOOKS[FORWARD]: Act.ACCEPT},
     )
 
 
@@ -169,15 +169,15 @@ def _entries(form: Form, block: bytes) -> Iterator[_Entry]:
         _, target, _ = _TARGET.unpack_from(entry, target_at)
         rest = entry[target_at + _TARGET.size :]
         yield _Entry(
-            offset,
-            offset + size,
-            _interface(iifname, in_mask, negated=bool(inverted & INVERT_IN)),
-            _interface(oifname, out_mask, negated=bool(inverted & INVERT_OUT)),
-            _scope(form, entry, target_at),
-            bool(flags & form.goto),
-            _text(target),
-            _VERDICT.unpack_from(rest)[0],
-            _text(rest),
+            offset=offset,
+            next=offset + size,
+            inputs=_interface(iifname, in_mask, negated=bool(inverted & INVERT_IN)),
+            outputs=_interface(oifname, out_mask, negated=bool(inverted & INVERT_OUT)),
+            scope=_scope(form, entry, target_at),
+            goes=bool(flags & form.goto),
+            target=_text(target),
+            verdict=_VERDICT.unpack_from(rest)[0],
+            label=_text(rest),
         )
         offset += size
 
@@ -190,7 +190,9 @@ def _rule(entry: _Entry, chains: Mapping[int, str]) -> ForeignRule:
         act = VERDICTS.get(entry.verdict, Act.CONTINUE)
     elif not entry.target and entry.verdict != entry.next:
         act, target = Act.GOTO if entry.goes else Act.JUMP, chains.get(entry.verdict, "")
-    return ForeignRule(act, target, entry.inputs, entry.outputs, entry.scope)
+    return ForeignRule(
+        act=act, target=target, inputs=entry.inputs, outputs=entry.outputs, scope=entry.scope
+    )
 
 
 def _interface(name: bytes, mask: bytes, *, negated: bool) -> tuple[InterfaceMatch, ...]:

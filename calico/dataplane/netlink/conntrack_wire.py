@@ -158,7 +158,15 @@ def _plain(datagram: bytes, start: int, end: int) -> Entry | None:
     f, answering, g, answered, h, _, i, _, j, _ = answer
     if (a, b, c, d, e, f, g, h, i, j) != _PLAIN_HEADERS:
         return None
-    return Entry(protocol, source, destination, answering, answered, source_port, destination_port)
+    return Entry(
+        protocol=protocol,
+        source=source,
+        destination=destination,
+        answering=answering,
+        answered=answered,
+        source_port=source_port,
+        destination_port=destination_port,
+    )
 
 
 def _any(body: bytes) -> Entry | None:
@@ -169,14 +177,14 @@ def _any(body: bytes) -> Entry | None:
         return None
     source, destination, protocol = begun
     return Entry(
-        protocol.get(CTA_PROTO_NUM, b"\0")[0],
-        source,
-        destination,
-        answered[0],
-        answered[1],
-        _port(protocol.get(CTA_PROTO_SRC_PORT)),
-        _port(protocol.get(CTA_PROTO_DST_PORT)),
-        _icmp(protocol),
+        protocol=protocol.get(CTA_PROTO_NUM, b"\0")[0],
+        source=source,
+        destination=destination,
+        answering=answered[0],
+        answered=answered[1],
+        source_port=_port(protocol.get(CTA_PROTO_SRC_PORT)),
+        destination_port=_port(protocol.get(CTA_PROTO_DST_PORT)),
+        icmp=_icmp(protocol),
     )
 
 
@@ -217,14 +225,14 @@ def connections(found: Iterable[Entry]) -> tuple[Connection, ...]:
 
     return tuple(
         Connection(
-            each.protocol,
-            address(each.source),
-            address(each.destination),
-            address(each.answering),
-            address(each.answered),
-            each.source_port,
-            each.destination_port,
-            each.icmp,
+            protocol=each.protocol,
+            source=address(each.source),
+            destination=address(each.destination),
+            answering=address(each.answering),
+            answered=address(each.answered),
+            source_port=each.source_port,
+            destination_port=each.destination_port,
+            icmp=each.icmp,
         )
         for each in dict.fromkeys(found)
     )

@@ -134,13 +134,20 @@ def parse_side(body: bytes) -> LinkSide:
         raise DataplaneError("the kernel tells no counters of a device")
     received, sent, received_bytes, sent_bytes, _, _, lost, unsent = _STATS.unpack_from(stats)
     return LinkSide(
-        string(found[messages.IFLA_IFNAME]),
-        string(found.get(messages.IFLA_IFALIAS, b"")),
-        bool(flags & messages.IFF_UP),
-        bool(found.get(IFLA_CARRIER, b"\0")[0]),
-        EUI(int.from_bytes(found.get(messages.IFLA_ADDRESS, bytes(6)), "big"), version=48),
-        integer(found.get(messages.IFLA_MTU)),
-        Counters(received, received_bytes, lost, sent, sent_bytes, unsent),
+        name=string(found[messages.IFLA_IFNAME]),
+        alias=string(found.get(messages.IFLA_IFALIAS, b"")),
+        up=bool(flags & messages.IFF_UP),
+        carrier=bool(found.get(IFLA_CARRIER, b"\0")[0]),
+        mac=EUI(int.from_bytes(found.get(messages.IFLA_ADDRESS, bytes(6)), "big"), version=48),
+        mtu=integer(found.get(messages.IFLA_MTU)),
+        counters=Counters(
+            received_packets=received,
+            received_bytes=received_bytes,
+            received_dropped=lost,
+            sent_packets=sent,
+            sent_bytes=sent_bytes,
+            sent_dropped=unsent,
+        ),
     )
 
 

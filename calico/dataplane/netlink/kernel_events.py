@@ -71,7 +71,9 @@ def split_events(data: bytes) -> Iterator[Event]:
         size, kind, flags, _, port = _HEADER.unpack_from(data, offset)
         if size < _HEADER.size:
             return
-        yield Event(kind, flags, port, data[offset + _HEADER.size : offset + size])
+        yield Event(
+            kind=kind, flags=flags, port=port, body=data[offset + _HEADER.size : offset + size]
+        )
         offset += (size + 3) & ~3
 
 
@@ -103,9 +105,9 @@ class RouteEvents:
         self._in_main: set[Place] = set()
         self._addresses: set[Held] = set()
         for body in routes:
-            self._note_route(Event(RTM_NEWROUTE, 0, 0, body))
+            self._note_route(Event(kind=RTM_NEWROUTE, flags=0, port=0, body=body))
         for body in addresses:
-            self._note_address(Event(RTM_NEWADDR, 0, 0, body))
+            self._note_address(Event(kind=RTM_NEWADDR, flags=0, port=0, body=body))
 
     def hear(self, data: bytes) -> Heard:
         """What one datagram of events says of ours."""

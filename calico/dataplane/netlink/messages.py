@@ -196,8 +196,8 @@ def parse_link(body: bytes) -> SeenLink:
     peer = found.get(IFLA_LINK_NETNSID)
     name = InterfaceName(string(found[IFLA_IFNAME]))
     return SeenLink(
-        index,
-        Link(
+        index=index,
+        link=Link(
             name,
             string(found.get(IFLA_IFALIAS, b"")),
             bool(flags & IFF_UP),
@@ -205,8 +205,8 @@ def parse_link(body: bytes) -> SeenLink:
             sound=not name.startswith(INTERFACE_PREFIX) or as_made(found),
             carried=bool(flags & IFF_LOWER_UP),
         ),
-        integer(found.get(IFLA_GROUP)),
-        None if peer is None else integer(peer),
+        group=integer(found.get(IFLA_GROUP)),
+        namespace_id=None if peer is None else integer(peer),
     )
 
 
@@ -320,13 +320,13 @@ def parse_route(body: bytes) -> SeenRoute:
     version: Version = 4 if family == AF_INET else 6
     target = found.get(RTA_DST, bytes(4 if version == 4 else 16))
     return SeenRoute(
-        IPNetwork((int.from_bytes(target, "big"), length), version=version),
-        kind,
-        integer(found.get(RTA_TABLE)) or table,
-        protocol,
-        integer(found.get(RTA_OIF)) or None,
-        _address(found.get(RTA_GATEWAY), version),
-        _address(found.get(RTA_PREFSRC), version),
+        destination=IPNetwork((int.from_bytes(target, "big"), length), version=version),
+        kind=kind,
+        table=integer(found.get(RTA_TABLE)) or table,
+        protocol=protocol,
+        index=integer(found.get(RTA_OIF)) or None,
+        gateway=_address(found.get(RTA_GATEWAY), version),
+        source=_address(found.get(RTA_PREFSRC), version),
     )
 
 

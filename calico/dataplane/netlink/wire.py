@@ -47,7 +47,12 @@ def split_replies(data: bytes) -> Iterator[Reply]:
         size, kind, flags, sequence, _ = _HEADER.unpack_from(data, offset)
         if size < _HEADER.size:
             return
-        yield Reply(kind, flags, sequence, data[offset + _HEADER.size : offset + size])
+        yield Reply(
+            kind=kind,
+            flags=flags,
+            sequence=sequence,
+            body=data[offset + _HEADER.size : offset + size],
+        )
         offset += (size + 3) & ~3
 
 
@@ -57,7 +62,12 @@ def ending(data: bytes) -> Reply | None:
     while offset + _HEADER.size <= len(data):
         size, kind, flags, sequence, _ = _HEADER.unpack_from(data, offset)
         if kind in (NLMSG_ERROR, NLMSG_DONE) or size < _HEADER.size:
-            return Reply(kind, flags, sequence, data[offset + _HEADER.size : offset + size])
+            return Reply(
+                kind=kind,
+                flags=flags,
+                sequence=sequence,
+                body=data[offset + _HEADER.size : offset + size],
+            )
         offset += (size + 3) & ~3
     return None
 

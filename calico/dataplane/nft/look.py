@@ -138,10 +138,10 @@ def parse_set(body: bytes) -> SeenSet | None:
         return None
     count = found.get(SET_COUNT)
     return SeenSet(
-        string(found[NAME]),
-        _kinds(_number(found.get(SET_KEY_TYPE))),
-        flags,
-        None if count is None else _number(count),
+        name=string(found[NAME]),
+        kind=_kinds(_number(found.get(SET_KEY_TYPE))),
+        flags=flags,
+        count=None if count is None else _number(count),
     )
 
 

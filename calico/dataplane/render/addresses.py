@@ -135,10 +135,10 @@ def plan_addresses(pools: Iterable[Pool], config: HostConfig) -> AddressPlan:
         else:
             refused.append((pool, _refusal(pool, clash)))
     return AddressPlan(
-        tuple(accepted),
-        tuple(refused),
-        merged(map(span_of, networks)),
-        merged(span_of(pool.cidr) for pool, _ in refused),
+        pools=tuple(accepted),
+        refused=tuple(refused),
+        networks=merged(map(span_of, networks)),
+        refused_spans=merged(span_of(pool.cidr) for pool, _ in refused),
     )
 
 

@@ -83,15 +83,15 @@ def _judge(spec: EndpointSpec, config: HostConfig, plan: AddressPlan) -> Candida
     # What was there before its task must be named as before, or it would be made anew.
     owner = "" if spec.interface == interface_of(spec.id) else spec.interface
     task = TaskId(spec.id.workload)
-    wiring = Wiring(task, spec.mac, spec.addresses, config.mtu, owner=owner)
+    wiring = Wiring(task=task, mac=spec.mac, addresses=spec.addresses, mtu=config.mtu, owner=owner)
     opened = OpenEndpoint(
-        spec.id,
-        spec.interface,
-        mac_text(spec.mac),
-        tuple((address.version, str(address)) for address in spec.addresses),
-        spec.profiles,
-        Link(spec.interface, wiring.alias, wiring=wiring),
-        tuple(_routes(spec, config)),
+        id=spec.id,
+        interface=spec.interface,
+        mac=mac_text(spec.mac),
+        addresses=tuple((address.version, str(address)) for address in spec.addresses),
+        profiles=spec.profiles,
+        link=Link(spec.interface, wiring.alias, wiring=wiring),
+        routes=tuple(_routes(spec, config)),
     )
     return Candidate(keys, (), opened)
 

@@ -108,12 +108,12 @@ def _blocks(snapshot: Snapshot, config: HostConfig, plan: AddressPlan) -> Blocks
         for block, host in snapshot.block_hosts.items()
     }
     return Blocks(
-        snapshot,
-        config,
-        plan,
-        frozenset(_block_routes(snapshot, config, plan)),
-        hosts,
-        frozenset((version, length) for version, length, _ in hosts),
+        of=snapshot,
+        config=config,
+        plan=plan,
+        routes=frozenset(_block_routes(snapshot, config, plan)),
+        hosts=hosts,
+        lengths=frozenset((version, length) for version, length, _ in hosts),
     )
 
 

@@ -186,7 +186,12 @@ class HostReconciler:
         if not listings:
             return None
         self._saved = (view, attached)
-        return SavedState(self._settings.host, self._settings.boot_id, listings, attached)
+        return SavedState(
+            host=self._settings.host,
+            boot_id=self._settings.boot_id,
+            listings=listings,
+            attached=attached,
+        )
 
     def reconcile(self) -> Pass:
         """Make the kernel agree with what is believed, and answer who asked for a network."""
@@ -230,16 +235,16 @@ class HostReconciler:
             return None
         merged, rendered = self._rendered(view.snapshot, self._config)
         return Look(
-            self._settings.host,
-            (self._config.address, *self._others),
-            self._config.underlay,
-            rfc3339(self._clock.wall()),
-            view.revision,
-            view.source.value,
-            rendered.state,
-            self._dataplane.observe(),
-            merged.snapshot,
-            view.doubt or view.unreachable,
+            host=self._settings.host,
+            addresses=(self._config.address, *self._others),
+            underlay=self._config.underlay,
+            at=rfc3339(self._clock.wall()),
+            revision=view.revision,
+            source=view.source.value,
+            desired=rendered.state,
+            observed=self._dataplane.observe(),
+            snapshot=merged.snapshot,
+            doubt=view.doubt or view.unreachable,
         )
 
     def _reconcile(self, view: View) -> Pass:

@@ -104,7 +104,13 @@ def learn(
     return KnownKernel(
         programmed=None if failures else desired,
         state=None if failures or half_built else _left(desired, complete, off),
-        reached=Reached(complete, failures_by_interface(failures), waiting, evidence.gone, off),
+        reached=Reached(
+            complete=complete,
+            failed=failures_by_interface(failures),
+            waiting=waiting,
+            gone=evidence.gone,
+            switched_off=off,
+        ),
         linked=frozenset(tasks[name] for name in complete if name in tasks),
         present=frozenset(present),
         judged=True,

@@ -44,7 +44,14 @@ def host_record(
     host: HostName, address: IPAddress, others: tuple[IPAddress, ...], boot_id: BootId
 ) -> HostRecord:
     """What is registered of this host; the same at every start in one boot."""
-    return HostRecord(host, address, boot_id, read_machine_id(), own_version(), others)
+    return HostRecord(
+        name=host,
+        address=address,
+        boot_id=boot_id,
+        machine_id=read_machine_id(),
+        version=own_version(),
+        others=others,
+    )
 
 
 def last_reported_key(host: HostName) -> Key:

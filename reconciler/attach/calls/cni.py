@@ -145,7 +145,12 @@ def _call(environment: Mapping[str, str]) -> _Call:
         container = check_container(environment["CNI_CONTAINERID"])
     except InvalidName as error:
         raise CniError(BAD_ENVIRONMENT, f"CNI_CONTAINERID: {error}") from error
-    return _Call(command, container, environment.get("CNI_NETNS", ""), environment["CNI_IFNAME"])
+    return _Call(
+        command=command,
+        container=container,
+        namespace=environment.get("CNI_NETNS", ""),
+        device=environment["CNI_IFNAME"],
+    )
 
 
 def _add(call: _Call, config: Config, attacher: Attacher, descriptor: int) -> Attached:

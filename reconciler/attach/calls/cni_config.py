@@ -62,11 +62,11 @@ def parse_config(fields: Mapping[str, Any], arguments: str = "") -> Config:
     try:
         _check_ipam(_part(fields, "ipam"))
         return Config(
-            version,
-            as_text(fields.get("name"), "name"),
-            tuple(dict.fromkeys((*_of_arguments(arguments), *_fixed(fields)))),
-            fields.get("prevResult") is not None,
-            _previous(fields),
+            version=version,
+            network=as_text(fields.get("name"), "name"),
+            fixed=tuple(dict.fromkeys((*_of_arguments(arguments), *_fixed(fields)))),
+            follows=fields.get("prevResult") is not None,
+            previous=_previous(fields),
         )
     except InvalidValue as error:
         raise CniError(BAD_CONFIG, f"the configuration on standard input: {error}") from error

@@ -92,10 +92,10 @@ def _place(request: Mapping[str, object], descriptor: int) -> Place:
     if descriptor == NO_DESCRIPTOR and pid <= 0:
         raise AttachRefused("attach needs a network namespace: its descriptor, or a pid")
     return Place(
-        descriptor,
-        pid,
-        as_text(request.get("path", ""), "path"),
-        as_text(request.get("device", TASK_INTERFACE), "device"),
+        descriptor=descriptor,
+        pid=pid,
+        path=as_text(request.get("path", ""), "path"),
+        device=as_text(request.get("device", TASK_INTERFACE), "device"),
     )
 
 

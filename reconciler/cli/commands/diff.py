@@ -17,7 +17,7 @@ from reconciler.core.verdict import AgentState, AgentView
 REPORT, KERNEL = "report", "kernel"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
     """`+` is desired and not there, `-` there and not desired, `?` not known.
 
@@ -107,17 +107,33 @@ def _in_kernels(
     whole = name is None or any(host.name == name for host in cluster.hosts())
     for host, told in sorted(kernels.hosts.items()):
         if isinstance(told, NotTold):
-            yield Difference("?", host, "", KERNEL, str(told), KERNEL)
+            yield Difference(
+                sign="?", host=host, task="", what=KERNEL, value=str(told), source=KERNEL
+            )
             continue
         if told.doubt:
             older = f"compared with what was desired before: {told.doubt}"
-            yield Difference("?", host, "", KERNEL, older, KERNEL)
+            yield Difference(sign="?", host=host, task="", what=KERNEL, value=older, source=KERNEL)
         for each in told.differences:
             if whole or (host, each.task) in chosen:
-                yield Difference(each.sign, host, each.task, each.what, each.value, KERNEL)
+                yield Difference(
+                    sign=each.sign,
+                    host=host,
+                    task=each.task,
+                    what=each.what,
+                    value=each.value,
+                    source=KERNEL,
+                )
         if told.more:
             sign = "-" if whole else "?"
-            yield Difference(sign, host, "", KERNEL, f"and {told.more} more differences", KERNEL)
+            yield Difference(
+                sign=sign,
+                host=host,
+                task="",
+                what=KERNEL,
+                value=f"and {told.more} more differences",
+                source=KERNEL,
+            )
 
 
 def _chosen(cluster: Cluster, name: str | None) -> tuple[TaskView, ...]:
@@ -144,10 +160,10 @@ def _differences(
         agent = agents.get(host) or cluster.host(host).agent
         if agent.state in (AgentState.SILENT, AgentState.FORGOTTEN):
             what = f"{agent.state.value}: what it last reported may be old"
-            yield Difference("?", host, "", "agent", what)
+            yield Difference(sign="?", host=host, task="", what="agent", value=what)
     for task in tasks:
         for sign, what, value in _of_task(task, agents.get(task.host)):
-            yield Difference(sign, task.host, task.name, what, value)
+            yield Difference(sign=sign, host=task.host, task=task.name, what=what, value=value)
 
 
 def _of_task(task: TaskView, agent: AgentView | None) -> Iterator[tuple[str, str, str]]:

@@ -141,14 +141,29 @@ def _rule(cluster: Cluster, sender: Side, target: Target) -> Ruling:
     pair = _pair(sender, receiver)
     if pair is None or sender.party is None or receiver.party is None:
         detail = f"{sender.name} and {receiver.name} have no addresses of one family"
-        return Ruling(Finding(False, "no common address family", detail, "a pool of that family"))
+        return Ruling(
+            Finding(
+                allowed=False,
+                fact="no common address family",
+                detail=detail,
+                remedy="a pool of that family",
+            )
+        )
     question = _question(cluster, sender, target, (sender.party, receiver.party), pair)
     if target.port is not None or target.protocol in ("icmp", "icmpv6"):
-        return Ruling(explain(question), pair, None, question, packet_in_words(question.packet))
+        return Ruling(
+            finding=explain(question),
+            pair=pair,
+            openings=None,
+            question=question,
+            asked=packet_in_words(question.packet),
+        )
     openings = _narrowed(question.openings(), target.protocol)
     question = _typical(cluster, question, openings, target)
     asked = target.protocol or _extent(openings)
-    return Ruling(explain(question), pair, openings, question, asked)
+    return Ruling(
+        finding=explain(question), pair=pair, openings=openings, question=question, asked=asked
+    )
 
 
 def _extent(openings: Openings) -> str:
@@ -161,10 +176,10 @@ def _extent(openings: Openings) -> str:
 def _without_address(side: Side) -> Finding:
     reason = side.task.judgement.reason if side.task else "it is not registered"
     return Finding(
-        False,
-        "no address yet",
-        f"{side.name} has no address: {reason or 'none was given yet'}",
-        f"an address for {side.name}",
+        allowed=False,
+        fact="no address yet",
+        detail=f"{side.name} has no address: {reason or 'none was given yet'}",
+        remedy=f"an address for {side.name}",
     )
 
 
@@ -190,7 +205,13 @@ def _question(
     if port is None and target.protocol not in ("icmp", "icmpv6"):
         port = SOME_PORT
     packet = first_packet(*pair, protocol, port)
-    return Question(cluster.snapshot, sender, target.side, parties, packet)
+    return Question(
+        snapshot=cluster.snapshot,
+        source=sender,
+        destination=target.side,
+        parties=parties,
+        packet=packet,
+    )
 
 
 def _narrowed(openings: Openings, protocol: str | None) -> Openings:
@@ -243,17 +264,18 @@ def _closed_by_host(cluster: Cluster, sender: Side, receiver: Side) -> Finding |
         reason = task.judgement.reason
         if status is None or status.revision < task.revision:
             return Finding(
-                False,
-                "not applied yet",
-                f"agent on {task.host} has not applied revision {task.revision} of {task.name}",
-                f"wait for, or look at, the agent on {task.host}: {reason}",
+                allowed=False,
+                fact="not applied yet",
+                detail=f"agent on {task.host} has not applied revision {task.revision} of"
+                f" {task.name}",
+                remedy=f"wait for, or look at, the agent on {task.host}: {reason}",
             )
         word = "down" if status.state is EndpointState.DOWN else "not right"
         return Finding(
-            False,
-            "endpoint down",
-            f"the endpoint of {task.name} on {task.host} is {word}: {reason}",
-            f"look at the agent on {task.host}",
+            allowed=False,
+            fact="endpoint down",
+            detail=f"the endpoint of {task.name} on {task.host} is {word}: {reason}",
+            remedy=f"look at the agent on {task.host}",
         )
     return None
 

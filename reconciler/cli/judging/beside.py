@@ -41,10 +41,10 @@ def compare(task: TaskView, kernel: TaskPage | NotTold | None) -> tuple[Beside, 
     lines = dict.fromkeys((*stored, *reported, *facts))
     return tuple(
         Beside(
-            what,
-            stored.get(what, facts[what].wanted if what in facts else None),
-            reported.get(what),
-            facts[what].found if what in facts else None,
+            what=what,
+            desired=stored.get(what, facts[what].wanted if what in facts else None),
+            reported=reported.get(what),
+            kernel=facts[what].found if what in facts else None,
         )
         for what in lines
     )

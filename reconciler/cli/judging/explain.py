@@ -80,7 +80,7 @@ class Question:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
     """The answer with the first fact that decides; `allowed` None is unknown.
 
@@ -99,7 +99,7 @@ def explain(question: Question) -> Finding:
     if found.shortcut is not None:
         return _shortcut(question, found, found.shortcut)
     if found.decision is None:
-        return Finding(None, "unknown", "nothing in etcd decides")
+        return Finding(allowed=None, fact="unknown", detail="nothing in etcd decides")
     if found.allowed:
         return _allowed(question, found.decision)
     return _denied(question, found.decision)
@@ -128,20 +128,31 @@ def _shortcut(question: Question, found: Reach, shortcut: Shortcut) -> Finding:
     asked, host = packet_in_words(question.packet), found.host
     match shortcut:
         case Shortcut.SAME_TASK:
-            return Finding(True, "same task", "a task's own address never leaves it")
+            return Finding(
+                allowed=True, fact="same task", detail="a task's own address never leaves it"
+            )
         case Shortcut.OWN_HOST:
             name = question.destination.name
-            return Finding(True, "own host", f"a host reaches the tasks that run on it: {name}")
+            return Finding(
+                allowed=True,
+                fact="own host",
+                detail=f"a host reaches the tasks that run on it: {name}",
+            )
         case Shortcut.HOST_PORT:
             detail = f"{asked} is among --host-ports of the agent on {host}"
-            return Finding(True, "host port", f"{detail}: {_host_ports(question, host)}")
+            return Finding(
+                allowed=True, fact="host port", detail=f"{detail}: {_host_ports(question, host)}"
+            )
         case Shortcut.HOST_PORT_CLOSED:
             detail = f"{asked} is not among --host-ports of the agent on {host}"
             wish = f"{asked} among --host-ports of the agent on {host}"
             if question.packet.destination_port is None:
                 wish = "nothing: hosts let tasks reach ports of TCP and UDP alone"
             return Finding(
-                False, "host port closed", f"{detail}: {_host_ports(question, host)}", wish
+                allowed=False,
+                fact="host port closed",
+                detail=f"{detail}: {_host_ports(question, host)}",
+                remedy=wish,
             )
         case Shortcut.PROTECTED:
             closed = found.protected
@@ -149,28 +160,32 @@ def _shortcut(question: Question, found: Reach, shortcut: Shortcut) -> Finding:
             if closed is not None and closed.port is not None:
                 range_ += f" port {closed.port}"
             return Finding(
-                False,
-                "protected",
-                f"--protect of the agent on {host} closes {range_} to tasks",
-                f"{range_} taken out of --protect of the agent on {host}",
+                allowed=False,
+                fact="protected",
+                detail=f"--protect of the agent on {host} closes {range_} to tasks",
+                remedy=f"{range_} taken out of --protect of the agent on {host}",
             )
         case Shortcut.METADATA:
             return Finding(
-                False,
-                "metadata address",
-                f"{question.packet.destination} is link-local: of what tasks send there, hosts "
-                "pass on DNS alone",
-                "nothing: a cloud hands out the host's own credentials there",
+                allowed=False,
+                fact="metadata address",
+                detail=f"{question.packet.destination} is link-local: of what tasks send there,"
+                " hosts pass on DNS alone",
+                remedy="nothing: a cloud hands out the host's own credentials there",
             )
         case Shortcut.HOST_DECIDES:
             return Finding(
-                None,
-                "host decides",
-                f"the agent on {host} has not told its --host-ports and --protect: it is of an "
-                "older version, or not there",
+                allowed=None,
+                fact="host decides",
+                detail=f"the agent on {host} has not told its --host-ports and --protect: it is of"
+                " an older version, or not there",
             )
         case Shortcut.NOT_OURS:
-            return Finding(None, "not ours", "neither end is a task, so no rule of ours applies")
+            return Finding(
+                allowed=None,
+                fact="not ours",
+                detail="neither end is a task, so no rule of ours applies",
+            )
 
 
 def _host_ports(question: Question, host: HostName | None) -> str:
@@ -183,17 +198,29 @@ def _allowed(question: Question, decision: Decision) -> Finding:
     where = _where(decision)
     if decision.direction is Direction.OUTBOUND:
         detail = f"{where}; nothing of ours judges the other end"
-        return Finding(True, "egress is open", detail)
+        return Finding(allowed=True, fact="egress is open", detail=detail)
     if rule is not None and rule.match.src_tag is not None:
         tag = rule.match.src_tag
         if tag in question.source.groups and tag in question.destination.groups:
-            return Finding(True, "common group", f"both are in group {tag}: {where}")
-        return Finding(True, "common tag", f"{question.source.name} has tag {tag}: {where}")
+            return Finding(
+                allowed=True, fact="common group", detail=f"both are in group {tag}: {where}"
+            )
+        return Finding(
+            allowed=True, fact="common tag", detail=f"{question.source.name} has tag {tag}: {where}"
+        )
     if rule is not None and rule.match.src_net is not None:
-        return Finding(True, "address allowed", f"{question.packet.source} is let in: {where}")
+        return Finding(
+            allowed=True,
+            fact="address allowed",
+            detail=f"{question.packet.source} is let in: {where}",
+        )
     if PUBLIC in question.destination.groups:
-        return Finding(True, "public", f"{question.destination.app} is in group public: {where}")
-    return Finding(True, "rule allows", where)
+        return Finding(
+            allowed=True,
+            fact="public",
+            detail=f"{question.destination.app} is in group public: {where}",
+        )
+    return Finding(allowed=True, fact="rule allows", detail=where)
 
 
 def _denied(question: Question, decision: Decision) -> Finding:
@@ -201,30 +228,47 @@ def _denied(question: Question, decision: Decision) -> Finding:
     match decision.cause:
         case Cause.INACTIVE:
             detail = f"the endpoint of {side.name} is inactive: closed on purpose"
-            return Finding(False, "endpoint inactive", detail, "set its state to active")
+            return Finding(
+                allowed=False,
+                fact="endpoint inactive",
+                detail=detail,
+                remedy="set its state to active",
+            )
         case Cause.POLICY:
             named = decision.policies
             detail = f"{side.name} is closed: {policy_reason(named)}"
             remedy = f"delete policy {joined(map(str, named))}, or change whom it selects"
-            return Finding(False, "tiered policy", detail, remedy)
+            return Finding(allowed=False, fact="tiered policy", detail=detail, remedy=remedy)
         case Cause.PROFILE_ABSENT:
             detail = f"{side.name} names profile {decision.profile}, which does not exist"
-            return Finding(False, "profile absent", detail, f"create profile {decision.profile}")
+            return Finding(
+                allowed=False,
+                fact="profile absent",
+                detail=detail,
+                remedy=f"create profile {decision.profile}",
+            )
         case Cause.PROFILE_UNENFORCEABLE:
             profile = decision.profile and question.snapshot.profiles.get(decision.profile)
             problem = (profile.problem if profile else "") or "a rule that no host enforces"
             return Finding(
-                False,
-                "profile unenforceable",
-                f"profile {decision.profile} of {side.name} closes it: {problem}",
-                f"correct the rules of profile {decision.profile}",
+                allowed=False,
+                fact="profile unenforceable",
+                detail=f"profile {decision.profile} of {side.name} closes it: {problem}",
+                remedy=f"correct the rules of profile {decision.profile}",
             )
         case Cause.RULE:
             remedy = f"change the {decision.direction.value} rules of profile {decision.profile}"
-            return Finding(False, "rule denies", _where(decision), remedy)
+            return Finding(
+                allowed=False, fact="rule denies", detail=_where(decision), remedy=remedy
+            )
         case Cause.NO_RULE if decision.direction is Direction.OUTBOUND:
             detail = f"no outbound rule of {side.name}'s profiles lets it"
-            return Finding(False, "egress is closed", detail, "an outbound rule that allows it")
+            return Finding(
+                allowed=False,
+                fact="egress is closed",
+                detail=detail,
+                remedy="an outbound rule that allows it",
+            )
         case Cause.NO_RULE:
             return _not_let_in(question)
 
@@ -247,39 +291,41 @@ def _not_let_in(question: Question) -> Finding:
     openings = question.openings()
     if openings and question.packet.destination_port is None:
         return Finding(
-            False,
-            "ping not allowed",
-            f"{source.name} may reach {destination.name} on {openings_in_words(openings)} alone",
-            f"an inbound rule that allows it, or the label {PORTS_LABEL}=open for "
+            allowed=False,
+            fact="ping not allowed",
+            detail=f"{source.name} may reach {destination.name} on"
+            f" {openings_in_words(openings)} alone",
+            remedy=f"an inbound rule that allows it, or the label {PORTS_LABEL}=open for "
             f"{destination.app}",
         )
     if openings:
         asked = packet_in_words(question.packet)
         remedy = f"declare {asked} as {destination.port_term} of {destination.app}"
         return Finding(
-            False,
-            "port not declared",
-            f"{source.name} may reach {destination.name} on {openings_in_words(openings)}, "
+            allowed=False,
+            fact="port not declared",
+            detail=f"{source.name} may reach {destination.name} on {openings_in_words(openings)}, "
             f"not on {asked}",
-            f"{remedy}, or give it the label {PORTS_LABEL}=open",
+            remedy=f"{remedy}, or give it the label {PORTS_LABEL}=open",
         )
     if source.kind == "task":
         groups = [group for group in destination.groups if group != PUBLIC]
         wish = f'put "{groups[0]}" into the groups of {source.app}' if groups else ""
         open_to_all = f'put "{PUBLIC}" into the groups of {destination.app}'
         return Finding(
-            False,
-            "no common group",
-            f"{source.name} is in {_groups(source)}, {destination.name} in {_groups(destination)}",
-            f"{wish}, or {open_to_all}" if wish else open_to_all,
+            allowed=False,
+            fact="no common group",
+            detail=f"{source.name} is in {_groups(source)},"
+            f" {destination.name} in {_groups(destination)}",
+            remedy=f"{wish}, or {open_to_all}" if wish else open_to_all,
         )
     address = question.packet.source
     return Finding(
-        False,
-        "address not allowed",
-        f"{address} is no task's, and {destination.name} lets in only its groups, its host and "
-        "what the controller's --allow-from names",
-        f"--allow-from {address} for the controller and a new task, "
+        allowed=False,
+        fact="address not allowed",
+        detail=f"{address} is no task's, and {destination.name} lets in only its groups, its host"
+        " and what the controller's --allow-from names",
+        remedy=f"--allow-from {address} for the controller and a new task, "
         f'or "{PUBLIC}" in the groups of {destination.app}',
     )
 

@@ -113,19 +113,23 @@ def _holder(cluster: Cluster, address: IPAddress) -> Side:
             return _task(task, (address,))
     for host in cluster.snapshot.hosts.values():
         if address in (host.address, *host.others):
-            return Side("host", host.name, HostParty(host.name), (address,))
-    return Side("address", str(address), OutsideParty(), (address,))
+            return Side(
+                kind="host", name=host.name, party=HostParty(host.name), addresses=(address,)
+            )
+    return Side(kind="address", name=str(address), party=OutsideParty(), addresses=(address,))
 
 
 def _host(cluster: Cluster, name: HostName) -> Side:
     record = cluster.snapshot.hosts.get(name)
     addresses = (record.address, *record.others) if record else ()
-    return Side("host", name, HostParty(name), addresses)
+    return Side(kind="host", name=name, party=HostParty(name), addresses=addresses)
 
 
 def _task(task: TaskView, only: tuple[IPAddress, ...] = ()) -> Side:
     party = EndpointParty(task.spec) if task.spec is not None else None
-    return Side("task", task.name, party, only or task.addresses, task)
+    return Side(
+        kind="task", name=task.name, party=party, addresses=only or task.addresses, task=task
+    )
 
 
 def protocol_number(protocol: str, version: int) -> int:

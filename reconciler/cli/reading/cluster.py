@@ -139,11 +139,11 @@ class Cluster:
         else:
             state = AgentState.REPORTING if name in self.alive else AgentState.SILENT
         return HostView(
-            name,
-            AgentView(name, state, applied.revision if applied else 0),
-            record,
-            applied.problems if applied else (),
-            self.last_seen.get(name, ""),
+            name=name,
+            agent=AgentView(name, state, applied.revision if applied else 0),
+            record=record,
+            problems=applied.problems if applied else (),
+            last_seen=self.last_seen.get(name, ""),
         )
 
     def hosts(self) -> tuple[HostView, ...]:
@@ -162,7 +162,9 @@ class Cluster:
             if task not in with_endpoint:
                 agent = agents.get(record.host) or self.host(record.host).agent
                 judgement = judge(record, None, 0, None, agent)
-                views.append(TaskView(task, record.host, judgement, record))
+                views.append(
+                    TaskView(name=task, host=record.host, judgement=judgement, record=record)
+                )
         return tuple(sorted(views, key=lambda view: (view.name, view.host)))
 
     def _view(self, endpoint: EndpointId, agents: Mapping[HostName, AgentView]) -> TaskView:
@@ -174,14 +176,14 @@ class Cluster:
         status = self.statuses.get(endpoint)
         agent = agents.get(endpoint.host) or self.host(endpoint.host).agent
         return TaskView(
-            endpoint.workload,
-            endpoint.host,
-            judge(record, spec, revision, status, agent),
-            record,
-            endpoint,
-            spec,
-            revision,
-            status,
+            name=endpoint.workload,
+            host=endpoint.host,
+            judgement=judge(record, spec, revision, status, agent),
+            record=record,
+            endpoint=endpoint,
+            spec=spec,
+            revision=revision,
+            status=status,
         )
 
 

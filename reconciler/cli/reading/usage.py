@@ -57,11 +57,11 @@ def usage_of(cluster: Cluster) -> Usage:
     held = held_addresses(cluster.books, who)
     pools = cluster.snapshot.pools
     return Usage(
-        who,
-        {each.address: each for each in held},
-        tuple(pool_use(pool, cluster.books, who, held) for pool in pools),
-        _holding_up(cluster),
-        tuple(
+        who=who,
+        held={each.address: each for each in held},
+        pools=tuple(pool_use(pool, cluster.books, who, held) for pool in pools),
+        waits_for=_holding_up(cluster),
+        unclear=tuple(
             Key(each.key)
             for each in cluster.problems
             if keys.parse_endpoint_key(Key(each.key)) is not None

@@ -37,15 +37,15 @@ def host_page(look: Look, counts: Counts) -> HostPage:
     """The host as a whole; `counts` are those of the chains that every host has."""
     found = kernel_differences(look)
     return HostPage(
-        look.host,
-        look.at,
-        look.revision,
-        look.source,
-        look.doubt,
-        look.problems,
-        found[:MOST_DIFFERENCES],
-        max(0, len(found) - MOST_DIFFERENCES),
-        dict(_drops(look, counts)),
+        host=look.host,
+        looked_at=look.at,
+        revision=look.revision,
+        source=look.source,
+        doubt=look.doubt,
+        problems=look.problems,
+        differences=found[:MOST_DIFFERENCES],
+        more=max(0, len(found) - MOST_DIFFERENCES),
+        drops=dict(_drops(look, counts)),
     )
 
 

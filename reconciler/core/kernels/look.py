@@ -150,9 +150,13 @@ def _links(
         if wanted == found:
             continue
         if found is not None:
-            yield KernelDifference("-", owners.of(name), "link", _link_text(found, wanted))
+            yield KernelDifference(
+                sign="-", task=owners.of(name), what="link", value=_link_text(found, wanted)
+            )
         if wanted is not None:
-            yield KernelDifference("+", owners.of(name), "link", _link_text(wanted, None))
+            yield KernelDifference(
+                sign="+", task=owners.of(name), what="link", value=_link_text(wanted, None)
+            )
 
 
 def _link_text(link: Link, wanted: Link | None) -> str:
@@ -170,7 +174,7 @@ def _routes(
     for sign, routes in (("-", observed - desired), ("+", desired - observed)):
         for route in sorted(routes, key=route_text):
             task = owners.of(route.interface, route.destination.ip)
-            yield KernelDifference(sign, task, "route", route_text(route))
+            yield KernelDifference(sign=sign, task=task, what="route", value=route_text(route))
 
 
 def _mark_rules(
@@ -178,7 +182,7 @@ def _mark_rules(
 ) -> Iterator[KernelDifference]:
     for sign, rules in (("-", observed - desired), ("+", desired - observed)):
         for text in sorted(map(mark_rule_text, rules)):
-            yield KernelDifference(sign, "", "ip rule", text)
+            yield KernelDifference(sign=sign, task="", what="ip rule", value=text)
 
 
 def _chains(
@@ -194,11 +198,13 @@ def _chains(
         if wanted is None or found is None:
             sign, chain = ("+", wanted) if wanted is not None else ("-", found)
             count = len(chain.rules) if chain is not None else 0
-            yield KernelDifference(sign, "", "chain", f"{name} ({count} rules)")
+            yield KernelDifference(
+                sign=sign, task="", what="chain", value=f"{name} ({count} rules)"
+            )
             continue
         if wanted.base != found.base:
-            yield KernelDifference("-", "", "chain", _hook_text(found))
-            yield KernelDifference("+", "", "chain", _hook_text(wanted))
+            yield KernelDifference(sign="-", task="", what="chain", value=_hook_text(found))
+            yield KernelDifference(sign="+", task="", what="chain", value=_hook_text(wanted))
         yield from _rules(wanted, found, names, known)
 
 
@@ -224,7 +230,7 @@ def _rules(
         ):
             for place in span:
                 text = f"{chain.name} {place + 1}: {spoken(chain.rules[place], known, names)}"
-                yield KernelDifference(sign, "", "rule", text)
+                yield KernelDifference(sign=sign, task="", what="rule", value=text)
 
 
 def _sets(
@@ -240,7 +246,9 @@ def _sets(
             held = wanted or found
             count = len(held.elements) if held is not None else 0
             sign = "-" if wanted is None else "+"
-            yield KernelDifference(sign, "", "set", f"{shown} ({count} elements)")
+            yield KernelDifference(
+                sign=sign, task="", what="set", value=f"{shown} ({count} elements)"
+            )
             continue
         if wanted.elements is found.elements or wanted.elements == found.elements:
             continue
@@ -258,10 +266,10 @@ def _elements(
     for element in listed[:MOST_ELEMENTS]:
         parts = element if isinstance(element, tuple) else (element,)
         text = f"{name}: {element_text(element)}"
-        yield KernelDifference(sign, owners.of(*parts), "element", text)
+        yield KernelDifference(sign=sign, task=owners.of(*parts), what="element", value=text)
     if len(listed) > MOST_ELEMENTS:
         more = f"{name}: and {len(listed) - MOST_ELEMENTS} more"
-        yield KernelDifference(sign, "", "element", more)
+        yield KernelDifference(sign=sign, task="", what="element", value=more)
 
 
 def _sysctls(desired: Mapping[str, str], observed: Mapping[str, str]) -> Iterator[KernelDifference]:
@@ -270,5 +278,5 @@ def _sysctls(desired: Mapping[str, str], observed: Mapping[str, str]) -> Iterato
         if found == value:
             continue
         if found is not None:
-            yield KernelDifference("-", "", "setting", f"{path} = {found}")
-        yield KernelDifference("+", "", "setting", f"{path} = {value}")
+            yield KernelDifference(sign="-", task="", what="setting", value=f"{path} = {found}")
+        yield KernelDifference(sign="+", task="", what="setting", value=f"{path} = {value}")

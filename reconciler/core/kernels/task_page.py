@@ -138,23 +138,23 @@ def task_page(
     addresses = _addresses(look, interface)
     chains = _policed(look.observed, interface, addresses)
     return TaskPage(
-        look.host,
-        task,
-        look.at,
-        look.revision,
-        interface,
-        tuple(_facts(look, interface, addresses, seen)),
-        tuple(
+        host=look.host,
+        task=task,
+        looked_at=look.at,
+        revision=look.revision,
+        interface=interface,
+        facts=tuple(_facts(look, interface, addresses, seen)),
+        chains=tuple(
             _chain_told(direction, look, name, counts.get(name, ()))
             for direction, name in chains
             if name in look.observed.chains
         ),
-        tuple(_sets(look.observed.sets.values(), interface, addresses, names)),
+        sets=tuple(_sets(look.observed.sets.values(), interface, addresses, names)),
         # The host's side receives what the task sends.
-        None if seen is None else _received(seen.host),
-        None if seen is None else _sent(seen.host),
-        tuple(each for each in kernel_differences(look) if each.task == task),
-        unread,
+        sent=None if seen is None else _received(seen.host),
+        received=None if seen is None else _sent(seen.host),
+        differences=tuple(each for each in kernel_differences(look) if each.task == task),
+        unread=unread,
     )
 
 
@@ -265,7 +265,15 @@ def _chain_told(direction: str, look: Look, name: str, counts: tuple[RuleCount, 
     for number, rule in enumerate(look.observed.chains[name].rules, start=1):
         count = count_of(rule, number, counts)
         text = spoken(rule, known, names)
-        rules.append(RuleTold(number, text, rule.digest in digests, count.packets, count.bytes))
+        rules.append(
+            RuleTold(
+                number=number,
+                text=text,
+                wanted=rule.digest in digests,
+                packets=count.packets,
+                bytes=count.bytes,
+            )
+        )
     return ChainTold(direction, name, tuple(rules))
 
 

@@ -65,15 +65,15 @@ def _to_destination(look: Look, packet: Packet, probe: Probe, *, own: bool) -> K
 def _probe(packet: Packet, interface: str, mac: str, outgoing: str = "") -> Probe:
     icmp = None if packet.icmp_type is None else (packet.icmp_type, packet.icmp_code or 0)
     return Probe(
-        packet.source,
-        packet.destination,
-        packet.protocol,
-        interface,
-        outgoing,
-        mac,
-        packet.source_port,
-        packet.destination_port,
-        icmp,
+        source=packet.source,
+        destination=packet.destination,
+        protocol=packet.protocol,
+        iifname=interface,
+        oifname=outgoing,
+        ether_source=mac,
+        source_port=packet.source_port,
+        destination_port=packet.destination_port,
+        icmp=icmp,
     )
 
 

@@ -133,7 +133,7 @@ def _cluster(connections: Iterable[Connection], snapshot: Snapshot, config: Host
     }
     hosts[config.address] = config.host
     plan = plan_addresses(snapshot.pools, config)
-    return _Cluster(snapshot, config, plan, holders, hosts)
+    return _Cluster(snapshot=snapshot, config=config, plan=plan, holders=holders, hosts=hosts)
 
 
 def _asks_for_source_ports(profiles: Iterable[Profile]) -> bool:

@@ -184,7 +184,9 @@ def reach(
             return _to_host(host, flags, packet, outbound)
         case OutsideParty():
             if own not in flags:
-                return Reach(None, outbound, Shortcut.HOST_DECIDES, own)
+                return Reach(
+                    allowed=None, decision=outbound, shortcut=Shortcut.HOST_DECIDES, host=own
+                )
             return Reach(True, outbound)
 
 
@@ -213,13 +215,15 @@ def _to_host(
     outbound: Decision | None,
 ) -> Reach:
     if host not in flags:
-        return Reach(None, outbound, Shortcut.HOST_DECIDES, host)
+        return Reach(allowed=None, decision=outbound, shortcut=Shortcut.HOST_DECIDES, host=host)
     closed = _protected(host, flags, packet)
     if closed is not None:
         return closed
     if opened_by(flags[host], packet.protocol, packet.destination_port) is None:
-        return Reach(False, outbound, Shortcut.HOST_PORT_CLOSED, host)
-    return Reach(True, outbound, Shortcut.HOST_PORT, host)
+        return Reach(
+            allowed=False, decision=outbound, shortcut=Shortcut.HOST_PORT_CLOSED, host=host
+        )
+    return Reach(allowed=True, decision=outbound, shortcut=Shortcut.HOST_PORT, host=host)
 
 
 def _from_elsewhere(
@@ -253,15 +257,26 @@ def evaluate(
     for name in spec.profiles:
         profile = snapshot.profiles.get(name)
         if profile is None:
-            return Decision(False, direction, Cause.PROFILE_ABSENT, name)
+            return Decision(
+                allowed=False, direction=direction, cause=Cause.PROFILE_ABSENT, profile=name
+            )
         if closing_reason(name, profile, direction):
-            return Decision(False, direction, Cause.PROFILE_UNENFORCEABLE, name)
+            return Decision(
+                allowed=False, direction=direction, cause=Cause.PROFILE_UNENFORCEABLE, profile=name
+            )
         for number, rule in enumerate(rules_of(profile, direction), start=1):
             if rule.action is Action.LOG:
                 continue
             if matches(rule, packet, tags):
                 allowed = rule.action is Action.ALLOW
-                return Decision(allowed, direction, Cause.RULE, name, number, rule)
+                return Decision(
+                    allowed=allowed,
+                    direction=direction,
+                    cause=Cause.RULE,
+                    profile=name,
+                    number=number,
+                    rule=rule,
+                )
     return Decision(False, direction, Cause.NO_RULE)
 
 

@@ -81,7 +81,14 @@ class Upstream:
             reply(self._fail(query))
             return
         self._serial += 1
-        asked = _Asked(query, message, peer, reply, stream, self._resolvers_of(query.name))
+        asked = _Asked(
+            query=query,
+            message=message,
+            peer=peer,
+            reply=reply,
+            stream=stream,
+            resolvers=self._resolvers_of(query.name),
+        )
         self._under_way[self._serial] = asked
         self._of_peer[peer] += 1
         self._try(self._serial, asked)
