@@ -10,15 +10,19 @@ INSIDE :=
 PYTEST_INSIDE := $(PYTEST)
 endif
 
-.PHONY: help demo check test test-pure test-contract test-kernel test-cluster soak bench prepare prepare-test clean
+.PHONY: help demo check test test-pure test-contract test-kernel test-browser test-image test-cluster soak bench
+.PHONY: images cluster cluster-down prepare prepare-test clean
 
 help:
-	@echo "make demo   start a cluster on this machine and show isolation at work"
+	@echo "make demo   start a cluster on this machine and show isolation at work;"
+	@echo "            SCREENSHOTS=dir keeps pictures of its page"
 	@echo "make test   all tests: format, types, pure, etcd, kernel, cluster"
 	@echo "make check  the quick part of it: format, types, import rules, pure tests"
 	@echo "make soak   what make test repeats a few times, many times: up to an hour"
 	@echo "make bench  figures, as ratios against a reference in the same run; PARTS=packets"
 	@echo "            or endpoints, policy, agent, latency, dns, attach, opening makes only these"
+	@echo "make images, make cluster, make cluster-down"
+	@echo "            with Docker and its registry: the real Mesos and Marathon, docker-compose.yml"
 
 prepare:
 	@demo/prepare.sh
@@ -26,8 +30,9 @@ prepare:
 prepare-test:
 	@demo/prepare.sh test
 
-demo: prepare
-	@$(PY) -m demo run
+demo:
+	@demo/prepare.sh $(if $(SCREENSHOTS),screenshots)
+	@$(PY) -m demo run $(if $(SCREENSHOTS),--screenshots '$(SCREENSHOTS)')
 
 check: prepare
 	$(PY) -m ruff format --check .
@@ -46,10 +51,18 @@ test-contract: prepare-test
 test-kernel: prepare-test
 	$(PYTEST_INSIDE) -n 2 --dist loadfile tests/kernel
 
+# Pages, in a headless Chromium.
+test-browser: prepare-test
+	$(PYTEST) tests/browser
+
+# The image, on a Docker engine of the tests' own.
+test-image: prepare-test
+	$(PYTEST) tests/image
+
 test-cluster: prepare-test
 	$(PYTEST) tests/cluster
 
-test: prepare-test check test-contract test-kernel test-cluster
+test: prepare-test check test-contract test-kernel test-browser test-image test-cluster
 
 soak: prepare-test
 	timeout --foreground 3600 $(PYTEST_INSIDE) --soak -m soak tests
@@ -57,6 +70,15 @@ soak: prepare-test
 bench:
 	@demo/prepare.sh bench
 	$(INSIDE) $(PY) -m tests.bench $(PARTS)
+
+images:
+	@demo/compose/images.sh
+
+cluster: images
+	@demo/compose/up.sh
+
+cluster-down:
+	@demo/compose/down.sh
 
 clean:
 	rm -rf .venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

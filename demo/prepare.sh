@@ -36,8 +36,10 @@ if [ "${1:-}" = test ]; then
     has runc || peers="$peers runc"
     has conmon || peers="$peers conmon"
     has busybox || peers="$peers busybox-static"
+    has chromium || peers="$peers chromium fonts-dejavu-core"
     # Nobody's machine gets a daemon by running tests.
     [ -z "${CI:-}" ] || has dockerd || peers="$peers docker.io"
+    [ -z "${CI:-}" ] || has docker-compose || peers="$peers docker-compose"
 fi
 if [ "${1:-}" = bench ]; then
     has cc || peers="$peers gcc libc6-dev"
@@ -45,6 +47,9 @@ if [ "${1:-}" = bench ]; then
     has ipset || peers="$peers ipset"
     has iperf3 || peers="$peers iperf3"
     [ -x /usr/lib/cni/ptp ] || peers="$peers containernetworking-plugins"
+fi
+if [ "${1:-}" = screenshots ]; then
+    has chromium || missing="$missing chromium fonts-dejavu-core"
 fi
 if [ -n "$peers" ]; then
     if [ "$(id -u)" = 0 ] || { command -v sudo >/dev/null && sudo -n true 2>/dev/null; }; then
