@@ -21,6 +21,7 @@ Found = Callable[[TaskId, int, str | None], None]
 WORKERS = 8
 #: A check that was asked for with an interval of nothing still lets others run.
 LEAST_INTERVAL = 0.05
+BODY_LIMIT = 1 << 16
 
 
 class Checker:
@@ -106,6 +107,8 @@ def _get(target: Target, address: str, port: int) -> str | None:
     try:
         connection.request("GET", target.path)
         response = connection.getresponse()
+        # To hang up on what is not read would be an error to who sends it.
+        response.read(BODY_LIMIT)
         accepted = 200 <= response.status < 400 or (target.ignore_1xx and response.status < 200)
         return None if accepted else f"{response.status} {response.reason}"
     finally:
