@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
+import traceback
 from collections.abc import Callable
 
 
 class Repeating:
     """Calls `once` at once and then every so many seconds, until it is stopped.
 
-    A call that takes longer delays only its own next one.
+    A call that takes longer delays only its own next one, one that fails is told.
     """
 
     def __init__(self, once: Callable[[], None], every: float, name: str) -> None:
@@ -30,5 +31,9 @@ class Repeating:
     def _run(self) -> None:
         while not self._stopped.is_set():
             due = time.monotonic() + self._every
-            self._once()
+            try:
+                self._once()
+            except Exception:
+                # A bug must not end it for good, nor be quiet.
+                traceback.print_exc()
             self._stopped.wait(max(0.0, due - time.monotonic()))

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import socket
 from pathlib import Path
 
+from demo.star.collect.live import Live
+from demo.star.collect.parties import Self
 from demo.star.collect.polling import Poller
 from demo.star.collect.resources import BadResourceError, parse_resources
-from demo.star.collect.site import CollectorSite
+from demo.star.collect.site import CollectorSite, read_page
 from demo.star.fetch import parse_url, resolve_shortly
 from demo.star.listener import open_listeners
 from demo.star.serving import SiteServer
@@ -29,8 +32,10 @@ def main() -> None:
     except (OSError, BadResourceError, ValueError) as error:
         parser.error(str(error))
     names = frozenset({socket.gethostname().lower(), *options.name})
-    site = CollectorSite(poller, options.facts)
-    site.start()
+    own = Self(os.environ.get("MARATHON_APP_ID", ""), os.environ.get("HOST", ""))
+    live = Live(poller, options.facts, own)
+    live.start()
+    site = CollectorSite(poller, live, read_page())
     for listener in open_listeners(options.port):
         SiteServer(listener, site, names).start()
     signal.pause()

@@ -25,14 +25,17 @@ LARGEST_STATUS = 1 << 18
 class Answer:
     """What a resource answered to the question that was put at `began`.
 
-    `peer` is the address that answered. Without a status nothing did; a body
-    that is not JSON is no answer, as in the original.
+    `peer` is the address that answered. Without a status nobody did, or with
+    what is not JSON, which the original does not count as an answer either;
+    `reached` tells the two apart. The answer was complete at `heard`.
     """
 
     began: float
+    heard: float
     status: int | None = None
     json: object = None
     peer: str = ""
+    reached: bool = False
 
 
 class TooManyError(Exception):
@@ -108,9 +111,14 @@ def ask(url: str) -> Answer:
     began = time.monotonic()
     try:
         fetched = fetch(url, ASK_SECONDS, LARGEST_STATUS)
-        return Answer(began, fetched.status, parse_json(fetched.body), fetched.peer)
-    except (FetchFailedError, BadResourceError):
-        return Answer(began)
+    except FetchFailedError:
+        return Answer(began, time.monotonic())
+    heard = time.monotonic()
+    try:
+        document = parse_json(fetched.body)
+    except BadResourceError:
+        return Answer(began, heard, peer=fetched.peer, reached=True)
+    return Answer(began, heard, fetched.status, document, fetched.peer, reached=True)
 
 
 def _id_of(entry: tuple[Resource, Answer]) -> str:

@@ -1,0 +1,85 @@
+"""The state of one pair: what should be beside what was measured; pure."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+#: A measurement that was heard longer ago says nothing of now. One try of a
+#: closed pair takes a second, and as long may pass until the next is heard of.
+OLD_SECONDS = 5.0
+
+
+class State(enum.StrEnum):
+    """The word on one pair; the page has a shape and a colour for each."""
+
+    OK_ALLOWED = "ok-allowed"
+    OK_DENIED = "ok-denied"
+    LEAK = "LEAK"
+    BROKEN = "BROKEN"
+    SETTLING = "settling"
+    NO_DATA = "no-data"
+    #: Nobody says what should be.
+    REACHED = "reached"
+    NOT_REACHED = "not-reached"
+
+    @property
+    def alarming(self) -> bool:
+        """True if what is measured is not what should be."""
+        return self in (State.LEAK, State.BROKEN)
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One try: whether it was answered, when it began, when the collector heard of it."""
+
+    reached: bool
+    began: float
+    heard: float
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What should be, since when, and whether hosts still have to follow.
+
+    `allowed` is None if nobody says. `waits_for` is empty once all agents have
+    reported all that decides. `asked` is when the collector last asked and was
+    told so: what is told may be as old as `lag`.
+    """
+
+    allowed: bool | None = None
+    since: float = 0.0
+    waits_for: str = ""
+    asked: float = 0.0
+    lag: float = 0.0
+
+
+def judge(
+    expected: Expected, measured: Measured | None, differs_since: float | None, now: float
+) -> tuple[State, str]:
+    """The state and a sentence on it; `differs_since` is since when the two disagree.
+
+    What differs is alarming only if it still does after a later look at what
+    should be: a change shows in the kernels before the collector is told of it.
+    """
+    if measured is None:
+        return State.NO_DATA, "Nothing was measured yet."
+    if now - measured.heard > OLD_SECONDS:
+        return State.NO_DATA, "Nothing was measured lately."
+    if expected.waits_for:
+        return State.SETTLING, expected.waits_for
+    if measured.began < expected.since:
+        return State.SETTLING, "It was last measured before the newest change."
+    if expected.allowed is None:
+        if measured.reached:
+            return State.REACHED, "It is reached; nobody says whether it should be."
+        return State.NOT_REACHED, "It is not reached; nobody says whether it should be."
+    if expected.allowed is measured.reached:
+        if measured.reached:
+            return State.OK_ALLOWED, "It should be reached, and it is."
+        return State.OK_DENIED, "It should not be reached, and it is not."
+    if differs_since is None or expected.asked - expected.lag < differs_since:
+        return State.SETTLING, "It differs from what should be; that is being looked at again."
+    if measured.reached:
+        return State.LEAK, "It is reached, and it should not be."
+    return State.BROKEN, "It should be reached, and it is not."
