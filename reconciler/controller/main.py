@@ -3,7 +3,6 @@
 import logging
 import os
 import secrets
-import signal
 import socket
 import sys
 import threading
@@ -26,9 +25,11 @@ from reconciler.controller.settings import ControllerSettings
 from reconciler.controller.stored import StoredState
 from reconciler.core.tasks.profiles import NetworkPolicy
 from reconciler.runtime.clock import Clock, SystemClock
+from reconciler.runtime.complaint import Complaint
 from reconciler.runtime.inbox import Inbox
 from reconciler.runtime.lease import RENEW_EVERY, FencedDatastore, Lease, LeaseLost
 from reconciler.runtime.listener import Listener, Page
+from reconciler.runtime.signals import stopped_by_signals
 from reconciler.runtime.threads import start_thread
 from reconciler.runtime.watchfeed import WatchFeed, full_jitter
 
@@ -81,7 +82,7 @@ class Controller:
 
     def _stand_by(self) -> bool:
         """Wait for the lease; False if told to stop before."""
-        told = ""
+        complaint = Complaint(log, "standing by")
         while not self._stop.is_set():
             self._last_step = self._clock.monotonic()
             try:
@@ -89,10 +90,10 @@ class Controller:
                     self._trouble = ""
                     return True
                 self._trouble = ""
-                told = self._tell_once("standing by", "another controller leads", told)
+                complaint.tell("another controller leads")
             except DatastoreError as error:
                 self._trouble = str(error)
-                told = self._tell_once("standing by", str(error), told)
+                complaint.tell(str(error))
             self._stop.wait(RENEW_EVERY)
         return False
 
@@ -175,14 +176,15 @@ class Controller:
             self._inbox.post(item)
 
     def _keep_lease(self) -> None:
-        told = ""
+        complaint = Complaint(log, "lease not renewed")
         while not self._stop.wait(RENEW_EVERY) and self._lease.token is not None:
             try:
                 self._lease.keep()
-                told = self._trouble = ""
+                self._trouble = ""
+                complaint.over()
             except DatastoreError as error:
                 self._trouble = str(error)
-                told = self._tell_once("lease not renewed", str(error), told)
+                complaint.tell(str(error))
 
     def _give_back(self) -> None:
         try:
@@ -212,16 +214,9 @@ class Controller:
     def _leader(self) -> Page:
         return Page(self._lease.held, {"holder": self._holder, "token": self._lease.token})
 
-    @staticmethod
-    def _tell_once(what: str, reason: str, told: str) -> str:
-        if reason != told:
-            log.warning(what, extra={"why": reason})
-        return reason
-
 
 def run_controller(settings: ControllerSettings) -> int:
     """Run one controller until it is told to stop or loses its lease."""
     stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    return Controller(settings, SystemClock(), stop).run()
+    with stopped_by_signals(stop.set):
+        return Controller(settings, SystemClock(), stop).run()

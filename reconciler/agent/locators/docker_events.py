@@ -13,6 +13,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_ran
 from reconciler.agent.locators.api import LocatorUnavailable
 from reconciler.agent.locators.docker_api import DockerEngine
 from reconciler.agent.passing.passes import ContainersChanged
+from reconciler.runtime.complaint import Complaint
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +28,7 @@ class DockerEvents:
     def __init__(self, engine: DockerEngine, post: Callable[[ContainersChanged], None]) -> None:
         self._engine = engine
         self._post = post
-        self._told = ""
+        self._unheard = Complaint(log, "containers are only looked for now and then")
 
     def run(self, stop: threading.Event) -> None:
         """Follow until stopped; a lost stream is opened anew with jitter."""
@@ -47,7 +48,7 @@ class DockerEvents:
         began = time.monotonic()
         try:
             for _ in self._engine.events():
-                self._told = ""
+                self._unheard.over()
                 # Also once it listens: nobody knows what happened before.
                 self._post(ContainersChanged())
                 if stop.is_set():
@@ -58,9 +59,7 @@ class DockerEvents:
 
     def _tell(self, state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
-        if str(error) != self._told:
-            self._told = str(error)
-            log.warning("containers are only looked for now and then", extra={"why": self._told})
+        self._unheard.tell(str(error))
 
 
 def _pause(stop: threading.Event, seconds: float) -> None:

@@ -8,6 +8,7 @@ from calico.dataplane.api import Firewalls
 from calico.dataplane.foreign.rules import ForeignRules
 from calico.errors import DataplaneError
 from reconciler.agent.passing.passes import Surveyed
+from reconciler.runtime.complaint import Complaint
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +23,7 @@ class Surveyor:
         self._post = post
         self._seen = ForeignRules()
         self._open = False
-        self._told = ""
+        self._unread = Complaint(log, "other programs' firewalls not read")
 
     def run(self, stop: threading.Event) -> None:
         """Survey until stopped."""
@@ -41,11 +42,9 @@ class Surveyor:
         except DataplaneError as error:
             self._firewalls.close()
             self._open = False
-            if str(error) != self._told:
-                self._told = str(error)
-                log.warning("other programs' firewalls not read", extra={"why": self._told})
+            self._unread.tell(str(error))
             return
-        self._told = ""
+        self._unread.over()
         if seen != self._seen:
             self._seen = seen
             self._post(Surveyed(seen))

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from calico.dataplane.api import Monitor, Noticed
 from calico.errors import DataplaneError
 from reconciler.agent.passing.passes import KernelChanged
+from reconciler.runtime.complaint import Complaint
 
 log = logging.getLogger(__name__)
 
@@ -21,16 +22,17 @@ class Watcher:
         self._monitor = monitor
         self._post = post
         self._open = False
-        self._told = ""
+        self._unnoticed = Complaint(log, "changes of others are not noticed")
 
     def open(self) -> None:
         """Notice from now on, if that is possible."""
         try:
             self._monitor.open()
         except DataplaneError as error:
-            self._tell(error)
+            self._unnoticed.tell(str(error))
         else:
-            self._open, self._told = True, ""
+            self._open = True
+            self._unnoticed.over()
 
     def run(self, stop: threading.Event) -> None:
         """Pass on until stopped."""
@@ -47,7 +49,7 @@ class Watcher:
         try:
             noticed = self._monitor.wait(timeout)
         except DataplaneError as error:
-            self._tell(error)
+            self._unnoticed.tell(str(error))
             self._monitor.close()
             self._open = False
             self._reopen()
@@ -60,8 +62,3 @@ class Watcher:
         if self._open:
             # Nobody knows what happened meanwhile.
             self._post(KernelChanged(Noticed(foreign=True)))
-
-    def _tell(self, error: DataplaneError) -> None:
-        if str(error) != self._told:
-            self._told = str(error)
-            log.warning("changes of others are not noticed", extra={"why": self._told})
