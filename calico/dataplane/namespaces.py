@@ -31,10 +31,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 def identify(pid: int) -> NamespaceRef:
     """Name the network namespace of a process; raises NamespaceGone, NamespaceRefused."""
     with _held(pid) as pidfd:
-        try:
-            descriptor = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-        except OSError as error:
-            raise _unreadable(pid, error) from error
+        descriptor = _open(pid)
         try:
             inode, cookie = os.fstat(descriptor).st_ino, _cookie(descriptor)
             ref = NamespaceRef(pid=pid, start_time=_start_time(pid), inode=inode, cookie=cookie)
@@ -73,10 +70,7 @@ def devices_inside(descriptor: int) -> frozenset[str]:
 def open_of_process(pid: int) -> int:
     """A descriptor of a process' network namespace; raises as `identify` does."""
     with _held(pid) as pidfd:
-        try:
-            descriptor = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-        except OSError as error:
-            raise _unreadable(pid, error) from error
+        descriptor = _open(pid)
         try:
             _expect_alive(pid, pidfd)
         except NamespaceGone:
@@ -249,6 +243,13 @@ def _held(pid: int) -> Iterator[int]:
         yield pidfd
     finally:
         os.close(pidfd)
+
+
+def _open(pid: int) -> int:
+    try:
+        return os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise _unreadable(pid, error) from error
 
 
 def _expect_alive(pid: int, pidfd: int) -> None:

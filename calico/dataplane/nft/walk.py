@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from netaddr import IPAddress, IPNetwork
 
+from calico.dataplane.nft.words import field_name
 from calico.dataplane.state import Chain, NftRule, NftSet
 
 Fields = Mapping[str, object]
@@ -265,17 +266,10 @@ class _Walk:
 
 
 def _name(left: object) -> str:
-    match left:
-        case {"meta": {"key": key}}:
-            return f"meta {key}"
-        case {"payload": {"protocol": protocol, "field": name}}:
-            return f"{protocol} {name}"
-        case {"ct": {"key": key, "dir": direction}}:
-            return f"ct {direction} {key}"
-        case {"ct": {"key": key}}:
-            return f"ct {key}"
-        case _:
-            raise _NotUnderstood
+    name = field_name(left)
+    if name is None:
+        raise _NotUnderstood
+    return name
 
 
 def _is_in(value: object, element: object) -> bool:

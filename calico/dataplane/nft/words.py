@@ -77,7 +77,8 @@ def _statement(statement: Mapping[str, object], names: Names) -> str:
             return json.dumps(statement, sort_keys=True)
 
 
-def _key(left: object) -> str:
+def field_name(left: object) -> str | None:
+    """What a packet's field is called; None for what is no single field."""
     match left:
         case {"meta": {"key": key}}:
             return f"meta {key}"
@@ -87,6 +88,15 @@ def _key(left: object) -> str:
             return f"ct {direction} {key}"
         case {"ct": {"key": key}}:
             return f"ct {key}"
+        case _:
+            return None
+
+
+def _key(left: object) -> str:
+    name = field_name(left)
+    if name is not None:
+        return name
+    match left:
         case {"concat": [*parts]}:
             return " . ".join(map(_key, parts))
         case {"fib": {"result": result, "flags": [*parts]}}:
