@@ -139,6 +139,13 @@ def _server(
         server_version = "marathon-calico"
         sys_version = ""
 
+        def handle_one_request(self) -> None:
+            """Whoever goes away in the middle is no error of ours."""
+            try:
+                super().handle_one_request()
+            except ConnectionError:
+                self.close_connection = True
+
         def do_GET(self) -> None:
             self._answer(with_body=True)
 

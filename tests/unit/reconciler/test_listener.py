@@ -1,7 +1,11 @@
 """The pages over real HTTP on loopback."""
 
 import json
+import socket
+import struct
+import threading
 from collections.abc import Iterator
+from urllib.parse import urlsplit
 
 import pytest
 import requests
@@ -23,6 +27,24 @@ def test_a_healthy_page_is_200_and_one_line_of_json(url: str) -> None:
     answer = requests.get(f"{url}/healthz", timeout=5)
 
     assert (answer.status_code, answer.text) == (200, '{"ok": true}\n')
+
+
+def test_a_client_that_hangs_up_on_its_answer_is_not_worth_a_word(
+    url: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    others = set(threading.enumerate())
+    place = urlsplit(url)
+    with socket.create_connection((place.hostname, place.port), timeout=5) as client:
+        client.sendall(b"GET /healthz HTTP/1.1\r\nHost: here\r\n\r\n")
+        client.recv(1)
+        served = set(threading.enumerate()) - others
+        # Closed with a reset, as a program is that ends before it has read all.
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    for thread in served:
+        thread.join(timeout=5)
+
+    assert served
+    assert capfd.readouterr().err == ""
 
 
 def test_a_page_that_is_not_well_is_503_and_says_why(url: str) -> None:
