@@ -61,7 +61,8 @@ class MarathonApi:
 
     def put_group(self, group: Json) -> None:
         """Create or replace a group with its apps."""
-        self._call("PUT", f"/v2/groups{group['id']}", group)
+        # Forced: a group that is being deleted may be created anew at once.
+        self._call("PUT", f"/v2/groups{group['id']}?force=true", group)
 
     def delete_group(self, group_id: str) -> None:
         """Delete a group with its apps."""
