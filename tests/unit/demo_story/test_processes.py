@@ -63,3 +63,16 @@ def test_hosts_have_addresses_of_their_own() -> None:
 def test_an_impossible_number_of_hosts_is_refused(count: int) -> None:
     with pytest.raises(ValueError, match="between 1 and 100"):
         plan_hosts(count)
+
+
+def test_only_a_supervised_cluster_runs_controller_and_agents_itself() -> None:
+    ours = {"controller", "agent-host-1", "agent-host-2"}
+
+    assert planned().keys() - planned(supervised=False).keys() == ours
+
+
+def test_what_is_added_to_all_agents_comes_before_what_is_added_to_one() -> None:
+    specs = planned({"agent": ("--locator", "none"), "agent-host-1": ("--host-ports", "53")})
+
+    assert specs["agent-host-1"].argv[-4:] == ("--locator", "none", "--host-ports", "53")
+    assert specs["agent-host-2"].argv[-2:] == ("--locator", "none")
