@@ -14,7 +14,6 @@ import click
 
 from calico.datastore.members import ETCD_PORT, TlsFiles
 from reconciler.cli.flags import ServerUrl, without_credentials
-from reconciler.logs import FORMS, LEVELS
 
 if TYPE_CHECKING:
     from calico.datastore.etcd import EtcdDatastore
@@ -80,58 +79,28 @@ def etcd_options(command: Command) -> Command:
         )
         return command(*args, etcd=settings, **others)
 
-    file = click.Path(exists=True, dir_okay=False)
-    for option in (
-        click.option(
-            "--etcd-key",
-            cls=FirstOwnVariable,
-            type=file,
-            envvar=["MARATHON_CALICO_ETCD_KEY", "ETCD_KEY_FILE"],
-            help="Private key of the client certificate.",
-        ),
-        click.option(
-            "--etcd-cert",
-            cls=FirstOwnVariable,
-            type=file,
-            envvar=["MARATHON_CALICO_ETCD_CERT", "ETCD_CERT_FILE"],
-            help="Client certificate for etcd.",
-        ),
-        click.option(
-            "--etcd-ca",
-            cls=FirstOwnVariable,
-            type=file,
-            envvar=["MARATHON_CALICO_ETCD_CA", "ETCD_CA_CERT_FILE"],
-            help="Certificate authority of etcd's server.",
-        ),
-        click.option(
-            "--etcd",
-            cls=FirstOwnVariable,
-            type=ServerUrl(DEFAULT_ETCD),
-            multiple=True,
-            envvar=["MARATHON_CALICO_ETCD", "ETCD_ENDPOINTS", "ETCD_AUTHORITY"],
-            help=f"Server of etcd; may be repeated.  [default: {DEFAULT_ETCD}]",
-        ),
-    ):
-        with_settings = option(with_settings)
-    return with_settings  # type: ignore[return-value]
+    servers = click.option(
+        "--etcd",
+        cls=FirstOwnVariable,
+        type=ServerUrl(DEFAULT_ETCD),
+        multiple=True,
+        envvar=["MARATHON_CALICO_ETCD", "ETCD_ENDPOINTS", "ETCD_AUTHORITY"],
+        help=f"Server of etcd; may be repeated.  [default: {DEFAULT_ETCD}]",
+    )
+    ca = _file_option("ca", "ETCD_CA_CERT_FILE", "Certificate authority of etcd's server.")
+    cert = _file_option("cert", "ETCD_CERT_FILE", "Client certificate for etcd.")
+    key = _file_option("key", "ETCD_KEY_FILE", "Private key of the client certificate.")
+    return servers(ca(cert(key(with_settings))))  # type: ignore[no-any-return]
 
 
-def log_options(command: Command) -> Command:
-    """Give a command `--log-level` and `--log-format` as arguments of these names."""
-    with_format = click.option(
-        "--log-format",
-        type=click.Choice(FORMS),
-        default="text",
-        show_default=True,
-        help="One line of text or of JSON per record.",
-    )(command)
+def _file_option(name: str, variable: str, text: str) -> Callable[[Any], Any]:
     return click.option(
-        "--log-level",
-        type=click.Choice(LEVELS),
-        default="info",
-        show_default=True,
-        help="What is told on standard error.",
-    )(with_format)
+        f"--etcd-{name}",
+        cls=FirstOwnVariable,
+        type=click.Path(exists=True, dir_okay=False),
+        envvar=[f"MARATHON_CALICO_ETCD_{name.upper()}", variable],
+        help=text,
+    )
 
 
 def output_option(command: Command) -> Command:

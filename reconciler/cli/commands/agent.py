@@ -2,7 +2,6 @@
 
 import socket
 import sys
-from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
@@ -31,10 +30,10 @@ from reconciler.agent.settings import (
 )
 from reconciler.attach.plugin import SOCKET
 from reconciler.cli.flags import ADDRESS, NETWORK_NAME, SOCKET_PATH, Parsed, ServerUrl
-from reconciler.cli.options import EtcdSettings, FirstOwnVariable, etcd_options, log_options
+from reconciler.cli.options import EtcdSettings, FirstOwnVariable, etcd_options
+from reconciler.cli.serving import listen_option, log_options
 from reconciler.core.tasks.profiles import NETWORK
 from reconciler.logs import setup
-from reconciler.runtime.listener import parse_listen
 
 NoLocator = Literal["none"]
 Named = LocatorName | NoLocator
@@ -126,13 +125,7 @@ NO_LOCATOR: NoLocator = "none"
     show_default=True,
     help="Network that the CNI plugin serves, one of the controller's; may be repeated.",
 )
-@click.option(
-    "--listen",
-    type=Parsed("HOST:PORT", partial(parse_listen, usual=LISTEN.port)),
-    default=str(LISTEN),
-    show_default=True,
-    help="Where /healthz, /readyz, /metrics and /kernel are served; port 0 is any free one.",
-)
+@listen_option(LISTEN, "/healthz, /readyz, /metrics and /kernel")
 @log_options
 def agent(etcd: EtcdSettings, log_level: str, log_format: str, **flags: Any) -> None:
     """Make this host's kernel hold what etcd asks for."""

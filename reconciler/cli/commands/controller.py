@@ -2,7 +2,6 @@
 
 import math
 import sys
-from functools import partial
 from urllib.parse import urlsplit
 
 import click
@@ -14,7 +13,8 @@ from marathon_client.endpoints import parse_endpoint
 from marathon_client.errors import InvalidUrl
 from marathon_client.models import AppId
 from reconciler.cli.flags import CIDR, NETWORK_NAME, Parsed
-from reconciler.cli.options import EtcdSettings, etcd_options, log_options
+from reconciler.cli.options import EtcdSettings, etcd_options
+from reconciler.cli.serving import listen_option, log_options
 from reconciler.controller.bootstrap import DEFAULT_POOL
 from reconciler.controller.main import run_controller
 from reconciler.controller.settings import (
@@ -26,7 +26,7 @@ from reconciler.controller.settings import (
 )
 from reconciler.core.tasks.profiles import NETWORK
 from reconciler.logs import setup
-from reconciler.runtime.listener import ListenAddress, parse_listen
+from reconciler.runtime.listener import ListenAddress
 
 
 def _parse_marathon(text: str) -> str:
@@ -118,13 +118,7 @@ def _parse_seconds(text: str) -> float:
     multiple=True,
     help="Tells how many Mesos agents there are; may be repeated.  [default: as Marathon says]",
 )
-@click.option(
-    "--listen",
-    type=Parsed("HOST:PORT", partial(parse_listen, usual=LISTEN.port)),
-    default=str(LISTEN),
-    show_default=True,
-    help="Where /healthz, /readyz, /leader and /metrics are served; port 0 is any free one.",
-)
+@listen_option(LISTEN, "/healthz, /readyz, /leader and /metrics")
 @log_options
 def controller(
     etcd: EtcdSettings,

@@ -1,14 +1,14 @@
 """`marathon-calico dns`: names of tasks from the datastore."""
 
 import sys
-from functools import partial
 from typing import Any
 
 import click
 from netaddr import IPNetwork
 
 from reconciler.cli.flags import CIDR, Parsed
-from reconciler.cli.options import EtcdSettings, etcd_options, log_options
+from reconciler.cli.options import EtcdSettings, etcd_options
+from reconciler.cli.serving import listen_option, log_options
 from reconciler.dns.main import run_dns
 from reconciler.dns.names import parse_domain, suffixes_of
 from reconciler.dns.settings import (
@@ -22,7 +22,7 @@ from reconciler.dns.settings import (
     parse_resolver,
 )
 from reconciler.logs import setup
-from reconciler.runtime.listener import ListenAddress, parse_listen
+from reconciler.runtime.listener import ListenAddress
 
 
 @click.command()
@@ -69,13 +69,7 @@ from reconciler.runtime.listener import ListenAddress, parse_listen
     multiple=True,
     help="Who may ask; may be repeated.  [default: this machine, the pools and the hosts]",
 )
-@click.option(
-    "--listen",
-    type=Parsed("HOST:PORT", partial(parse_listen, usual=LISTEN.port)),
-    default=str(LISTEN),
-    show_default=True,
-    help="Where /healthz, /readyz and /metrics are served; port 0 is any free one.",
-)
+@listen_option(LISTEN, "/healthz, /readyz and /metrics")
 @log_options
 def dns(
     etcd: EtcdSettings,
