@@ -39,6 +39,8 @@ WORD_WITHIN = 0.25
 #: Seconds between two sweeps while something may have been left behind, and
 #: between two looks whether containers still have what they hold.
 SWEEP_EVERY = 60.0
+#: Seconds that they are put off at most while jobs keep coming.
+OVERDUE = 5.0
 FAMILIES = (4, 6)
 
 
@@ -118,19 +120,24 @@ class Allocator:
             self.step(timeout=1.0)
 
     def step(self, timeout: float = 0.0) -> None:
-        """Do the jobs that wait, waiting for one; sweep and look when nothing waits."""
+        """Do the jobs that wait, waiting for one; sweep and look when it is time.
+
+        Somebody waits for a job and nobody for those, so they are left to a step
+        without jobs - but not for long: there may always be some.
+        """
         jobs = self._inbox.drain(timeout)
         for job in jobs:
             self._do(job)
         now = self._clock.monotonic()
-        if not jobs and self._sweep_due is not None and now >= self._sweep_due:
+        late = now - OVERDUE if jobs else now
+        if self._sweep_due is not None and late >= self._sweep_due:
             self._sweep_due = None
             try:
                 self.sweep()
             except CalicoError as error:
                 log.info("addresses not swept", extra={"why": str(error)})
                 self._sweep_later()
-        if not jobs and now >= self._look_due:
+        if late >= self._look_due:
             self._look_due = now + SWEEP_EVERY
             try:
                 self._look_for_lost()

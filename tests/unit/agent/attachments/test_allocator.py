@@ -21,6 +21,7 @@ from calico.keys import BLOCKS, IPAM, block_key, pool_key
 from calico.model import ContainerId, HandleId, HostName, Pool
 from calico.names import handle_of_container
 from reconciler.agent.attachments.allocator import (
+    OVERDUE,
     SWEEP_EVERY,
     AllocateAsked,
     Allocator,
@@ -283,6 +284,25 @@ def test_a_sweep_is_made_at_the_start_and_after_something_went_wrong(bench: Benc
     bench.clock.advance(SWEEP_EVERY)
     bench.allocator.step()
     assert bench.held() == []
+
+
+def test_containers_that_keep_coming_hold_up_no_sweep_and_no_look(bench: Bench) -> None:
+    bench.allocator.step()
+    given = bench.allocate(ONE)
+    assert isinstance(given, tuple)
+    bench.networks.append(network(OTHER, "192.168.0.60", inode=7))
+    bench.answering.silent = True
+    assert isinstance(bench.release(ONE), AttachUnavailable)
+    bench.answering.silent = False
+
+    for number in range(3):
+        bench.clock.advance(SWEEP_EVERY + OVERDUE)
+        container = ContainerId(f"c{number}")
+        bench.known.add(container)
+        assert isinstance(bench.allocate(container), tuple)
+
+    assert bench.handles() == {handle_of_container(each) for each in bench.known}
+    assert OTHER in bench.lost
 
 
 @pytest.mark.parametrize(
