@@ -23,6 +23,10 @@ log = logging.getLogger(__name__)
 
 #: Seconds between two looks for containers that ended unnoticed.
 LOOK_EVERY = 60.0
+#: Seconds until something that was begun is tried again, doubled each time.
+FIRST_DELAY = 2.0
+#: Seconds after which a step leaves the rest to the next one.
+STEP_WITHIN = 5.0
 #: Seconds that a container may have addresses and no link.
 UNUSED_FOR = 600.0
 
@@ -58,6 +62,14 @@ class Lost:
 Chore = Claimed | Ended | Forgettable | Lost
 
 
+@dataclass(frozen=True, slots=True)
+class _Wait:
+    """When something is tried again, and how long it was put off."""
+
+    due: float
+    delay: float
+
+
 class Keeper:
     """Does chores one by one; one thread calls `step`."""
 
@@ -75,6 +87,7 @@ class Keeper:
         self._inbox: Inbox[Chore] = Inbox()
         self._look_due = clock.monotonic()
         self._again: list[Chore] = []
+        self._settling: dict[ContainerId, _Wait] = {}
         self._unused_since: dict[ContainerId, float] = {}
 
     def post(self, chore: Chore) -> None:
@@ -103,7 +116,7 @@ class Keeper:
             self._look_due = now + LOOK_EVERY
             for network in self._left_behind(now):
                 self._end(network.container)
-            self._settle()
+        self._settle(now)
 
     def _do(self, chore: Chore) -> None:
         match chore:
@@ -126,10 +139,24 @@ class Keeper:
         except AttachError as error:
             log.info("container not detached", extra={"container": container, "why": str(error)})
 
-    def _settle(self) -> None:
-        """Forget what was detached and never claimed: a crash may have left it."""
-        for network in self._attacher.networks():
-            if network.detached:
+    def _settle(self, now: float) -> None:
+        """Forget what was detached and never claimed.
+
+        A request that ran out of time may have left it, or a crash. As long as
+        the link is there its addresses are nobody else's.
+        """
+        networks = [each for each in self._attacher.networks() if each.detached]
+        fresh = _Wait(now + FIRST_DELAY, FIRST_DELAY)
+        self._settling = {
+            each.container: self._settling.get(each.container, fresh) for each in networks
+        }
+        for network in networks:
+            wait = self._settling[network.container]
+            if now < wait.due or self._clock.monotonic() >= now + STEP_WITHIN:
+                continue
+            delay = min(LOOK_EVERY, wait.delay * 2)
+            self._settling[network.container] = _Wait(now + delay, delay)
+            if not self._exists(network.interface):
                 with suppress(AttachError):
                     self._attacher.settle(network.container)
 

@@ -16,6 +16,7 @@ from reconciler.agent.attachments.allocator import Allocator, Job
 from reconciler.agent.attachments.attacher import HostAttacher, Partners
 from reconciler.agent.attachments.files import AttachmentFiles, KeptAttachment
 from reconciler.agent.attachments.keeper import (
+    FIRST_DELAY,
     LOOK_EVERY,
     UNUSED_FOR,
     Asker,
@@ -40,6 +41,8 @@ from tests.unit.agent.attachments.samples import network
 from tests.unit.agent.world import HOST, POOL
 
 ONE = ContainerId("one")
+#: What a request may take here: those that wait for nobody end soon.
+PATIENCE = 0.05
 
 
 class Bench:
@@ -53,10 +56,12 @@ class Bench:
         self.told: list[AttachMessage] = []
         self.links: set[InterfaceName] = set()
         self.alive: set[int] = set()
+        self.busy = False
+        self.jobs: list[Job] = []
         for each in held:
             self.files.write(each)
         self.attacher = HostAttacher(
-            self.files, Partners(self._tell, self._allot, self._ask), self.clock, 1500
+            self.files, Partners(self._tell, self._allot, self._ask), self.clock, 1500, PATIENCE
         )
         self._allocator = Allocator(HOST, self.store, self.clock, self.attacher.is_known)
         self.attacher.restore(self.files.read())
@@ -72,13 +77,14 @@ class Bench:
 
     def _tell(self, message: AttachMessage) -> None:
         self.told.append(message)
-        if isinstance(message, DetachAsked):
+        if isinstance(message, DetachAsked) and not self.busy:
             message.reply.settle(Done(1500))
 
     def _ask(self, container: ContainerId, reply: Reply[str]) -> None:
         reply.settle(f"task-of-{container}")
 
     def _allot(self, job: Job) -> None:
+        self.jobs.append(job)
         self._allocator.post(job)
         self._allocator.step()
 
@@ -178,6 +184,40 @@ def test_what_was_detached_is_forgotten_unless_a_task_has_it(bench: Bench) -> No
     bench.keeper.step()
     assert [each.container for each in bench.files.read()] == [ONE]
     assert "task.1" in bench.handles(), "it rests as every task's"
+
+
+def test_a_removal_that_ran_out_of_time_frees_its_addresses_soon(bench: Bench) -> None:
+    bench.look_around()
+    attached = bench.attacher.allocate(ONE, Wish())
+    bench.links.add(attached.interface)
+    bench.busy = True
+    with pytest.raises(AttachUnavailable):
+        bench.attacher.detach(ONE)
+    bench.keeper.step()
+    assert bench.handles() == {"cni.one"}
+
+    # The loop gets to it a little later; until then the addresses are in use.
+    bench.look_around(FIRST_DELAY)
+    assert bench.handles() == {"cni.one"}
+    bench.links.clear()
+    bench.look_around(2 * FIRST_DELAY)
+
+    assert bench.handles() == set()
+    assert bench.files.read() == ()
+    assert bench.attacher.allocate(ONE, Wish()).addresses
+
+
+def test_what_a_task_has_claimed_is_asked_about_ever_more_rarely(bench: Bench) -> None:
+    bench.attacher.allocate(ONE, Wish())
+    Claims(bench.store).claim(Claim(ONE, HOST, HandleId("task.1")))
+    bench.attacher.detach(ONE)
+    asked = len(bench.jobs)
+
+    for _ in range(600):
+        bench.look_around(1.0)
+
+    assert 10 < len(bench.jobs) - asked < 20
+    assert [each.container for each in bench.files.read()] == [ONE]
 
 
 def test_a_chore_that_failed_is_done_later(tmp_path: Path) -> None:
