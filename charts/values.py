@@ -62,7 +62,7 @@ class AppValues:
     secrets: Mapping[str, str] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
     cpus: float = 0.1
-    mem: float = 128
+    mem: float = 256
     accepted_roles: tuple[str, ...] = ()
     constraints: tuple[tuple[str, ...], ...] = ()
     health: HealthCheck = HealthCheck()
@@ -80,7 +80,7 @@ APPS: Mapping[str, AppValues] = {
     "controller": AppValues(id="/marathon-calico/controller", instances=2, port=9401),
     # Its end changes nothing in the kernel, so there is nothing to wait for.
     "agent": AppValues(id="/marathon-calico/agent", instances=1, port=9402, kill_grace=3),
-    "dns": AppValues(id="/marathon-calico/dns", instances=1, port=9403, kill_grace=3),
+    "dns": AppValues(id="/marathon-calico/dns", instances=1, port=9403, kill_grace=3, mem=128),
 }
 #: Values that only one app has.
 _ONLY = {

@@ -106,7 +106,7 @@ class AgentsScaler:
         if reason != self._told:
             log.log(
                 logging.WARNING if unusual else logging.INFO,
-                "agents' app not scaled",
+                "agents' app left alone",
                 extra={"app": self._app_id, "why": reason},
             )
             self._told = reason
