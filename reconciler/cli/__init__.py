@@ -1,1 +1,1 @@
-"""The command line: one file per command, each reads, judges and renders."""
+"""The command line: `commands` answer by what is in `reading`, `judging` and `printing`."""

@@ -1,1 +1,1 @@
-"""Netlink sockets, and the messages that go over them."""
+"""Links, routes, rules and connections by netlink: its sockets, and the messages over them."""

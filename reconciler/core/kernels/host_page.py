@@ -1,6 +1,6 @@
 """What an agent tells of its whole kernel over HTTP, as a value that both ends share.
 
-Fields are only ever added, each with a default; see kernel_page.
+Fields are only ever added, each with a default; see `task_page`.
 """
 
 from collections.abc import Iterator, Mapping
