@@ -75,9 +75,9 @@ class RawStream:
 class RealHost:
     """A Mesos agent in this process with real tasks, and what HTTP says of it."""
 
-    def __init__(self, directory: Path, name: str = "host-1") -> None:
+    def __init__(self, directory: Path, name: str = "host-1", kill_grace: float = 0.3) -> None:
         self.directory = directory
-        setup = Setup(Rules(kill_grace=0.3))
+        setup = Setup(Rules(kill_grace=kill_grace))
         self.agent = Agent(HostName(name), "127.0.0.1", "", Store(directory), setup)
         self._server = AgentServer(("127.0.0.1", 0), self.agent)
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
@@ -116,9 +116,9 @@ class RealHost:
 
 
 @contextmanager
-def real_host(directory: Path, name: str = "host-1") -> Iterator[RealHost]:
+def real_host(directory: Path, name: str = "host-1", kill_grace: float = 0.3) -> Iterator[RealHost]:
     """An agent whose tasks end with it."""
-    host = RealHost(directory, name)
+    host = RealHost(directory, name, kill_grace)
     host.start()
     try:
         yield host

@@ -84,11 +84,27 @@ def test_a_wrong_command_line_is_a_usage_error(tmp_path: Path, arguments: list[s
     assert "Traceback" not in finished.stderr
 
 
+def test_an_agent_answers_on_each_address_that_it_was_given(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.2", 0)) as taken:
+        second = f"127.0.0.2:{taken.getsockname()[1]}"
+    agent = ["demo.embedded.mesos_agent", "--name", "host-1", "--state-dir", str(tmp_path)]
+    agent += ["--listen", "127.0.0.1:0", "--listen", second, "--resources", "ports:[9000-9001]"]
+    with running(agent) as (_, said):
+        first = said.split()[-1]
+        answers = [
+            requests.get(f"http://{address}/stand-in/tasks", timeout=SOON).json()
+            for address in (first, second)
+        ]
+    assert answers[0] == answers[1]
+    assert answers[0]["ports"] == [[9000, 9001]]
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         pytest.param(["--listen", "somewhere:1"], "somewhere", id="a name to listen on"),
         pytest.param(["--mesos-version", "new"], "new", id="no version"),
+        pytest.param(["--resources", "cpus:4"], "cpus:4", id="no ports"),
         pytest.param(
             ["--network-cni-config-dir", "/tmp"], "--network-cni-plugins-dir", id="no plugins"
         ),

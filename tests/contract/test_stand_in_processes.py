@@ -11,6 +11,7 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from demo.marathon import StandIn, any_program
@@ -158,6 +159,25 @@ def test_a_task_that_ignores_sigterm_is_ended_all_the_same(host: RealHost) -> No
     host.client.kill(TaskId("a.1"))
     host.state_of("a.1", "TASK_KILLED")
     assert start_time(pid) is None
+
+
+def test_a_task_says_itself_how_long_it_may_take_to_end(tmp_path: Path) -> None:
+    with real_host(tmp_path, kill_grace=600) as host:
+        host.client.launch(msgspec.structs.replace(order("a.1", STUBBORN), kill_grace=0.2))
+        host.state_of("a.1", "TASK_RUNNING")
+        while not list(tmp_path.glob("sandboxes/*/ready")):
+            host.client.tasks(-1, 0)
+        host.client.kill(TaskId("a.1"))
+        # Far sooner than the agent would have it.
+        host.state_of("a.1", "TASK_KILLED")
+
+
+def test_what_a_task_wrote_is_found_by_its_name_when_it_has_ended(host: RealHost) -> None:
+    for name in ("a.1", "b.1", "a.2"):
+        host.client.launch(order(name, python_task(f"print('{name}')")))
+        host.state_of(name, "TASK_FINISHED")
+    found = Store(host.directory).sandboxes_of("a.")
+    assert [(sandbox / "stdout").read_text() for sandbox in found] == ["a.1\n", "a.2\n"]
 
 
 @pytest.mark.parametrize("session", [False, True], ids=["in its group", "in a session of its own"])
