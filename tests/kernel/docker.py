@@ -97,6 +97,10 @@ class Docker:
         """An image of one program."""
         rootfs = io.BytesIO()
         with tarfile.open(fileobj=rootfs, mode="w") as tar:
+            # A directory that the engine has to think of lets in nobody without capabilities.
+            directory = tarfile.TarInfo("bin")
+            directory.type, directory.mode = tarfile.DIRTYPE, 0o755
+            tar.addfile(directory)
             tar.add(shutil.which("busybox", path=SBIN) or "", arcname="bin/busybox")
         self._try("import", "-", IMAGE, given=rootfs.getvalue()).check_returncode()
 
