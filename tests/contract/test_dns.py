@@ -22,6 +22,7 @@ from calico.datastore.api import Key
 from calico.datastore.etcd import EtcdDatastore
 from calico.datastore.memory import MemoryDatastore
 from calico.keys import READY
+from calico.model import PortOpening
 from reconciler.dns.serving import streams, upstream
 from reconciler.dns.serving.framing import framed
 from reconciler.runtime.listener import ListenAddress
@@ -30,6 +31,8 @@ from tests.contract.real_etcd import etcd_binary, free_port, running_etcd
 from tests.dns_worlds import PATIENCE, Asker, Cluster, Served, Wanted, served
 
 WEB = "probe-a.star.marathon.mesos"
+UUID, UUID_2 = "2f8a1c44-5b1e-11e6-8d2b-0242ac110002", "2f8a1c44-5b1e-11e6-8d2b-0242ac110003"
+REDIS = PortOpening("tcp", 6379, "redis")
 NOERROR, SERVFAIL, NXDOMAIN, REFUSED = 0, 2, 3, 5
 COMMAND = str(Path(sys.executable).with_name("marathon-calico"))
 
@@ -132,6 +135,40 @@ def test_a_name_is_answered_by_datagram_and_by_stream() -> None:
         for tcp in (False, True):
             assert running.asker.texts(WEB, tcp=tcp) == {"192.168.0.1"}
             assert running.asker.ask("nobody.marathon.mesos", tcp=tcp).header.rcode == NXDOMAIN
+
+
+def test_an_instance_of_a_pod_is_found_by_the_pod_s_name() -> None:
+    """As Mesos-DNS does by the name of its tasks' discovery, which is made of the pod's id."""
+    one, two = (
+        Wanted(f"shop_cache.instance-{uuid}", "/shop/cache", (address,), (REDIS,))
+        for uuid, address in ((UUID, "192.168.0.1"), (UUID_2, "192.168.0.2"))
+    )
+    with following(one, two) as running:
+        both = {"192.168.0.1", "192.168.0.2"}
+        for name in ("cache.shop.marathon.mesos", "cache-shop.marathon.mesos"):
+            assert running.asker.texts(name) == both
+        # A container has no name of its own: it has no address of its own.
+        assert running.asker.ask("redis.marathon.mesos").header.rcode == NXDOMAIN
+
+        own = f"shop-cache-instance-{UUID}.marathon.mesos"
+        assert running.asker.texts(own) == {"192.168.0.1"}
+
+        for name in (
+            "_redis._cache-shop._tcp.marathon.mesos",
+            "_redis._tcp.cache.shop.marathon.mesos",
+        ):
+            services = running.asker.ask(name, "SRV").rr
+            assert {each.rdata.port for each in services} == {6379}
+            targets = {str(each.rdata.target) for each in services}
+            assert len(targets) == 2
+            found = [running.asker.texts(target) for target in targets]
+            assert set().union(*found) == both
+
+        running.cluster.remove(one.task)
+        wait_until(
+            lambda: running.asker.texts("cache.shop.marathon.mesos") == {"192.168.0.2"},
+            "the instance that ended has a name",
+        )
 
 
 def test_names_follow_the_datastore() -> None:

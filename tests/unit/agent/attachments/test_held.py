@@ -443,6 +443,22 @@ def test_what_a_container_runs_is_asked_until_it_is_known(bench: Bench) -> None:
     assert [each.task for each in bench.reconciler.reconcile().attachments] == ["web.1"]
 
 
+def test_mesos_is_asked_of_a_container_by_the_id_that_mesos_gave_it(bench: Bench) -> None:
+    # net-modules gives addresses to a number of its own, which Mesos never heard of.
+    known_as = ContainerId("5baff64c-d028-47ba-864e-a5ee679fc069")
+    held = replace(HELD, known_as=known_as)
+    bench.attach(held)
+    bench.clock.advance(FIRST_AFTER)
+    bench.reconciler.reconcile()
+    assert ("unclaimed", frozenset({known_as})) in bench.chores
+
+    told = {known_as: frozenset({TaskId("web.1")}), held.container: frozenset({TaskId("db.1")})}
+    bench.reconciler.handle(TasksTold(told))
+
+    (row,) = bench.reconciler.reconcile().attachments
+    assert (row.container, row.task) == (held.container, "web.1")
+
+
 def test_an_error_is_told_when_nothing_is_left_of_the_request(bench: Bench) -> None:
     """The answer comes after the pass that undoes, not before."""
     seen: list[set[str]] = []
