@@ -15,7 +15,7 @@ from demo.embedded.product import GROUP as PRODUCT
 from demo.stories.matrix import Outcome
 from demo.stories.scene import Scene
 from tests.cluster.flows import PORT
-from tests.cluster.harness import App, Drive, probe, wait_until
+from tests.cluster.harness import START_SECONDS, App, Drive, demo, probe, wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -149,10 +149,9 @@ def tasks_by_host(drive: Drive, app_id: str) -> dict[str, str]:
 
 
 def leader(drive: Drive) -> str:
-    """The host whose controller leads."""
+    """The controller that leads, its host first; empty while there is none."""
     status = json.loads(drive.cluster.product("status", "-o", "json").stdout)
-    holder = (status["leader"] or {}).get("holder", "")
-    return str(holder.partition(":")[0])
+    return str((status["leader"] or {}).get("holder", ""))
 
 
 def upgrade(drive: Drive, app_id: str) -> None:
@@ -166,25 +165,36 @@ def test_marathon_runs_one_agent_on_each_host_and_two_controllers(
 ) -> None:
     for app_id in (CONTROLLER, AGENT):
         assert set(tasks_by_host(drive, app_id)) == {"host-1", "host-2"}
-    names = {name for name, _ in drive.cluster.logs()}
-    assert {"agent-host-1", "agent-host-2", "controller-host-1"} <= names
-    assert "agent started" in drive.cluster.log("agent-host-2")
+    path = drive.cluster.directory
+    status = demo(path, "status")
+    assert status.returncode == 0, status.stdout
+    for name in ("agent-host-1", "agent-host-2", "controller-host-1", "controller-host-2"):
+        assert f"  {name} " in status.stdout
+    assert "agent started" in demo(path, "logs", "agent-host-2").stdout
+    stopped = demo(path, "stop", "agent-host-2")
+    assert (stopped.returncode, stopped.stdout) == (2, "")
+    assert "a task of the Marathon app /marathon-calico/agent" in stopped.stderr
+    several = demo(path, "kill", "controller")
+    assert several.returncode == 2
+    assert "controller-host-1, controller-host-2" in several.stderr
     report = flows.report()
     assert (len(report["flows"]), len(report["attempts"])) == (12, 17)
     flows.check()
 
 
-def test_flows_go_on_while_a_standby_takes_over_from_a_killed_controller(
+def test_flows_go_on_while_another_controller_takes_over_from_a_killed_one(
     drive: Drive, flows: Flows
 ) -> None:
     before = tasks_by_host(drive, CONTROLLER)
     led = leader(drive)
+    host = led.partition(":")[0]
 
-    drive.cluster.kill(f"controller-{led}", signal.SIGKILL)
+    drive.cluster.kill(f"controller-{host}", signal.SIGKILL)
 
+    # The other one, or the one that Marathon has started anew: whoever asks first.
     wait_until(lambda: leader(drive) not in ("", led), "nobody takes over", TAKEOVER_SECONDS)
     after = tasks_by_host(drive, CONTROLLER)
-    assert {host for host, task in after.items() if before[host] != task} == {led}
+    assert {at for at, task in after.items() if before[at] != task} == {host}
     flows.check()
 
 
@@ -197,6 +207,26 @@ def test_flows_go_on_while_a_killed_agent_is_started_again(drive: Drive, flows: 
     after = tasks_by_host(drive, AGENT)
     assert after["host-1"] != before["host-1"]
     assert after["host-2"] == before["host-2"]
+    flows.check()
+
+
+@pytest.mark.parametrize("name", ["mesos-host-1", "marathon"])
+def test_controllers_and_agents_outlive_what_started_them(
+    drive: Drive, flows: Flows, name: str
+) -> None:
+    before = {app_id: tasks_by_host(drive, app_id) for app_id in (CONTROLLER, AGENT)}
+    restarts = drive.cluster.control.process(name).restarts
+
+    drive.cluster.kill(name, signal.SIGKILL)
+    wait_until(lambda: drive.cluster.control.process(name).restarts > restarts, "no restart")
+    drive.marathon.wait(START_SECONDS)
+
+    wait_until(
+        lambda: all(actor.settled and actor.pid for actor in drive.watcher.look().actors),
+        "the hosts' tasks are not known again",
+    )
+    # As soon as Marathon has looked at each of them again.
+    assert {app_id: tasks_by_host(drive, app_id) for app_id in before} == before
     flows.check()
 
 
