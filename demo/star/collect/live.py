@@ -69,19 +69,18 @@ class Live:
         """The newest state."""
         return self._shown
 
-    def why(self, sender: str, receiver: str) -> tuple[HTTPStatus, str]:
-        """What the product says of a pair of parties, as lines of text."""
+    def why(self, sender: str, receiver: str) -> str:
+        """What the product says of a pair of parties, else why it says nothing; lines of text."""
         resources = {each.id: each for each in self._poller.resources()}
         tasks = {
             str(node["party"]): str(node["task"])
             for node in reversed(_list(self._shown.get("nodes")))
         }
         if not self._facts_url:
-            return HTTPStatus.NOT_FOUND, "This collector was not told where to ask (--facts).\n"
+            return "This collector was not told where to ask (--facts).\n"
         for name in (sender, receiver):
             if not tasks.get(name):
-                text = f"{name!r} has no task that the product knows of.\n"
-                return HTTPStatus.NOT_FOUND, text
+                return f"{name!r} has no task that the product knows of.\n"
         port = parse_url(resources[receiver].url).port if receiver in resources else None
         cells = _list(self._shown.get("cells"))
         asked = {(each["from"], each["to"]): each["port"] for each in cells}
@@ -91,9 +90,8 @@ class Live:
         try:
             found = fetch(f"{self._facts_url}/why?{query}", WHY_WITHIN, LARGEST_REASON)
         except (FetchFailedError, ValueError) as error:
-            return HTTPStatus.BAD_GATEWAY, f"Nobody tells why: {error}\n"
-        status = HTTPStatus.OK if found.status == HTTPStatus.OK else HTTPStatus.NOT_FOUND
-        return status, found.body.decode("utf-8", "replace")
+            return f"Nobody tells why: {error}\n"
+        return found.body.decode("utf-8", "replace")
 
     def _ask_facts(self) -> None:
         asked = time.monotonic()

@@ -30,7 +30,8 @@ class Party:
     """One sender or receiver; the collector has no place.
 
     `tasks` are those of its app, the one to show first in front. `host` is
-    where it is if no task tells; `answers` whether it answered just now.
+    where it is if no task tells; `answers` whether it did when it was `asked`
+    last, if it was at all.
     """
 
     id: str
@@ -38,6 +39,7 @@ class Party:
     tasks: tuple[Task, ...]
     place: Place | None
     host: str
+    asked: bool
     answers: bool
 
     @property
@@ -69,16 +71,18 @@ def find_parties(
     answers: Mapping[str, Answer],
     facts: Facts | None,
     own: Self,
-    is_fresh: bool = True,
+    apps: Mapping[str, str],
 ) -> tuple[Party, ...]:
-    """The collector first, then the resources by id."""
+    """The collector first, then the resources by id; `apps` is whose each was before, by URL."""
     resources = tuple(resources)
     taken = {resource.id for resource in resources}
     own_name = next((name for name in OWN_NAMES if name not in taken), OWN_NAMES[-1] + "'s own")
-    found = [Party(own_name, own.app, _tasks(facts, own.app), None, own.host, is_fresh)]
+    # Beside tasks of which no host is known, its own would tell nothing.
+    own_host = own.host if facts is not None else ""
+    found = [Party(own_name, own.app, _tasks(facts, own.app), None, own_host, True, True)]
     for resource in resources:
         place = parse_url(resource.url)
-        app = _app_by_place(facts, place) or app_of(resource)
+        app = _app_by_place(facts, place) or app_of(resource) or apps.get(resource.url, "")
         answer = answers.get(resource.id)
         found.append(
             Party(
@@ -87,6 +91,7 @@ def find_parties(
                 _tasks(facts, app),
                 place,
                 _host_of(facts, answer.peer if answer is not None else ""),
+                answer is not None,
                 answer is not None and answer.reached,
             )
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 
 from demo.star.collect.parties import Party, Self, Try, find_parties, find_tries
 from demo.star.collect.polling import Answer
@@ -59,13 +60,17 @@ class Scene:
         self._differs: dict[Pair, float] = {}
         self._alarms: dict[Pair, State] = {}
         self._parties: dict[str, Party] = {}
+        self._apps: dict[str, str] = {}
+        self._with_tasks: set[str] = set()
         self._had_facts = False
         self._timeline = Timeline()
 
     def look(self, seen: Seen, now: float, clock: float) -> Shown:
         """The page's state at a moment of a steady clock, and of the wall's."""
-        parties = find_parties(seen.resources, seen.answers, seen.facts, seen.own)
+        parties = find_parties(seen.resources, seen.answers, seen.facts, seen.own, self._apps)
         by_id = {party.id: party for party in parties}
+        # Who has ended is still known by its name.
+        self._apps = {each.url: by_id[each.id].app for each in seen.resources}
         cells = [
             self._judge(tried, by_id, seen, now)
             for tried in find_tries(parties, seen.resources, seen.answers)
@@ -139,9 +144,13 @@ class Scene:
         for name, party in by_id.items():
             before = self._parties.get(name)
             if before is not None and not first:
-                for kind, text in _changes(before, party):
+                changes = _changes(before, party)
+                if name not in self._with_tasks:
+                    changes = chain(changes, _answers(before, party))
+                for kind, text in changes:
                     self._timeline.add(kind, text, {name}, now, clock)
         self._parties = dict(by_id)
+        self._with_tasks |= {name for name, party in by_id.items() if party.tasks}
         self._had_facts = self._had_facts or seen.facts is not None
 
     def _note_alarms(
@@ -156,7 +165,7 @@ class Scene:
             if self._alarms.get(pair) is not state:
                 sender, receiver = (by_id[each].name for each in pair)
                 does = "reaches" if state is State.LEAK else "does not reach"
-                should = "and should not" if state is State.LEAK else "and should"
+                should = "which it should not" if state is State.LEAK else "which it should"
                 text = f"{sender} {does} {receiver}, {should}"
                 self._timeline.add(state.value, text, pair, now, clock)
         self._alarms = alarms
@@ -183,7 +192,11 @@ def _changes(before: Party, after: Party) -> Iterator[tuple[str, str]]:
     for name, task in olds.items():
         if name not in news:
             yield "ended", f"{after.name} ended on {task.host or 'a host'}"
-    if not olds and not news and before.place is not None and before.answers != after.answers:
+
+
+def _answers(before: Party, after: Party) -> Iterator[tuple[str, str]]:
+    """Of one that nobody tells of: what is measured is all that is known."""
+    if before.asked and not after.tasks and before.answers != after.answers:
         yield (
             ("started", f"{after.name} answers")
             if after.answers

@@ -64,7 +64,6 @@ class CollectorSite:
     def _why(self, query: dict[str, list[str]]) -> Content:
         match query:
             case {"from": [sender], "to": [receiver]}:
-                status, text = self._live.why(sender, receiver)
-                return text_content(text, status)
+                return text_content(self._live.why(sender, receiver))
             case _:
                 return text_content("from and to are given once each\n", HTTPStatus.BAD_REQUEST)

@@ -7,7 +7,9 @@ const STEP_X = 104;
 const STEP_Y = 122;
 const FOOT = 64;
 const NARROW = 520;
-const BOW = 30;
+const STEP_BESIDE = 122;
+const BESIDE = 225;
+const BOW = 28;
 
 export const NOT_RUNNING = "not running";
 export const SOMEWHERE = "somewhere";
@@ -28,35 +30,56 @@ function boxesOf(state) {
   return { named: others.length && boxes.has(SOMEWHERE) ? [...named, boxes.get(SOMEWHERE)] : named, gone: boxes.get(NOT_RUNNING) };
 }
 
-// One column beside others bends outwards, so that no three stand in a line.
+// Names stand on the outer side, where no link passes. One column bulges
+// outwards, so that no three of its tasks stand in a line.
 function column(box, at, side) {
   const count = box.nodes.length;
   const most = Math.max(1, Math.floor((at.width - 24) / STEP_X));
-  const columns = count <= 4 ? 1 : Math.min(most, Math.ceil(count / 4));
+  const columns = count <= 5 ? 1 : Math.min(most, Math.ceil(count / 4));
+  const beside = columns === 1 && side !== 0 && at.width >= BESIDE;
+  const step = beside ? STEP_BESIDE : STEP_Y;
   const rows = Math.ceil(count / columns);
   box.nodes.forEach((node, index) => {
     const row = Math.floor(index / columns);
     const place = (index % columns) - (columns - 1) / 2;
-    const bend = rows > 1 ? Math.cos(((row - (rows - 1) / 2) / Math.max(1, rows - 1)) * Math.PI) : 0;
-    const shift = columns === 1 ? side * Math.min(BOW, at.width / 5) * (bend - 0.5) * 1.6 : (row % 2) * 16 - 8;
+    const bulge = rows > 1 ? Math.cos(((row - (rows - 1) / 2) / (rows - 1)) * Math.PI) : 0;
+    const shift = beside ? side * (bulge * BOW - at.width * 0.16) : columns === 1 ? side * bulge * BOW : (row % 2) * 16 - 8;
     node.x = at.x + at.width / 2 + place * STEP_X + shift;
-    node.y = at.y + HEAD + RADIUS + 8 + row * STEP_Y;
+    node.y = at.y + HEAD + RADIUS + 12 + row * step;
+    node.label = beside ? (side < 0 ? "left" : "right") : "below";
   });
-  return HEAD + RADIUS + 8 + Math.max(0, rows - 1) * STEP_Y + RADIUS + FOOT;
+  return HEAD + RADIUS + 12 + Math.max(0, rows - 1) * step + RADIUS + (beside ? 28 : FOOT);
 }
 
-function row(box, at, bow) {
+function row(box, at, bow, above) {
   const most = Math.max(1, Math.floor((at.width - 8) / STEP_X));
   const count = box.nodes.length;
+  const head = above ? HEAD + FOOT - 14 : HEAD;
   box.nodes.forEach((node, index) => {
     const line = Math.floor(index / most);
     const inLine = Math.min(most, count - line * most);
     const step = Math.min(STEP_X * 1.35, (at.width - 8) / inLine);
+    const lower = bow && index % 2 !== (above ? 1 : 0) ? 0 : 14;
     node.x = at.x + at.width / 2 + ((index % most) - (inLine - 1) / 2) * step;
-    node.y = at.y + HEAD + RADIUS + 6 + line * STEP_Y + (bow && index % 2 ? 14 : 0);
+    node.y = at.y + head + RADIUS + 6 + line * STEP_Y + (bow ? lower : 0);
+    node.label = above ? "above" : "below";
   });
   const lines = Math.max(1, Math.ceil(count / most));
-  return HEAD + RADIUS + 6 + (lines - 1) * STEP_Y + RADIUS + FOOT + (bow ? 14 : 0);
+  return head + RADIUS + 6 + (lines - 1) * STEP_Y + RADIUS + (above ? 22 : FOOT) + (bow ? 14 : 0);
+}
+
+// One box alone has room for a ring, the shape that Star is named after.
+function ring(box, at) {
+  const count = box.nodes.length;
+  const across = Math.min(at.width / 2 - 150, 60 + count * 18);
+  const down = 40 + count * 14;
+  box.nodes.forEach((node, index) => {
+    const angle = (index / count - 0.25) * 2 * Math.PI;
+    node.x = at.x + at.width / 2 + across * Math.cos(angle);
+    node.y = at.y + HEAD + RADIUS + 12 + down + down * Math.sin(angle);
+    node.label = Math.cos(angle) < -0.1 ? "left" : "right";
+  });
+  return HEAD + 2 * RADIUS + 40 + 2 * down;
 }
 
 export function layOut(state, width) {
@@ -64,6 +87,7 @@ export function layOut(state, width) {
   const narrow = width < NARROW;
   const columns = narrow ? 1 : Math.max(1, Math.min(named.length, Math.floor(width / 200)));
   const wide = (width - GAP * (columns - 1)) / columns;
+  const lone = (box) => named.length === 1 && !narrow && box.nodes.length >= 3 && box.nodes.length <= 16;
   const placed = [];
   let top = 0;
   for (let first = 0; first < named.length; first += columns) {
@@ -71,7 +95,9 @@ export function layOut(state, width) {
     const heights = line.map((box, index) => {
       const at = { x: index * (wide + GAP), y: top, width: wide };
       const side = line.length === 1 ? 0 : index < line.length / 2 ? -1 : 1;
-      const height = box.nodes.length === 0 ? HEAD + 40 : narrow || line.length === 1 ? row(box, at, true) : column(box, at, side);
+      const above = narrow && first === 0 && named.length > 1;
+      let height = HEAD + 40;
+      if (box.nodes.length > 0) height = lone(box) ? ring(box, at) : line.length === 1 ? row(box, at, true, above) : column(box, at, side);
       placed.push({ ...box, ...at, height });
       return height;
     });
@@ -85,7 +111,7 @@ export function layOut(state, width) {
   }
   if (gone) {
     const at = { x: 0, y: top, width };
-    const height = row(gone, at, false);
+    const height = row(gone, at, false, false);
     placed.push({ ...gone, ...at, height });
     top += height + GAP;
   }

@@ -32,12 +32,22 @@ function disc(node) {
   );
 }
 
+function labelOf(node, lines) {
+  const beside = { left: [-(RADIUS + 13), "end"], right: [RADIUS + 13, "start"] }[node.label];
+  const [x, anchor] = beside || [0, "middle"];
+  let top = RADIUS + 20;
+  if (beside) top = 5 - (lines.length - 1) * 7.5;
+  else if (node.label === "above") top = -(RADIUS + 13) - (lines.length - 1) * 15;
+  return lines.map(([text, kind], index) => svg("text", { x, y: top + index * 15, class: `${kind} anchor-${anchor}` }, text));
+}
+
 function drawNode(node, party) {
   const groups = node.groups.join(", ");
   const name = party.name;
-  const label = party.id.length <= 3 ? party.id : name.slice(0, 1).toUpperCase();
+  let label = party.id.length <= 3 ? party.id : name.slice(0, 1).toUpperCase();
+  if (party.collector) label = "★";
   const told = [name, node.task, node.address, groups && `groups ${groups}`, RING[node.ring], node.reason];
-  const lines = [[short(name, 15), "node-name"], [node.address || RING[node.ring], "node-address"], [short(groups, 22), "node-groups"]];
+  const lines = [[short(name, 15), "node-name"], [node.address || RING[node.ring], "node-address"], [short(groups, 24), "node-groups"]];
   return svg(
     "g",
     {
@@ -56,9 +66,7 @@ function drawNode(node, party) {
     ...disc(node),
     svg("circle", { r: 14, class: "hub" }),
     svg("text", { y: 5, class: "node-id" }, label),
-    ...lines
-      .filter(([text]) => text)
-      .map(([text, kind], index) => svg("text", { y: RADIUS + 20 + index * 15, class: kind }, text)),
+    ...labelOf(node, lines.filter(([text]) => text)),
   );
 }
 
@@ -87,7 +95,7 @@ function linksOf(cells, showClosed) {
   return [...links.values()].sort((one, other) => ORDER.indexOf(one.cell.state) - ORDER.indexOf(other.cell.state));
 }
 
-function drawLink(link, nodes) {
+function drawLink(link, nodes, badges) {
   const { cell, both, pair } = link;
   const [from, to] = [nodes.get(cell.from), nodes.get(cell.to)];
   if (!from || !to) return null;
@@ -106,7 +114,7 @@ function drawLink(link, nodes) {
   const [start, end] = [edge(from, true), edge(to, false)];
   const d = `M${start[0].toFixed(1)} ${start[1].toFixed(1)}Q${middle[0].toFixed(1)} ${middle[1].toFixed(1)} ${end[0].toFixed(1)} ${end[1].toFixed(1)}`;
   const arrows = !CLOSED.has(cell.state);
-  const centre = [(start[0] + end[0]) / 4 + middle[0] / 2, (start[1] + end[1]) / 4 + middle[1] / 2];
+  const on = (t) => [0, 1].map((axis) => (1 - t) ** 2 * start[axis] + 2 * t * (1 - t) * middle[axis] + t ** 2 * end[axis]);
   const told = `${nodes.get(cell.from).label} ${both ? "and" : "to"} ${nodes.get(cell.to).label}: ${STATES[cell.state].word} ${STATES[cell.state].detail}`;
   return svg(
     "g",
@@ -129,8 +137,17 @@ function drawLink(link, nodes) {
       "marker-end": arrows ? `url(#arrow-${cell.state})` : null,
       "marker-start": arrows && both ? `url(#arrow-${cell.state})` : null,
     }),
-    BADGES.has(cell.state) ? drawBadge(cell.state, centre) : null,
+    BADGES.has(cell.state) ? drawBadge(cell.state, freePlace(on, badges)) : null,
   );
+}
+
+// The middle, or the nearest place to it where no other badge is.
+function freePlace(on, badges) {
+  const room = ([x, y]) => Math.min(...badges.map(([a, b]) => Math.max(Math.abs(x - a) / 88, Math.abs(y - b) / 26)), 9);
+  const places = [0.5, 0.4, 0.6, 0.3, 0.7, 0.22, 0.78].map(on);
+  const place = places.find((each) => room(each) >= 1) || places.reduce((best, each) => (room(each) > room(best) ? each : best));
+  badges.push(place);
+  return place;
 }
 
 function drawBadge(state, [x, y]) {
@@ -181,7 +198,8 @@ export function createNetwork(choose) {
       if (node.main) mains.set(node.party, { x: node.x, y: node.y, label: parties.get(node.party).name });
     }
     const slots = [...new Set(current.groups.map(slotOf))];
-    const links = linksOf(current.cells, showClosed).map((link) => drawLink(link, mains)).filter(Boolean);
+    const badges = [];
+    const links = linksOf(current.cells, showClosed).map((link) => drawLink(link, mains, badges)).filter(Boolean);
     const picture = svg(
       "svg",
       { viewBox: `0 0 ${width} ${plan.height}`, width, height: plan.height, role: "group", "aria-label": "Tasks on their hosts, with the links between them" },

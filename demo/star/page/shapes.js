@@ -13,8 +13,8 @@ export const STATES = {
   },
   settling: { word: "settling", detail: "under way", meaning: "a change is under way" },
   "no-data": { word: "no data", detail: "", meaning: "nothing is measured" },
-  reached: { word: "reached", detail: "as measured", meaning: "is reached" },
-  "not-reached": { word: "not reached", detail: "as measured", meaning: "is not reached" },
+  reached: { word: "reached", detail: "", meaning: "is reached" },
+  "not-reached": { word: "not reached", detail: "", meaning: "is not reached" },
 };
 
 const PATHS = {

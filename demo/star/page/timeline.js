@@ -2,10 +2,11 @@
 
 import { byId, html, put } from "./dom.js";
 
-const SIGNS = { started: "+", ended: "−", changed: "~", trouble: "!", LEAK: "!", BROKEN: "×" };
+const SIGNS = { started: "+", ended: "−", changed: "~", trouble: "!", answers: "+", silent: "−", LEAK: "!", BROKEN: "×" };
 const WORDS = { LEAK: "LEAK", BROKEN: "BROKEN" };
 
 function settledIn(entry) {
+  if (entry.kind === "answers" || entry.kind === "silent") return "";
   if (entry.settled === null) return entry.kind === "LEAK" || entry.kind === "BROKEN" ? "goes on" : "settling …";
   return entry.kind === "LEAK" || entry.kind === "BROKEN" ? `over after ${entry.settled} s` : `settled in ${entry.settled} s`;
 }

@@ -10,6 +10,11 @@ export function createWhy() {
   let lines = "";
   let drawn = "";
 
+  function told() {
+    if (!lines) return ["asking …"];
+    return lines.trimEnd().split("\n").map((line) => html("span", { class: "why-line" }, `${line}\n`));
+  }
+
   async function ask(pair, onAnswer) {
     const query = new URLSearchParams({ from: pair[0], to: pair[1] });
     try {
@@ -41,7 +46,7 @@ export function createWhy() {
         html("span", { class: "pair" }, `${names.get(chosen[0]) || chosen[0]} → ${names.get(chosen[1]) || chosen[1]}`),
       ),
       html("p", { class: "why-note" }, cell ? `${cell.note} Expected ${cell.expected}, observed ${cell.observed}, port ${cell.port}.` : "Nobody measures this pair."),
-      html("pre", { tabindex: 0, "aria-label": "What marathon-calico why says" }, lines.trimEnd() || "asking …"),
+      html("pre", { tabindex: 0, "aria-label": "What marathon-calico why says" }, ...told()),
     );
   }
 
