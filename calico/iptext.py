@@ -31,11 +31,14 @@ def parse_address(text: str) -> IPAddress:
 def parse_network(text: str) -> IPNetwork:
     """A network with host bits cleared; a bare address is a network of one."""
     base, slash, prefix = text.partition("/")
-    width = 32 if parse_address(base).version == 4 else 128
+    try:
+        width = 32 if parse_address(base).version == 4 else 128
+    except InvalidValue as error:
+        raise InvalidValue(f"{text!r} is no network") from error
     if not slash:
         return IPNetwork(f"{base}/{width}")
     if not _PREFIX.fullmatch(prefix) or int(prefix) > width:
-        raise InvalidValue(f"{text!r} is not a network: the prefix length is wrong")
+        raise InvalidValue(f"{text!r} is no network: the prefix length is wrong")
     return IPNetwork(text).cidr
 
 

@@ -65,7 +65,7 @@ class ListenAddress:
         return f"{host}:{self.port}"
 
 
-def parse_listen(text: str, usual: int = 80) -> ListenAddress:
+def parse_listen(text: str, usual: int) -> ListenAddress:
     """`HOST:PORT`, `:PORT` or `[IPv6]:PORT`; raises ValueError, which tells the usual port."""
     host, colon, port = text.rpartition(":")
     if host.startswith("[") and host.endswith("]"):
