@@ -21,6 +21,8 @@ FACTS_PORT = 9004
 MESOS_DNS_PORT = 8053
 #: What tasks on a host's network may get: Star's ports, our own, and any.
 MESOS_PORTS = ("9000-9001", f"{CONTROLLER_PORT}-{AGENT_PORT}", "31000-32000")
+#: Arguments under this name are every agent's.
+EVERY_AGENT = "agent"
 #: On every host: what its Mesos agent notes, and our agent.
 MESOS_DIRECTORY = "/run/mesos"
 STATE_DIRECTORY = "/run/marathon-calico/state"
@@ -77,7 +79,7 @@ def plan_processes(
         specs.append(_mesos_agent(plan, master))
         if supervised:
             agent = _agent(plan, master)
-            specs.append(replace(agent, argv=(*agent.argv, *arguments.get("agent", ()))))
+            specs.append(replace(agent, argv=(*agent.argv, *arguments.get(EVERY_AGENT, ()))))
     return tuple(
         ProcessSpec(
             spec.name,

@@ -34,7 +34,14 @@ from demo.embedded.control import (
 )
 from demo.embedded.etcd_binary import EtcdMissingError, find_etcd
 from demo.embedded.hosts import MASTER, HostError, HostPlan, connect_hosts, plan_hosts, start_host
-from demo.embedded.processes import PROJECT, ProcessSpec, etcd_url, plan_processes, restart_delay
+from demo.embedded.processes import (
+    EVERY_AGENT,
+    PROJECT,
+    ProcessSpec,
+    etcd_url,
+    plan_processes,
+    restart_delay,
+)
 
 LOGS = Path("/run/logs")
 #: A process that ran this long has not failed quickly.
@@ -277,7 +284,8 @@ def _build(plan: ClusterPlan) -> Supervisor:
         hosts, find_etcd(), plan.marathon, plan.page, plan.arguments, plan.supervised
     )
     names = {spec.name for spec in specs}
-    if unknown := ({*plan.without, *plan.arguments} - names):
+    given = plan.arguments.keys() - ({EVERY_AGENT} if plan.supervised else set())
+    if unknown := ({*plan.without, *given} - names):
         known = ", ".join(sorted(names))
         raise HostError(f"no process {', '.join(sorted(unknown))}; there are {known}")
     processes = {spec.name: _Supervised(spec, spec.name not in plan.without) for spec in specs}
