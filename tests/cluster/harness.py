@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -204,15 +204,24 @@ def probe(name: str, *groups: str, linger: int = 0) -> App:
     }
 
 
-def namespaces_of(cluster: Cluster) -> set[int]:
-    """The inodes of all namespaces that the cluster has of its own."""
-    inodes: set[int] = set()
-    for host in cluster.control.status().hosts:
-        with cluster.control.namespaces(host.name) as (descriptors, _):
-            inodes |= {os.fstat(descriptor).st_ino for descriptor in descriptors.values()}
-    pid = cluster.record.pid
-    inodes |= {os.stat(f"/proc/{pid}/ns/{kind}").st_ino for kind in namespaces.JOIN_ORDER}
-    return inodes - _inodes(Path("/proc/self"))
+@contextmanager
+def namespaces_of(cluster: Cluster) -> Iterator[set[int]]:
+    """The inodes of all namespaces that the cluster has of its own.
+
+    They are held open, which keeps no process alive: or else the next cluster
+    on this machine might be given the same numbers, and be taken for this one.
+    """
+    with ExitStack() as stack:
+        held: list[int] = []
+        for host in cluster.control.status().hosts:
+            with cluster.control.namespaces(host.name) as (descriptors, _):
+                held += map(os.dup, descriptors.values())
+        pid = cluster.record.pid
+        held += (os.open(f"/proc/{pid}/ns/{kind}", os.O_RDONLY) for kind in namespaces.JOIN_ORDER)
+        for descriptor in held:
+            stack.callback(os.close, descriptor)
+        inodes = {os.fstat(descriptor).st_ino for descriptor in held}
+        yield inodes - _inodes(Path("/proc/self"))
 
 
 def processes_in(inodes: set[int]) -> set[str]:

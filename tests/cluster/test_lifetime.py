@@ -5,6 +5,7 @@ import shlex
 import signal
 import stat
 import subprocess
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -23,8 +24,11 @@ from tests.cluster.harness import (
 )
 
 
-def mounts() -> str:
-    return Path("/proc/self/mountinfo").read_text()
+def mounts(path: Path, inodes: set[int]) -> list[str]:
+    """What is mounted here of a cluster: below its directory, or a namespace of its own."""
+    marks = [path.name, *(f":[{inode}]" for inode in inodes)]
+    lines = Path("/proc/self/mountinfo").read_text().splitlines()
+    return [line for line in lines if any(mark in line for mark in marks)]
 
 
 def test_a_second_cluster_in_the_same_place_is_refused_with_a_clear_line() -> None:
@@ -53,9 +57,7 @@ def test_only_its_owner_may_ask_the_supervisor() -> None:
 def test_ending_the_launcher_leaves_neither_process_nor_namespace_nor_mount(
     number: signal.Signals,
 ) -> None:
-    before = mounts()
-    with launched() as running:
-        inodes = namespaces_of(running.cluster)
+    with launched() as running, namespaces_of(running.cluster) as inodes:
         assert len(processes_in(inodes)) > 5
 
         running.process.send_signal(number)
@@ -63,16 +65,13 @@ def test_ending_the_launcher_leaves_neither_process_nor_namespace_nor_mount(
         wait_until(lambda: not processes_in(inodes), "processes are left", 10)
         code = running.process.wait(timeout=10)
         assert code == (-signal.SIGKILL if number is signal.SIGKILL else 0)
-        assert mounts() == before
+        assert mounts(running.path, inodes) == []
         assert demo(running.path, "status").returncode == 3
 
 
 def test_a_crash_of_the_first_process_ends_all_and_is_told() -> None:
-    with launched() as running:
-        cluster = running.cluster
-        inodes = namespaces_of(cluster)
-
-        os.kill(cluster.record.pid, signal.SIGKILL)
+    with launched() as running, namespaces_of(running.cluster) as inodes:
+        os.kill(running.cluster.record.pid, signal.SIGKILL)
 
         _, errors = running.process.communicate(timeout=20)
         assert running.process.returncode == 1
@@ -92,11 +91,11 @@ def test_a_place_is_free_again_after_a_crash() -> None:
 
 
 def test_a_background_cluster_runs_until_down() -> None:
-    with directory() as path:
+    with directory() as path, ExitStack() as stack:
         started = demo(path, "up", "--background")
         assert started.returncode == 0, started.stderr
         try:
-            inodes = namespaces_of(Cluster.attach(path))
+            inodes = stack.enter_context(namespaces_of(Cluster.attach(path)))
             assert "http://127.0.0.1:" in demo(path, "env").stdout
             hostname = demo(path, "exec", "host-1", "--", "cat", "/proc/sys/kernel/hostname")
             assert hostname.stdout == "host-1\n"
