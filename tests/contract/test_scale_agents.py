@@ -171,6 +171,21 @@ def test_a_master_that_does_not_answer_changes_nothing(world: World) -> None:
     assert world.metric("mesos_agents") != world.metric("mesos_agents"), "not known, hence NaN"
 
 
+def test_a_master_that_fails_once_makes_the_time_for_fewer_begin_anew(world: World) -> None:
+    one = as_json({"slaves": [{"hostname": "host-1"}]})
+    failing = as_json({}, "503 Service Unavailable")
+    with Loopback({"/slaves": in_turn(one, failing, one)}) as master:
+        client = ScalingClient([world.marathon.url], [master.url])
+        scaler = AgentsScaler(APP, client, lambda: True, world.clock, world.metrics)
+        for _ in range(3):
+            scaler.look()
+            world.clock.advance(FEWER_AFTER / 2)
+        assert world.instances() == 2
+        world.clock.advance(FEWER_AFTER / 2)
+        scaler.look()
+        assert world.instances() == 1
+
+
 def test_a_running_deployment_is_waited_for(world: World) -> None:
     # A third instance has no host, so that its deployment goes on.
     world.call("PUT", f"/v2/apps{APP}", {"instances": 3})
