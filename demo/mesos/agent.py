@@ -110,7 +110,12 @@ class Agent:
         self._report = TaskReport(self.agent_id, time.time_ns() // 1000, ports=self._setup.ports)
         files = self._store.network_files(self._setup.nameservers)
         self.site = Site(
-            self.name, self.address, self.endpoint, self.agent_id, files, self._setup.hidden
+            name=self.name,
+            address=self.address,
+            endpoint=self.endpoint,
+            agent_id=self.agent_id,
+            files=files,
+            hidden=self._setup.hidden,
         )
         self._registry = Registry(self._store)
         self._containers = Containers(
@@ -136,7 +141,11 @@ class Agent:
     def launch(self, order: LaunchOrder) -> int:
         """Start the task once, however often asked; the revision that names it."""
         group = GroupOrder(
-            order.task_id, order.framework_id, (order,), order.isolation, order.networks
+            executor_id=order.task_id,
+            framework_id=order.framework_id,
+            tasks=(order,),
+            isolation=order.isolation,
+            networks=order.networks,
         )
         return self._ask(lambda answer: self._containers.launch(group, True, answer))
 

@@ -40,7 +40,9 @@ class Checks:
     def begin(self, task_id: TaskId, checks: Sequence[HealthCheck], now: float) -> None:
         """The task runs from now on."""
         for index, check in enumerate(checks):
-            self._by_id[f"{task_id}#{index}"] = Health(task_id, check, now, now + check.delay)
+            self._by_id[f"{task_id}#{index}"] = Health(
+                task_id=task_id, check=check, began=now, next_at=now + check.delay
+            )
 
     def end(self, task_id: TaskId) -> None:
         """The task has ended; results that come later say nothing."""

@@ -70,7 +70,9 @@ class Containers:
         container_id = str(uuid.uuid4())
         isolator = self._attachments.isolator_of(group)
         members = new_members(group, container_id)
-        container = Container(container_id, group, alone, members, isolator)
+        container = Container(
+            container_id=container_id, group=group, alone=alone, members=members, isolator=isolator
+        )
         if isolator:
             register_by = time.monotonic() + self.rules.registration
             container = replace(container, register_by=register_by)
@@ -271,10 +273,10 @@ class Containers:
         self.checks.end(task_id)
         member = container.member(task_id)
         record = TaskRecord(
-            task_id,
-            container.group.framework_id,
-            state,
-            message,
+            task_id=task_id,
+            framework_id=container.group.framework_id,
+            state=state,
+            message=message,
             healthy=member.record.healthy,
             container_id=container.container_id,
         )

@@ -57,7 +57,12 @@ def render_release(site: Site, container: Container, attached: Attached, sandbox
         env=_environment(site, container, sandbox) if container.alone else {},
         hostname=container.container_id,
         files={**site.files, **attached.files},
-        register=Registration(site.endpoint, REGISTER_PATH, group.framework_id, group.executor_id),
+        register=Registration(
+            endpoint=site.endpoint,
+            path=REGISTER_PATH,
+            framework=group.framework_id,
+            executor=group.executor_id,
+        ),
     )
 
 
