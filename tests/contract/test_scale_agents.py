@@ -1,13 +1,18 @@
 """The agents' app follows the number of Mesos agents, over real HTTP."""
 
+import shlex
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 
+from charts import render_app
 from demo.marathon import MemoryAgent, StandIn
 from demo.marathon.agents import AgentUnavailable
 from demo.mesos.records import TaskReport
@@ -18,6 +23,7 @@ from reconciler.controller.agents_scaler import AgentsScaler
 from reconciler.controller.metrics import ControllerMetrics
 from reconciler.core.scaling import CHANGE_EVERY, FEWER_AFTER
 from reconciler.runtime.clock import ManualClock
+from tests.contract.real_etcd import running_etcd
 from tests.contract.stand_in_world import RawStream
 from tests.unit.marathon_client.loopback import Loopback, as_json, in_turn, reply
 
@@ -306,3 +312,32 @@ def test_a_deployment_is_seen_and_the_next_marathon_is_asked_if_one_fails() -> N
     with Loopback({}) as broken, Loopback(routes) as marathon:
         client = ScalingClient([broken.url, marathon.url])
         assert client.app(APP) == AppScale(4, deploying=True)
+
+
+def test_a_controller_that_is_rendered_so_scales_the_agents(world: World, tmp_path: Path) -> None:
+    with running_etcd(tmp_path) as etcd:
+        _expect_scaled(world, etcd)
+
+
+def _expect_scaled(world: World, etcd: str) -> None:
+    values = {
+        "etcd": [etcd],
+        "controller": {
+            "marathon": [world.marathon.url],
+            "scale_agents": APP,
+            "mesos_masters": [world.marathon.url],
+            "arguments": ["--listen", "127.0.0.1:0"],
+        },
+    }
+    app = render_app("controller", values)
+    words = shlex.split(app["cmd"])
+    program = Path(sys.executable).with_name(words[0])
+    world.call("PUT", f"/v2/apps{APP}", {"instances": 1})
+    with subprocess.Popen([str(program), *words[1:]], env=app["env"]) as process:
+        try:
+            while world.instances() != 2:
+                assert process.poll() is None
+                threading.Event().wait(0.1)
+        finally:
+            process.terminate()
+        assert process.wait(SOON) == 0
