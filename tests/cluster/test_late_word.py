@@ -40,7 +40,7 @@ while True:
 def one_host(era: Era, *more: str) -> Iterator[Drive]:
     """A cluster of one host that is ready."""
     with (
-        launched("--hosts", "1", "--era", era.version, *more) as running,
+        launched("--supervised", "--hosts", "1", "--era", era.version, *more) as running,
         Drive.of(running.cluster) as drive,
     ):
         drive.marathon.wait(START_SECONDS)
