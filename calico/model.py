@@ -252,13 +252,29 @@ class Attachment:
 
 
 @dataclass(frozen=True, slots=True)
+class Refusal:
+    """A call that an agent did not carry out, and what it told the caller.
+
+    `caller` is which plugin asked, or "native"; `kind` is "refused" for what
+    will not help again, "unavailable" for what may, "unknown" for a container
+    that is not there. `since` is RFC 3339, on the host's clock.
+    """
+
+    caller: str
+    kind: str
+    why: str
+    since: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class AppliedRecord:
     """How far an agent has come, under `/marathon-calico/v1/applied`.
 
     `revision` is the newest datastore revision that the kernel reflects.
     `gone` are tasks whose namespace is proven gone; `problems` are sentences
     about the host as a whole, such as a pool that overlaps its network.
-    `attachments` are those that no task has claimed.
+    `attachments` are those that no task has claimed; `refusals` the last few
+    calls that came to nothing, in order.
     """
 
     host: HostName
@@ -267,6 +283,7 @@ class AppliedRecord:
     gone: tuple[TaskId, ...] = ()
     problems: tuple[str, ...] = ()
     attachments: tuple[Attachment, ...] = ()
+    refusals: tuple[Refusal, ...] = ()
 
 
 class TaskVerdict(enum.Enum):

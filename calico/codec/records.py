@@ -28,6 +28,7 @@ from calico.model import (
     PortOpening,
     PortRange,
     Protected,
+    Refusal,
     TaskId,
     TaskRecord,
     TaskVerdict,
@@ -172,6 +173,15 @@ def encode_applied(record: AppliedRecord) -> str:
                 }
                 for each in record.attachments
             ],
+            "refusals": [
+                {
+                    "caller": each.caller,
+                    "kind": each.kind,
+                    "why": each.why,
+                    "since": each.since,
+                }
+                for each in record.refusals
+            ],
         }
     )
 
@@ -186,6 +196,17 @@ def decode_applied(host: HostName, text: str) -> AppliedRecord:
         gone=tuple(map(TaskId, as_tuple(raw.get("gone", []), "gone", as_text))),
         problems=as_tuple(raw.get("problems", []), "problems", as_text),
         attachments=as_tuple(raw.get("attachments", []), "attachments", _attachment),
+        refusals=as_tuple(raw.get("refusals", []), "refusals", _refusal),
+    )
+
+
+def _refusal(value: object, name: str) -> Refusal:
+    raw = as_object(value, name)
+    return Refusal(
+        caller=as_text(raw.get("caller"), f"{name}.caller"),
+        kind=as_text(raw.get("kind"), f"{name}.kind"),
+        why=as_text(raw.get("why"), f"{name}.why"),
+        since=as_text(raw.get("since", ""), f"{name}.since"),
     )
 
 

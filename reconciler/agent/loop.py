@@ -16,6 +16,7 @@ from calico.model import (
     EndpointStatus,
     HostFlags,
     HostRecord,
+    Refusal,
     TaskId,
 )
 from reconciler.agent.belief import Source
@@ -81,7 +82,10 @@ class AgentLoop:
         outlets: Outlets,
         metrics: AgentMetrics,
         clock: Clock,
+        refusals: Callable[[], tuple[Refusal, ...]] = tuple,
     ) -> None:
+        """`refusals` are the last few calls of plugins that came to nothing."""
+        self._refusals = refusals
         self._reconciler = reconciler
         self._settings = settings
         self._inbox = inbox
@@ -229,6 +233,7 @@ class AgentLoop:
             gone=reached.gone,
             problems=reached.problems,
             attachments=reached.attachments,
+            refusals=self._refusals(),
         )
         statuses = None
         # An old state file knows nothing of endpoints that came since.

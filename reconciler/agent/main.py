@@ -49,6 +49,7 @@ from reconciler.agent.telling.reporter import Reporter
 from reconciler.attach.calls.cni import CniCalls
 from reconciler.attach.calls.netmodules import answer_netmodules
 from reconciler.attach.listening import SocketTaken
+from reconciler.attach.refusals import Refusals
 from reconciler.runtime.clock import SystemClock
 from reconciler.runtime.inbox import Inbox
 from reconciler.runtime.listener import Listener
@@ -123,6 +124,7 @@ def _run(settings: AgentSettings, dataplane: Dataplane, monitor: Monitor) -> Non
     surveyor = Surveyor(KernelFirewalls(), inbox.post)
     # Before the first look: what is changed after it is noticed.
     watcher.open()
+    refusals = Refusals(clock, metrics.note_refusal)
     loop = AgentLoop(
         reconciler,
         host,
@@ -130,6 +132,7 @@ def _run(settings: AgentSettings, dataplane: Dataplane, monitor: Monitor) -> Non
         Outlets(reporter.post, saver.post, searcher.post),
         metrics,
         clock,
+        refusals.last,
     )
     translators = {"cni": CniCalls(settings.networks).answer, "netmodules": answer_netmodules}
     pages = {"/healthz": loop.health, "/readyz": loop.readiness}
@@ -140,7 +143,7 @@ def _run(settings: AgentSettings, dataplane: Dataplane, monitor: Monitor) -> Non
         )
         stack.enter_context(stopped_by_signals(lambda: inbox.post(Stop())))
         stack.callback(stop.set)
-        stack.enter_context(service.serving(settings.socket, translators, stop))
+        stack.enter_context(service.serving(settings.socket, translators, stop, refusals.note))
         print(listener.announcement("agent"), flush=True)
         log.info("agent started", extra={"host": settings.host, "listen": str(listener.address)})
         for prefix in PREFIXES:

@@ -26,6 +26,7 @@ from reconciler.attach.api import (
 from reconciler.attach.calls.native import VERSION, answer_native, render_error
 from reconciler.attach.listening import listening
 from reconciler.attach.plugin import LARGEST
+from reconciler.attach.refusals import Answered, kind_of
 from reconciler.attach.wire import BadRequest, Request, receive, send
 
 log = logging.getLogger(__name__)
@@ -39,7 +40,15 @@ MOST_TOLD = 500
 #: the plugin's exit code and the text that it prints on standard output. The
 #: descriptor is closed when it returns. An AttachError that leaves it is told
 #: in the form of the native commands, which no plugin prints as is.
-Translator = Callable[[Mapping[str, Any], Attacher, int], tuple[int, str]]
+Translator = Callable[[Mapping[str, Any], Attacher, int], Answered]
+
+#: Takes a call that came to nothing: who called, of which kind it is, and why.
+Refused = Callable[[str, str, str], None]
+NATIVE = "native"
+
+
+def _nobody(caller: str, kind: str, why: str) -> None:
+    """It is of no interest."""
 
 
 class AttachServer:
@@ -57,8 +66,13 @@ class AttachServer:
         translators: Mapping[str, Translator],
         threads: int = THREADS,
         within: float = ANSWER_WITHIN,
+        refused: Refused = _nobody,
     ) -> None:
-        """`within` is how long a client may take to ask, and to take the answer."""
+        """`within` is how long a client may take to ask, and to take the answer.
+
+        `refused` is told of every call that came to nothing.
+        """
+        self._refused = refused
         self._path = path
         self._attacher = attacher
         self._translators = translators
@@ -159,12 +173,17 @@ class AttachServer:
             raise BadRequest(f"version {version} of requests is not known, only {VERSION}")
         translator = self._translators.get(command)
         if translator is None:
-            return answer_native(fields, self._attacher, request.descriptor) + "\n"
+            answered = answer_native(fields, self._attacher, request.descriptor)
+            if answered.kind:
+                self._refused(NATIVE, answered.kind, answered.why)
+            return answered.text + "\n"
         try:
-            code, text = translator(fields, self._attacher, request.descriptor)
+            code, text, kind, words = translator(fields, self._attacher, request.descriptor)
         except AttachError as error:
+            self._refused(command, kind_of(error), str(error))
             return render_error(error) + "\n"
         if code:
+            self._refused(command, kind, words)
             # The runtime tells its user; whoever looks after the host finds it here.
             why = text.strip()[:MOST_TOLD]
             log.warning("call refused", extra={"plugin": command, "why": why})

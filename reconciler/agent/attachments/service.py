@@ -24,7 +24,7 @@ from reconciler.agent.attachments.requests import AttachMessage, Chores, Reply
 from reconciler.agent.seeing.evidence import StillHeld
 from reconciler.attach.listening import SocketTaken
 from reconciler.attach.plugin import SOCKET
-from reconciler.attach.server import AttachServer, Translator
+from reconciler.attach.server import AttachServer, Refused, Translator
 from reconciler.runtime.clock import Clock
 from reconciler.runtime.threads import start_thread
 
@@ -81,7 +81,11 @@ class AttachService:
 
     @contextmanager
     def serving(
-        self, socket: Path | None, translators: Mapping[str, Translator], stop: threading.Event
+        self,
+        socket: Path | None,
+        translators: Mapping[str, Translator],
+        stop: threading.Event,
+        refused: Refused,
     ) -> Iterator[None]:
         """Serve while the body runs; raises SocketTaken.
 
@@ -94,7 +98,9 @@ class AttachService:
         with ExitStack() as stack:
             try:
                 stack.enter_context(
-                    AttachServer(socket or Path(SOCKET), self.attacher, translators)
+                    AttachServer(
+                        socket or Path(SOCKET), self.attacher, translators, refused=refused
+                    )
                 )
             except SocketTaken as error:
                 if socket is not None:

@@ -62,6 +62,18 @@ class AgentMetrics:
             registry=self.registry,
         )
 
+        self.refused = Counter(
+            f"{prefix}_refused_calls",
+            "Calls of plugins that came to nothing, by who called and why: refused (the same"
+            " words will not help), unavailable (they may later), unknown (no such container)",
+            ["caller", "kind"],
+            registry=self.registry,
+        )
+
+    def note_refusal(self, caller: str, kind: str) -> None:
+        """Count one call that came to nothing."""
+        self.refused.labels(caller, kind).inc()
+
     def note(self, reached: Pass, seconds: float) -> None:
         """Count one pass."""
         self.passes.labels("settled" if reached.settled else "unsettled").inc()

@@ -42,6 +42,7 @@ from reconciler.attach.plugin import (
     UNDECODABLE,
     VERSIONS,
 )
+from reconciler.attach.refusals import Answered, kind_of
 from reconciler.attach.removal import take_away
 
 #: What each command needs; DEL comes without a namespace after a reboot.
@@ -67,9 +68,7 @@ class CniCalls:
 
     networks: frozenset[str] = frozenset()
 
-    def answer(
-        self, request: Mapping[str, Any], attacher: Attacher, descriptor: int
-    ) -> tuple[int, str]:
+    def answer(self, request: Mapping[str, Any], attacher: Attacher, descriptor: int) -> Answered:
         """The plugin's exit code, and the result or error that it prints."""
         try:
             environment = dict(as_text_pairs(request.get("environment"), "environment"))
@@ -82,10 +81,12 @@ class CniCalls:
             version = version_of(fields)
             result = self._carry_out(environment, fields, attacher, descriptor)
         except CniError as error:
-            return 1, _render_error(version, error.code, str(error), environment)
+            printed = _render_error(version, error.code, str(error), environment)
+            return Answered(1, printed, "refused", str(error))
         except AttachError as error:
-            return 1, _render_error(version, _code(error), str(error), environment)
-        return 0, "" if result is None else render_json(result) + "\n"
+            printed = _render_error(version, _code(error), str(error), environment)
+            return Answered(1, printed, kind_of(error), str(error))
+        return Answered(0, "" if result is None else render_json(result) + "\n")
 
     def _carry_out(
         self,

@@ -14,11 +14,10 @@ from reconciler.attach.api import (
     Attacher,
     AttachError,
     AttachRefused,
-    AttachUnavailable,
     Place,
-    UnknownContainer,
     Wish,
 )
+from reconciler.attach.refusals import Answered, kind_of
 from reconciler.attach.wire import NO_DESCRIPTOR
 
 #: The only version of the requests so far.
@@ -26,30 +25,21 @@ VERSION = 1
 COMMANDS = ("allocate", "attach", "detach", "check")
 
 
-def answer_native(request: Mapping[str, object], attacher: Attacher, descriptor: int) -> str:
+def answer_native(request: Mapping[str, object], attacher: Attacher, descriptor: int) -> Answered:
     """Carry one command out; every AttachError is told in the answer."""
     try:
-        return render_json({"error": None, **_carry_out(request, attacher, descriptor)})
+        text = render_json({"error": None, **_carry_out(request, attacher, descriptor)})
     except (InvalidName, InvalidValue) as error:
-        return render_error(AttachRefused(str(error)))
+        return Answered(1, render_error(AttachRefused(str(error))), "refused", str(error))
     except AttachError as error:
-        return render_error(error)
+        return Answered(1, render_error(error), kind_of(error), str(error))
+    return Answered(0, text)
 
 
 def render_error(error: AttachError) -> str:
     """The answer that tells an error; a message is one line."""
     message = " ".join(str(error).split())
-    return render_json({"error": {"kind": _kind(error), "message": message}})
-
-
-def _kind(error: AttachError) -> str:
-    match error:
-        case AttachUnavailable():
-            return "unavailable"
-        case UnknownContainer():
-            return "unknown"
-        case _:
-            return "refused"
+    return render_json({"error": {"kind": kind_of(error), "message": message}})
 
 
 def _carry_out(

@@ -34,6 +34,7 @@ from reconciler.attach.api import (
     UnknownContainer,
     Wish,
 )
+from reconciler.attach.refusals import Answered, kind_of
 from reconciler.attach.removal import take_away
 from reconciler.core.tasks.wishes import FIXED_LABELS, addresses_of_label
 
@@ -43,16 +44,16 @@ LISTS = {family: name for name, family in FIXED_LABELS.items()}
 Answer = dict[str, object]
 
 
-def answer_netmodules(
-    request: Mapping[str, Any], attacher: Attacher, descriptor: int
-) -> tuple[int, str]:
+def answer_netmodules(request: Mapping[str, Any], attacher: Attacher, descriptor: int) -> Answered:
     """The plugin's exit code and the JSON that it prints; a namespace never comes along."""
     del descriptor
     try:
         answer = _carry_out(as_text(request.get("input"), "input"), attacher)
     except (AttachError, InvalidName, InvalidValue) as error:
-        return 1, render_json({"error": " ".join(str(error).split())}) + "\n"
-    return 0, render_json({**answer, "error": None}) + "\n"
+        printed = render_json({"error": " ".join(str(error).split())}) + "\n"
+        kind = kind_of(error) if isinstance(error, AttachError) else "refused"
+        return Answered(1, printed, kind, str(error))
+    return Answered(0, render_json({**answer, "error": None}) + "\n")
 
 
 def _carry_out(text: str, attacher: Attacher) -> Answer:

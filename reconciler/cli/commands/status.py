@@ -7,8 +7,9 @@ from datetime import datetime
 import click
 
 from calico.closing import selecting_policies
+from calico.model import HostName, Refusal
 from reconciler.cli.command import reads_cluster
-from reconciler.cli.judging.attached import Waiting, waiting_containers
+from reconciler.cli.judging.attached import Waiting, refused_calls, waiting_containers
 from reconciler.cli.printing.render import Answer, Lines, Section, Table, age
 from reconciler.cli.reading.cluster import Cluster, HostView, TaskView
 from reconciler.core.verdict import AgentState, Verdict
@@ -35,6 +36,9 @@ def status(cluster: Cluster, now: datetime) -> Answer:
                 and since of each container that was attached more than 30
                 seconds ago and that no task claimed; a problem if the task is
                 known
+      refused   host, caller (which plugin), kind (refused, unavailable,
+                unknown), why and since of the last few calls that agents did
+                not carry out, for an hour; no problem of the cluster
       hold      tasks, reason and since of removals that wait, or null
     """
     return judge_status(cluster, now)
@@ -47,6 +51,7 @@ def judge_status(cluster: Cluster, now: datetime) -> Answer:
         task for task in tasks if task.judgement.verdict is not Verdict.IN_SYNC or _remark(task)
     ]
     waiting = waiting_containers(cluster, now)
+    refused = refused_calls(cluster, now)
     problems = _problems(cluster, hosts, now)
     problems.extend((each.host, each.in_words()) for each in waiting if each.is_wrong)
     counts = Counter(task.judgement.verdict for task in tasks)
@@ -86,6 +91,16 @@ def judge_status(cluster: Cluster, now: datetime) -> Answer:
             }
             for each in waiting
         ],
+        "refused": [
+            {
+                "host": host,
+                "caller": each.caller,
+                "kind": each.kind,
+                "why": each.why,
+                "since": each.since,
+            }
+            for host, each in refused
+        ],
         "hold": cluster.hold
         and {
             "tasks": list(cluster.hold.tasks),
@@ -97,6 +112,7 @@ def judge_status(cluster: Cluster, now: datetime) -> Answer:
         Lines(_head(cluster, now, hosts, counts)),
         *_attention_sections(attention),
         _waiting_lines(waiting),
+        _refused_lines(refused, now),
         _problem_lines(problems),
     )
     return Answer(data, sections, int(not ok))
@@ -194,6 +210,15 @@ def _waiting_lines(waiting: tuple[Waiting, ...]) -> Lines:
     """Those that are no problem: what is not known to be a task may be meant so."""
     told = [f"waiting {each.host}: {each.in_words()}" for each in waiting if not each.is_wrong]
     return Lines((*told[:MOST_ROWS], *_more(len(told) - MOST_ROWS, "see -o json").lines))
+
+
+def _refused_lines(refused: tuple[tuple[HostName, Refusal], ...], now: datetime) -> Lines:
+    """What runtimes told their users, for whoever looks after the hosts."""
+    told = [
+        f"{each.kind} {host}: {each.caller}, {age(each.since, now)} ago: {each.why}"
+        for host, each in refused
+    ]
+    return Lines((*told[-MOST_ROWS:], *_more(len(told) - MOST_ROWS, "see -o json").lines))
 
 
 def _problem_lines(problems: list[tuple[str, str]]) -> Lines:

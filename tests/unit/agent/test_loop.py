@@ -10,7 +10,7 @@ from calico.dataplane.memory import MemoryDataplane
 from calico.dataplane.state import HostFacts
 from calico.datastore.memory import MemoryDatastore
 from calico.keys import CALICO, status_key
-from calico.model import BootId, HostFlags, PortRange, Protected, TaskId
+from calico.model import BootId, HostFlags, PortRange, Protected, Refusal, TaskId
 from reconciler.agent.locators.api import Located, LocatorUnavailable, Search
 from reconciler.agent.loop import STUCK_AFTER, AgentLoop, LoopMessage, Outlets, Searcher, Stop
 from reconciler.agent.passing.passes import ContainersChanged, HostSettings
@@ -20,6 +20,7 @@ from reconciler.agent.seeing.looks import FULL_EVERY
 from reconciler.agent.state_file import SavedState
 from reconciler.agent.telling.metrics import AgentMetrics
 from reconciler.agent.telling.reporter import Report
+from reconciler.attach.refusals import Refusals
 from reconciler.core.kernels.look import Look
 from reconciler.runtime.clock import ManualClock
 from reconciler.runtime.inbox import Inbox
@@ -42,13 +43,19 @@ class Bench:
     saved: list[SavedState] = field(default_factory=list)
     searches: list[frozenset[TaskId]] = field(default_factory=list)
 
-    def loop(self, report: Callable[[Report], None] | None = None) -> AgentLoop:
+    def loop(
+        self,
+        report: Callable[[Report], None] | None = None,
+        refusals: Callable[[], tuple[Refusal, ...]] = tuple,
+    ) -> AgentLoop:
         settings = HostSettings(
             HOST, BootId("boot"), host_ports=(PortRange(53, 53),), protected=(PROTECTED,)
         )
         reconciler = HostReconciler(settings, MemoryDataplane(FACTS), self.clock, set)
         outlets = Outlets(report or self.reports.append, self.saved.append, self.searches.append)
-        return AgentLoop(reconciler, settings, self.inbox, outlets, self.metrics, self.clock)
+        return AgentLoop(
+            reconciler, settings, self.inbox, outlets, self.metrics, self.clock, refusals
+        )
 
     def count(self, name: str, **labels: str) -> float | None:
         return self.metrics.registry.get_sample_value(f"marathon_calico_agent_{name}", labels)
@@ -95,6 +102,22 @@ def test_an_agent_registers_its_pages_and_its_flags(bench: Bench) -> None:
     assert told.host is not None
     assert told.host.listen == ":9402"
     assert told.host.flags == HostFlags((PortRange(53, 53),), (PROTECTED,))
+
+
+def test_calls_that_came_to_nothing_are_counted_and_the_last_told(
+    bench: Bench, store: MemoryDatastore
+) -> None:
+    refusals = Refusals(bench.clock, bench.metrics.note_refusal)
+    loop = bench.loop(refusals=refusals.last)
+    turn(loop, loaded(store))
+
+    refusals.note("cni", "refused", "the pool is full")
+    bench.clock.advance(FULL_EVERY)
+    turn(loop, ())
+
+    (told,) = bench.reports[-1].applied.refusals
+    assert (told.caller, told.why) == ("cni", "the pool is full")
+    assert bench.count("refused_calls_total", caller="cni", kind="refused") == 1
 
 
 def test_whoever_asks_is_shown_the_kernel(bench: Bench, store: MemoryDatastore) -> None:

@@ -36,7 +36,7 @@ def call(
     request = {"environment": given, "input": text}
     descriptor = -1 if namespace is None else os.open(namespace, os.O_RDONLY)
     try:
-        code, printed = CniCalls(networks).answer(request, attacher, descriptor)
+        code, printed, *_ = CniCalls(networks).answer(request, attacher, descriptor)
     finally:
         if descriptor != -1:
             os.close(descriptor)

@@ -27,7 +27,7 @@ def rpc(attacher: Attacher, command: object, **args: Any) -> tuple[int, Any]:
 
 def printed(attacher: Attacher, text: str) -> tuple[int, Any]:
     """The same for any text on standard input."""
-    code, answer = answer_netmodules({"input": text}, attacher, -1)
+    code, answer, *_ = answer_netmodules({"input": text}, attacher, -1)
     return code, json.loads(answer)
 
 

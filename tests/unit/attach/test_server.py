@@ -16,21 +16,24 @@ from reconciler.attach.api import Attacher, AttachUnavailable
 from reconciler.attach.listening import SocketTaken, listening
 from reconciler.attach.memory import MemoryAttacher
 from reconciler.attach.plugin import LARGEST
+from reconciler.attach.refusals import LONGEST, MOST, Answered, Refusals
 from reconciler.attach.server import AttachServer
+from reconciler.runtime.clock import ManualClock
 
 WITHIN = 0.3
 
 
-def _echo(request: Mapping[str, Any], attacher: Attacher, descriptor: int) -> tuple[int, str]:
+def _echo(request: Mapping[str, Any], attacher: Attacher, descriptor: int) -> Answered:
     inode = os.fstat(descriptor).st_ino if descriptor >= 0 else 0
-    return request.get("code", 0), f"{request['input']}\nsecond line {inode}\n"
+    code, text = request.get("code", 0), f"{request['input']}\nsecond line {inode}\n"
+    return Answered(code, text, "refused" if code else "", text if code else "")
 
 
-def _busy(request: Mapping[str, Any], attacher: Attacher, descriptor: int) -> tuple[int, str]:
+def _busy(request: Mapping[str, Any], attacher: Attacher, descriptor: int) -> Answered:
     raise AttachUnavailable("the pool is\nbeing filled")
 
 
-def _defect(request: Mapping[str, Any], attacher: Attacher, descriptor: int) -> tuple[int, str]:
+def _defect(request: Mapping[str, Any], attacher: Attacher, descriptor: int) -> Answered:
     raise RuntimeError("a defect on purpose")
 
 
@@ -331,3 +334,32 @@ def test_a_plugin_s_refusal_is_found_in_the_log_and_a_success_is_not(
     assert vars(record)["plugin"] == "echo"
     assert "address 10.9.9.9 is in no pool" in vars(record)["why"]
     assert not any("fine" in str(vars(each).get("why")) for each in caplog.records)
+
+
+def test_every_call_that_came_to_nothing_is_counted_and_the_last_few_are_kept(
+    path: Path, attacher: MemoryAttacher
+) -> None:
+    counted: list[tuple[str, str]] = []
+    refusals = Refusals(ManualClock(), lambda caller, kind: counted.append((caller, kind)))
+    native = {"version": 1, "command": "check", "container": "nobody"}
+    plugin = {"version": 1, "command": "echo", "code": 1}
+
+    with AttachServer(path, attacher, TRANSLATORS, within=WITHIN, refused=refusals.note):
+        for request in (
+            native,
+            {**native, "container": "../x"},
+            {**plugin, "code": 0, "input": "fine"},
+            {**plugin, "command": "busy"},
+            *({**plugin, "input": f"no {number}\x1b[31m\n" + "x" * 1000} for number in range(MOST)),
+        ):
+            _exchange(path, json.dumps(request).encode() + b"\n")
+
+    assert counted == [
+        ("native", "unknown"),
+        ("native", "refused"),
+        ("busy", "unavailable"),
+        *[("echo", "refused")] * MOST,
+    ]
+    assert [each.why[:11] for each in refusals.last()] == [f"no {n}?[31m x" for n in range(MOST)]
+    assert all(len(each.why) == LONGEST for each in refusals.last())
+    assert {(each.caller, each.kind) for each in refusals.last()} == {("echo", "refused")}

@@ -20,6 +20,7 @@ from calico.model import (
     PortOpening,
     PortRange,
     Protected,
+    Refusal,
     TaskId,
     TaskRecord,
     TaskVerdict,
@@ -68,6 +69,7 @@ APPLIED = AppliedRecord(
         ),
         Attachment(ContainerId("c-2"), (IPAddress("192.168.0.10"),)),
     ),
+    (Refusal("cni", "refused", "no address is free", "2016-08-05T12:00:02Z"),),
 )
 
 

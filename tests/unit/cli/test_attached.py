@@ -9,7 +9,15 @@ from netaddr import IPAddress
 
 from calico import codec, keys
 from calico.datastore.memory import MemoryDatastore
-from calico.model import AppliedRecord, Attachment, BootId, ContainerId, HostName, TaskVerdict
+from calico.model import (
+    AppliedRecord,
+    Attachment,
+    BootId,
+    ContainerId,
+    HostName,
+    Refusal,
+    TaskVerdict,
+)
 from reconciler.cli.commands.describe import judge_describe
 from reconciler.cli.commands.get import judge_get
 from reconciler.cli.commands.hosts import judge_forget
@@ -107,6 +115,33 @@ def test_a_container_that_waits_for_more_than_30_seconds_is_told(
 
 def test_what_an_earlier_boot_told_of_containers_is_not_told(world: World) -> None:
     assert data(waits(world, "2016-05-01T10:00:00Z", "late.1", boot="earlier"))["waiting"] == []
+
+
+@pytest.mark.parametrize(
+    ("since", "boot", "told"),
+    [
+        pytest.param("2016-05-01T10:02:00Z", "boot", True, id="just now"),
+        pytest.param("2016-05-01T09:04:00Z", "boot", False, id="over an hour ago"),
+        pytest.param("2016-05-01T10:02:00Z", "earlier", False, id="before a reboot"),
+        pytest.param("", "boot", False, id="when is not known"),
+    ],
+)
+def test_a_call_of_a_plugin_that_came_to_nothing_is_told_for_an_hour_and_is_no_problem(
+    world: World, since: str, boot: str, told: bool
+) -> None:
+    refused = Refusal("cni", "refused", "no address is free\x1b[2J", since)
+    revision = read_cluster(world.datastore).snapshot.revision
+    applied = AppliedRecord(A, BootId(boot), revision, refusals=(refused,))
+    world.datastore.put(keys.applied_key(A), codec.encode_applied(applied))
+
+    answer = judge_status(read_cluster(world.datastore), NOW)
+
+    rows = [(each["host"], each["caller"], each["kind"]) for each in data(answer)["refused"]]
+    assert rows == ([("host-a", "cni", "refused")] if told else [])
+    line = "refused host-a: cni, 3m00s ago: no address is free"
+    assert (line in text(answer)) is told
+    assert "\x1b" not in text(answer)
+    assert data(answer)["problems"] == []
 
 
 def test_an_address_of_a_container_is_assigned_to_it(world: World) -> None:
