@@ -249,12 +249,13 @@ class ControllerLoop:
             case Chore.SWEEP:
                 if self._reconciler.sweep():
                     self._enqueue(self._reconciler.apps_pending(), now)
+                self._enqueue(self._reconciler.apps_vacant(), now + LOOK_AGAIN)
                 if self._reconciler.rests:
                     self._queue.add(Chore.SWEEP, now + SWEEP_EVERY)
             case app_id:
                 self._queue.add(Chore.FINISH, now + FINISH_AFTER)
                 look = self._reconciler.reconcile_app(AppId(app_id))
-                if look.withdrew:
+                if look.withdrew or look.awaited:
                     self._queue.add(Chore.SWEEP, now)
                 return look.again
         return False

@@ -20,6 +20,7 @@ from reconciler.controller.addresses.holdings import read_holdings
 from reconciler.controller.addresses.leftovers import Leftovers
 from reconciler.controller.addresses.patience import Patience
 from reconciler.controller.addresses.sweeper import Sweeper
+from reconciler.controller.addresses.vacancies import Vacancies
 from reconciler.controller.bootstrap import bootstrap_host
 from reconciler.controller.departure import Departure
 from reconciler.controller.metrics import ControllerMetrics
@@ -27,6 +28,7 @@ from reconciler.controller.stored import StoredState
 from reconciler.controller.writer import TaskWriter
 from reconciler.core.desired import (
     addresses_needed,
+    awaited_addresses,
     desired_tasks,
     record_id,
     unread_app,
@@ -63,10 +65,12 @@ class Look:
     """What one look at an app came to.
 
     `again` asks for another soon: an event was ahead of what the read shows.
+    `awaited` is whether a task waits for an address that may be given back.
     """
 
     again: bool
     withdrew: bool
+    awaited: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +106,7 @@ class Reconciler:
         self._metrics = metrics
         self._writer = TaskWriter(datastore, stored, lambda: rfc3339(clock.wall()), clock.monotonic)
         self._awaited: Patience[TaskId] = Patience(clock.monotonic)
+        self._vacancies = Vacancies(clock.monotonic)
         self._absences = Absences(datastore, stored, clock)
         self._sweeper = Sweeper(datastore, stored, clock, metrics)
         self._leftovers = Leftovers(datastore, stored, clock)
@@ -158,7 +163,9 @@ class Reconciler:
             raise failure
         self._metrics.reconciles.labels("done").inc()
         again = self._absences.awaited(present) or self._awaits(app_id)
-        return Look(again=again, withdrew=bool(ended))
+        again = again or app_id in self._vacancies.apps()
+        awaited = app_id in self._vacancies.awaited()
+        return Look(again, withdrew=bool(ended), awaited=awaited)
 
     def resync(self, between: Callable[[], None] = lambda: None) -> Resync:
         """Bring every app up to date from one complete list.
@@ -253,6 +260,10 @@ class Reconciler:
         """
         return frozenset(app for app in self.apps_pending() if self._awaits(app))
 
+    def apps_vacant(self) -> frozenset[AppId]:
+        """Apps whose own address rests since a short while: a task may soon ask for it."""
+        return frozenset(map(AppId, self._vacancies.apps()))
+
     def _awaits(self, app: AppId) -> bool:
         pending = [
             task
@@ -275,7 +286,8 @@ class Reconciler:
 
     def sweep(self) -> bool:
         """Give rested addresses back, and mend their books; tells whether any was."""
-        released = self._sweeper.sweep(self._live)
+        released = self._sweeper.sweep(self._live, self._vacancies.awaited())
+        self._vacancies.keep(self._sweeper.apps)
         for host in sorted(self._stored.forgotten_hosts):
             # Who changes it meanwhile has a reason; the next look tells.
             with suppress(Conflict):
@@ -291,6 +303,7 @@ class Reconciler:
     def _bring(self, app: App) -> CalicoError | MarathonError | None:
         """Bring every task of an app; the failure of one stops no other."""
         records = self._stored.records_of(app.id)
+        self._vacancies.saw(app.id, awaited_addresses(app, records, self.policy))
         failure: CalicoError | MarathonError | None = None
         versions: dict[str, App | str | None] = {}
         for version in sorted(versions_needed(app, records), reverse=True):

@@ -87,6 +87,25 @@ def addresses_needed(
     )
 
 
+def awaited_addresses(
+    app: App, records: Mapping[TaskId, TaskRecord], policy: NetworkPolicy
+) -> frozenset[IPAddress]:
+    """Addresses that the app asks for by name while a task of it is being started.
+
+    A plugin may be attaching that one right now.
+    """
+    net = our_network(app, policy)
+    wish = None if net is None else wish_of(net)
+    if not isinstance(wish, FixedAddresses):
+        return frozenset()
+    starting = any(
+        task.state in (TaskState.STAGING, TaskState.STARTING)
+        and not _accepted(records.get(record_id(task.id)))
+        for task in app.tasks
+    )
+    return frozenset(wish.addresses) if starting else frozenset()
+
+
 def desired_tasks(
     app: App,
     versions: Mapping[str, App | str | None],

@@ -17,6 +17,7 @@ from calico.addressing.blocks import Allocation, marks_of_container
 from calico.datastore.api import Datastore
 from calico.errors import (
     AddressError,
+    AddressTaken,
     CalicoError,
     DatastoreError,
     InvalidValue,
@@ -28,6 +29,7 @@ from reconciler.agent.attachments.files import KeptAttachment
 from reconciler.agent.attachments.requests import Reply
 from reconciler.attach.api import AttachError, AttachRefused, AttachUnavailable, Wish
 from reconciler.attach.rules import wanted
+from reconciler.core.removal.quarantine import FIXED_FOR
 from reconciler.runtime.clock import Clock
 from reconciler.runtime.inbox import Inbox
 
@@ -39,6 +41,10 @@ WORD_WITHIN = 0.25
 #: Seconds between two sweeps while something may have been left behind, and
 #: between two looks whether containers still have what they hold.
 SWEEP_EVERY = 60.0
+#: Seconds between two looks at an address that may come free, and those that
+#: what follows an allocation needs of its request's time.
+AGAIN = 0.1
+FOR_THE_REST = 0.8
 #: Seconds that they are put off at most while jobs keep coming.
 OVERDUE = 5.0
 FAMILIES = (4, 6)
@@ -107,6 +113,7 @@ class Allocator:
         self._clock = clock
         self._is_known = is_known
         self._inbox: Inbox[Job] = Inbox()
+        self._waiting: list[AllocateAsked] = []
         self._sweep_due: float | None = clock.monotonic()
         self._look_due = clock.monotonic()
 
@@ -125,7 +132,8 @@ class Allocator:
         Somebody waits for a job and nobody for those, so they are left to a step
         without jobs - but not for long: there may always be some.
         """
-        jobs = self._inbox.drain(timeout)
+        waiting, self._waiting = self._waiting, []
+        jobs = (*waiting, *self._inbox.drain(min(timeout, AGAIN) if waiting else timeout))
         for job in jobs:
             self._do(job)
         now = self._clock.monotonic()
@@ -218,6 +226,10 @@ class Allocator:
             # A write without an answer may still be done, after all that is read now.
             self._sweep_later()
         except (AddressError, InvalidValue) as error:
+            if isinstance(error, AddressTaken) and self._comes_free(job):
+                self._take_back(job.container)
+                self._waiting.append(job)
+                return
             answer = AttachRefused(str(error))
         else:
             answer = tuple(sorted(given))
@@ -227,6 +239,17 @@ class Allocator:
             job.reply.settle(answer)
         elif not job.reply.settle(answer):
             self._take_back(job.container)
+
+    def _comes_free(self, job: AllocateAsked) -> bool:
+        """Whether to wait for addresses that a task of the same app may be giving back.
+
+        Such a one need not rest, but is free only once the controller has seen
+        that a task waits for it, which this one does meanwhile.
+        """
+        if self._clock.monotonic() >= job.deadline - FOR_THE_REST:
+            return False
+        held = (self._addresses.allocation(address) for address in job.wish.fixed)
+        return any(each is not None and FIXED_FOR in dict(each.secondary) for each in held)
 
     def _give(self, job: AllocateAsked, handle: HandleId) -> Iterator[IPAddress]:
         # Once for all that a container gets: each reading is a round trip.

@@ -1,7 +1,7 @@
 """Gives addresses back that nobody stands behind any more."""
 
 import logging
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 
 from netaddr import IPAddress
 
@@ -16,7 +16,14 @@ from calico.model import ContainerId, HandleId, TaskId, TaskVerdict
 from calico.names import endpoint_of_task
 from reconciler.controller.metrics import ControllerMetrics
 from reconciler.controller.stored import StoredState
-from reconciler.core.removal.quarantine import FIXED_FOR, Held, Resting, newly_unused, releasable
+from reconciler.core.removal.quarantine import (
+    FIXED_FOR,
+    NOBODY,
+    Held,
+    Resting,
+    newly_unused,
+    releasable,
+)
 from reconciler.runtime.clock import Clock
 
 log = logging.getLogger(__name__)
@@ -40,10 +47,18 @@ class Sweeper:
         """Whether no address rests."""
         return not self._resting
 
-    def sweep(self, live: Collection[TaskId]) -> bool:
+    @property
+    def apps(self) -> frozenset[str]:
+        """The apps that asked by name for an address which rests now."""
+        return frozenset(held.app for held in self._resting if held.app)
+
+    def sweep(
+        self, live: Collection[TaskId], awaited: Mapping[str, Collection[IPAddress]] = NOBODY
+    ) -> bool:
         """Give rested addresses back; tells whether any was. Takes lost ones again.
 
-        `live` are tasks that Marathon names. Only allocations that carry our
+        `live` are tasks that Marathon names, `awaited` what its starting tasks
+        ask for by name. Only allocations that carry our
         mark are looked at: what calico-mesos or another orchestrator holds is
         theirs. Raises DatastoreError.
         """
@@ -73,6 +88,7 @@ class Sweeper:
             self._stored.applied,
             waiting,
             self._clock.monotonic(),
+            awaited=awaited,
             all_forgotten=bool(self._stored.forgotten_hosts),
         )
         released = [held for held in sorted(free) if self._release(held)]

@@ -36,7 +36,7 @@ from calico.names import (
     interface_of_container,
     mac_of_container,
 )
-from marathon_client.models import App, Task
+from marathon_client.models import App, Task, TaskState
 from reconciler.controller.addresses.assigner import STRANGE_FOR
 from reconciler.controller.addresses.leftovers import LOOK_EVERY
 from reconciler.controller.departure import Departure
@@ -93,6 +93,45 @@ def test_a_fixed_address_that_the_plugin_gave_is_the_app_s(cluster: Cluster) -> 
     assert held is not None
     assert ("fixed-for", "/app") in held.secondary
     assert cluster.records()["t"].reason == ""
+
+
+@pytest.mark.parametrize(
+    ("asks", "free"),
+    [
+        pytest.param("10.9.0.5", True, id="for the address that rests"),
+        pytest.param("10.9.0.6", False, id="for another one by now"),
+    ],
+)
+def test_a_starting_task_is_waited_for_by_its_app_s_address(
+    cluster: Cluster, asks: str, free: bool
+) -> None:
+    fixed = network("g", name="calico", labels=(("ipv4_addrs", "['10.9.0.5']"),))
+    given = attach_fixed(cluster, "10.9.0.5")
+    old = running(reporting(given), net=fixed)
+    cluster.run(old)
+    cluster.kill(old, old.tasks[0])
+    cluster.applied()
+    cluster.after(10)
+    cluster.applied()
+    assert Addresses(cluster.store).holder(given) == "t"
+
+    # Its plugin asks for the address meanwhile: no task of it waits in any record.
+    net = network("g", name="calico", labels=(("ipv4_addrs", f"['{asks}']"),))
+    cluster.run(running(replace(task("u"), state=TaskState.STAGING), net=net))
+    cluster.after(10)
+
+    assert (Addresses(cluster.store).holder(given) is None) is free
+    assert cluster.records() == {}
+
+
+def attach_fixed(cluster: Cluster, address: str) -> IPAddress:
+    """Give a container this very address, as the agent of its host does."""
+    secondary = marks_of_container(BOX, HostName("h1"), "t")
+    found = IPAddress(address)
+    Addresses(cluster.store).assign_fixed(
+        HostName("h1"), handle_of_container(BOX), found, secondary=secondary
+    )
+    return found
 
 
 def test_a_second_pass_and_a_takeover_write_nothing(cluster: Cluster) -> None:

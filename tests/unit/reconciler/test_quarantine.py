@@ -50,6 +50,23 @@ def test_an_address_asked_for_by_name_need_not_rest_for_its_own_app(
     assert (FIXED in found) is free
 
 
+@pytest.mark.parametrize(
+    ("awaited", "revision", "free"),
+    [
+        pytest.param({"/web": {FIXED.address}}, 10, True, id="a starting task of its app"),
+        pytest.param({"/web": {FIXED.address}}, 9, False, id="a host has not let go"),
+        pytest.param({"/web": {HELD.address}}, 10, False, id="its app asks for another by now"),
+        pytest.param({"/other": {FIXED.address}}, 10, False, id="another app asks for it"),
+    ],
+)
+def test_a_task_that_is_being_attached_waits_like_any_other(
+    awaited: dict[str, set[IPAddress]], revision: int, free: bool
+) -> None:
+    resting = {FIXED: Resting(0.0, 10), HELD: Resting(0.0, 10)}
+    found = releasable(resting, (ONE,), applied(one=revision), (), 0.0, awaited=awaited)
+    assert found == ({FIXED} if free else set())
+
+
 def test_without_any_host_nobody_has_let_go() -> None:
     assert releasable({HELD: Resting(0.0, 0)}, (), {}, (), REST) == frozenset()
 

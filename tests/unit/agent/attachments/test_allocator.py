@@ -21,6 +21,7 @@ from calico.keys import BLOCKS, IPAM, block_key, pool_key
 from calico.model import ContainerId, HandleId, HostName, Pool
 from calico.names import handle_of_container
 from reconciler.agent.attachments.allocator import (
+    FOR_THE_REST,
     OVERDUE,
     SWEEP_EVERY,
     AllocateAsked,
@@ -30,12 +31,15 @@ from reconciler.agent.attachments.allocator import (
 from reconciler.agent.attachments.files import KeptAttachment
 from reconciler.agent.attachments.requests import Reply
 from reconciler.attach.api import AttachError, AttachRefused, AttachUnavailable, Wish
+from reconciler.core.removal.quarantine import FIXED_FOR
 from reconciler.runtime.clock import ManualClock
 from tests.contract.agent_rig import SteppedStore
 from tests.contract.lossy import LossyStore
 from tests.unit.agent.attachments.samples import network
 from tests.unit.agent.world import HOST, OTHER_HOST
 
+#: Asked for by name.
+OWN = IPAddress("192.168.0.61")
 ONE, OTHER = ContainerId("one"), ContainerId("other")
 SMALL = Pool(IPNetwork("192.168.0.0/26"))
 MOST_WRITES = 12
@@ -125,6 +129,59 @@ def test_what_the_container_is_for_is_marked_if_it_is_known_in_time(bench: Bench
     bench.allocator.step()
 
     assert {held.container: held.runs for held in bench.held()} == {ONE: "web.1", OTHER: ""}
+
+
+def held_by_a_task(bench: Bench, *marks: tuple[str, str]) -> None:
+    """A task has the address, or had it and it rests."""
+    held = (OWNER, *marks)
+    Addresses(bench.store).assign_fixed(HOST, HandleId("web.1"), OWN, secondary=held)
+
+
+def ask_for_own(bench: Bench, within: float) -> Reply[tuple[IPAddress, ...] | AttachError]:
+    reply: Reply[tuple[IPAddress, ...] | AttachError] = Reply()
+    deadline = bench.clock.monotonic() + within
+    bench.allocator.post(
+        replace(asked_for(ONE, reply, Wish(fixed=(OWN,)), runs="web.2"), deadline=deadline)
+    )
+    bench.allocator.step()
+    return reply
+
+
+def test_an_address_that_a_task_asked_for_by_name_is_waited_for_and_given_once_free(
+    bench: Bench,
+) -> None:
+    held_by_a_task(bench, (FIXED_FOR, "/web"))
+    reply = ask_for_own(bench, FOR_THE_REST + 1.0)
+    assert bench.handles() == {"web.1"}
+
+    # Others need not wait as long.
+    assert isinstance(bench.allocate(OTHER), tuple)
+    Addresses(bench.store).release(HandleId("web.1"), OWN)
+    bench.allocator.step()
+
+    assert reply.wait(0) == (OWN,)
+    assert bench.handles() == {handle_of_container(ONE), handle_of_container(OTHER)}
+
+
+@pytest.mark.parametrize(
+    ("marks", "after"),
+    [
+        pytest.param(((FIXED_FOR, "/web"),), 1.0, id="it does not come free in time"),
+        pytest.param((), 0.0, id="nobody asked for it by name"),
+    ],
+)
+def test_an_address_that_stays_taken_is_refused(
+    bench: Bench, marks: tuple[tuple[str, str], ...], after: float
+) -> None:
+    held_by_a_task(bench, *marks)
+    reply = ask_for_own(bench, FOR_THE_REST + 1.0)
+    bench.clock.advance(after)
+    bench.allocator.step()
+
+    answer = reply.wait(0)
+    assert isinstance(answer, AttachRefused)
+    assert f"{OWN} is taken by web.1" in str(answer)
+    assert bench.handles() == {"web.1"}
 
 
 def test_a_full_pool_is_refused_and_nothing_is_kept(bench: Bench) -> None:
