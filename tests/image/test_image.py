@@ -1,5 +1,7 @@
 """The image as the Dockerfile makes it: who it runs as, with what rights, and what is in it."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -64,6 +66,25 @@ def test_an_agent_without_one_of_its_capabilities_says_which(host: Host, without
 
     assert call(host.docker, "wait", "agent") == "2"
     assert f"CAP_{without}" in host.told("agent")
+
+
+def test_the_plugin_is_put_on_a_host_out_of_the_image(product: Docker, tmp_path: Path) -> None:
+    # as docs/real-cluster.md says
+    directories = ("/opt/cni/bin", "/etc/mesos/cni")
+    volumes = [f"--volume={tmp_path}{each}:{each}" for each in directories]
+    call(
+        product,
+        *("run", "--rm", "--network=none", "--user=0", *volumes, IMAGE),
+        *("cni", "install", "--plugins-dir", directories[0], "--config-dir", directories[1]),
+        *("--interpreter", sys.executable),
+    )
+
+    plugin = tmp_path / "opt/cni/bin/marathon-calico-cni"
+    done = subprocess.run(
+        [str(plugin)], env={"CNI_COMMAND": "VERSION"}, input=b"", capture_output=True, check=True
+    )
+    assert b'"supportedVersions": ["0.1.0"' in done.stdout
+    assert (tmp_path / "etc/mesos/cni/calico.conf").exists()
 
 
 def test_nothing_that_builds_is_left_in_the_image(product: Docker) -> None:
