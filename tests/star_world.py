@@ -183,6 +183,7 @@ class StarWorld:
         self._stack = stack
         self._open: dict[tuple[str, str], ExitStack] = {}
         self._facts = facts
+        self._flags: tuple[str, ...] = ()
         self.told.ports = {
             **self.door,
             **{(COLLECT, name): self.port[name] for name in self.names},
@@ -199,15 +200,19 @@ class StarWorld:
             urls = ",".join(self.url(name, other) for other in self.names if other != name)
             flags = (f"--port={self.port[name]}", f"--urls={urls}")
             self.probes[name] = stack.enter_context(program("demo.star.probe", *flags))
-        flags = ()
         if self._facts:
             facts = stack.enter_context(serving(self.told.answer, "127.0.0.1", 0))
-            flags = (f"--facts=http://127.0.0.1:{facts}",)
-        self.collector = stack.enter_context(
+            self._flags = (f"--facts=http://127.0.0.1:{facts}",)
+        self.start_collector()
+        return self
+
+    def start_collector(self) -> None:
+        """One that knows of the probes; it is to be ended before another."""
+        self.collector = self._stack.enter_context(
             program(
                 "demo.star.collect",
                 f"--port={self.port[COLLECT]}",
-                *flags,
+                *self._flags,
                 MARATHON_APP_ID=f"/star-iso/{COLLECT}",
                 HOST="host-2",
             )
@@ -215,7 +220,6 @@ class StarWorld:
         wait_until(self._answers, "the collector answers")
         for name in self.names:
             self.add(name.upper(), f"http://{self.address[name]}:{self.port[name]}/status")
-        return self
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()

@@ -1,0 +1,1 @@
+"""Star's page in a real headless Chromium."""
