@@ -113,7 +113,7 @@ def test_an_unknown_process_is_refused_by_name() -> None:
         refused = demo(path, "up", "--without", "etdc")
 
         assert refused.returncode == 1
-        assert "no process etdc; there are agent-host-1, agent-host-2, " in refused.stderr
+        assert "no process etdc; there are dns, etcd, " in refused.stderr
 
 
 @pytest.mark.parametrize(
