@@ -12,6 +12,7 @@ import requests
 
 from demo.embedded.hosts import MASTER
 from demo.embedded.product import GROUP as PRODUCT
+from demo.stories.forms import NETWORK
 from demo.stories.matrix import Outcome
 from demo.stories.scene import Scene
 from tests.cluster.flows import PORT
@@ -36,6 +37,11 @@ def member(name: str, groups: set[str]) -> App:
         {"name": "flows", "number": PORT, "protocol": "tcp"}
     )
     return app
+
+
+def named(app: App) -> App:
+    """The same app on a network that has a name."""
+    return {**app, "ipAddress": {**app["ipAddress"], "networkName": NETWORK}}
 
 
 class Flows:
@@ -238,7 +244,8 @@ def test_flows_go_on_while_all_is_upgraded_and_what_comes_meanwhile_is_connected
 
     for app_id in before:
         upgrade(drive, app_id)
-    drive.deploy(group, [probe("e", "one"), probe("f", "two"), probe("g", "one")])
+    # On a named network a plugin attaches them, which needs the agent at that moment.
+    drive.deploy(group, [probe("e", "one"), probe("f", "two"), named(probe("g", "one"))])
     fewest = dict.fromkeys(before, 2)
 
     def done() -> bool:
