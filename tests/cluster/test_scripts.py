@@ -1,4 +1,4 @@
-"""The seed's scripts, run as a person runs them; they speak REST to Marathon and no more."""
+"""The demo's scripts, run as a person runs them; they speak REST to Marathon and no more."""
 
 import os
 import re
