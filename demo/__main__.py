@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
@@ -19,12 +19,22 @@ import click
 from demo.embedded import launcher
 from demo.embedded.cluster import Cluster
 from demo.embedded.control import ClusterGoneError, RefusedRequestError
-from demo.embedded.hosts import GATEWAY, HOST_LIMIT, MASTER
-from demo.embedded.launcher import AlreadyRunningError, LaunchError, NotRunningError, Options
+from demo.embedded.directory import LOG_NAME, NotRunningError
+from demo.embedded.hosts import GATEWAY, MASTER
+from demo.embedded.launcher import AlreadyRunningError, LaunchError, Options
 from demo.embedded.namespaces import NamespacesRefusedError
-from demo.embedded.product import CONTROLLERS, GROUP, name_task
+from demo.embedded.product.listing import show_product
 from demo.embedded.remedy import explain, read_machine
-from demo.marathon.era import DEFAULT_ERA, Era, parse_era
+from demo.options import (
+    DIRECTORY,
+    ERA,
+    HOSTS,
+    ISOLATION,
+    PORT,
+    parse_additions,
+    parse_era_option,
+    render_arguments,
+)
 from demo.stories.camera import Camera, CameraError, check_camera
 from demo.stories.narrator import Narrator
 from demo.stories.programme import ALL, STORIES, tell
@@ -38,38 +48,6 @@ LOG_LINES = 15
 AGENTS_SECONDS = 10.0
 #: How it was started here, with no need of a `python` on the PATH.
 COMMAND = f"{os.path.relpath(sys.executable)} -m demo"
-
-PORT = click.IntRange(0, 65535)
-
-HOSTS = click.option(
-    "--hosts",
-    type=click.IntRange(1, HOST_LIMIT),
-    default=2,
-    show_default=True,
-    help="Hosts that run tasks.",
-)
-
-DIRECTORY = click.option(
-    "--directory",
-    type=click.Path(path_type=Path),
-    default=launcher.default_directory,
-    show_default="per user",
-    help="Where the cluster keeps its control socket.",
-)
-
-
-ERA = click.option(
-    "--era",
-    default=str(DEFAULT_ERA),
-    show_default=True,
-    help="The version of Marathon to be, from 0.14 to 1.9; or in full, such as 1.3.6.",
-)
-
-ISOLATION = click.option(
-    "--isolation",
-    type=click.Choice(["netmodules"]),
-    help="Attach tasks on unnamed networks before they run, as Mesos 0.26 did with net-modules.",
-)
 
 
 @click.group(context_settings={"auto_envvar_prefix": "MARATHON_CALICO_DEMO"})
@@ -125,7 +103,9 @@ def up(
     additions: tuple[str, ...],
 ) -> None:
     """Start a cluster; it runs until Ctrl-C, or in the background until `down`."""
-    arguments = _as_of(_parsed_era(era), isolation, hosts, _arguments(additions))
+    arguments = render_arguments(
+        parse_era_option(era), isolation, hosts, parse_additions(additions)
+    )
     options = Options(hosts, without, arguments, port, page_port, supervised)
     with _failures():
         if background:
@@ -139,7 +119,7 @@ def up(
             _end_on_signals()
             _announce(Cluster(directory, running.record), "Ctrl-C ends it.")
             running.wait()
-            raise LaunchError("the cluster ended", directory / launcher.LOG_NAME)
+            raise LaunchError("the cluster ended", directory / LOG_NAME)
         except KeyboardInterrupt:
             click.echo("\nThe cluster is gone.")
         finally:
@@ -158,7 +138,7 @@ def up(
 @ISOLATION
 def run(story: str, hosts: int, screenshots: Path | None, era: str, isolation: str | None) -> None:
     """Start a cluster, tell the stories of Star on it, or one of them, and end it."""
-    version = _parsed_era(era)
+    version = parse_era_option(era)
     narrator = Narrator(make_console())
     with _failures(), tempfile.TemporaryDirectory(prefix="marathon-calico-") as name:
         begin = time.monotonic()
@@ -167,7 +147,8 @@ def run(story: str, hosts: int, screenshots: Path | None, era: str, isolation: s
         narrator.heading(f"A Mesos cluster in namespaces of its own: a master and {hosts} hosts")
         with narrator.step("namespaces, network, etcd, Marathon, controller and agents started"):
             running = launcher.launch_foreground(
-                Path(name), Options(hosts, arguments=_as_of(version, isolation, hosts, {}))
+                Path(name),
+                Options(hosts, arguments=render_arguments(version, isolation, hosts, {})),
             )
         try:
             _end_on_signals()
@@ -210,7 +191,7 @@ def status(directory: Path) -> None:
         )
     complete = all(process.pid is not None for process in reply.processes)
     if not cluster.record.supervised:
-        complete = _show_product(cluster, len(reply.hosts) - 1) and complete
+        complete = show_product(cluster, len(reply.hosts) - 1) and complete
     if not complete:
         sys.exit(1)
 
@@ -298,22 +279,6 @@ def _tell(stage: Stage, story: str) -> None:
         sys.exit(1)
 
 
-def _show_product(cluster: Cluster, hosts: int) -> bool:
-    """Show controllers and agents as Marathon lists them; False if one does not run."""
-    try:
-        with MarathonApi(cluster.marathon_url) as marathon:
-            tasks = [task for task in marathon.tasks() if task.app_id.startswith(f"{GROUP}/")]
-    except MarathonRefusedError as error:
-        click.echo(f"  controllers and agents are tasks of Marathon: {error}")
-        return False
-    for task in sorted(tasks, key=lambda task: (task.app_id, task.host)):
-        state = "running" if task.running else "starting"
-        name = name_task(task.app_id, task.host)
-        click.echo(f"  {name:<17} {task.host:<13} {state:<10} task {task.task_id}")
-    running = sum(task.running for task in tasks)
-    return running >= hosts + min(CONTROLLERS, hosts)
-
-
 def _await_agents(cluster: Cluster, hosts: int) -> None:
     """Give the agents time to register: an app that comes before fails once to start."""
     deadline = time.monotonic() + AGENTS_SECONDS
@@ -330,41 +295,6 @@ def _announce(cluster: Cluster, ending: str) -> None:
     click.echo(f"  Star      {cluster.star_url}")
     click.echo(f"  Inside    {COMMAND} exec {MASTER} -- marathon-calico status")
     click.echo(ending)
-
-
-def _parsed_era(text: str) -> Era:
-    """The era that an option names."""
-    try:
-        return parse_era(text)
-    except ValueError as error:
-        raise click.UsageError(f"--era {text}: {error}") from error
-
-
-def _as_of(
-    era: Era, isolation: str | None, hosts: int, additions: Mapping[str, tuple[str, ...]]
-) -> dict[str, tuple[str, ...]]:
-    """What makes the cluster one of that era; what was added has the last word."""
-    arguments: dict[str, tuple[str, ...]] = {"marathon": ("--era", era.version)}
-    if isolation is not None:
-        for number in range(1, hosts + 1):
-            # The last Mesos that net-modules were made for.
-            mesos = ("--isolation", isolation, "--mesos-version", "0.28")
-            arguments[f"mesos-host-{number}"] = mesos
-        # What a plugin attaches needs no search, and must not get a second address.
-        arguments["agent"] = ("--locator", "none")
-    for name, more in additions.items():
-        arguments[name] = (*arguments.get(name, ()), *more)
-    return arguments
-
-
-def _arguments(additions: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
-    arguments: dict[str, tuple[str, ...]] = {}
-    for addition in additions:
-        name, equals, more = addition.partition("=")
-        if not equals:
-            raise click.UsageError(f"--add {addition}: PROCESS=ARGUMENTS is meant")
-        arguments[name] = (*arguments.get(name, ()), *shlex.split(more))
-    return arguments
 
 
 def _end_on_signals() -> None:

@@ -12,10 +12,10 @@ from typing import IO
 
 from demo.embedded import namespaces
 from demo.embedded.control import Control, RefusedRequestError
+from demo.embedded.directory import ClusterRecord, read_record
 from demo.embedded.hosts import MASTER
-from demo.embedded.launcher import ClusterRecord, read_record
 from demo.embedded.processes import product_command
-from demo.embedded.product import ProductTask, explain, parse_name
+from demo.embedded.product.names import ProductTask, explain, parse_name
 
 Stream = IO[bytes] | int | None
 

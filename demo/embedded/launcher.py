@@ -22,16 +22,23 @@ from typing import NoReturn
 import msgspec
 
 from demo.embedded import control, namespaces
+from demo.embedded.directory import (
+    LOG_NAME,
+    ClusterRecord,
+    NotRunningError,
+    forget,
+    read_record,
+    write_record,
+)
 from demo.embedded.hosts import plan_hosts
 from demo.embedded.namespaces import NamespacesRefusedError, Refusal
 from demo.embedded.processes import PROJECT
-from demo.embedded.product import parse_name
+from demo.embedded.product.names import parse_name
 from demo.embedded.supervisor import ClusterPlan, Failed, Ready, Refused, Report
+from demo.mesos.processes import start_time
 from demo.stories.rest import MarathonApi, MarathonRefusedError
 
-STATE_NAME = "cluster.json"
 LOCK_NAME = "lock"
-LOG_NAME = "supervisor.log"
 END_SECONDS = 10.0
 
 
@@ -45,30 +52,6 @@ class LaunchError(Exception):
 
 class AlreadyRunningError(Exception):
     """The directory belongs to a cluster that runs."""
-
-
-class NotRunningError(Exception):
-    """The directory belongs to no cluster that runs."""
-
-
-class ClusterRecord(msgspec.Struct, frozen=True):
-    """What the launcher notes of a cluster: its first process and its ports."""
-
-    pid: int
-    started: int
-    marathon_port: int
-    page_port: int
-    supervised: bool
-
-    @property
-    def marathon_url(self) -> str:
-        """Marathon's API on this machine's loopback."""
-        return f"http://127.0.0.1:{self.marathon_port}"
-
-    @property
-    def star_url(self) -> str:
-        """The page of Star's collector on this machine's loopback."""
-        return f"http://127.0.0.1:{self.page_port}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,27 +93,7 @@ class Foreground:
         finally:
             os.close(handle)
         os.waitpid(self.keeper, 0)
-        _forget(self.directory)
-
-
-def default_directory() -> Path:
-    """Where this user's background cluster keeps its socket and notes."""
-    runtime = os.environ.get("XDG_RUNTIME_DIR")
-    if runtime and Path(runtime).is_dir():
-        return Path(runtime) / "marathon-calico-demo"
-    return Path("/tmp") / f"marathon-calico-demo-{os.getuid()}"
-
-
-def read_record(directory: Path) -> ClusterRecord:
-    """The notes of the cluster that runs in `directory`."""
-    try:
-        content = (directory / STATE_NAME).read_bytes()
-    except OSError as error:
-        raise NotRunningError(f"no cluster runs in {directory}") from error
-    record = msgspec.json.decode(content, type=ClusterRecord)
-    if _start_time(record.pid) != record.started:
-        raise NotRunningError(f"the cluster in {directory} has ended")
-    return record
+        forget(self.directory)
 
 
 def launch_foreground(directory: Path, options: Options) -> Foreground:
@@ -170,11 +133,11 @@ def end_background(directory: Path) -> None:
     try:
         handle = os.pidfd_open(record.pid)
     except ProcessLookupError:
-        _forget(directory)
+        forget(directory)
         return
     try:
         # Looked at again behind the handle: from here on it cannot be another process.
-        if _start_time(record.pid) != record.started:
+        if start_time(record.pid) != record.started:
             raise NotRunningError(f"the cluster in {directory} has ended")
         for number in (signal.SIGTERM, signal.SIGKILL):
             signal.pidfd_send_signal(handle, number)
@@ -182,7 +145,7 @@ def end_background(directory: Path) -> None:
                 break
     finally:
         os.close(handle)
-    _forget(directory)
+    forget(directory)
 
 
 def _deploy(record: ClusterRecord, options: Options) -> None:
@@ -190,7 +153,7 @@ def _deploy(record: ClusterRecord, options: Options) -> None:
     if options.supervised:
         return
     # What only this needs takes a while to import, and Marathon a while to start.
-    from demo.embedded.product_apps import deploy  # noqa: PLC0415 - see above
+    from demo.embedded.product.apps import deploy  # noqa: PLC0415 - see above
 
     try:
         with MarathonApi(record.marathon_url) as marathon:
@@ -271,12 +234,12 @@ def _launch(
         packet = reader.read()
     try:
         _judge(packet, log)
-        record = ClusterRecord(int(first), _start_time(int(first)) or 0, *ports, options.supervised)
+        record = ClusterRecord(int(first), start_time(int(first)) or 0, *ports, options.supervised)
     except (LaunchError, NamespacesRefusedError):
         os.waitpid(keeper, 0)
-        _forget(directory)
+        forget(directory)
         raise
-    (directory / STATE_NAME).write_bytes(msgspec.json.encode(record))
+    write_record(directory, record)
     return record, keeper
 
 
@@ -381,17 +344,3 @@ def _listen(port: int) -> socket.socket:
             f"this machine does not reach itself on 127.0.0.1 ({error}); ip link set lo up"
         ) from error
     return listener
-
-
-def _forget(directory: Path) -> None:
-    """Remove what a cluster leaves in its directory, but for the lock and the log."""
-    for name in (STATE_NAME, control.SOCKET_NAME):
-        (directory / name).unlink(missing_ok=True)
-
-
-def _start_time(pid: int) -> int | None:
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return None
-    return None if fields[0] in ("Z", "X") else int(fields[19])

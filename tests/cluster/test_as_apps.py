@@ -11,7 +11,7 @@ import pytest
 import requests
 
 from demo.embedded.hosts import MASTER
-from demo.embedded.product import GROUP as PRODUCT
+from demo.embedded.product.names import GROUP as PRODUCT
 from demo.stories.forms import NETWORK
 from demo.stories.matrix import Outcome
 from demo.stories.scene import Scene

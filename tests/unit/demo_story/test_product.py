@@ -7,8 +7,8 @@ import pytest
 from demo.embedded.hosts import plan_hosts
 from demo.embedded.launcher import LaunchError, Options, launch_background
 from demo.embedded.processes import MESOS_PORTS
-from demo.embedded.product import explain, name_task, parse_name
-from demo.embedded.product_apps import render_apps
+from demo.embedded.product.apps import render_apps
+from demo.embedded.product.names import explain, name_task, parse_name
 from demo.marathon.core.plan import AppPlan, eligible_hosts, plan_app
 from demo.marathon.core.state import App, Task
 from demo.marathon.definitions.apps import parse_app

@@ -8,7 +8,7 @@ from typing import Any
 from charts.render import render_app
 from demo.embedded.hosts import MASTER, HostPlan
 from demo.embedded.processes import MARATHON_PORT, STATE_DIRECTORY, etcd_url
-from demo.embedded.product import CONTROLLERS
+from demo.embedded.product.names import CONTROLLERS
 from demo.marathon.era import Era, parse_era
 from demo.stories.rest import MarathonApi
 

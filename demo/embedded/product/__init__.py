@@ -1,0 +1,1 @@
+"""The product where Marathon runs it: deployed from its charts, and found again."""
