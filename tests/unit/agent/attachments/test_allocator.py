@@ -5,105 +5,40 @@ from contextlib import suppress
 from dataclasses import replace
 
 import pytest
-from netaddr import IPAddress, IPNetwork
+from netaddr import IPAddress
 
 from calico.addressing.addresses import Addresses
-from calico.addressing.audit import drifts
-from calico.addressing.blocks import CONTAINER, ON_HOST, OWNER, Allocation
+from calico.addressing.blocks import CONTAINER, ON_HOST, OWNER
 from calico.addressing.books import decode_books
 from calico.addressing.claims import Claim, Claims
-from calico.codec import encode_pool
-from calico.dataplane.netlink.batches import go_on
 from calico.datastore.api import ABSENT, Key, Revision
 from calico.datastore.memory import MemoryDatastore
 from calico.errors import Conflict, DatastoreUnavailable
-from calico.keys import BLOCKS, IPAM, block_key, pool_key
-from calico.model import ContainerId, HandleId, HostName, Pool
+from calico.keys import BLOCKS, IPAM, block_key
+from calico.model import ContainerId, HandleId
 from calico.names import handle_of_container
 from reconciler.agent.attachments.allocator import (
     FOR_THE_REST,
     OVERDUE,
     SWEEP_EVERY,
     AllocateAsked,
-    Allocator,
-    ReleaseAsked,
 )
-from reconciler.agent.attachments.files import KeptAttachment
 from reconciler.agent.attachments.requests import Reply
 from reconciler.attach.api import AttachError, AttachRefused, AttachUnavailable, Wish
 from reconciler.core.removal.quarantine import FIXED_FOR
-from reconciler.runtime.clock import ManualClock
-from tests.contract.agent_rig import SteppedStore
-from tests.contract.lossy import LossyStore
+from tests.unit.agent.attachments.allocating import (
+    MOST_WRITES,
+    ONE,
+    OTHER,
+    SMALL,
+    Bench,
+    asked_for,
+)
 from tests.unit.agent.attachments.samples import network
 from tests.unit.agent.world import HOST, OTHER_HOST
 
 #: Asked for by name.
 OWN = IPAddress("192.168.0.61")
-ONE, OTHER = ContainerId("one"), ContainerId("other")
-SMALL = Pool(IPNetwork("192.168.0.0/26"))
-MOST_WRITES = 12
-
-
-def asked_for(
-    container: ContainerId,
-    reply: Reply[tuple[IPAddress, ...] | AttachError],
-    wish: Wish | None = None,
-    runs: str = "",
-) -> AllocateAsked:
-    """A request without haste; `runs` is Mesos' word on it."""
-    word: Reply[str] = Reply()
-    word.settle(runs)
-    return AllocateAsked(container, wish or Wish(), 1e9, reply, word, 1e9)
-
-
-class Bench:
-    """An allocator on a store in memory; which containers are known is set by hand."""
-
-    def __init__(self, store: MemoryDatastore | None = None, host: HostName = HOST) -> None:
-        self.store = store or MemoryDatastore()
-        self.store.put(pool_key(SMALL), encode_pool(SMALL))
-        self.lossy = LossyStore(self.store)
-        self.answering = SteppedStore(self.lossy, go_on)
-        self.clock = ManualClock()
-        self.known: set[ContainerId] = set()
-        self.networks: list[KeptAttachment] = []
-        self.lost: list[ContainerId] = []
-        self.allocator = Allocator(
-            host,
-            self.answering,
-            self.clock,
-            self.known.__contains__,
-            lambda: self.networks,
-            self.lost.append,
-        )
-
-    def allocate(
-        self, container: ContainerId, wish: Wish | None = None
-    ) -> tuple[IPAddress, ...] | AttachError | None:
-        reply: Reply[tuple[IPAddress, ...] | AttachError] = Reply()
-        self.allocator.post(asked_for(container, reply, wish or Wish()))
-        self.allocator.step()
-        return reply.wait(0)
-
-    def release(self, container: ContainerId, *addresses: IPAddress) -> bool | AttachError | None:
-        reply: Reply[bool | AttachError] = Reply()
-        self.allocator.post(ReleaseAsked(container, addresses, reply))
-        self.allocator.step()
-        return reply.wait(0)
-
-    def held(self) -> list[Allocation]:
-        blocks = decode_books(self.store.list(IPAM).entries).blocks.values()
-        return [each for block in blocks for each in block.allocations if each is not None]
-
-    def handles(self) -> set[HandleId | None]:
-        return {each.handle for each in self.held()}
-
-    def hosts(self) -> list[HostName | None]:
-        return sorted((each.host for each in self.held()), key=str)
-
-    def drifts(self) -> tuple[object, ...]:
-        return drifts(decode_books(self.store.list(IPAM).entries))
 
 
 @pytest.fixture
@@ -416,100 +351,3 @@ def test_also_long_after_its_start_an_agent_hears_of_addresses_that_it_lost(
         bench.allocator.step()
 
     assert bench.lost == lost
-
-
-@pytest.fixture
-def elsewhere(bench: Bench) -> Bench:
-    """The agent of another host, on the same store."""
-    return Bench(bench.store, OTHER_HOST)
-
-
-def test_containers_of_one_id_on_two_hosts_have_addresses_of_their_own(
-    bench: Bench, elsewhere: Bench
-) -> None:
-    here, there = bench.allocate(ONE), elsewhere.allocate(ONE)
-
-    assert isinstance(here, tuple)
-    assert isinstance(there, tuple)
-    assert not set(here) & set(there)
-    assert bench.hosts() == sorted([HOST, OTHER_HOST])
-    assert bench.drifts() == ()
-    assert (bench.allocate(ONE), elsewhere.allocate(ONE)) == (here, there), "asked again"
-
-
-@pytest.mark.parametrize("named", [True, False], ids=["by address", "by container alone"])
-def test_a_host_gives_nothing_back_of_a_container_of_that_id_elsewhere(
-    bench: Bench, elsewhere: Bench, named: bool
-) -> None:
-    here, there = bench.allocate(ONE), elsewhere.allocate(ONE)
-    assert isinstance(here, tuple)
-    assert isinstance(there, tuple)
-
-    # What a detached container is remembered to have had may be anybody's by now.
-    assert elsewhere.release(ONE, *((*here, *there) if named else ())) is True
-
-    assert bench.hosts() == [HOST]
-    assert bench.drifts() == ()
-    assert bench.release(ONE, *here) is True
-    assert bench.held() == []
-    assert bench.drifts() == ()
-
-
-def test_a_host_cannot_ask_for_what_a_container_of_that_id_has_elsewhere(
-    bench: Bench, elsewhere: Bench
-) -> None:
-    here = bench.allocate(ONE)
-    assert isinstance(here, tuple)
-
-    answer = elsewhere.allocate(ONE, Wish(fixed=here))
-
-    assert isinstance(answer, AttachRefused)
-    assert str(answer) == f"address {here[0]} is taken by cni.one on host {HOST}"
-    assert bench.hosts() == [HOST]
-    assert bench.drifts() == ()
-
-
-def test_a_sweep_spares_a_container_of_that_id_elsewhere(bench: Bench, elsewhere: Bench) -> None:
-    for each in (bench, elsewhere):
-        assert isinstance(each.allocate(ONE), tuple)
-    bench.known.add(ONE)
-
-    elsewhere.allocator.step()
-    bench.allocator.step()
-
-    assert bench.hosts() == [HOST]
-    assert bench.drifts() == ()
-
-
-def test_of_containers_of_one_id_a_task_claims_its_own_host_s(
-    bench: Bench, elsewhere: Bench
-) -> None:
-    here, there = bench.allocate(ONE), elsewhere.allocate(ONE)
-    assert isinstance(here, tuple)
-    assert isinstance(there, tuple)
-    claims = Claims(bench.store)
-
-    assert claims.claim(Claim(ONE, HOST, HandleId("task.1"))) == here
-    while claims.settle_one():
-        pass
-
-    assert bench.release(ONE, *here) is False
-    assert elsewhere.release(ONE, *there) is True
-    assert bench.handles() == {"task.1"}
-    assert bench.drifts() == ()
-
-
-@pytest.mark.parametrize("lost", range(MOST_WRITES))
-def test_a_lost_answer_mixes_up_no_containers_of_one_id(lost: int) -> None:
-    bench = Bench()
-    elsewhere = Bench(bench.store, OTHER_HOST)
-    here = bench.allocate(ONE)
-    elsewhere.lossy.swallow = lost
-
-    there = elsewhere.allocate(ONE)
-
-    assert bench.allocate(ONE) == here
-    if isinstance(there, tuple):
-        elsewhere.lossy.swallow = elsewhere.lossy.writes
-        elsewhere.release(ONE, *there)
-    assert bench.hosts() == [HOST]
