@@ -11,9 +11,13 @@ from pathlib import Path
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 WIDTH, HEIGHT = 1280, 900
 PATIENCE = 20_000
-#: Long enough for two measurements of each pair to be on the page.
-SETTLE = 2_000
-HOW = "sudo apt-get install chromium; .venv/bin/python -m pip install playwright"
+#: Milliseconds in which whatever still moves on the page comes to rest.
+SETTLE = 700
+SETTLED = "!document.querySelector('[data-state=settling]')"
+HOW = (
+    "`make demo SCREENSHOTS=DIR` installs it, or "
+    "sudo apt-get install chromium; .venv/bin/python -m pip install playwright"
+)
 
 
 class NoBrowserError(Exception):
@@ -42,6 +46,7 @@ def take(program: str, url: str, file: Path) -> None:
             page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT})
             page.goto(url, timeout=PATIENCE)
             page.wait_for_selector("[data-task]", timeout=PATIENCE)
+            page.wait_for_function(SETTLED, timeout=PATIENCE)
             page.wait_for_timeout(SETTLE)
             page.screenshot(path=str(file), full_page=True)
         finally:

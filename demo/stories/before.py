@@ -33,7 +33,7 @@ def tell(stage: Stage) -> None:
         _check_hosts(scene, collector)
     stage.show(scene, cells, collector)
     narrator.say("No group keeps anybody out: a host's network is everybody's.")
-    stage.picture(GROUP)
+    stage.picture("before")
 
 
 def _is_full(scene: Scene, collector: str, running: int) -> bool:

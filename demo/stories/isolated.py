@@ -28,7 +28,7 @@ def tell(stage: Stage) -> None:
     stage.narrator.heading("Isolated: probes A and B in star-1, C and D in star-2")
     with Observers(stage.cluster, port_by_task_prefix(apps)) as observers:
         _deploy(stage, group, observers)
-        stage.picture(GROUP)
+        stage.picture("isolated")
         _regroup(stage, f"{group['id']}/probe-b", "star-2", apps, observers)
         _delete(stage, f"{group['id']}/probe-d")
 

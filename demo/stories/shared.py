@@ -26,4 +26,4 @@ def tell(stage: Stage) -> None:
     stage.check_fixed(scene, apps)
     stage.show(scene, cells, f"{group['id']}/collect")
     stage.check_undeclared(scene)
-    stage.picture(GROUP)
+    stage.picture("shared")
