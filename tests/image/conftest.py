@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.image.harness import Host, running_host
-from tests.image.images import build_images, copy_sources, fetch_wheels, load_bases
+from tests.image.images import build_images, copy_sources, fetch_wheels, load_bases, storage
 from tests.kernel.docker import Docker, running_docker
 
 
@@ -27,7 +27,7 @@ def source() -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def engine() -> Iterator[Docker]:
     """An engine that knows stand-ins for what is pulled elsewhere."""
-    with running_docker("overlay2") as docker:
+    with running_docker(storage()) as docker:
         load_bases(docker)
         yield docker
 
