@@ -31,7 +31,7 @@ def test_the_death_of_a_task_is_seen(world: StarWorld, opened: Opener) -> None:
     page.wait_for_selector("td[data-from=A][data-to=D][data-state=no-data]")
     page.wait_for_selector("td[data-from=D][data-to=A][data-state=no-data]")
     page.wait_for_selector("td[data-from=A][data-to=B][data-state=ok-allowed]")
-    assert page.locator("[data-host-box='Not running']").count() == 1
+    assert page.locator("[data-host-box='Not answering']").count() == 1
     entry = page.locator("#timeline li", has_text="probe-d ended on host-2")
     playwright.expect(entry.locator(".settled")).to_contain_text("settled in")
     assert page.locator("#timeline li[data-kind=BROKEN]").count() == 0

@@ -101,9 +101,12 @@ class Scene:
             self._differs.setdefault(pair, measured.heard)
         state, note = judge(expected, measured, self._differs.get(pair), now)
         if seen.facts is not None and state in (State.NOT_REACHED, State.NO_DATA):
-            absent = [each.name for each in (sender, receiver) if not each.tasks]
-            if absent and not (receiver.answers and sender.answers):
-                return Cell(tried, None, State.NO_DATA, f"{' and '.join(absent)} does not run.")
+            parties = (sender, receiver)
+            absent = [each.name for each in parties if not each.tasks and not each.answers]
+            if absent:
+                verb = "do" if len(absent) > 1 else "does"
+                text = f"{' and '.join(absent)} {verb} not answer, and nobody tells of a task."
+                return Cell(tried, None, State.NO_DATA, text)
         return Cell(tried, expected.allowed, state, note)
 
     def _expect(
@@ -132,10 +135,10 @@ class Scene:
             waits_for = f"{first.task} is {first.verdict}: {first.reason or 'not ready yet'}"
         elif len(told) > 1:
             waits_for = "Tasks of one app differ in whom they reach: a change is under way."
-        elif any(reach is not None and not reach.applied for reach in reaches):
-            waits_for = "Agents have not reported the newest change yet."
+        applied = all(reach is None or reach.applied for reach in reaches)
         allowed = next(iter(told)) if len(told) == 1 else None
-        return Expected(allowed, self._wanted[pair][1], waits_for, seen.asked, FACTS_LAG)
+        since = self._wanted[pair][1]
+        return Expected(allowed, since, waits_for, applied, seen.asked, FACTS_LAG)
 
     def _note_parties(
         self, by_id: Mapping[str, Party], seen: Seen, now: float, clock: float

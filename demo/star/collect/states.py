@@ -42,14 +42,16 @@ class Measured:
 class Expected:
     """What should be, since when, and whether hosts still have to follow.
 
-    `allowed` is None if nobody says. `waits_for` is empty once all agents have
-    reported all that decides. `asked` is when the collector last asked and was
-    told so: what is told may be as old as `lag`.
+    `allowed` is None if nobody says. `waits_for` is empty once both sides are
+    in sync; agents may report later that the newest change is `applied`. `asked`
+    is when the collector last asked and was told so: what is told may be as old
+    as `lag`.
     """
 
     allowed: bool | None = None
     since: float = 0.0
     waits_for: str = ""
+    applied: bool = True
     asked: float = 0.0
     lag: float = 0.0
 
@@ -78,6 +80,8 @@ def judge(
         if measured.reached:
             return State.OK_ALLOWED, "It should be reached, and it is."
         return State.OK_DENIED, "It should not be reached, and it is not."
+    if not expected.applied:
+        return State.SETTLING, "Agents have not reported the newest change yet."
     if differs_since is None or expected.asked - expected.lag < differs_since:
         return State.SETTLING, "It differs from what should be; that is being looked at again."
     if measured.reached:

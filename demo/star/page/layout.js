@@ -11,23 +11,23 @@ const STEP_BESIDE = 122;
 const BESIDE = 225;
 const BOW = 28;
 
-export const NOT_RUNNING = "not running";
+export const NOT_ANSWERING = "not answering";
 export const SOMEWHERE = "somewhere";
 
 function boxesOf(state) {
   const boxes = new Map(state.hosts.map((host) => [`host ${host.name}`, { title: host.name, host, nodes: [] }]));
   for (const node of state.nodes) {
     let key = `host ${node.host}`;
-    if (!node.host) key = node.ring === "gone" ? NOT_RUNNING : SOMEWHERE;
+    if (!node.host) key = node.ring === "gone" ? NOT_ANSWERING : SOMEWHERE;
     if (!boxes.has(key)) {
-      const title = node.host || (key === NOT_RUNNING ? "Not running" : "Tasks");
-      boxes.set(key, { title, host: null, gone: key === NOT_RUNNING, nodes: [] });
+      const title = node.host || (key === NOT_ANSWERING ? "Not answering" : "Tasks");
+      boxes.set(key, { title, host: null, gone: key === NOT_ANSWERING, nodes: [] });
     }
     boxes.get(key).nodes.push(node);
   }
   const named = [...boxes].filter(([key]) => key.startsWith("host ")).map(([, box]) => box);
-  const others = [SOMEWHERE, NOT_RUNNING].filter((key) => boxes.has(key)).map((key) => boxes.get(key));
-  return { named: others.length && boxes.has(SOMEWHERE) ? [...named, boxes.get(SOMEWHERE)] : named, gone: boxes.get(NOT_RUNNING) };
+  const others = [SOMEWHERE, NOT_ANSWERING].filter((key) => boxes.has(key)).map((key) => boxes.get(key));
+  return { named: others.length && boxes.has(SOMEWHERE) ? [...named, boxes.get(SOMEWHERE)] : named, gone: boxes.get(NOT_ANSWERING) };
 }
 
 // Names stand on the outer side, where no link passes. One column bulges
@@ -43,7 +43,7 @@ function column(box, at, side) {
     const row = Math.floor(index / columns);
     const place = (index % columns) - (columns - 1) / 2;
     const bulge = rows > 1 ? Math.cos(((row - (rows - 1) / 2) / (rows - 1)) * Math.PI) : 0;
-    const shift = beside ? side * (bulge * BOW - at.width * 0.16) : columns === 1 ? side * bulge * BOW : (row % 2) * 16 - 8;
+    const shift = beside ? side * (bulge * BOW - at.width * 0.18) : columns === 1 ? side * bulge * BOW : (row % 2) * 16 - 8;
     node.x = at.x + at.width / 2 + place * STEP_X + shift;
     node.y = at.y + HEAD + RADIUS + 12 + row * step;
     node.label = beside ? (side < 0 ? "left" : "right") : "below";

@@ -3,6 +3,7 @@
 import { byId, html, put } from "./dom.js";
 import { STATES, shape } from "./shapes.js";
 
+const MANY = 8;
 const KEYS = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] };
 
 function heading(party, scope) {
@@ -64,7 +65,7 @@ export function createMatrix(choose) {
         ),
       ),
     );
-    const table = html("table", { role: "grid", "aria-labelledby": "matrix-title" }, html("thead", {}, head), html("tbody", {}, ...body));
+    const table = html("table", { role: "grid", "aria-labelledby": "matrix-title", class: columns.length > MANY ? "dense" : null }, html("thead", {}, head), html("tbody", {}, ...body));
     frame.replaceChildren(table);
     const first = find(roving) || frame.querySelector("td[data-from]");
     if (first) first.tabIndex = 0;

@@ -6,7 +6,8 @@ import { STATES, colourOf, patternDefs, patternId, shape, slotOf } from "./shape
 
 const CLOSED = new Set(["ok-denied", "not-reached"]);
 const BADGES = new Set(["LEAK", "BROKEN"]);
-const RING = { ok: "in sync", pending: "pending", failed: "failed", measured: "answers", gone: "does not run" };
+const MANY = 9;
+const RING = { ok: "in sync", pending: "pending", failed: "failed", measured: "answers", gone: "does not answer" };
 const ORDER = ["no-data", "ok-denied", "not-reached", "ok-allowed", "reached", "settling", "BROKEN", "LEAK"];
 
 function wedge(from, to, radius) {
@@ -102,8 +103,12 @@ function drawLink(link, nodes, badges) {
   const [dx, dy] = [to.x - from.x, to.y - from.y];
   const length = Math.hypot(dx, dy) || 1;
   const [ux, uy] = [dx / length, dy / length];
-  const straight = pair && !both ? 0.16 : 0.05;
-  const bend = Math.min(46, length * straight);
+  let bend = Math.min(46, length * (pair && !both ? 0.16 : 0.05));
+  const inwards = { left: -1, right: 1 }[from.side === to.side && from.side];
+  if (inwards && Math.abs(dy) > 150) {
+    // Around those who stand between the two, on the side without names.
+    bend = Math.sign(dy) * inwards * Math.min(64, length * (pair && !both && dy < 0 ? 0.26 : 0.18));
+  }
   const middle = [from.x + dx / 2 - uy * bend, from.y + dy / 2 + ux * bend];
   const edge = (node, back) => {
     const [x, y] = [middle[0] - node.x, middle[1] - node.y];
@@ -195,7 +200,7 @@ export function createNetwork(choose) {
     const plan = layOut({ ...current, nodes }, width);
     const mains = new Map();
     for (const node of nodes) {
-      if (node.main) mains.set(node.party, { x: node.x, y: node.y, label: parties.get(node.party).name });
+      if (node.main) mains.set(node.party, { x: node.x, y: node.y, side: node.label, label: parties.get(node.party).name });
     }
     const slots = [...new Set(current.groups.map(slotOf))];
     const badges = [];
@@ -238,6 +243,8 @@ export function createNetwork(choose) {
   new ResizeObserver(redraw).observe(frame);
 
   return (state) => {
+    // Among many the closed pairs would hide the others; who wants them can have them.
+    if (!current && state.parties.length > MANY) byId("show-closed").checked = false;
     current = state;
     redraw();
   };
@@ -255,7 +262,8 @@ function drawLegends(state) {
   });
   byId("groups").replaceChildren(...groups);
   const present = new Set(state.cells.map((cell) => cell.state));
-  const wanted = state.mode === "facts" ? ["ok-allowed", "ok-denied", "LEAK", "BROKEN"] : [];
+  const judged = state.cells.some((cell) => cell.expected !== "unknown");
+  const wanted = judged ? ["ok-allowed", "ok-denied", "LEAK", "BROKEN"] : [];
   const shown = Object.keys(STATES).filter((name) => name !== "no-data" && (wanted.includes(name) || present.has(name)));
   if (byId("lines").dataset.shown === shown.join(" ")) return;
   byId("lines").dataset.shown = shown.join(" ");

@@ -64,3 +64,9 @@ def test_a_difference_alarms_only_once_what_should_be_was_told_again(
     differs_since: float | None, state: State
 ) -> None:
     assert judge(wanted(False), measured(reached=True), differs_since, NOW)[0] is state
+
+
+def test_what_agents_have_not_reported_yet_is_no_alarm_but_may_be_right_already() -> None:
+    late = wanted(True, applied=False)
+    assert judge(late, measured(reached=True), None, NOW)[0] is State.OK_ALLOWED
+    assert judge(late, measured(reached=False), LONG_AGO, NOW)[0] is State.SETTLING
