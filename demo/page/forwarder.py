@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 import socket
+import time
 from collections.abc import Callable
 
 from demo.page.waiting import respond
@@ -32,6 +33,8 @@ class Forwarder:
     def __init__(self, find: Callable[[], Place | None]) -> None:
         self._find = find
         self._place: Place | None = None
+        self._looked_at = float("-inf")
+        self._looking = asyncio.Lock()
         self._open: dict[asyncio.Task[None], Place] = {}
 
     async def run(self, listener: socket.socket) -> None:
@@ -40,8 +43,19 @@ class Forwarder:
         server = await asyncio.start_server(self._serve, sock=listener)
         async with server:
             while True:
-                self._move_to(await asyncio.to_thread(self._find))
+                # Nobody asks where the page is while nobody looks at it.
+                if self._open:
+                    await self._look()
                 await asyncio.sleep(LOOK_SECONDS)
+
+    async def _look(self) -> Place | None:
+        """Where the page is, as of a moment ago at most."""
+        async with self._looking:
+            now = time.monotonic()
+            if now - self._looked_at >= LOOK_SECONDS:
+                self._looked_at = now
+                self._move_to(await asyncio.to_thread(self._find))
+            return self._place
 
     def _move_to(self, place: Place | None) -> None:
         """A connection to a task that ended would stay silent for ever: it is closed."""
@@ -52,7 +66,7 @@ class Forwarder:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError, asyncio.CancelledError):
-            place = self._place
+            place = await self._look()
             there = None if place is None else await _connect(place)
             if place is None or there is None:
                 await _answer_waiting(reader, writer)
