@@ -161,7 +161,7 @@ def run(story: str, hosts: int, screenshots: Path | None, era: str, isolation: s
         finally:
             running.end()
         seconds = time.monotonic() - begin
-        narrator.heading(f"All as the groups call for. The cluster is gone after {seconds:.0f} s.")
+        narrator.heading(f"All as called for. The cluster is gone after {seconds:.0f} s.")
 
 
 @main.command()

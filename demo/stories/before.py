@@ -8,7 +8,7 @@ from demo.stories.forms import read_group
 from demo.stories.rest import Json
 from demo.stories.scene import Scene
 from demo.stories.stage import Stage, StoryFailedError
-from demo.stories.view import declined_offers, render_places, render_waiting
+from demo.stories.view import counted, declined_offers, render_places, render_waiting
 
 GROUP = "star-before"
 COLLECTOR = "collect"
@@ -21,7 +21,8 @@ def tell(stage: Stage) -> None:
     probes = len(group["apps"]) - 1
     running = min(probes, stage.hosts)
     narrator.heading("Before: every task on its host's network")
-    narrator.say(f"{probes} probes require port 9000 of their host, and there are {stage.hosts}.")
+    hosts = counted(stage.hosts, "host")
+    narrator.say(f"{probes} probes require port 9000 of their host. The cluster has {hosts}.")
     with narrator.step(f"{group['id']} deployed: {running} of {probes} probes run"):
         stage.deploy(group)
         scene, cells = stage.settle(lambda scene: _is_full(scene, collector, running))
@@ -32,7 +33,7 @@ def tell(stage: Stage) -> None:
     if stage.hosts > 1:
         _check_hosts(scene, collector)
     stage.show(scene, cells, collector)
-    narrator.say("No group keeps anybody out: a host's network is everybody's.")
+    narrator.say("No group keeps anybody out: a host's network is open to everybody.")
     stage.picture("before")
 
 

@@ -16,6 +16,7 @@ from demo.stories.scene import Actor
 
 #: Where nobody watches, lines are as long as the matrices need.
 FILE_WIDTH = 140
+PAIR = "pair"
 STYLE_BY_CELL = {
     Cell.OPEN: "green",
     Cell.CLOSED: "dim",
@@ -35,6 +36,11 @@ def make_console() -> Console:
 def times(count: int) -> str:
     """How often, in words."""
     return "once" if count == 1 else f"{count} times"
+
+
+def counted(count: int, noun: str) -> str:
+    """How many of something."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def render_tasks(actors: Sequence[Actor], reachable: Mapping[str, float]) -> RenderableType:
@@ -67,7 +73,9 @@ def render_waiting(rows: Sequence[Json]) -> list[str]:
     lines = []
     for row in rows:
         declined = declined_offers(row)
-        why = ", ".join(f"{count} offers declined: {reason}" for reason, count in declined.items())
+        why = ", ".join(
+            f"{counted(count, 'offer')} declined: {reason}" for reason, count in declined.items()
+        )
         lines.append(f"{row['app']['id']} waits in /v2/queue{': ' if why else ''}{why}")
     return lines
 
@@ -106,9 +114,11 @@ def summarize(cells: Mapping[Pair, Cell]) -> str:
     """One line about a matrix."""
     right = sum(cell.ok for cell in cells.values())
     if right == len(cells):
-        return f"all {right} pairs as the groups call for"
+        return (
+            f"the one {PAIR} as called for" if right == 1 else f"all {right} {PAIR}s as called for"
+        )
     leaks = sum(cell is Cell.LEAK for cell in cells.values())
-    return f"{right} of {len(cells)} pairs right, {leaks} LEAK, {len(cells) - right - leaks} BROKEN"
+    return f"{right} of {counted(len(cells), PAIR)} right, {leaks} LEAK, {len(cells) - right - leaks} BROKEN"
 
 
 def list_wrong(cells: Mapping[Pair, Cell]) -> list[str]:

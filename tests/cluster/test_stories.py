@@ -34,7 +34,7 @@ def test_the_stories_end_well_and_in_time() -> None:
     assert "LEAK" not in told.stdout
     assert "\x1b" not in told.stdout
     # One after the other, and each measured by Star itself as well.
-    chapters = ("Before:", "Shared:", "Isolated:", "Regroup", "Delete", "All as the groups")
+    chapters = ("Before:", "Shared:", "Isolated:", "Regroup", "Delete", "All as called for.")
     found = [told.stdout.index(chapter) for chapter in chapters]
     assert found == sorted(found)
     assert told.stdout.count("waits in /v2/queue: 2 offers declined: InsufficientPorts") == 2
