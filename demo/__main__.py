@@ -37,10 +37,10 @@ from demo.options import (
 )
 from demo.stories.camera import Camera, CameraError, check_camera
 from demo.stories.narrator import Narrator
-from demo.stories.programme import ALL, STORIES, tell
 from demo.stories.rest import MarathonApi, MarathonRefusedError
 from demo.stories.scene import MeasureError, Watcher
 from demo.stories.stage import Stage, StoryFailedError
+from demo.stories.told.programme import ALL, STORIES, tell
 from demo.stories.view import make_console
 
 LOG_LINES = 15

@@ -118,7 +118,8 @@ def summarize(cells: Mapping[Pair, Cell]) -> str:
             f"the one {PAIR} as called for" if right == 1 else f"all {right} {PAIR}s as called for"
         )
     leaks = sum(cell is Cell.LEAK for cell in cells.values())
-    return f"{right} of {counted(len(cells), PAIR)} right, {leaks} LEAK, {len(cells) - right - leaks} BROKEN"
+    broken = len(cells) - right - leaks
+    return f"{right} of {counted(len(cells), PAIR)} right, {leaks} LEAK, {broken} BROKEN"
 
 
 def list_wrong(cells: Mapping[Pair, Cell]) -> list[str]:

@@ -9,12 +9,12 @@ from rich.console import Console
 
 from demo.embedded.processes import PROJECT
 from demo.marathon.era import DEFAULT_ERA, Era
-from demo.stories import before
 from demo.stories.forms import read_group
 from demo.stories.narrator import Narrator
-from demo.stories.programme import tell
 from demo.stories.scene import Scene
 from demo.stories.stage import Stage, StoryFailedError, is_complete
+from demo.stories.told import before
+from demo.stories.told.programme import tell
 from tests.cluster.harness import COMMAND, Drive, launched, wait_until
 
 SECONDS = 100

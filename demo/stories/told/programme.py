@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from demo.stories import before, isolated, shared
 from demo.stories.forms import read_group
 from demo.stories.stage import Stage
+from demo.stories.told import before, isolated, shared
 
 ALL = "all"
 STORIES: Mapping[str, tuple[Callable[[Stage], None], str]] = {

@@ -1,0 +1,1 @@
+"""The three stories, and the order in which they are told."""
