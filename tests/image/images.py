@@ -64,7 +64,8 @@ def fetch_wheels(source: Path) -> None:
 
 def storage() -> str:
     """How an engine below /tmp should keep images: overlays do not lie on overlays."""
-    kinds = {line.split()[1]: line.split()[2] for line in Path("/proc/mounts").open()}
+    mounts = [line.split() for line in Path("/proc/mounts").read_text().splitlines()]
+    kinds = {point: kind for _, point, kind, *_ in mounts}
     kind = kinds.get("/tmp", kinds.get("/", ""))
     known = "\toverlay\n" in Path("/proc/filesystems").read_text()
     return "overlay2" if known and kind in ("ext4", "xfs", "btrfs") else "vfs"

@@ -25,19 +25,37 @@ class Project:
     def __init__(self, docker: Docker, source: Path) -> None:
         played = source / "played.yml"
         played.write_text(yaml.safe_dump({"version": "3.8", "services": _played()}))
-        self._files = ("--file", str(source / "docker-compose.yml"), "--file", str(played))
+        self._source = source
         self._environment = (
             environment(docker)
+            | {"COMPOSE_FILE": f"docker-compose.yml:{played}", "COMPOSE_PROJECT_NAME": "try"}
             | {f"{each}_IMAGE": FOREIGN for each in IDLE}
             | {"MARATHON_CALICO_IMAGE": IMAGE, "STAR_IMAGE": STAR}
             | {"MESOS_AGENT_BUILT_IMAGE": MESOS_AGENT}
         )
 
-    def call(self, *words: str) -> str:
-        """What one command of Compose's says."""
+    def up(self) -> str:
+        """Start it, as `make cluster` does."""
+        return self._run("demo/compose/up.sh")
+
+    def down(self) -> None:
+        """End it, and all that it kept."""
+        self._run("demo/compose/down.sh", VOLUMES="1")
+
+    def launch(self, story: str) -> None:
+        """Deploy the probes of a story, by the script that everybody uses."""
+        self._run(f"demo/launch-{story}.sh")
+
+    def ask(self, *words: str) -> str:
+        """What one of the operator's commands says."""
+        words = ("docker-compose", "exec", "-T", "controller-1", "marathon-calico", *words)
+        return self._run(*words)
+
+    def _run(self, *words: str, **more: str) -> str:
         done = subprocess.run(
-            ["docker-compose", "--project-name", "try", *self._files, *words],
-            env=self._environment,
+            words,
+            cwd=self._source,
+            env=self._environment | more,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -47,10 +65,6 @@ class Project:
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    def ask(self, *words: str) -> str:
-        """What one of the operator's commands says."""
-        return self.call("exec", "-T", "controller-1", "marathon-calico", *words)
-
 
 def _played() -> dict[str, Any]:
     marathon = [
@@ -58,7 +72,10 @@ def _played() -> dict[str, Any]:
         *(f"--leader={NET}.10:8080", f"--name={NET}.10", "--default-network-name=calico"),
         *(f"--agent={each}=http://{each}:5051" for each in HOSTS),
     ]
-    services: dict[str, Any] = {"marathon": _with_star(marathon)}
+    # Nobody who idles ends when he is asked to.
+    idle = {"stop_grace_period": "1s"}
+    services: dict[str, Any] = dict.fromkeys(("zookeeper", "mesos-master", "mesos-dns"), idle)
+    services["marathon"] = _with_star(marathon)
     for number, host in enumerate(HOSTS, start=1):
         agent = [
             *("python3", "-m", "demo.embedded.mesos_agent", "--state-dir=/var/lib/mesos"),

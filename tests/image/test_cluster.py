@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.image.images import MESOS_AGENT, ROOT, environment
+from tests.image.images import MESOS_AGENT, environment
 from tests.image.project import NET, Project
 from tests.kernel.docker import Docker
 
 pytestmark = pytest.mark.timeout(400)
 
 PATIENCE = 60.0
-MARATHON, PAGE = "http://127.0.0.1:8080", "http://127.0.0.1:9001"
+PAGE = "http://127.0.0.1:9001"
 
 
 @pytest.fixture(scope="module")
@@ -27,10 +27,10 @@ def project(product: Docker, source: Path) -> Iterator[Project]:
         pytest.skip("Compose is missing: apt-get install docker-compose")
     made = Project(product, source)
     try:
-        made.call("up", "--detach", "--no-build")
+        assert "http://127.0.0.1:9001" in made.up()
         yield made
     finally:
-        made.call("down", "--volumes", "--timeout", "1")
+        made.down()
 
 
 @pytest.fixture
@@ -44,9 +44,8 @@ def test_stars_isolated_story_comes_true_between_hosts(project: Project, outside
     # given agents on all hosts
     _wait_for(lambda: project.ask("get", "hosts").count("reporting") == 3)
 
-    # when the probes are deployed, as demo/launch-probes-isolated.sh does
-    group = (ROOT / "demo/apps/star-iso.json").read_bytes()
-    _send("PUT", f"{MARATHON}/v2/groups/star-iso", group)
+    # when the probes are deployed
+    project.launch("probes-isolated")
 
     # then who shares a group reaches the other, and nobody else does; asked by name,
     # through our name server, and told by the page that is passed on to loopback
@@ -114,14 +113,6 @@ def _reached() -> set[tuple[str, str]]:
         }
         found |= {(probe, name) for name, reachable in names.items() if reachable}
     return found
-
-
-def _send(method: str, url: str, body: bytes) -> None:
-    request = urllib.request.Request(
-        url, data=body, method=method, headers={"Content-Type": "application/json"}
-    )
-    with urllib.request.urlopen(request, timeout=10) as answer:
-        assert answer.status in (200, 201)
 
 
 def _wait_for(holds: Callable[[], bool]) -> None:
