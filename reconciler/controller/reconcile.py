@@ -35,6 +35,7 @@ from reconciler.core.desired import (
     unread_app_id,
     versions_needed,
 )
+from reconciler.core.tasks.attached import tasks_told
 from reconciler.core.tasks.profiles import NetworkPolicy, host_profile
 from reconciler.runtime.clock import Clock, rfc3339
 
@@ -247,7 +248,8 @@ class Reconciler:
             AppId(kept.value.app)
             for host in self._stored.hosts
             for each in self._stored.attachments_of(host)
-            if (kept := self._stored.records.get(record_id(each.task))) is not None
+            for task in tasks_told(each.task)
+            if (kept := self._stored.records.get(record_id(task))) is not None
             and kept.value.verdict is not TaskVerdict.REFUSED
             and not kept.value.container
         )

@@ -24,6 +24,7 @@ from calico.names import interface_of, interface_of_container
 from reconciler.controller.addresses.patience import Patience
 from reconciler.controller.stored import StoredState
 from reconciler.core.removal.quarantine import FIXED_FOR
+from reconciler.core.tasks.attached import attachments_told
 from reconciler.core.tasks.wishes import AddressWish, AnyAddress, ContainerAddresses, FixedAddresses
 
 #: Seconds that an attached container of which its agent does not tell what it
@@ -93,10 +94,10 @@ class Assigner:
         place, and they rest as all that no endpoint has.
         """
         record = self.as_wired(record, spec)
-        told = self._stored.attachments_of(record.host)
-        container = next((each.container for each in told if each.task == record.task), None)
-        if record.container or container is None:
+        its = attachments_told(record.task, self._stored.attachments_of(record.host))
+        if record.container or len(its) != 1:
             return record, spec.addresses
+        container = its[0].container
         fixed = wish.addresses if isinstance(wish, FixedAddresses) else ()
         try:
             taken = self._take(record, ContainerAddresses(container, fixed), known)

@@ -6,7 +6,7 @@ Mesos reports is a word of others.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from netaddr import IPAddress
@@ -113,7 +113,7 @@ def _claimed(
                 waiting=f"the Mesos agent of {host.name} has not told yet"
                 f" which task runs in container {container}"
             )
-        if told and not is_container_of(told, task):
+        if told and not is_container_of(told, task.id):
             return Given(
                 refusal=f"reported address {addresses[0]} is that of container {container},"
                 f" in which {told} runs by the word of {host.name}"
@@ -121,10 +121,11 @@ def _claimed(
         return _from_container(container, tuple(addresses), wish)
     if wrong:
         return Given(refusal="; ".join(wrong))
-    for each in attachments:
-        if each.task == task.id:
-            return _from_container(each.container, each.addresses, wish)
-    return None
+    its = attachments_told(task.id, attachments)
+    if len(its) > 1:
+        several = ", ".join(sorted(each.container for each in its))
+        return Given(waiting=f"{host.name} tells of several containers of it: {several}")
+    return _from_container(its[0].container, its[0].addresses, wish) if its else None
 
 
 def _container_for(held: Allocation | str | None, task: Task, host: HostName) -> ContainerId | None:
@@ -155,18 +156,31 @@ def _is_claimed(
     return any(isinstance(each, Allocation) and each.handle == HandleId(task.id) for each in owners)
 
 
-def is_container_of(told: str, task: Task) -> bool:
-    """Whether what Mesos calls a container's task, or its executor, is this task.
+def attachments_told(task: str, attachments: Iterable[Attachment]) -> tuple[Attachment, ...]:
+    """Those that a host tells to be a task's; of several nobody knows which is."""
+    return tuple(each for each in attachments if is_container_of(each.task, task))
+
+
+def is_container_of(told: str, task: str) -> bool:
+    """Whether what Mesos calls a container's task, or its executor, is this task, by their ids.
 
     A command's executor has its task's id. Marathon calls one that an app
     brings `marathon-<task id>`, and that of an instance `instance-<path>.<uuid>`
     where the task is `<path>.instance-<uuid>` with more behind it.
     """
-    if told in (task.id, f"{EXECUTOR}{task.id}"):
+    if told in (task, f"{EXECUTOR}{task}"):
         return True
-    path, _, rest = task.id.rpartition(f".{INSTANCE}")
+    path, _, rest = task.rpartition(f".{INSTANCE}")
     unique = _OF_INSTANCE.fullmatch(rest)
     return unique is not None and told == f"{INSTANCE}{path}.{unique[1]}"
+
+
+def tasks_told(told: str) -> tuple[str, ...]:
+    """The tasks that Mesos may mean, by their ids; of an instance only the first round's."""
+    path, _, unique = told.removeprefix(INSTANCE).rpartition(".")
+    if told.startswith(INSTANCE) and path:
+        return told, f"{path}.{INSTANCE}{unique}"
+    return (told, told.removeprefix(EXECUTOR)) if told.startswith(EXECUTOR) else (told,)
 
 
 def _why_not(held: Allocation | str | None, address: IPAddress, host: HostName) -> str:

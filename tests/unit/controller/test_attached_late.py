@@ -53,8 +53,9 @@ def running(*tasks: Task, net: object = NAMED) -> App:
     return app(*tasks, net=net)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("told", ["t", "marathon-t"], ids=["by its task", "by its executor"])
 def test_a_task_leaves_what_it_was_given_before_its_host_told_of_its_container(
-    cluster: Cluster,
+    cluster: Cluster, told: str
 ) -> None:
     given = attach(cluster.store)
     tell(cluster, Attachment(BOX, given))
@@ -63,7 +64,7 @@ def test_a_task_leaves_what_it_was_given_before_its_host_told_of_its_container(
     second = cluster.specs()["t"]
     assert not set(second.addresses) & set(given)
 
-    tell(cluster, Attachment(BOX, given, "t"))
+    tell(cluster, Attachment(BOX, given, told))
 
     spec = cluster.specs()["t"]
     assert (spec.id, spec.addresses) == (second.id, given)

@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 from netaddr import IPAddress, IPNetwork
 
-from calico.model import ContainerId, Pool
+from calico.model import Attachment, ContainerId, Pool
 from marathon_client.models import App, NetworkForm, Task, TaskState
 from marathon_client.models import TaskId as TaskName
-from tests.unit.controller.attaching import BOX, attach
+from tests.unit.controller.attaching import BOX, attach, tell
 from tests.unit.controller.cluster import Cluster
 from tests.unit.reconciler.apps import app, network, task
 
@@ -40,6 +40,16 @@ def test_a_pod_instance_has_one_endpoint_for_all_its_containers(cluster: Cluster
     assert cluster.specs()[INSTANCE].addresses == given
     record = cluster.records()[INSTANCE]
     assert (record.pod, record.groups, record.container) == (True, ("g",), BOX)
+
+
+def test_a_pod_instance_is_opened_at_once_when_its_host_tells_of_its_executor(
+    cluster: Cluster,
+) -> None:
+    given = attach(cluster.store, runs="")
+    cluster.run(pod(instance(*given)))
+    assert cluster.specs() == {}
+    tell(cluster, Attachment(BOX, given, EXECUTOR))
+    assert cluster.specs()[INSTANCE].addresses == given
 
 
 def test_a_pod_instance_goes_with_its_own_end_and_not_with_a_container_s(

@@ -167,6 +167,20 @@ ATTACHED = Attachment(BOX, (FOUR, SIX), task="t")
             NOT_REPORTED,
             id="another task's attachment is not its own",
         ),
+        pytest.param(
+            NAMED,
+            (),
+            (replace(ATTACHED, task="marathon-t"),),
+            ContainerAddresses(BOX),
+            id="its executor's attachment is",
+        ),
+        pytest.param(
+            UNNAMED,
+            ("mesos",),
+            (ATTACHED, Attachment(OTHER_BOX, (FOUR,), task="marathon-t")),
+            "h1 tells of several containers of it: box-1, box-2",
+            id="of two that are told to be its own it has neither",
+        ),
     ],
 )
 def test_a_task_without_a_reported_address(
