@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -18,8 +19,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
-
-from tests.contract.real_etcd import free_port
 
 ROOT = Path(__file__).resolve().parents[1]
 COLLECT = "collect"
@@ -41,6 +40,15 @@ def wait_until(true: Callable[[], bool], what: str, within: float = WITHIN) -> N
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {within} s: {what}")
         threading.Event().wait(0.05)
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody listens on at any address, each another one."""
+    with ExitStack() as stack:
+        held = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in held:
+            each.bind(("0.0.0.0", 0))
+        return [int(each.getsockname()[1]) for each in held]
 
 
 @dataclass(frozen=True)
@@ -175,9 +183,10 @@ class StarWorld:
     def __init__(self, stack: ExitStack, *, facts: bool = True) -> None:
         self.names = [name for name in GROUPS if name != COLLECT]
         self.address = {name: f"127.0.31.{n}" for n, name in enumerate([*self.names, COLLECT], 1)}
-        self.port = {name: free_port() for name in self.address}
         self.pairs = [(one, two) for one in self.names for two in self.names if one != two]
-        self.door = {pair: free_port() for pair in self.pairs}
+        ports = iter(free_ports(len(self.address) + len(self.pairs)))
+        self.port = {name: next(ports) for name in self.address}
+        self.door = {pair: next(ports) for pair in self.pairs}
         self.told = Told()
         self.probes: dict[str, subprocess.Popen[bytes]] = {}
         self._stack = stack

@@ -143,7 +143,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _body(self) -> bytes | None:
         text = self.headers.get("Content-Length") or "0"
-        length = int(text) if text.isascii() and text.isdigit() else -1
+        length = int(text) if text.isascii() and text.isdigit() and len(text) < 16 else -1
         if 0 <= length <= BODY_LIMIT and "Transfer-Encoding" not in self.headers:
             return self.rfile.read(length)
         self.close_connection = True

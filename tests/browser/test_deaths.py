@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.browser.conftest import Opener, playwright
+from tests.browser.conftest import PATIENCE_MS, Opener, playwright
 from tests.star_world import StarWorld, star_world, wait_until
 
 HOSTILE = "<img src=x onerror=document.title='owned'>"
@@ -87,3 +87,23 @@ def test_a_collector_that_starts_anew_is_followed_again(world: StarWorld, opened
     world.start_collector()
     page.wait_for_selector("#stale", state="hidden")
     page.wait_for_selector("#summary[data-level=ok]")
+
+
+def test_changes_of_a_new_collector_are_not_taken_for_those_of_the_old(
+    world: StarWorld, opened: Opener
+) -> None:
+    world.settle()
+    page = opened(world.page, may_complain=True)
+    page.wait_for_selector("#summary[data-level=ok]")
+    world.open("a", "c")
+    page.wait_for_selector("#timeline li[data-kind=LEAK]")
+    world.collector.kill()
+    world.collector.wait()
+    world.shut("a", "c")
+    world.start_collector()
+    world.settle()
+    world.open("b", "c")
+    entries = page.locator("#timeline li[data-kind=LEAK] .what")
+    playwright.expect(entries).to_have_text(
+        ["LEAK probe-b reaches probe-c, which it should not"], timeout=PATIENCE_MS
+    )

@@ -9,7 +9,7 @@ import socket
 from pathlib import Path
 
 from demo.star.collect.live import Live
-from demo.star.collect.parties import Self
+from demo.star.collect.parties import Own
 from demo.star.collect.polling import Poller
 from demo.star.collect.resources import BadResourceError, parse_resources
 from demo.star.collect.site import CollectorSite, read_page
@@ -31,8 +31,8 @@ def main() -> None:
             poller.keep(parse_resources(options.resources_file.read_text()))
     except (OSError, BadResourceError, ValueError) as error:
         parser.error(str(error))
-    names = frozenset({socket.gethostname().lower(), *options.name})
-    own = Self(os.environ.get("MARATHON_APP_ID", ""), os.environ.get("HOST", ""))
+    names = frozenset(name.lower() for name in (socket.gethostname(), *options.name))
+    own = Own(os.environ.get("MARATHON_APP_ID", ""), os.environ.get("HOST", ""))
     live = Live(poller, options.facts, own)
     live.start()
     site = CollectorSite(poller, live, read_page())

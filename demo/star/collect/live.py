@@ -8,7 +8,7 @@ import time
 from http import HTTPStatus
 from urllib.parse import urlencode, urlsplit
 
-from demo.star.collect.parties import Self, app_of
+from demo.star.collect.parties import Own, app_of
 from demo.star.collect.polling import Poller
 from demo.star.collect.resources import BadResourceError, parse_json
 from demo.star.collect.scene import Scene, Seen
@@ -30,7 +30,7 @@ MOST_WATCHERS = 32
 class Live:
     """The newest state of the page, and who waits for the next."""
 
-    def __init__(self, poller: Poller, facts_url: str, own: Self) -> None:
+    def __init__(self, poller: Poller, facts_url: str, own: Own) -> None:
         self._poller = poller
         self._facts_url = facts_url.rstrip("/")
         self._own = own
@@ -86,8 +86,8 @@ class Live:
         asked = {(each["from"], each["to"]): each["port"] for each in cells}
         port_asked = asked.get((sender, receiver), port)
         target = tasks[receiver] if port_asked is None else f"{tasks[receiver]}:{port_asked}"
-        query = urlencode({"from": tasks[sender], "to": target})
         try:
+            query = urlencode({"from": tasks[sender], "to": target})
             found = fetch(f"{self._facts_url}/why?{query}", WHY_WITHIN, LARGEST_REASON)
         except (FetchFailedError, ValueError) as error:
             return f"Nobody tells why: {error}\n"

@@ -18,7 +18,7 @@ UNTOLD_AGE = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class Self:
+class Own:
     """What the collector's own environment tells of it, empty where it does not."""
 
     app: str = ""
@@ -70,7 +70,7 @@ def find_parties(
     resources: Iterable[Resource],
     answers: Mapping[str, Answer],
     facts: Facts | None,
-    own: Self,
+    own: Own,
     apps: Mapping[str, str],
 ) -> tuple[Party, ...]:
     """The collector first, then the resources by id; `apps` is whose each was before, by URL."""

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import chain
 
-from demo.star.collect.parties import Party, Self, Try, find_parties, find_tries
+from demo.star.collect.parties import Own, Party, Try, find_parties, find_tries
 from demo.star.collect.polling import Answer
 from demo.star.collect.resources import Resource
 from demo.star.collect.states import Expected, State, judge
@@ -39,7 +39,7 @@ class Seen:
     facts: Facts | None = None
     asked: float = 0.0
     problem: str = ""
-    own: Self = field(default_factory=Self)
+    own: Own = field(default_factory=Own)
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,7 +39,7 @@ def main(etcd: EtcdSettings, listen: ListenAddress, name: tuple[str, ...]) -> No
         listener = socket.create_server((listen.host, listen.port), family=family, backlog=64)
     except OSError as error:
         raise click.ClickException(f"cannot listen on {listen}: {error}") from error
-    SiteServer(listener, FactsSite(etcd.open()), frozenset(name)).start()
+    SiteServer(listener, FactsSite(etcd.open()), frozenset(map(str.lower, name))).start()
     address = str(ListenAddress(listen.host, listener.getsockname()[1]))
     click.echo(json.dumps({"command": "facts", "listen": address}))
     signal.pause()

@@ -12,6 +12,7 @@ const LOUD = ["LEAK", "BROKEN"];
 
 let state = null;
 let heard = performance.now();
+let heardAt = new Date();
 let full = false;
 
 const why = createWhy();
@@ -57,6 +58,7 @@ function connect() {
   const events = new EventSource("/events");
   const hear = () => {
     heard = performance.now();
+    heardAt = new Date();
     full = false;
     checkAge();
   };
@@ -85,7 +87,7 @@ function checkAge() {
   put(byId("live-word"), old ? "not live" : state ? "live" : "connecting");
   if (!old) return;
   const reason = full ? "too many pages are open" : "the collector does not answer";
-  put(byId("stale"), `${state ? "What is shown is old: " : ""}no news for ${Math.floor(age / 1000)} s, ${reason}.`);
+  put(byId("stale"), `${state ? "What is shown is old: " : ""}no news since ${heardAt.toTimeString().slice(0, 8)}, ${reason}.`);
 }
 
 setInterval(checkAge, 250);

@@ -22,13 +22,14 @@ export function createTimeline() {
       if (!list.querySelector(".empty")) list.replaceChildren(html("li", { class: "empty" }, "Nothing has changed since this collector started."));
       return;
     }
-    const present = new Map([...list.children].map((item) => [item.dataset.number, item]));
+    const present = new Map([...list.children].map((item) => [item.dataset.key, item]));
     const items = entries.map((entry) => {
       const item =
-        present.get(String(entry.number)) ||
+        // A collector that starts anew counts anew.
+        present.get(`${entry.number} ${entry.clock}`) ||
         html(
           "li",
-          { "data-number": entry.number, "data-kind": entry.kind },
+          { "data-key": `${entry.number} ${entry.clock}`, "data-kind": entry.kind },
           html("time", { datetime: new Date(entry.clock * 1000).toISOString() }, clock(entry.clock)),
           html("span", { class: "sign", "aria-hidden": "true" }, SIGNS[entry.kind] || "·"),
           html("span", { class: "what" }, WORDS[entry.kind] ? html("strong", {}, `${entry.kind} `) : null, entry.text),

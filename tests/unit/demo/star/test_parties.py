@@ -2,12 +2,12 @@
 
 import pytest
 
-from demo.star.collect.parties import Self, app_of, find_parties, find_tries
+from demo.star.collect.parties import Own, app_of, find_parties, find_tries
 from demo.star.collect.polling import Answer
 from demo.star.collect.resources import Resource
 from demo.star.collect.told import Facts, Host, Task
 
-OWN = Self("/star/collect", "host-1")
+OWN = Own("/star/collect", "host-1")
 
 
 def task(app: str, address: str = "", verdict: str = "IN_SYNC", number: int = 1) -> Task:

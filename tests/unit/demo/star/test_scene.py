@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from demo.star.collect.parties import Self
+from demo.star.collect.parties import Own
 from demo.star.collect.polling import Answer
 from demo.star.collect.resources import Resource
 from demo.star.collect.scene import Scene, Seen
@@ -69,7 +69,7 @@ class Film:
             facts,
             self.now if asked is None else asked,
             "",
-            Self("/star/collect", "host-1"),
+            Own("/star/collect", "host-1"),
         )
         return self.scene.look(seen, self.now, 1000 + self.now)
 
