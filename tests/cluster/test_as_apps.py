@@ -273,7 +273,7 @@ def test_flows_go_on_while_an_agent_that_hangs_is_replaced(drive: Drive, flows: 
     before = tasks_by_host(drive, AGENT)
 
     drive.cluster.kill("agent-host-2", signal.SIGSTOP)
-    # Three checks, two seconds apart, of two seconds each; then the grace of its end.
+    # Four checks of three seconds each, then the grace of its end.
     wait_until(
         lambda: before["host-2"] not in {task["id"] for task in app_of(drive, AGENT)["tasks"]},
         "it is left hanging",

@@ -24,7 +24,7 @@ class ProductTask:
 
     def command(self, what: str, *more: str) -> tuple[str, ...]:
         """The command line that asks its host about it."""
-        return (sys.executable, "-m", "demo.embedded.app_tasks", what, self.app_id, *more)
+        return (sys.executable, "-m", "demo.embedded.product.on_host", what, self.app_id, *more)
 
 
 def parse_name(name: str) -> ProductTask | None:

@@ -1,4 +1,4 @@
-"""`python -m demo.embedded.app_tasks`: the tasks of one app, asked on the host they run on.
+"""`python -m demo.embedded.product.on_host`: the tasks of one app, asked on the host they run on.
 
 Run there, as an operator would who has logged in: it reads what the host's Mesos
 agent has noted, so that it works while that agent is down.
