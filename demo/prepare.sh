@@ -27,6 +27,7 @@ if [ "${1:-}" = test ] || [ "${1:-}" = bench ]; then
     has ip || missing="$missing iproute2"
     has nft || missing="$missing nftables"
     has conntrack || missing="$missing conntrack"
+    has curl || missing="$missing curl"
     has iptables || missing="$missing iptables"
 fi
 # What is only compared with, or tried beside, is left out where it cannot be installed.
