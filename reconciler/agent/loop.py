@@ -226,11 +226,14 @@ class AgentLoop:
                 locators=self._settings.locators,
             )
             self._record = record
+        # Revisions are numbers of one store's life. One that is doubted has not had
+        # those that were reached, however high they are.
+        doubted = bool(reached.view.doubt)
         applied = AppliedRecord(
             host=host,
             boot_id=boot_id,
-            revision=reached.revision,
-            gone=reached.gone,
+            revision=0 if doubted else reached.revision,
+            gone=() if doubted else reached.gone,
             problems=reached.problems,
             attachments=reached.attachments,
             refusals=self._refusals(),

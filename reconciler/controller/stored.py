@@ -1,7 +1,7 @@
 """What the datastore holds of the cluster, as the controller's loop knows it."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 from netaddr import IPNetwork
@@ -301,9 +301,15 @@ class StoredState:
         if host is None:
             return
         try:
-            self.applied[host] = decode_applied(host, stored.value)
+            applied = decode_applied(host, stored.value)
         except InvalidValue:
             self.applied.pop(host, None)
+            return
+        if applied.revision >= stored.revision:
+            # It tells of events that this store has not had: those of its former
+            # life, before it was restored. What it proves is as old.
+            applied = replace(applied, revision=0, gone=())
+        self.applied[host] = applied
 
 
 def _leaves(entries: Iterable[Stored]) -> dict[ProfileId, dict[str, str]]:

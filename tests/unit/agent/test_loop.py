@@ -8,12 +8,13 @@ from netaddr import IPNetwork
 
 from calico.dataplane.memory import MemoryDataplane
 from calico.dataplane.state import HostFacts
+from calico.datastore.api import Key
 from calico.datastore.memory import MemoryDatastore
 from calico.keys import CALICO, status_key
 from calico.model import BootId, HostFlags, PortRange, Protected, Refusal, TaskId
 from reconciler.agent.locators.api import Located, LocatorUnavailable, Search
 from reconciler.agent.loop import STUCK_AFTER, AgentLoop, LoopMessage, Outlets, Searcher, Stop
-from reconciler.agent.passing.passes import ContainersChanged, HostSettings
+from reconciler.agent.passing.passes import ContainersChanged, HostSettings, KernelChanged
 from reconciler.agent.passing.reconcile import HostReconciler
 from reconciler.agent.seeing.lookout import LOOK_EVERY, LookAsked
 from reconciler.agent.seeing.looks import FULL_EVERY
@@ -191,6 +192,27 @@ def test_readiness_follows_the_datastore(bench: Bench, store: MemoryDatastore) -
     turn(loop, loaded(store))
     assert loop.readiness().ok is True
     assert bench.count("datastore_age_seconds") == 0
+
+
+def test_an_agent_tells_nothing_that_it_reached_of_a_store_that_it_doubts(
+    bench: Bench, store: MemoryDatastore
+) -> None:
+    # given an agent that followed a store far
+    for number in range(100):
+        store.put(Key(f"{CALICO}/noise"), str(number))
+    loop = bench.loop()
+    turn(loop, loaded(store))
+    turn(loop, (KernelChanged(),))
+    assert bench.reports[-1].applied.revision == store.list(CALICO).revision
+
+    # when that is restored from an old backup, whose numbers are lower
+    restored = filled_store()
+    turn(loop, loaded(restored))
+
+    # then it claims nothing of a store that it does not follow, until it does
+    told = bench.reports[-1].applied
+    assert any("went back" in problem for problem in told.problems)
+    assert told.revision == 0
 
 
 def test_a_loop_that_hangs_is_not_healthy(bench: Bench) -> None:
