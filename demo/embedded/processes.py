@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
 from pathlib import Path
 
 from demo.embedded.hosts import MASTER, HostPlan
@@ -73,7 +72,7 @@ def plan_processes(
         _dns(master),
         _mesos_dns(master),
         _page(master, page_descriptor),
-        *_facts(master),
+        _facts(master),
     ]
     for plan in workers:
         specs.append(_mesos_agent(plan, master))
@@ -189,9 +188,7 @@ def _page(master: str, descriptor: int) -> ProcessSpec:
     return ProcessSpec("page", MASTER, argv, (descriptor,))
 
 
-def _facts(master: str) -> list[ProcessSpec]:
-    if find_spec("demo.star.facts") is None:
-        return []
+def _facts(master: str) -> ProcessSpec:
     argv = (
         *_module("demo.star.facts"),
         "--etcd",
@@ -199,7 +196,7 @@ def _facts(master: str) -> list[ProcessSpec]:
         "--listen",
         f"{master}:{FACTS_PORT}",
     )
-    return [ProcessSpec("facts", MASTER, argv)]
+    return ProcessSpec("facts", MASTER, argv)
 
 
 def _mesos_agent(plan: HostPlan, master: str) -> ProcessSpec:

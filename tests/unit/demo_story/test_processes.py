@@ -14,8 +14,7 @@ def planned(
 
 
 def test_each_host_gets_its_two_agents_and_the_master_the_rest() -> None:
-    # Star's facts are told where Star can tell them.
-    hosts = {name: spec.host for name, spec in planned().items() if name != "facts"}
+    hosts = {name: spec.host for name, spec in planned().items()}
 
     assert hosts == {
         "etcd": "master",
@@ -24,6 +23,7 @@ def test_each_host_gets_its_two_agents_and_the_master_the_rest() -> None:
         "dns": "master",
         "mesos-dns": "master",
         "page": "master",
+        "facts": "master",
         "mesos-host-1": "host-1",
         "agent-host-1": "host-1",
         "mesos-host-2": "host-2",
