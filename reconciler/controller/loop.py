@@ -141,10 +141,7 @@ class ControllerLoop:
         except (LeaseLost, Stopped):
             raise
         except (CalicoError, MarathonError) as error:
-            if isinstance(error, Conflict):
-                # What is cached is older than the store: read all of it anew.
-                self._queue.add(Chore.RELOAD, self._clock.monotonic() + RELOAD_AFTER)
-            self._failed(key, str(error))
+            self._refused(key, error)
         except Exception:
             log.exception("defect", extra={"key": _word(key)})
             self._failed(key, "defect")
@@ -282,8 +279,9 @@ class ControllerLoop:
         self._queue.add(Chore.SWEEP, now)
         self._queue.add(Chore.FINISH, now)
         self._enqueue(self._reconciler.apps_awaited(), now + LOOK_AGAIN)
-        if done.failure is not None:
-            raise done.failure
+        # The list was read: what stands out is read app by app.
+        for app_id, failure in done.failures.items():
+            self._refused(app_id, failure)
 
     def _allow(self, sources: tuple[IPNetwork, ...]) -> None:
         policy = self._reconciler.policy
@@ -302,6 +300,12 @@ class ControllerLoop:
     def _enqueue(self, app_ids: Iterable[AppId], due: float) -> None:
         for app_id in app_ids:
             self._queue.add(app_id, due)
+
+    def _refused(self, key: Key, error: CalicoError | MarathonError) -> None:
+        if isinstance(error, Conflict):
+            # What is cached is older than the store: read all of it anew.
+            self._queue.add(Chore.RELOAD, self._clock.monotonic() + RELOAD_AFTER)
+        self._failed(key, str(error))
 
     def _failed(self, key: Key, reason: str) -> None:
         delay = self._queue.failed(key, self._clock.monotonic())

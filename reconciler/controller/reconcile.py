@@ -5,7 +5,7 @@ event: an event only says where to look first.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -79,13 +79,13 @@ class Resync:
     """What one complete list came to.
 
     `waits` is whether an absence needs another list; `writes` counts records
-    and endpoints; `failure` is of one app or more, the others being done.
+    and endpoints; `failures` are of the apps that are not done, by app.
     """
 
     leader: str | None
     waits: bool
     writes: int
-    failure: CalicoError | MarathonError | None
+    failures: Mapping[AppId, CalicoError | MarathonError]
 
 
 class Reconciler:
@@ -177,19 +177,18 @@ class Reconciler:
         listed = self._marathon.apps()
         self.load()
         before = self._writer.writes
-        failure: CalicoError | MarathonError | None = None
+        failures: dict[AppId, CalicoError | MarathonError] = {}
         for app in listed.apps:
-            reason = self._bring(app)
-            if reason is not None:
-                failure = reason
-                log.warning("app not up to date", extra={"app": app.id, "why": str(reason)})
+            failure = self._bring(app)
+            if failure is not None:
+                failures[app.id] = failure
             between()
         self._show_problems(listed)
         self._live = frozenset(task for app in listed.apps for task in present_tasks(app))
         withdrawals = self._absences.judge(listed)
         for task in sorted(withdrawals.now):
             self._withdraw(task)
-        self._metrics.resyncs.labels("done" if failure is None else "partial").inc()
+        self._metrics.resyncs.labels("partial" if failures else "done").inc()
         self._metrics.held.set(self._absences.held)
         self._awaited.keep(
             [
@@ -205,7 +204,7 @@ class Reconciler:
             leader=listed.leader,
             waits=bool(withdrawals.waiting or withdrawals.held),
             writes=self._writer.writes - before,
-            failure=failure,
+            failures=failures,
         )
 
     def register_hosts(self) -> None:

@@ -33,13 +33,13 @@ from calico.model import (
     TaskVerdict,
 )
 from marathon_client.errors import InvalidApp
-from marathon_client.models import App, AppId, TaskState
+from marathon_client.models import App, AppId, AppList, TaskState
 from reconciler.core.removal.quarantine import REST
 from reconciler.runtime.clock import ManualClock
 from reconciler.runtime.lease import TTL, Lease
 from reconciler.runtime.watchfeed import FeedMessage, Loaded, WatchFeed
 from tests.unit.controller.cluster import Cluster, MemoryMarathon
-from tests.unit.reconciler.apps import HOST, V2, V3, app, network, task
+from tests.unit.reconciler.apps import HOST, V1, V2, V3, app, network, task
 
 LEADER = Key("/marathon-calico/v1/leader")
 
@@ -142,6 +142,12 @@ def test_only_the_agent_of_its_own_host_proves_a_task_gone(
 class WithoutOldVersions(MemoryMarathon):
     """A Marathon that fails to tell what an older version of an app was."""
 
+    lists = 0
+
+    def apps(self) -> AppList:
+        self.lists += 1
+        return super().apps()
+
     def app_version(self, app_id: AppId, version: str) -> App | None:
         raise InvalidApp(f"{app_id}: version {version} is malformed")
 
@@ -161,6 +167,25 @@ def test_a_version_that_cannot_be_read_stops_only_its_own_tasks() -> None:
     assert "new" in cluster.specs()
     cluster.kill(newer, newer.tasks[0])
     assert "old" not in cluster.specs()
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param("t", id="no app"), pytest.param("old", id="one app")]
+)
+def test_an_app_that_cannot_be_brought_asks_for_no_complete_list(name: str) -> None:
+    # given a list that is due twice in two minutes, and one app of which a version is not read
+    marathon = WithoutOldVersions()
+    cluster = Cluster(marathon=marathon)
+    version = V2 if name == "old" else V1
+    marathon.put(app(task(name), version=version, config_version=version))
+    marathon.put(app(task("b.1", app="/b"), name="/b"))
+    cluster.connect()
+    assert "b.1" in cluster.specs()
+
+    before = marathon.lists
+    cluster.after(125)
+
+    assert marathon.lists - before == 2
 
 
 def test_a_pool_that_gives_no_addresses_is_asked_for_none() -> None:
