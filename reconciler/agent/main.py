@@ -25,7 +25,7 @@ from reconciler.agent.locators.docker import DockerLocator
 from reconciler.agent.locators.docker_api import DockerEngine
 from reconciler.agent.locators.docker_events import DockerEvents
 from reconciler.agent.locators.mesos import MesosLocator
-from reconciler.agent.locators.mesos_agent import MesosAgent
+from reconciler.agent.locators.mesos_agent import PATIENT_READ_TIMEOUT, MesosAgent
 from reconciler.agent.locators.proc import ProcLocator
 from reconciler.agent.loop import AgentLoop, LoopMessage, Outlets, Searcher, Stop
 from reconciler.agent.passing.passes import HostSettings
@@ -112,7 +112,7 @@ def _run(settings: AgentSettings, dataplane: Dataplane, monitor: Monitor) -> Non
         inbox.post,
         facts.mtu,
         still_held,
-        MesosAgent(settings.mesos_agent).tasks_by_container,
+        MesosAgent(settings.mesos_agent, PATIENT_READ_TIMEOUT).tasks_by_container,
     )
     reconciler = HostReconciler(host, dataplane, clock, still_held, service.chores)
     _restore(reconciler, settings)

@@ -98,8 +98,8 @@ class HeldAttachments:
                 self._detached_at.pop(container, None)
                 self._named.discard(container)
                 self._ended.discard(container)
-            case TasksTold(tasks):
-                self._questions.answer(tasks)
+            case TasksTold(tasks, why):
+                self._questions.answer(tasks, why)
             case _:
                 assert_never(message)
 
@@ -248,6 +248,11 @@ class HeldAttachments:
             for container, network in sorted(self._networks.items())
             if not (network.detached or network.claimed) and container not in merged.claimed
         )
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """Why some of them stay closed."""
+        return (self._questions.problem,) if self._questions.problem else ()
 
     def next_due(self) -> float | None:
         """When there is something to do although no message comes."""

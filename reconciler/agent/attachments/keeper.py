@@ -219,12 +219,14 @@ class Asker:
     def answer(self, waiting: Iterable[frozenset[ContainerId] | _Asked]) -> None:
         """Ask once for all of them and tell what it came to, whatever happens."""
         told: Mapping[ContainerId, frozenset[TaskId]] = {}
+        why = ""
         try:
             told = self._tasks_by_container()
         except LocatorUnavailable as error:
-            log.debug("tasks of containers not known", extra={"why": str(error)})
+            why = str(error)
         except Exception:
             log.exception("defect in asking for the tasks of containers")
+            why = "what it said was not understood, see the agent's log"
         containers: set[ContainerId] = set()
         for each in waiting:
             if isinstance(each, _Asked):
@@ -232,4 +234,4 @@ class Asker:
             else:
                 containers |= each
         if containers:
-            self._post(TasksTold({each: told[each] for each in containers & told.keys()}))
+            self._post(TasksTold({each: told[each] for each in containers & told.keys()}, why))

@@ -8,6 +8,10 @@ from calico.model import ContainerId, TaskId
 #: when it asked for its addresses.
 FIRST_AFTER = 0.1
 LONGEST_DELAY = 10.0
+#: Seconds for which Mesos may say nothing before that is a problem of the host.
+SILENT_FOR = 10.0
+
+UNKNOWN = "attached containers stay closed, since it is not known which tasks they run"
 
 
 class Questions:
@@ -19,6 +23,10 @@ class Questions:
         self._delay = FIRST_AFTER
         self._due: float | None = None
         self._going_on = False
+        self._why = ""
+        self._silent_since: float | None = None
+        #: Why the tasks of some containers stay unknown; empty if none do, or not for long.
+        self.problem = ""
 
     def begin(self, unclaimed: Collection[ContainerId], now: float) -> frozenset[ContainerId]:
         """Containers to ask about now, given those that no task has claimed; none, as a rule."""
@@ -30,6 +38,7 @@ class Questions:
         elif not unknown:
             self._due = None
         self._open = unknown
+        self._judge_silence(now)
         if self._due is None or self._going_on or now < self._due:
             return frozenset()
         self._going_on = True
@@ -37,9 +46,20 @@ class Questions:
         self._due = now + self._delay
         return unknown
 
-    def answer(self, tasks: Mapping[ContainerId, frozenset[TaskId]]) -> None:
-        """Take in what containers run; whoever is not among them is asked about again."""
+    def _judge_silence(self, now: float) -> None:
+        silent = bool(self._open and self._why)
+        since = now if self._silent_since is None else self._silent_since
+        self._silent_since = since if silent else None
+        lasts = silent and now - since >= SILENT_FOR
+        self.problem = f"{UNKNOWN}: {self._why}" if lasts else ""
+
+    def answer(self, tasks: Mapping[ContainerId, frozenset[TaskId]], why: str = "") -> None:
+        """Take in what containers run; whoever is not among them is asked about again.
+
+        `why` is why Mesos said nothing.
+        """
         self._going_on = False
+        self._why = why
         for container in self._open & tasks.keys():
             task = task_among(tasks[container])
             if task:

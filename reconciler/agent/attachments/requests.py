@@ -107,9 +107,10 @@ class AttachmentForgotten:
 
 @dataclass(frozen=True, slots=True)
 class TasksTold:
-    """What the host's Mesos agent says that containers run; empty if it says nothing."""
+    """What the host's Mesos agent says that containers run; if it says nothing, why."""
 
     tasks: Mapping[ContainerId, frozenset[TaskId]] = field(default_factory=dict)
+    why: str = ""
 
 
 AttachMessage = (

@@ -1,6 +1,7 @@
 """What the host's Mesos agent says of its containers."""
 
 from collections.abc import Iterator, Mapping
+from urllib.parse import urlsplit
 
 import msgspec
 import requests
@@ -10,6 +11,9 @@ from reconciler.agent.locators.api import LocatorUnavailable
 
 CONNECT_TIMEOUT = 1.0
 READ_TIMEOUT = 2.0
+#: For who is in no hurry: an agent measures each of its containers before it tells of any.
+PATIENT_READ_TIMEOUT = 10.0
+CREDENTIALS = "give --mesos-agent as http://USER:PASSWORD@HOST:PORT"
 LARGEST_ANSWER = 64 * 1024 * 1024
 CONTAINERS = "/containers"
 #: Where Mesos tells the same before 1.0, newest first.
@@ -25,8 +29,11 @@ class NotServed(LocatorUnavailable):
 class MesosAgent:
     """Asks one Mesos agent; used by one thread."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, read_within: float = READ_TIMEOUT) -> None:
+        """The URL may hold a user and a password, which nobody else is told."""
         self._url = url.rstrip("/")
+        self._name = f"Mesos agent at {_without_credentials(self._url)}"
+        self._read_within = read_within
         self._session = requests.Session()
         # Neither proxies nor a .netrc of the environment are for a local agent.
         self._session.trust_env = False
@@ -35,7 +42,7 @@ class MesosAgent:
         """The rows of `/containers`; raises LocatorUnavailable."""
         rows = self._read(CONTAINERS)
         if not isinstance(rows, list):
-            raise LocatorUnavailable(f"Mesos agent at {self._url} answers no list of containers")
+            raise LocatorUnavailable(f"{self._name} answers no list of containers")
         return tuple(row for row in rows if isinstance(row, dict))
 
     def tasks_by_container(self) -> Mapping[ContainerId, frozenset[TaskId]]:
@@ -70,24 +77,31 @@ class MesosAgent:
         try:
             with self._session.get(
                 f"{self._url}{path}",
-                timeout=(CONNECT_TIMEOUT, READ_TIMEOUT),
+                timeout=(CONNECT_TIMEOUT, self._read_within),
                 allow_redirects=False,
                 stream=True,
             ) as answer:
+                if answer.status_code == 401:
+                    raise LocatorUnavailable(f"{self._name} answers 401: {CREDENTIALS}")
                 if answer.status_code != 200:
                     kind = NotServed if answer.status_code == 404 else LocatorUnavailable
-                    raise kind(f"Mesos agent at {self._url} answers {answer.status_code}")
+                    raise kind(f"{self._name} answers {answer.status_code}")
                 content = bytearray()
                 for part in answer.iter_content(65536):
                     content += part
                     if len(content) > LARGEST_ANSWER:
-                        raise LocatorUnavailable(f"Mesos agent at {self._url} answers without end")
+                        raise LocatorUnavailable(f"{self._name} answers without end")
         except requests.RequestException as error:
-            raise LocatorUnavailable(f"Mesos agent at {self._url} does not answer") from error
+            raise LocatorUnavailable(f"{self._name} does not answer") from error
         try:
             return msgspec.json.decode(content)
         except msgspec.DecodeError as error:
-            raise LocatorUnavailable(f"Mesos agent at {self._url} does not answer JSON") from error
+            raise LocatorUnavailable(f"{self._name} does not answer JSON") from error
+
+
+def _without_credentials(url: str) -> str:
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
 def tasks_of(row: Row) -> frozenset[TaskId]:

@@ -347,6 +347,7 @@ class HostReconciler:
             *problems_of_view(view),
             *problems,
             *(rendered.host_problems if rendered is not None else ()),
+            *self._held.problems,
             *obstacles(self._foreign, view, self._config),
             *problems_here(view, self._settings.host),
         )

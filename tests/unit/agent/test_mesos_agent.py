@@ -1,6 +1,9 @@
 """What an agent of Mesos is asked for its containers, in the forms of its ages."""
 
+import base64
+import threading
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from http.server import BaseHTTPRequestHandler
 
 import pytest
@@ -72,6 +75,43 @@ def test_a_container_is_that_of_the_task_it_runs(
 def test_an_agent_that_tells_nothing_is_named(answers: Mapping[str, object]) -> None:
     with answering(answers) as server, pytest.raises(LocatorUnavailable, match=server.url):
         MesosAgent(server.url).tasks_by_container()
+
+
+def test_a_user_and_a_password_are_sent_and_told_to_nobody_else() -> None:
+    given: list[str | None] = []
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        given.append(handler.headers["Authorization"])
+        send_json(handler, None, 401)
+
+    with LoopbackServer(answer) as server:
+        host = server.url.removeprefix("http://")
+        with pytest.raises(LocatorUnavailable) as raised:
+            MesosAgent(f"http://ops:secret@{host}").tasks_by_container()
+
+    assert given == ["Basic " + base64.b64encode(b"ops:secret").decode()]
+    assert str(raised.value) == (
+        f"Mesos agent at {server.url} answers 401:"
+        " give --mesos-agent as http://USER:PASSWORD@HOST:PORT"
+    )
+
+
+@pytest.mark.parametrize(
+    ("patience", "outcome"),
+    [
+        pytest.param(0.1, pytest.raises(LocatorUnavailable), id="who is in a hurry does not wait"),
+        pytest.param(10.0, nullcontext(), id="who is patient is told"),
+    ],
+)
+def test_an_agent_that_takes_its_time(
+    patience: float, outcome: AbstractContextManager[object]
+) -> None:
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        threading.Event().wait(0.5)
+        send_json(handler, NEWER)
+
+    with LoopbackServer(answer) as server, outcome:
+        assert MesosAgent(server.url, patience).tasks_by_container()[ONE] == {WEB}
 
 
 @pytest.mark.parametrize("state", [{}, [], None, {"frameworks": {}}])

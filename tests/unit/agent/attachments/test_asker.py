@@ -32,20 +32,24 @@ def test_only_what_was_asked_for_is_told() -> None:
 
 
 @pytest.mark.parametrize(
-    "error",
+    ("error", "why"),
     [
-        pytest.param(LocatorUnavailable("the Mesos agent does not answer"), id="no answer"),
-        pytest.param(RecursionError("nested too deep"), id="an answer that nobody expected"),
+        pytest.param(LocatorUnavailable("Mesos is away"), "Mesos is away", id="no answer"),
+        pytest.param(
+            RecursionError("nested too deep"),
+            "what it said was not understood, see the agent's log",
+            id="an answer that nobody expected",
+        ),
     ],
 )
-def test_without_an_answer_nothing_is_known_and_the_next_question_is_asked(
-    error: Exception,
+def test_without_an_answer_nothing_is_known_but_why_and_the_next_question_is_asked(
+    error: Exception, why: str
 ) -> None:
     told: list[TasksTold] = []
 
     Asker(failing(error), told.append).answer([frozenset({ONE})])
 
-    assert told == [TasksTold({})]
+    assert told == [TasksTold({}, why)]
 
 
 def test_all_who_wait_are_answered_by_one_question_with_the_task_rather_than_its_executor() -> None:

@@ -15,7 +15,7 @@ from calico.keys import CALICO
 from calico.model import BootId, ContainerId, EndpointState, TaskId
 from reconciler.agent.attachments.files import KeptAttachment
 from reconciler.agent.attachments.held import REMEMBERED_FOR
-from reconciler.agent.attachments.questions import FIRST_AFTER
+from reconciler.agent.attachments.questions import FIRST_AFTER, SILENT_FOR
 from reconciler.agent.attachments.requests import (
     AttachAsked,
     AttachmentForgotten,
@@ -441,6 +441,33 @@ def test_what_a_container_runs_is_asked_until_it_is_known(bench: Bench) -> None:
     names = frozenset({TaskId("marathon-web.1"), TaskId("web.1")})
     bench.reconciler.handle(TasksTold({HELD.container: names}))
     assert [each.task for each in bench.reconciler.reconcile().attachments] == ["web.1"]
+
+
+def test_what_mesos_said_when_addresses_were_asked_for_is_told_and_not_asked_again(
+    bench: Bench,
+) -> None:
+    bench.attach(replace(HELD, runs="web.1"))
+    bench.clock.advance(60)
+    assert [each.task for each in bench.reconciler.reconcile().attachments] == ["web.1"]
+    assert not [each for each in bench.chores if each[0] == "unclaimed"]
+
+
+def test_that_mesos_says_nothing_for_long_is_a_problem_of_the_host(bench: Bench) -> None:
+    bench.attach(HELD)
+
+    def silent_for(seconds: float) -> tuple[str, ...]:
+        bench.reconciler.handle(TasksTold(why="Mesos is away"))
+        bench.clock.advance(seconds)
+        bench.reconciler.reconcile()
+        return bench.reconciler.reconcile().problems
+
+    assert (silent_for(1), silent_for(SILENT_FOR - 1)) == ((), ())
+    (problem,) = silent_for(1)
+    assert problem.endswith("it is not known which tasks they run: Mesos is away")
+    # It may answer, and know nothing of this one: podman's containers are no tasks.
+    bench.reconciler.handle(TasksTold())
+    bench.reconciler.reconcile()
+    assert bench.reconciler.reconcile().problems == ()
 
 
 def test_mesos_is_asked_of_a_container_by_the_id_that_mesos_gave_it(bench: Bench) -> None:

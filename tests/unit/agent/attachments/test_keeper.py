@@ -247,4 +247,4 @@ def test_a_mesos_agent_that_does_not_answer_says_nothing() -> None:
         lambda: {ONE: frozenset({TaskId("t")}), ContainerId("x"): frozenset()}, told.append
     ).answer([frozenset({ONE})])
 
-    assert told == [TasksTold(), TasksTold({ONE: frozenset({TaskId("t")})})]
+    assert told == [TasksTold(why="not now"), TasksTold({ONE: frozenset({TaskId("t")})})]
