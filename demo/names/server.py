@@ -16,6 +16,7 @@ from demo.names.records import Records
 TTL = 1
 #: As often is read what there is, at most.
 FRESH_SECONDS = 0.25
+ATTEMPTS = 10
 
 
 class Resolver(BaseResolver):  # type: ignore[misc] # dnslib has no types
@@ -70,19 +71,35 @@ class NameServer:
         self._servers: list[Any] = []
 
     def __enter__(self) -> NameServer:
-        host, port = self._address
-        for tcp in (False, True):
-            server = DNSServer(self._resolver, host, port, tcp, logger=_Silent())
-            # The other protocol has the same number.
-            port = server.server.server_address[1]
+        for attempt in range(ATTEMPTS):
+            try:
+                self._servers = self._bound()
+                break
+            except OSError:
+                # Any number was asked for, and this one is taken for the other protocol.
+                if self._address[1] or attempt == ATTEMPTS - 1:
+                    raise
+        for server in self._servers:
             server.start_thread()
-            self._servers.append(server)
         return self
 
     def __exit__(self, *_error: object) -> None:
         for server in self._servers:
             server.stop()
             server.server.server_close()
+
+    def _bound(self) -> list[Any]:
+        """One server for each protocol, on the same number."""
+        host, port = self._address
+        # Datagrams first: their socket would share a number that is taken.
+        datagrams = DNSServer(self._resolver, host, port, logger=_Silent())
+        port = datagrams.server.server_address[1]
+        try:
+            streams = DNSServer(self._resolver, host, port, tcp=True, logger=_Silent())
+        except OSError:
+            datagrams.server.server_close()
+            raise
+        return [datagrams, streams]
 
     @property
     def port(self) -> int:
