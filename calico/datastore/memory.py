@@ -57,7 +57,8 @@ class MemoryDatastore:
     the last one goes, as in etcd. Expiry is noticed by the next operation.
     """
 
-    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, now: Callable[[], float] = time.monotonic, history: int = HISTORY) -> None:
+        """`now` is what times to live are measured by; `history` events are remembered."""
         self._now = now
         self._changed = threading.Condition()
         self._leaves: dict[str, _Leaf] = {}
@@ -65,7 +66,8 @@ class MemoryDatastore:
         self._directories: set[str] = set()
         self._revision = 0
         # Every revision is one event, so the history has no holes.
-        self._history: deque[WatchEvent] = deque(maxlen=HISTORY)
+        self._history: deque[WatchEvent] = deque(maxlen=history)
+        self._listeners: list[Callable[[WatchEvent], None]] = []
 
     def get(self, key: Key) -> Stored | None:
         """The newest value; None if the key does not exist."""
@@ -154,6 +156,19 @@ class MemoryDatastore:
             seen = _revision(event)
             yield event
 
+    def first_after(self, prefix: Key, seen: Revision) -> WatchEvent | None:
+        """The first event at or below a prefix after a revision, without waiting.
+
+        Raises HistoryLost.
+        """
+        with self._changed:
+            self._expire()
+            return self._first_after(prefix, seen)
+
+    def listen(self, hear: Callable[[WatchEvent], None]) -> None:
+        """Have every event told from now on, by whoever makes it."""
+        self._listeners.append(hear)
+
     def remove_tree(self, key: Key) -> None:
         """What an operator's recursive delete does: one event for the whole directory."""
         check_key(key)
@@ -188,6 +203,8 @@ class MemoryDatastore:
 
     def _tell(self, event: WatchEvent) -> None:
         self._history.append(event)
+        for hear in self._listeners:
+            hear(event)
         self._changed.notify_all()
 
     def _expire(self) -> None:

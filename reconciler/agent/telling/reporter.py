@@ -89,7 +89,7 @@ class Reporter:
     def run(self, stop: threading.Event) -> None:
         """Report until stopped."""
         while not stop.is_set():
-            self.step(self._wait())
+            self.step(self.wait())
 
     def step(self, timeout: float = 0.0) -> None:
         """Take reports in, waiting up to `timeout` for one, and tell the newest."""
@@ -113,7 +113,8 @@ class Reporter:
             self._failures = 0
             self._told = ""
 
-    def _wait(self) -> float:
+    def wait(self) -> float:
+        """Seconds until `step` has something to do; 1 at most."""
         now = self._clock.monotonic()
         due = min(self._alive_due, self._reload_due)
         if self._report is not None and self._report.applied != self._applied:
