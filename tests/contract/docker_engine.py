@@ -52,6 +52,8 @@ class RecordedEngine:
     over: threading.Event = field(default_factory=threading.Event)
     #: Containers that `inspect` tells nothing of, until it is over.
     stuck: set[str] = field(default_factory=set)
+    #: Seconds that it takes to inspect one.
+    takes: float = 0.0
 
     def add(self, *containers: Any, stuck: bool = False) -> None:
         """Run some more containers."""
@@ -80,6 +82,7 @@ class RecordedEngine:
         elif rest.startswith("events?"):
             self._tell_events(handler)
         elif (each := rest.removeprefix("containers/").removesuffix("/json")) in self.containers:
+            self.over.wait(self.takes)
             if each in self.stuck:
                 self.over.wait(STUCK_FOR)
             send_json(handler, self.containers[each])

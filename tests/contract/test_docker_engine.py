@@ -16,7 +16,7 @@ from calico.dataplane.changes import NamespaceRef
 from calico.model import TaskId
 from reconciler.agent.locators import docker_api
 from reconciler.agent.locators.api import Located, LocatorUnavailable, locate
-from reconciler.agent.locators.docker import MOST_HUNG, REST, DockerLocator
+from reconciler.agent.locators.docker import HUNG_REST, MOST_HUNG, REST, DockerLocator
 from reconciler.agent.locators.docker_api import DockerEngine, EngineHangs
 from reconciler.agent.locators.docker_events import DockerEvents
 from reconciler.agent.locators.mesos_agent import MesosAgent
@@ -247,6 +247,12 @@ def endless(handler: BaseHTTPRequestHandler) -> None:
         send_chunk(handler, b" " * 2**20)
 
 
+def bottomless(handler: BaseHTTPRequestHandler) -> None:
+    begin_chunks(handler)
+    send_chunk(handler, b"[" * 100_000)
+    send_chunk(handler, b"")
+
+
 def cut_off(handler: BaseHTTPRequestHandler) -> None:
     handler.close_connection = True
     begin_chunks(handler)
@@ -267,6 +273,7 @@ def no_http(handler: BaseHTTPRequestHandler) -> None:
             "nothing that",
             id="no version",
         ),
+        pytest.param(bottomless, "nothing that Docker", id="a bottomless nest"),
         pytest.param(endless, "without end", id="an endless answer"),
         pytest.param(cut_off, "no whole answer", id="an answer that is cut off"),
         pytest.param(no_http, "no whole answer", id="no HTTP"),
@@ -367,6 +374,28 @@ def test_many_containers_that_hang_cost_the_others_no_more_than_a_few_searches(
 
     clock.advance(REST)
     assert locator.find({WEB}) == Located({WEB: identify(201)})
+
+
+def test_an_engine_that_is_slow_with_all_of_them_has_none_passed_over(
+    engine: RecordedEngine, path: Path, mesos: Mesos
+) -> None:
+    clock, tasks = ManualClock(), [TaskId(f"web.{number}") for number in range(6)]
+    engine.add(*(container(f"t{each}", 201, label=each) for each in tasks))
+    engine.takes = 0.1
+    slow = DockerEngine(path, converse_within=0.35)
+    locator = DockerLocator(slow, MesosAgent(mesos.url), identify, (), clock.monotonic)
+
+    def found(task: TaskId) -> bool:
+        try:
+            return task in locator.find({task}).namespaces
+        except EngineHangs:
+            clock.advance(REST)
+            return False
+
+    for _ in range(3):
+        found(tasks[0])
+    assert [each for each in tasks if not found(each)] == []
+    assert clock.monotonic() < HUNG_REST
 
 
 def test_no_socket_is_named_with_the_remedy(path: Path, locator: DockerLocator) -> None:

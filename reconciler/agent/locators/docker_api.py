@@ -131,8 +131,9 @@ def _version(text: str) -> tuple[int, int]:
 class DockerEngine:
     """One engine, by the path of its socket; may be asked from any thread."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, converse_within: float = CONVERSE_WITHIN) -> None:
         self._path = path
+        self._converse_within = converse_within
 
     def __str__(self) -> str:
         return f"the Docker engine at {self._path}"
@@ -142,7 +143,7 @@ class DockerEngine:
         """Ask several things over one connection."""
         connection = _Connection(self._path)
         try:
-            yield Conversation(self._path, connection)
+            yield Conversation(self._path, connection, self._converse_within)
         finally:
             connection.close()
 
@@ -158,10 +159,10 @@ class DockerEngine:
 class Conversation:
     """Questions over one connection; all raise LocatorUnavailable."""
 
-    def __init__(self, path: Path, connection: "_Connection") -> None:
+    def __init__(self, path: Path, connection: "_Connection", within: float) -> None:
         self._path = path
         self._connection = connection
-        self._end = time.monotonic() + CONVERSE_WITHIN
+        self._end = time.monotonic() + within
         self._version = ""
 
     def running(self) -> tuple[str, ...]:
@@ -180,6 +181,9 @@ class Conversation:
         except EngineHangs as error:
             # The answer may come yet: it must not be taken for that to another question.
             self._connection.close()
+            if time.monotonic() >= self._end:
+                # All of them took long: it is not this one's fault.
+                raise
             raise ContainerHangs(
                 f"the Docker engine at {self._path} does not tell of container {container[:12]}"
                 " in time: look after it"
@@ -220,7 +224,7 @@ class Conversation:
             raise self._not_docker(path, status)
         try:
             return parse(body)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise self._not_docker(path, "nothing that Docker says") from error
 
     def _not_docker(self, path: str, answer: object) -> LocatorUnavailable:
