@@ -264,6 +264,23 @@ class StarWorld:
             },
         )
 
+    def regroup(self, name: str, groups: Iterable[str], number: int) -> None:
+        """Another task under other groups, which is in sync only once all doors agree."""
+        wanted = tuple(groups)
+        self.task(name, wanted, number, verdict="PENDING", reason="not applied yet")
+        for pair in self.pairs:
+            if name in pair:
+                self.agree(*pair)
+        self.task(name, wanted, number)
+
+    def restore(self) -> None:
+        """Tasks, doors and facts as they were at first."""
+        self.told.silent = False
+        for name, groups in GROUPS.items():
+            self.task(name, groups)
+        for pair in self.pairs:
+            self.agree(*pair)
+
     def agree(self, sender: str, receiver: str) -> None:
         """Open or shut a door as the groups that are told call for."""
         groups = [{*self.told.tasks[name]["groups"]} for name in (sender, receiver)]

@@ -30,11 +30,18 @@ def browser() -> Iterator[playwright.Browser]:
 
 
 @pytest.fixture(scope="module")
-def world() -> Iterator[StarWorld]:
-    """Four probes in two groups, all as it should be."""
+def star() -> Iterator[StarWorld]:
+    """Four probes in two groups, shared by the tests of a module."""
     with star_world() as running:
-        running.settle()
         yield running
+
+
+@pytest.fixture
+def world(star: StarWorld) -> Iterator[StarWorld]:
+    """All as it should be, whatever the test before has left."""
+    star.settle()
+    yield star
+    star.restore()
 
 
 Opener = Callable[..., playwright.Page]
@@ -72,7 +79,6 @@ def _note(complaints: list[str], said: playwright.ConsoleMessage) -> None:
 @pytest.fixture
 def page(opened: Opener, world: StarWorld) -> playwright.Page:
     """The page on a desk, with everything settled."""
-    world.settle()
     page = opened(world.page)
     page.wait_for_selector("#summary[data-level=ok]")
     return page

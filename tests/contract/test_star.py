@@ -303,10 +303,7 @@ def test_a_leak_and_a_broken_pair_are_told_and_end(world: StarWorld) -> None:
 
 
 def test_a_change_is_settling_and_never_an_alarm(world: StarWorld) -> None:
-    world.task("b", ["star-2"], number=2)
-    for pair in world.pairs:
-        if "b" in pair:
-            world.agree(*pair)
+    world.regroup("b", ["star-2"], number=2)
     seen = set()
 
     def settled() -> bool:
