@@ -22,6 +22,7 @@ from calico.model import (
     HostFlags,
     HostName,
     HostRecord,
+    Refusal,
     TaskId,
     TaskRecord,
 )
@@ -93,7 +94,11 @@ HOST = HostRecord(
 ID = endpoint_of_task(HOST.name, TaskId("t"))
 RECORD = TaskRecord(TaskId("t"), "/a", "v", HOST.name, ("g",), container="box", pod=True)
 APPLIED = AppliedRecord(
-    HOST.name, HOST.boot_id, 1, attachments=(Attachment(ContainerId("box"), ()),)
+    HOST.name,
+    HOST.boot_id,
+    1,
+    attachments=(Attachment(ContainerId("box"), ()),),
+    refusals=(Refusal("cni", "refused", "a reason"),),
 )
 BLOCK = ipam.new_block(ipam.block_of(IPAddress("192.168.0.1")), HOST.name)
 
@@ -117,6 +122,9 @@ BLOCK = ipam.new_block(ipam.block_of(IPAddress("192.168.0.1")), HOST.name)
         pytest.param(
             json.dumps(json.loads(codec.encode_applied(APPLIED))["attachments"][0]),
             id="an attachment",
+        ),
+        pytest.param(
+            json.dumps(json.loads(codec.encode_applied(APPLIED))["refusals"][0]), id="a refusal"
         ),
     ],
 )
