@@ -64,20 +64,28 @@ class _Client(etcd.Client):  # type: ignore[misc]  # python-etcd has no types
     """Tells an answer of another kind of server apart, by its status."""
 
     def _handle_server_response(self, response: Any) -> Any:
-        if response.status not in (200, 201):
-            try:
-                known = "errorCode" in json.loads(response.data)
-            except (ValueError, TypeError):
-                known = False
-            if not known:
-                raise _NotServed(response.status, empty=not response.data)
+        if response.status not in (200, 201) and not _is_refusal(response.data):
+            raise _NotServed(response.status, empty=not response.data)
         return super()._handle_server_response(response)
 
     def _result_from_response(self, response: Any) -> Any:
         try:
             return super()._result_from_response(response)
-        except etcd.EtcdException as error:
+        except (etcd.EtcdException, RecursionError) as error:
             raise _NotServed(response.status, empty=not response.data) from error
+
+
+def _is_refusal(body: bytes) -> bool:
+    """Whether etcd itself says so, and not what stands before it."""
+    try:
+        said = json.loads(body)
+    except (ValueError, TypeError, RecursionError):
+        return False
+    return (
+        isinstance(said, dict)
+        and isinstance(said.get("errorCode"), int)
+        and isinstance(said.get("index", 0), int)
+    )
 
 
 @dataclass(slots=True)
@@ -121,7 +129,12 @@ class EtcdDatastore:
                 lambda client: client.read(prefix, quorum=True, recursive=True), repeatable=True
             )
         except etcd.EtcdKeyNotFound as error:
-            return Listing(Revision(error.payload["index"]), ())
+            index = error.payload.get("index")
+            if index is None:
+                raise DatastoreUnavailable(
+                    f"etcd says that {prefix} is absent, not when"
+                ) from error
+            return Listing(Revision(index), ())
         # An empty directory is told as a leaf of itself.
         leaves = (leaf for leaf in found.leaves if not leaf.dir and leaf.key != prefix)
         entries = sorted(map(_stored, leaves), key=lambda each: each.key)

@@ -98,7 +98,7 @@ def parse_state(content: bytes) -> SavedState:
     body = unseal(content)
     try:
         raw = msgspec.json.decode(body, type=_Body)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise StateFileError(f"it is not a state file: {error}") from error
     if raw.version != VERSION:
         raise StateFileError(f"it has version {raw.version}, not {VERSION}")

@@ -125,7 +125,7 @@ def _is_our_plugin(text: str) -> bool:
 def _is_our_network(text: str) -> bool:
     try:
         config = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     if not isinstance(config, dict):
         return False

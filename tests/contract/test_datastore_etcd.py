@@ -123,6 +123,9 @@ def test_a_server_without_the_v2_api_is_refused_with_the_remedy(
             503, b'{"errorCode":301,"message":"election"}', DatastoreUnavailable, id="election"
         ),
         pytest.param(200, b"", DatastoreUnavailable, id="nothing at all"),
+        pytest.param(200, b"[" * 100_000, DatastoreRefused, id="a bottomless nest"),
+        pytest.param(500, b"[" * 100_000, DatastoreUnavailable, id="a bottomless nest of an error"),
+        pytest.param(400, b'{"errorCode":[]}', DatastoreRefused, id="an error that is no number"),
         pytest.param(
             403, b'{"errorCode":110,"message":"permission"}', DatastoreRefused, id="no permission"
         ),
@@ -133,6 +136,12 @@ def test_an_answer_that_is_no_result_is_told_apart(
 ) -> None:
     with answering(status, body) as url, pytest.raises(error, match=url):
         call(EtcdDatastore([url]), name)
+
+
+def test_an_absence_of_no_known_time_is_no_empty_list() -> None:
+    body = b'{"errorCode":100,"message":"Key not found"}'
+    with answering(404, body) as url, pytest.raises(DatastoreUnavailable):
+        EtcdDatastore([url]).list(KEY)
 
 
 @pytest.mark.parametrize("name", CALLS)

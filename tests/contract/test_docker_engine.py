@@ -249,7 +249,7 @@ def endless(handler: BaseHTTPRequestHandler) -> None:
 
 def bottomless(handler: BaseHTTPRequestHandler) -> None:
     begin_chunks(handler)
-    send_chunk(handler, b"[" * 100_000)
+    send_chunk(handler, b'{"Platform":' + b"[" * 100_000)
     send_chunk(handler, b"")
 
 

@@ -339,6 +339,14 @@ def test_another_agent_in_its_place_is_not_believed(world: World, agent: PagedAg
             b'HTTP/1.1 200 OK\r\nContent-Length: 17\r\n\r\n{"host":"host-b"}', id="half a page"
         ),
         pytest.param(b"HTTP/1.1 404 No\r\nContent-Length: 2\r\n\r\n{}", id="no such page"),
+        pytest.param(
+            b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n" + b"[" * 100_000,
+            id="a bottomless nest",
+        ),
+        pytest.param(
+            b"HTTP/1.1 500 No\r\nContent-Length: 100000\r\n\r\n" + b"[" * 100_000,
+            id="a bottomless nest of an error",
+        ),
         pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{", id="a page cut off"),
     ],
 )

@@ -95,7 +95,7 @@ class MesosAgent:
             raise LocatorUnavailable(f"{self._name} does not answer") from error
         try:
             return msgspec.json.decode(content)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, RecursionError) as error:
             raise LocatorUnavailable(f"{self._name} does not answer JSON") from error
 
 

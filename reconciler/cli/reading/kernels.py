@@ -234,7 +234,7 @@ def _reason(body: bytes, status: int) -> str:
     try:
         told = json.loads(body)
         return str(told["reason"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return f"it answers {status}"
 
 
@@ -247,5 +247,5 @@ def _read(host: HostName, answer: bytes | NotTold, kind: type[Told]) -> Told | N
         if teller != host:
             return NotTold(f"the agent of {teller!r} answers in its place")
         return msgspec.convert(told, kind)
-    except (msgspec.MsgspecError, ValueError) as error:
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         return NotTold(f"its agent answers what is not understood: {error}")

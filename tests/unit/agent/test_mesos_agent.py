@@ -77,6 +77,17 @@ def test_an_agent_that_tells_nothing_is_named(answers: Mapping[str, object]) -> 
         MesosAgent(server.url).tasks_by_container()
 
 
+def test_an_agent_that_answers_a_bottomless_nest_is_named() -> None:
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Length", "100000")
+        handler.end_headers()
+        handler.wfile.write(b"[" * 100_000)
+
+    with LoopbackServer(answer) as server, pytest.raises(LocatorUnavailable, match="JSON"):
+        MesosAgent(server.url).tasks_by_container()
+
+
 def test_a_user_and_a_password_are_sent_and_told_to_nobody_else() -> None:
     given: list[str | None] = []
 

@@ -1,5 +1,6 @@
 """The last good state on disk."""
 
+import hashlib
 import os
 import stat
 import sys
@@ -70,6 +71,12 @@ def test_a_file_with_one_wrong_byte_is_refused(position: int, flip: int) -> None
 def test_foreign_content_is_refused(content: bytes) -> None:
     with pytest.raises(StateFileError):
         parse_state(content)
+
+
+def test_a_bottomless_nest_is_no_state() -> None:
+    body = b'{"newer":' + b"[" * 100_000
+    with pytest.raises(StateFileError, match="not a state file"):
+        parse_state(hashlib.sha256(body).hexdigest().encode() + b"\n" + body + b"\n")
 
 
 def test_the_file_is_for_its_owner_only(tmp_path: Path) -> None:

@@ -123,6 +123,7 @@ def test_our_own_older_files_are_replaced(tmp_path: Path) -> None:
         pytest.param("plugins/marathon-calico-cni", "", id="an empty plugin"),
         pytest.param("networks/calico.conf", '{"type": "calico"}', id="a network"),
         pytest.param("networks/calico.conf", '{"plugins": 5}', id="a list that is none"),
+        pytest.param("networks/calico.conf", "[" * 100_000, id="a bottomless nest"),
         pytest.param("networks/calico.conf", "[]", id="a network that is none"),
         pytest.param("networks/calico.conf", "{", id="a torn network"),
     ],
