@@ -21,8 +21,11 @@ class SystemClock:
     """The clock of this machine."""
 
     def monotonic(self) -> float:
-        """See Clock."""
-        return time.monotonic()
+        """See Clock; the time in which the machine was suspended counts as well.
+
+        Else the holder of a lease would wake up and take it for its own.
+        """
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
 
     def wall(self) -> datetime:
         """See Clock."""

@@ -96,6 +96,8 @@ class Lease:
         stored = self._datastore.get(self._key)
         if stored is not None and self._is_held_by_us(stored.value):
             self._revision = stored.revision
+            # Without a token its first write is the one whose answer was lost.
+            self.token = self.token or stored.revision
             return True
         self._revision = self.token = None
         self._deadline = float("-inf")

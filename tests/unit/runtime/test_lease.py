@@ -2,10 +2,12 @@
 
 import pytest
 
-from calico.datastore.api import Datastore, Key
+from calico.datastore.api import Datastore, Key, Revision
 from calico.datastore.memory import MemoryDatastore
+from calico.errors import Conflict, DatastoreUnavailable
 from reconciler.runtime.clock import ManualClock
 from reconciler.runtime.lease import TTL, WRITE_WINDOW, FencedDatastore, Lease, LeaseLost
+from tests.contract.lossy import LossyStore
 
 KEY = Key("/marathon-calico/v1/leader")
 
@@ -18,6 +20,22 @@ def clock() -> ManualClock:
 @pytest.fixture
 def datastore(clock: ManualClock) -> Datastore:
     return MemoryDatastore(clock.monotonic)
+
+
+class SlowStore(MemoryDatastore):
+    """A store whose answers to writes take some seconds."""
+
+    def __init__(self, clock: ManualClock, seconds: float) -> None:
+        super().__init__(clock.monotonic)
+        self._clock = clock
+        self._seconds = seconds
+
+    def put(
+        self, key: Key, value: str, *, expect: Revision | None = None, ttl: int | None = None
+    ) -> Revision:
+        revision = super().put(key, value, expect=expect, ttl=ttl)
+        self._clock.advance(self._seconds)
+        return revision
 
 
 def lease(datastore: Datastore, clock: ManualClock, holder: str) -> Lease:
@@ -69,6 +87,55 @@ def test_an_own_write_whose_answer_was_lost_is_recognised(
     datastore.put(KEY, stored.value, expect=stored.revision, ttl=TTL)
     assert one.keep()
     assert one.held
+
+
+def test_an_own_first_write_whose_answer_was_lost_is_the_token(clock: ManualClock) -> None:
+    # given a lease that was won, and nobody told so
+    lossy = LossyStore(MemoryDatastore(clock.monotonic))
+    lossy.swallow = 0
+    one = lease(lossy, clock, "one")
+    with pytest.raises(DatastoreUnavailable):
+        one.keep()
+    won = lossy.get(KEY)
+    assert won is not None
+    assert one.token is None
+
+    assert one.keep()
+
+    # then it is told by the write that won it, not by the one that renewed it
+    assert one.token == won.revision
+    stored = lossy.get(KEY)
+    assert stored is not None
+    assert stored.revision > won.revision
+
+
+def test_what_the_window_is_counted_from_is_the_sending(clock: ManualClock) -> None:
+    # given a store that takes its time to answer a renewal
+    one = lease(SlowStore(clock, 8.0), clock, "one")
+
+    assert one.keep()
+
+    # then what is left is the rest of the window, and not all of it
+    clock.advance(WRITE_WINDOW - 8.0 - 0.5)
+    assert one.held
+    clock.advance(1.0)
+    assert not one.held
+
+
+def test_a_lease_that_another_has_by_now_is_not_given_back(
+    datastore: Datastore, clock: ManualClock
+) -> None:
+    one, other = lease(datastore, clock, "one"), lease(datastore, clock, "other")
+    one.keep()
+    clock.advance(TTL + 1)
+    other.keep()
+
+    with pytest.raises(Conflict):
+        one.release()
+
+    clock.advance(1)
+    assert other.keep()
+    assert other.held
 
 
 def test_no_write_is_sent_after_the_write_window(datastore: Datastore, clock: ManualClock) -> None:
