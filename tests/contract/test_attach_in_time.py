@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -10,8 +11,9 @@ import pytest
 from netaddr import IPNetwork
 
 from calico.model import ContainerId
+from reconciler.agent.attachments.allocator import WORD_WITHIN
 from reconciler.agent.attachments.turns import Turns
-from reconciler.attach.api import ANSWER_WITHIN
+from reconciler.attach.api import ANSWER_WITHIN, Wish
 from reconciler.attach.calls.cni import CniCalls
 from reconciler.attach.plugin import TRY_LATER
 from reconciler.attach.server import AttachServer
@@ -76,6 +78,20 @@ def test_a_kernel_that_hangs_is_told_before_the_plugin_gives_up(
     assert (added.code, added.answer["code"]) == (1, TRY_LATER)
     assert "did not get to it in time" in added.complaint
     assert took < ANSWER_WITHIN + BESIDE
+
+
+def test_a_mesos_agent_that_hangs_keeps_no_container_waiting_for_others(tmp_path: Path) -> None:
+    # Nobody answers the rig's questions to Mesos.
+    rig = Rig(tmp_path / "state", POOLS)
+    rig.directory.mkdir()
+    containers = [ContainerId(f"box-{number}") for number in range(12)]
+    with rig.running() as agent, ThreadPoolExecutor(len(containers)) as pool:
+        began = time.monotonic()
+        given = list(pool.map(lambda each: agent.attacher.allocate(each, Wish()), containers))
+        took = time.monotonic() - began
+
+    assert len({address for each in given for address in each.addresses}) == 2 * len(containers)
+    assert WORD_WITHIN <= took < WORD_WITHIN + 0.5
 
 
 def test_the_calls_of_one_request_share_its_time() -> None:

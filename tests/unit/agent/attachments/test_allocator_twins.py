@@ -4,8 +4,9 @@ import pytest
 
 from calico.addressing.claims import Claim, Claims
 from calico.model import HandleId
+from calico.names import handle_of_container
 from reconciler.attach.api import AttachRefused, Wish
-from tests.unit.agent.attachments.allocating import MOST_WRITES, ONE, Bench
+from tests.unit.agent.attachments.allocating import MOST_WRITES, ONE, OTHER, Bench
 from tests.unit.agent.world import HOST, OTHER_HOST
 
 
@@ -93,6 +94,22 @@ def test_of_containers_of_one_id_a_task_claims_its_own_host_s(
     assert elsewhere.release(ONE, *there) is True
     assert bench.handles() == {"task.1"}
     assert bench.drifts() == ()
+
+
+def test_what_a_task_has_claimed_is_no_container_s_though_its_id_reads_like_a_handle(
+    bench: Bench,
+) -> None:
+    # An app may be called /cni: its tasks' ids are like the handles of containers.
+    here = bench.allocate(ONE)
+    assert isinstance(here, tuple)
+    assert Claims(bench.store).claim(Claim(ONE, HOST, handle_of_container(OTHER))) == here
+
+    assert bench.release(OTHER, *here) is True, "none of it is that container's"
+    there = bench.allocate(OTHER)
+
+    assert isinstance(there, tuple)
+    assert not set(here) & set(there)
+    assert len(bench.held()) == len({*here, *there})
 
 
 @pytest.mark.parametrize("lost", range(MOST_WRITES))
