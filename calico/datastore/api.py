@@ -1,6 +1,6 @@
 """The seam to the store of specs and statuses."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NewType, Protocol
 
@@ -51,6 +51,13 @@ class Removed:
 
 
 WatchEvent = Put | Removed
+
+#: Raises if a write may not be sent just now.
+Fence = Callable[[], None]
+
+
+def unfenced() -> None:
+    """The fence of whoever may write at any time."""
 
 
 class Datastore(Protocol):

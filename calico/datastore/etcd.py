@@ -16,16 +16,20 @@ from typing import Any, NoReturn, TypeVar
 
 import etcd
 import urllib3
-from urllib3.exceptions import (
-    ConnectTimeoutError,
-    MaxRetryError,
-    NewConnectionError,
-)
-from urllib3.exceptions import (
-    TimeoutError as NoAnswerInTime,
-)
 
-from calico.datastore.api import ABSENT, Key, Listing, Put, Removed, Revision, Stored, WatchEvent
+from calico.datastore.api import (
+    ABSENT,
+    Fence,
+    Key,
+    Listing,
+    Put,
+    Removed,
+    Revision,
+    Stored,
+    WatchEvent,
+    unfenced,
+)
+from calico.datastore.connections import asking_pools, never_sent, reason_of
 from calico.datastore.members import Member, TlsFiles, parse_member
 from calico.errors import Conflict, DatastoreRefused, DatastoreUnavailable, HistoryLost
 from calico.keys import check_key
@@ -90,10 +94,11 @@ def _is_refusal(body: bytes) -> bool:
 
 @dataclass(slots=True)
 class _Connection:
-    """What one thread talks through."""
+    """What one thread talks through, and whether it is about to write."""
 
     position: int = 0
     client: Any = None
+    writes: bool = False
 
 
 class EtcdDatastore:
@@ -105,8 +110,15 @@ class EtcdDatastore:
     """
 
     def __init__(
-        self, endpoints: Sequence[str], *, tls: TlsFiles | None = None, timeout: float = TIMEOUT
+        self,
+        endpoints: Sequence[str],
+        *,
+        tls: TlsFiles | None = None,
+        timeout: float = TIMEOUT,
+        fence: Fence = unfenced,
     ) -> None:
+        """`fence` is called just before each attempt of a write, and may raise."""
+        self._fence = fence
         self._members = tuple(map(parse_member, endpoints))
         self._tls = tls or TlsFiles()
         self._timeout = timeout
@@ -225,6 +237,10 @@ class EtcdDatastore:
         connection.client = None
         connection.position = (connection.position + 1) % len(self._members)
 
+    def _ask_fence(self) -> None:
+        if self._connection().writes:
+            self._fence()
+
     def _open(self, member: Member) -> Any:
         # Each failure is told once, by the error that we raise.
         logging.getLogger("etcd").setLevel(logging.CRITICAL)
@@ -244,6 +260,7 @@ class EtcdDatastore:
         )
         # urllib3 would repeat requests, writes included, and quadruple timeouts.
         client.http.connection_pool_kw["retries"] = urllib3.Retry(total=0, redirect=0)
+        client.http.pool_classes_by_scheme = asking_pools(self._ask_fence)
         return client
 
     def _ask(
@@ -257,6 +274,10 @@ class EtcdDatastore:
         failures = []
         for _ in self._members:
             connection = self._connection()
+            connection.writes = not repeatable
+            # Members that are away have cost seconds; a connection that stands is
+            # used as it is, one that is made asks again.
+            self._ask_fence()
             member = self._members[connection.position]
             if connection.client is None:
                 connection.client = self._open(member)
@@ -266,8 +287,8 @@ class EtcdDatastore:
                 raise
             except etcd.EtcdConnectionFailed as error:
                 self._turn()
-                failures.append(f"{member.url} ({_reason(error.cause)})")
-                if not repeatable and not _never_sent(error.cause):
+                failures.append(f"{member.url} ({reason_of(error.cause)})")
+                if not repeatable and not never_sent(error.cause):
                     break
             except _CONFLICTS as error:
                 if conflict is not None and isinstance(error, conflict):
@@ -310,21 +331,6 @@ def _refuse(member: Member, error: Exception) -> NoReturn:
             ) from error
         case _:
             raise DatastoreUnavailable(f"etcd at {member.url} cannot answer: {error}") from error
-
-
-def _never_sent(cause: object) -> bool:
-    """Whether the request surely reached nobody."""
-    reason = cause.reason if isinstance(cause, MaxRetryError) else cause
-    return isinstance(reason, NewConnectionError | ConnectTimeoutError)
-
-
-def _reason(cause: object) -> str:
-    error = cause.reason if isinstance(cause, MaxRetryError) else cause
-    if isinstance(error, NewConnectionError):
-        error = error.__cause__ or error
-    elif isinstance(error, NoAnswerInTime):
-        return "no answer in time"
-    return getattr(error, "strerror", None) or str(error)
 
 
 def _stored(result: Any) -> Stored:

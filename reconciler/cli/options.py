@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from calico.datastore.api import Fence, unfenced
 from calico.datastore.members import ETCD_PORT, TlsFiles
 from reconciler.cli.flags import ServerUrl, without_credentials
 
@@ -45,12 +46,15 @@ class EtcdSettings:
     cert: str = ""
     key: str = ""
 
-    def open(self) -> EtcdDatastore:
-        """A client for these servers; nothing is sent yet."""
+    def open(self, fence: Fence = unfenced) -> EtcdDatastore:
+        """A client for these servers; nothing is sent yet.
+
+        `fence` is called just before each attempt of a write, and may raise.
+        """
         from calico.datastore.etcd import EtcdDatastore  # noqa: PLC0415 - start-up
 
         tls = TlsFiles(ca=self.ca, cert=self.cert, key=self.key)
-        return EtcdDatastore(self.urls, tls=tls if self.ca or self.cert else None)
+        return EtcdDatastore(self.urls, tls=tls if self.ca or self.cert else None, fence=fence)
 
     def __str__(self) -> str:
         """The servers for a message; user names and passwords are left out."""

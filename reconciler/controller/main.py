@@ -99,7 +99,7 @@ class Controller:
 
     def _lead(self) -> int:
         settings = self._settings
-        datastore = FencedDatastore(settings.open_datastore(), self._lease)
+        datastore = FencedDatastore(settings.open_datastore(self._lease.insist), self._lease)
         stored = StoredState()
         policy = NetworkPolicy(settings.networks, settings.ports_declared)
         client = MarathonClient(settings.marathon)

@@ -1,12 +1,12 @@
 """What the controller is told by its flags."""
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from netaddr import IPNetwork
 
-from calico.datastore.api import DirectoryStore
+from calico.datastore.api import DirectoryStore, Fence, unfenced
 from calico.errors import InvalidValue
 from calico.iptext import parse_network
 from calico.model import Pool
@@ -21,11 +21,19 @@ _LABEL = r"[a-z0-9]([a-z0-9-]*[a-z0-9])?"
 _APP_ID = re.compile(rf"(/{_LABEL}(\.{_LABEL})*)+")
 
 
+class OpenDatastore(Protocol):
+    """Gives a client of its own to whoever asks."""
+
+    def __call__(self, fence: Fence = unfenced) -> DirectoryStore:
+        """`fence` is called just before each attempt of a write, and may raise."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class ControllerSettings:
     """Everything one controller needs to know; times are in seconds."""
 
-    open_datastore: Callable[[], DirectoryStore]
+    open_datastore: OpenDatastore
     marathon: tuple[str, ...]
     pools: tuple[Pool, ...] = ()
     ports_declared: bool = True

@@ -60,6 +60,11 @@ class Lease:
         """Whether a write that starts now may still be sent."""
         return self._clock.monotonic() < self._deadline
 
+    def insist(self) -> None:
+        """Raise LeaseLost unless a write that starts now may still be sent."""
+        if not self.held:
+            raise LeaseLost("a write was not sent: the lease was not renewed in time")
+
     def keep(self) -> bool:
         """Renew the lease, or try to get it; tells whether it is held.
 
