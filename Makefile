@@ -10,7 +10,8 @@ INSIDE :=
 PYTEST_INSIDE := $(PYTEST)
 endif
 
-.PHONY: help demo check test test-pure test-contract test-kernel test-browser test-image test-cluster soak bench
+.PHONY: help demo check test test-pure test-simulation test-contract test-kernel test-browser
+.PHONY: test-image test-cluster soak bench simulate
 .PHONY: images cluster cluster-down prepare prepare-test clean
 
 help:
@@ -19,6 +20,8 @@ help:
 	@echo "make test   all tests: format, types, pure, etcd, kernel, cluster"
 	@echo "make check  the quick part of it: format, types, import rules, pure tests"
 	@echo "make soak   what make test repeats a few times, many times: up to an hour"
+	@echo "make simulate SEED=7"
+	@echo "            repeat one schedule of the simulator and print it; N=1000 runs so many"
 	@echo "make bench  figures, as ratios against a reference in the same run; PARTS=packets"
 	@echo "            or endpoints, policy, agent, latency, dns, attach, opening makes only these"
 	@echo "make images, make cluster, make cluster-down"
@@ -44,6 +47,14 @@ check: prepare
 test-pure: prepare
 	$(PYTEST) -n 2 tests/unit tests/convergence
 
+# The cluster on twins: each seed is a schedule. `make simulate SEED=7` repeats one.
+test-simulation: prepare-test
+	$(PYTEST) tests/simulation
+
+simulate: prepare-test
+	$(PY) -m tests.simulation --seed $(or $(SEED),1) --count $(or $(N),1) --jobs $(or $(JOBS),2) \
+	    $(if $(N),,--trace)
+
 test-contract: prepare-test
 	$(PYTEST_INSIDE) -n 3 --dist load tests/contract
 
@@ -59,10 +70,11 @@ test-browser: prepare-test
 test-image: prepare-test
 	$(PYTEST) tests/image
 
+# Each file has clusters of its own, and mostly waits.
 test-cluster: prepare-test
-	$(PYTEST) tests/cluster
+	$(PYTEST) -n 2 --dist loadfile tests/cluster
 
-test: prepare-test check test-contract test-kernel test-browser test-image test-cluster
+test: prepare-test check test-simulation test-contract test-kernel test-browser test-image test-cluster
 
 soak: prepare-test
 	timeout --foreground 3600 $(PYTEST_INSIDE) --soak -m soak tests

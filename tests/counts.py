@@ -10,14 +10,16 @@ from dataclasses import dataclass
 class Counts:
     """Under a flood: agents ended by kill -9, policies changed, hosts rebooted.
 
-    `policies` are those whose every packet is compared with what it should be.
+    `policies` are those whose every packet is compared with what it should be,
+    `schedules` those of the simulator.
     """
 
     kills: int
     changes: int
     reboots: int
     policies: int
+    schedules: int
 
 
-FEW = Counts(kills=20, changes=100, reboots=2, policies=150)
-MANY = Counts(kills=200, changes=1000, reboots=20, policies=5000)
+FEW = Counts(kills=20, changes=100, reboots=2, policies=150, schedules=80)
+MANY = Counts(kills=200, changes=1000, reboots=20, policies=5000, schedules=10_000)

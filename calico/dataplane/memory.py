@@ -92,6 +92,10 @@ class MemoryDataplane:
                 if inside == namespace:
                     self._drop_link(name)
 
+    def inside(self) -> dict[InterfaceName, NamespaceRef]:
+        """In which namespace each link's other end is."""
+        return {name: namespace for name, (_, namespace) in self._held.links.items()}
+
     def facts(self, address: IPAddress | None) -> HostFacts:
         """The facts that were given; another address is none of this host's."""
         if address is not None and address != self._facts.address:

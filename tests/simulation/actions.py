@@ -1,0 +1,106 @@
+"""What people, machines and Marathon do while the product runs.
+
+What an action does to depends on what there is by then: `pick` is a number
+from 0 up to 1 that chooses among it.
+"""
+
+from dataclasses import dataclass
+
+from tests.simulation.twins.marathon import LieKind
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """A task of an app starts; over so many tasks another ends first."""
+
+    app: str
+    pick: float
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """A task ends, and Marathon knows."""
+
+    pick: float
+
+
+@dataclass(frozen=True, slots=True)
+class Regroup:
+    """A new version of an app asks for other groups; old tasks keep theirs."""
+
+    app: str
+    groups: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUp:
+    """A host is cut off; Marathon gives its tasks up, but they live on."""
+
+    host: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Kill:
+    """A process ends by SIGKILL and is started again later."""
+
+    process: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """A process is stopped by SIGSTOP for a while."""
+
+    process: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """A process does not reach the datastore for a while."""
+
+    process: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Lag:
+    """News from the datastore reach a process late for a while."""
+
+    process: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Lie:
+    """Marathon answers with 200 and something else than the truth."""
+
+    kind: LieKind
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class NewLeader:
+    """Another Marathon leads; all event streams end and begin."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reboot:
+    """A host starts anew: all its tasks end, and what its kernel held is gone."""
+
+    host: str
+    keeps_state: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Meddle:
+    """Another program takes one of our links away."""
+
+    host: str
+    pick: float
+
+
+Action = (
+    Start | End | Regroup | GiveUp | Kill | Pause | Cut | Lag | Lie | NewLeader | Reboot | Meddle
+)

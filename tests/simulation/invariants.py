@@ -1,0 +1,166 @@
+"""What must hold after every step, and what must hold once all is quiet."""
+
+import json
+from collections.abc import Mapping
+
+from netaddr import IPAddress
+
+from calico.addressing.books import decode_books
+from calico.codec.ipam import decode_block
+from calico.datastore.api import Key
+from calico.keys import (
+    APP_PREFIX,
+    BLOCKS,
+    ENDPOINTS,
+    IPAM,
+    LEADER,
+    PROFILES,
+    parse_applied_key,
+    parse_block_key,
+    parse_endpoint_key,
+)
+from calico.model import EndpointId, HandleId, TaskId
+from tests.simulation.twins.etcd import EtcdTwin, Write
+from tests.simulation.twins.host import HostTwin
+from tests.simulation.twins.marathon import MarathonTwin
+
+#: The last parts of keys that an agent writes as long as it lives.
+ALIVE = ("/status", "/last_reported_status")
+#: The start of the handles of addresses that another orchestrator has.
+FOREIGN = "foreign."
+
+
+class Violation(AssertionError):
+    """A promise is broken; the text begins with its number."""
+
+
+class Invariants:
+    """Follows what changed, and looks again at nothing else."""
+
+    def __init__(self, etcd: EtcdTwin, marathon: MarathonTwin, hosts: tuple[HostTwin, ...]) -> None:
+        self._etcd = etcd
+        self._marathon = marathon
+        self._hosts = hosts
+        self._keys: dict[Key, None] = {}
+        self._touched: dict[int, HostTwin] = {}
+        self._networks: dict[Key, tuple[EndpointId, tuple[str, ...]]] = {}
+        self._holders: dict[Key, Mapping[IPAddress, HandleId]] = {}
+        self._routed: dict[int, dict[IPAddress, TaskId]] = {}
+        self._had_endpoint: set[TaskId] = set()
+        self._unfenced = ""
+        #: Keys that were written, but for what only says that somebody lives.
+        self.writes: set[Key] = set()
+        etcd.hear_key = self._note_key
+        etcd.hear_write = self._note_write
+
+    def touch(self, host: HostTwin) -> None:
+        """A host's kernel changes, or who lives on it."""
+        self._touched[host.number] = host
+
+    def check(self) -> None:
+        """Look at what changed since the last time; raises Violation."""
+        if self._unfenced:
+            raise Violation(self._unfenced)
+        if not self._keys and not self._touched:
+            return
+        keys, self._keys = self._keys, {}
+        for key in keys:
+            self._read(key)
+        for number, host in self._touched.items():
+            self._routed[number] = {address: task for address, (task, _) in host.routed().items()}
+        self._touched = {}
+        self._check_addresses()
+        self._check_endpoints()
+
+    def unsettled(self) -> str:
+        """P8: what is not yet as it should be; empty if all is."""
+        live = {task: host.name for host in self._hosts for task in host.namespaces}
+        told = {TaskId(each.workload): each.host for each, _ in self._networks.values()}
+        if told != live:
+            return f"endpoints {sorted(told.items())} are not the tasks {sorted(live.items())}"
+        for host in self._hosts:
+            routed = sorted(task for task, _ in host.routed().values())
+            if routed != sorted(host.namespaces):
+                return f"{host.name} routes {routed}, not {sorted(host.namespaces)}"
+        books = decode_books(self._etcd.store.list(IPAM).entries)
+        held = sorted(
+            str(each.handle)
+            for block in books.blocks.values()
+            for each in block.allocations
+            if each is not None and not str(each.handle).startswith(FOREIGN)
+        )
+        if held != sorted(live):
+            return f"addresses are held by {held}, not by {sorted(live)}"
+        return ""
+
+    def _note_key(self, key: Key) -> None:
+        if key.startswith((ENDPOINTS, BLOCKS)):
+            self._keys[key] = None
+
+    def _note_write(self, write: Write) -> None:
+        if write.key != LEADER and not write.key.endswith(ALIVE) and not _is_progress(write):
+            self.writes.add(write.key)
+        if not write.process.startswith("c") or write.conditional or write.before == write.value:
+            return
+        if write.key.startswith(f"{PROFILES}/{APP_PREFIX}"):
+            # Its name is a digest of its content.
+            return
+        leader = self._etcd.store.get(LEADER)
+        holder = "" if leader is None else json.loads(leader.value)["holder"].partition(":")[0]
+        if holder != write.process:
+            self._unfenced = (
+                f"P3 {write.process} wrote {write.key} unconditionally while {holder or 'none'} led"
+            )
+
+    def _read(self, key: Key) -> None:
+        stored = self._etcd.store.get(key)
+        endpoint, block = parse_endpoint_key(key), parse_block_key(key)
+        if endpoint is not None:
+            if stored is None:
+                self._networks.pop(key, None)
+            else:
+                self._networks[key] = (endpoint, tuple(json.loads(stored.value)["ipv4_nets"]))
+        elif block is not None:
+            self._holders.pop(key, None)
+            if stored is not None:
+                allocations = decode_block(block, stored.value).allocations
+                self._holders[key] = {
+                    block[ordinal]: each.handle
+                    for ordinal, each in enumerate(allocations)
+                    if each is not None and each.handle is not None
+                }
+
+    def _check_addresses(self) -> None:
+        holders = {a: h for each in self._holders.values() for a, h in each.items()}
+        routed: dict[IPAddress, TaskId] = {}
+        for addresses in self._routed.values():
+            for address, task in addresses.items():
+                if address in routed:
+                    raise Violation(f"P1 {address} leads to {task} and to {routed[address]}")
+                routed[address] = task
+                if holders.get(address) != HandleId(task):
+                    raise Violation(
+                        f"P5 {address} leads to {task}, but {holders.get(address)} holds it"
+                    )
+
+    def _check_endpoints(self) -> None:
+        users: dict[str, EndpointId] = {}
+        present: set[TaskId] = set()
+        for endpoint, networks in self._networks.values():
+            present.add(TaskId(endpoint.workload))
+            for network in networks:
+                if users.setdefault(network, endpoint) != endpoint:
+                    raise Violation(f"P1 {network} is of {endpoint} and of {users[network]}")
+        live = {task for host in self._hosts for task in host.namespaces}
+        for task in sorted(self._had_endpoint - present):
+            if task in live and task in self._marathon.named:
+                raise Violation(f"P4 {task} lives, is named by Marathon and lost its endpoint")
+        self._had_endpoint = (self._had_endpoint | present) & live
+
+
+def _is_progress(write: Write) -> bool:
+    """Whether an agent only says how far it has read: its window is small here."""
+    if parse_applied_key(write.key) is None or write.value is None or write.before is None:
+        return False
+    value, before = json.loads(write.value), json.loads(write.before)
+    return bool(value | {"revision": 0} == before | {"revision": 0})

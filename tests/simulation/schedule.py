@@ -1,0 +1,91 @@
+"""Draws a schedule from a seed, before anything runs."""
+
+import random
+from dataclasses import dataclass
+
+from tests.simulation.actions import (
+    Action,
+    Cut,
+    End,
+    GiveUp,
+    Kill,
+    Lag,
+    Lie,
+    Meddle,
+    NewLeader,
+    Pause,
+    Reboot,
+    Regroup,
+    Start,
+)
+from tests.simulation.faults import Fault, Place
+from tests.simulation.twins.marathon import LieKind
+
+APPS = ("x", "y", "z")
+GROUPS = (("g",), ("k",), ("g", "k"))
+#: Seconds from one action to the next.
+GAPS = (1.0, 5.0, 20.0, 40.0, 130.0)
+#: Of 20 schedules so many have so many actions, from 11 + 6 + 3.
+SIZES = (3,) * 11 + (8,) * 6 + (25,) * 3
+
+
+@dataclass(frozen=True, slots=True)
+class Timed:
+    """An action, and how many seconds pass after it."""
+
+    action: Action
+    gap: float
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """Everything that decides how a run goes.
+
+    `faults` None are those that the seed draws at single operations.
+    """
+
+    seed: int
+    actions: tuple[Timed, ...]
+    faults: tuple[tuple[Place, Fault], ...] | None = None
+    hosts: int = 2
+    controllers: int = 2
+
+
+def draw_schedule(seed: int) -> Schedule:
+    """The schedule of a seed."""
+    chance = random.Random(f"{seed} actions")
+    length = chance.choice(SIZES)
+    large = length == max(SIZES)
+    hosts, controllers = (chance.choice((2, 3)) if large else 2 for _ in range(2))
+    names = [f"h{n}" for n in range(hosts)]
+    processes = [f"c{n}" for n in range(controllers)] + [f"a{n}" for n in range(hosts)]
+    actions = tuple(
+        Timed(_draw(chance, names, processes), chance.choice(GAPS)) for _ in range(length)
+    )
+    return Schedule(seed, actions, None, hosts, controllers)
+
+
+def _draw(chance: random.Random, hosts: list[str], processes: list[str]) -> Action:
+    host, process, pick = chance.choice(hosts), chance.choice(processes), chance.random()
+    app = chance.choice(APPS)
+    drawn = chance.random() * 100
+    table: tuple[tuple[float, Action], ...] = (
+        (24, Start(app, pick)),
+        (18, End(pick)),
+        (5, Regroup(app, chance.choice(GROUPS))),
+        (7, GiveUp(host, 900.0)),
+        (9, Kill(process, chance.choice((1.0, 10.0, 60.0)))),
+        (10, Pause(process, chance.choice((5.0, 12.0, 40.0, 300.0)))),
+        (9, Cut(process, chance.choice((10.0, 40.0, 400.0)))),
+        (3, Lag(process, chance.choice((5.0, 60.0)))),
+        (4, Lie(LieKind.EMPTY, 200.0)),
+        (5, Lie(chance.choice((LieKind.HALF, LieKind.STALE)), 25.0)),
+        (2, NewLeader()),
+        (2, Reboot(host, keeps_state=chance.random() < 0.7)),
+        (2, Meddle(host, pick)),
+    )
+    for weight, action in table:
+        drawn -= weight
+        if drawn < 0:
+            return action
+    return Start(app, pick)

@@ -1,0 +1,1 @@
+"""What the product talks to, in memory, with all the faults of the real ones."""

@@ -1,0 +1,212 @@
+"""etcd in memory: one store, and one faulty connection to it for each process."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from calico.datastore.api import Key, Listing, Put, Revision, Stored, WatchEvent
+from calico.datastore.memory import MemoryDatastore
+from calico.errors import CalicoError, DatastoreUnavailable
+from tests.simulation.doors import Door
+from tests.simulation.faults import FaultKind
+from tests.simulation.scheduler import Scheduler, Thread
+
+#: Events that are remembered. The real one keeps 1,000; fewer are lost sooner,
+#: on the same way through the code.
+WINDOW = 60
+#: Seconds after which who is cut off notices.
+TIMEOUT = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """One write that arrived, by whom, and whether it was conditional."""
+
+    process: str
+    key: Key
+    value: str | None
+    conditional: bool
+    before: str | None
+
+
+class EtcdTwin:
+    """The store itself, and who waits for its events."""
+
+    def __init__(self, scheduler: Scheduler) -> None:
+        self._scheduler = scheduler
+        self.store = MemoryDatastore(scheduler.now, WINDOW)
+        self.store.listen(self._hear)
+        self.newest = Revision(0)
+        self._expiries: dict[Key, float] = {}
+        self._waiting: dict[Key, dict[Thread, None]] = {}
+        #: Writes under way that nobody waits for any more, by when they arrive.
+        self._late: list[tuple[float, Callable[[], None]]] = []
+        #: Told of every write of a client, once it is done.
+        self.hear_write: Callable[[Write], None] = lambda _: None
+        #: Told of every key that changes.
+        self.hear_key: Callable[[Key], None] = lambda _: None
+
+    def next_event(self) -> float:
+        """When something happens here although nobody asks."""
+        times = [*self._expiries.values(), *(due for due, _ in self._late)]
+        return min(times, default=float("inf"))
+
+    def settle(self) -> None:
+        """Let happen what is due."""
+        now = self._scheduler.now()
+        if any(due <= now for due, _ in self._late):
+            arrived = [write for due, write in self._late if due <= now]
+            self._late = [(due, write) for due, write in self._late if due > now]
+            for write in arrived:
+                write()
+        gone = [key for key, due in self._expiries.items() if due <= now]
+        for key in gone:
+            del self._expiries[key]
+            self.store.get(key)
+
+    def write_late(self, seconds: float, write: Callable[[], None]) -> None:
+        """Have a write arrive when whoever sent it no longer waits."""
+        self._late.append((self._scheduler.now() + seconds, write))
+
+    def forget_late(self) -> None:
+        """What is under way gets lost."""
+        self._late = []
+
+    def put(
+        self, process: str, key: Key, value: str, expect: Revision | None, ttl: int | None
+    ) -> Revision:
+        """A write that arrives now."""
+        before = self.store.get(key)
+        revision = self.store.put(key, value, expect=expect, ttl=ttl)
+        self._expiries.pop(key, None)
+        if ttl is not None:
+            self._expiries[key] = self._scheduler.now() + ttl
+        said = None if before is None else before.value
+        self.hear_write(Write(process, key, value, expect is not None, said))
+        return revision
+
+    def delete(self, process: str, key: Key, expect: Revision | None) -> None:
+        """A delete that arrives now."""
+        before = self.store.get(key)
+        self.store.delete(key, expect=expect)
+        self._expiries.pop(key, None)
+        said = None if before is None else before.value
+        self.hear_write(Write(process, key, None, expect is not None, said))
+
+    def wait(self, prefix: Key, seconds: float) -> None:
+        """Sleep until something happens below a prefix."""
+        thread = self._scheduler.current
+        waiting = self._waiting.setdefault(prefix, {})
+        waiting[thread] = None
+        try:
+            self._scheduler.sleep(seconds)
+        finally:
+            del waiting[thread]
+
+    def _hear(self, event: WatchEvent) -> None:
+        if isinstance(event, Put):
+            key, self.newest = event.stored.key, event.stored.revision
+        else:
+            key, self.newest = event.key, event.revision
+        self.hear_key(key)
+        for prefix, threads in self._waiting.items():
+            if threads and (f"{key}/".startswith(f"{prefix}/") or prefix.startswith(f"{key}/")):
+                for thread in threads:
+                    thread.wake = 0.0
+
+
+class EtcdClient:
+    """A process' connection; implements `DirectoryStore`."""
+
+    def __init__(self, etcd: EtcdTwin, door: Door, scheduler: Scheduler) -> None:
+        self._etcd = etcd
+        self._door = door
+        self._scheduler = scheduler
+
+    def get(self, key: Key) -> Stored | None:
+        """See Datastore."""
+        lost = self._ask()
+        found = self._etcd.store.get(key)
+        self._answer(lost)
+        return found
+
+    def list(self, prefix: Key) -> Listing:
+        """See Datastore."""
+        lost = self._ask()
+        found = self._etcd.store.list(prefix)
+        self._answer(lost)
+        return found
+
+    def put(
+        self, key: Key, value: str, *, expect: Revision | None = None, ttl: int | None = None
+    ) -> Revision:
+        """See Datastore."""
+        name = self._door.process.name
+        lost = self._ask(lambda: self._etcd.put(name, key, value, expect, ttl))
+        try:
+            return self._etcd.put(name, key, value, expect, ttl)
+        finally:
+            # A refusal gets lost like any other answer.
+            self._answer(lost)
+
+    def delete(self, key: Key, *, expect: Revision | None = None) -> None:
+        """See Datastore."""
+        name = self._door.process.name
+        lost = self._ask(lambda: self._etcd.delete(name, key, expect))
+        try:
+            self._etcd.delete(name, key, expect)
+        finally:
+            self._answer(lost)
+
+    def make_directory(self, key: Key) -> None:
+        """See DirectoryStore."""
+        lost = self._ask()
+        self._etcd.store.make_directory(key)
+        self._answer(lost)
+
+    def watch(self, prefix: Key, after: Revision, timeout: float) -> Iterator[WatchEvent]:
+        """See Datastore."""
+        end = self._scheduler.now() + timeout
+        while True:
+            lost = self._ask(news=True)
+            event = self._etcd.store.first_after(prefix, after)
+            self._answer(lost)
+            if event is not None:
+                after = event.stored.revision if isinstance(event, Put) else event.revision
+                yield event
+                continue
+            after = max(after, self._etcd.newest)
+            left = end - self._scheduler.now()
+            if left <= 0:
+                return
+            self._etcd.wait(prefix, left)
+
+    def _ask(self, late: Callable[[], object] | None = None, *, news: bool = False) -> bool:
+        """Go out by the door; tells whether the answer is lost, raises if nothing arrives."""
+        fault = self._door.step()
+        kind = None if fault is None else fault.kind
+        door, now = self._door, self._scheduler.now()
+        if now < door.cut_until:
+            self._scheduler.sleep(min(TIMEOUT, door.cut_until - now))
+            raise DatastoreUnavailable("cut off")
+        if news and now < door.lag_until:
+            self._scheduler.sleep(door.lag_until - now)
+        if kind is FaultKind.UNSENT:
+            raise DatastoreUnavailable("not sent")
+        if kind is FaultKind.LATE and late is not None and fault is not None:
+            self._etcd.write_late(fault.seconds, lambda: _quietly(late))
+            self._scheduler.sleep(TIMEOUT)
+            raise DatastoreUnavailable("no answer")
+        return kind is FaultKind.LOST
+
+    def _answer(self, lost: bool) -> None:
+        self._scheduler.give_way()
+        if lost:
+            raise DatastoreUnavailable("answer lost")
+
+
+def _quietly(write: Callable[[], object]) -> None:
+    try:
+        write()
+    except CalicoError:
+        # It is refused, and nobody hears of it.
+        return

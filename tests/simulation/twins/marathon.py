@@ -1,0 +1,236 @@
+"""Marathon in memory: what is true, what it says, and the events that it loses."""
+
+import enum
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from marathon_client.errors import MarathonUnavailable
+from marathon_client.events import TaskStatus
+from marathon_client.models import (
+    App,
+    AppId,
+    AppList,
+    AppNetwork,
+    NetworkForm,
+    NetworkMode,
+    PortOpening,
+    Task,
+    TaskId,
+    TaskState,
+)
+from marathon_client.stream import Connected, Disconnected, StreamItem
+from tests.simulation.doors import Door
+from tests.simulation.faults import FaultKind
+from tests.simulation.scheduler import Scheduler
+
+T = TypeVar("T")
+
+URL = "http://marathon:8080"
+OPENING = PortOpening(80, "tcp", "web")
+
+
+class LieKind(enum.Enum):
+    """What is answered in place of the truth."""
+
+    EMPTY = "empty"
+    HALF = "half"
+    STALE = "stale"
+
+
+@dataclass(frozen=True, slots=True)
+class Chances:
+    """How often, of all times, an event or an answer does not come as it should."""
+
+    lost: float = 0.3
+    twice: float = 0.1
+    late: float = 0.2
+    unavailable: float = 0.03
+
+
+class MarathonTwin:
+    """The truth, and the view of it that answers show."""
+
+    def __init__(self, scheduler: Scheduler, chance: random.Random) -> None:
+        self._scheduler = scheduler
+        self._chance = chance
+        self._chances: Chances | None = None
+        self.apps: dict[AppId, App] = {}
+        self._versions: dict[tuple[AppId, str], App] = {}
+        self._before: dict[AppId, App] = {}
+        self._lie: LieKind | None = None
+        self._lie_until = 0.0
+        self._leader = 1
+        self._streams: dict[str, Callable[[StreamItem], None]] = {}
+        self._late: list[tuple[float, StreamItem]] = []
+        self._clock = 0
+
+    @property
+    def named(self) -> frozenset[str]:
+        """Every task that there is in truth."""
+        return frozenset(task.id for app in self.apps.values() for task in app.tasks)
+
+    @property
+    def leader(self) -> str:
+        """The Marathon that leads."""
+        return f"leader{self._leader}:8080"
+
+    def next_event(self) -> float:
+        """When something happens here although nobody asks."""
+        times = [due for due, _ in self._late]
+        if self._lie is not None:
+            times.append(self._lie_until)
+        return min(times, default=float("inf"))
+
+    def settle(self) -> None:
+        """Let happen what is due."""
+        now = self._scheduler.now()
+        for due, item in [each for each in self._late if each[0] <= now]:
+            self._late.remove((due, item))
+            self._post(item)
+        if self._lie is not None and now >= self._lie_until:
+            # What was read of two leaders is never added up.
+            self._lie = None
+            self.elect()
+
+    def begin_faults(self) -> None:
+        """From now on events and answers get lost."""
+        self._chances = Chances()
+
+    def be_honest(self) -> None:
+        """From now on nothing goes wrong."""
+        self._chances, self._lie = None, None
+
+    def lie(self, kind: LieKind, seconds: float) -> None:
+        """Answer something else for a while; another leader then tells the truth."""
+        if self._lie is None:
+            self._lie, self._lie_until = kind, self._scheduler.now() + seconds
+
+    def elect(self) -> None:
+        """Another Marathon leads; every stream ends and begins."""
+        self._leader += 1
+        for post in self._streams.values():
+            post(Disconnected("leader changed"))
+            post(Connected(URL, self.leader))
+
+    def follow(self, process: str, post: Callable[[StreamItem], None]) -> None:
+        """Open a process' event stream."""
+        self._streams[process] = post
+        post(Connected(URL, self.leader))
+
+    def deploy(self, name: str, groups: tuple[str, ...]) -> App:
+        """Make an app, or give it a new version; its tasks stay as they are."""
+        app_id, version = AppId(f"/{name}"), self._stamp()
+        old = self.apps.get(app_id)
+        network = AppNetwork(
+            NetworkMode.CONTAINER, None, groups, (), (OPENING,), NetworkForm.IP_ADDRESS
+        )
+        tasks = () if old is None else old.tasks
+        app = App(app_id, version, version, (network,), (), len(tasks), tasks)
+        self._versions[app_id, version] = app
+        self._put(app)
+        return app
+
+    def start(self, app_id: AppId, name: str, host: str) -> None:
+        """A task of the newest version runs."""
+        app = self.apps[app_id]
+        task = Task(
+            TaskId(name), app_id, host, TaskState.RUNNING, ports=(), version=app.config_version
+        )
+        self._put(replace(app, tasks=(*app.tasks, task)))
+        self._tell(TaskStatus(app_id, task.id, TaskState.RUNNING, host))
+
+    def end(self, tasks: frozenset[str]) -> None:
+        """These tasks ended, or are given up."""
+        for app in list(self.apps.values()):
+            ended = [task for task in app.tasks if task.id in tasks]
+            if not ended:
+                continue
+            self._put(replace(app, tasks=tuple(t for t in app.tasks if t.id not in tasks)))
+            for task in ended:
+                self._tell(TaskStatus(app.id, task.id, TaskState.KILLED, task.host))
+
+    def app(self, app_id: AppId) -> App | None:
+        """What is answered for one app."""
+        return self._view().get(app_id)
+
+    def app_version(self, app_id: AppId, version: str) -> App | None:
+        """What is answered for one version of an app."""
+        return self._versions.get((app_id, version))
+
+    def list(self) -> AppList:
+        """What is answered for all apps."""
+        return AppList(tuple(self._view().values()), (), self.leader)
+
+    def is_unavailable(self) -> bool:
+        """Whether this request comes to nothing."""
+        chances = self._chances
+        return chances is not None and self._chance.random() < chances.unavailable
+
+    def _view(self) -> dict[AppId, App]:
+        match self._lie:
+            case None:
+                return self.apps
+            case LieKind.EMPTY:
+                return {}
+            case LieKind.HALF:
+                return dict(list(self.apps.items())[: len(self.apps) // 2])
+            case LieKind.STALE:
+                return self._before
+
+    def _put(self, app: App) -> None:
+        self._before = dict(self.apps)
+        self.apps[app.id] = replace(app, instances=len(app.tasks))
+
+    def _stamp(self) -> str:
+        self._clock += 1
+        return f"2016-01-01T00:{self._clock // 60:02}:{self._clock % 60:02}.000Z"
+
+    def _tell(self, item: StreamItem) -> None:
+        chances = self._chances
+        if chances is None:
+            self._post(item)
+            return
+        if self._chance.random() < chances.lost:
+            return
+        for _ in range(2 if self._chance.random() < chances.twice else 1):
+            if self._chance.random() < chances.late:
+                self._late.append((self._scheduler.now() + self._chance.choice((1, 10, 40)), item))
+            else:
+                self._post(item)
+
+    def _post(self, item: StreamItem) -> None:
+        for post in self._streams.values():
+            post(item)
+
+
+class MarathonConnection:
+    """One controller's requests; implements the reconciler's `Marathon`."""
+
+    def __init__(self, marathon: MarathonTwin, door: Door, scheduler: Scheduler) -> None:
+        self._marathon = marathon
+        self._door = door
+        self._scheduler = scheduler
+
+    def app(self, app_id: AppId) -> App | None:
+        """See Marathon."""
+        return self._ask(lambda: self._marathon.app(app_id))
+
+    def app_version(self, app_id: AppId, version: str) -> App | None:
+        """See Marathon."""
+        return self._ask(lambda: self._marathon.app_version(app_id, version))
+
+    def apps(self) -> AppList:
+        """See Marathon."""
+        return self._ask(self._marathon.list)
+
+    def _ask(self, read: Callable[[], T]) -> T:
+        fault = self._door.step()
+        if fault is not None and fault.kind is not FaultKind.LAG:
+            raise MarathonUnavailable("no answer")
+        if self._marathon.is_unavailable():
+            raise MarathonUnavailable("503")
+        answer = read()
+        self._scheduler.give_way()
+        return answer

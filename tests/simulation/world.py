@@ -1,0 +1,293 @@
+"""One cluster on twins: puts it together, does to it what a schedule says."""
+
+import hashlib
+import random
+from typing import assert_never
+
+from calico.addressing.addresses import Addresses
+from calico.model import HandleId, TaskId
+from marathon_client.models import AppId
+from reconciler.agent.telling.metrics import AgentMetrics
+from reconciler.controller.metrics import ControllerMetrics
+from reconciler.runtime.clock import ManualClock
+from tests.simulation.actions import (
+    Action,
+    Cut,
+    End,
+    GiveUp,
+    Kill,
+    Lag,
+    Lie,
+    Meddle,
+    NewLeader,
+    Pause,
+    Reboot,
+    Regroup,
+    Start,
+)
+from tests.simulation.doors import Door
+from tests.simulation.faults import ChosenFaults, DrawnFaults, Fault, Place
+from tests.simulation.invariants import FOREIGN, Invariants, Violation
+from tests.simulation.processes import AgentProcess, ControllerProcess, Surroundings
+from tests.simulation.schedule import APPS, GROUPS, Schedule
+from tests.simulation.scheduler import Process, Scheduler
+from tests.simulation.twins.etcd import EtcdClient, EtcdTwin
+from tests.simulation.twins.host import HostTwin
+from tests.simulation.twins.marathon import MarathonConnection, MarathonTwin
+
+#: Addresses of each host's block that another orchestrator has: with few left,
+#: one that is given back is soon given again.
+FOREIGN_EACH = 58
+#: More tasks than these do not live at once.
+MOST_TASKS = 7
+#: Seconds for the first start, and for the first tasks.
+FIRST, SECOND = 8.0, 15.0
+#: Seconds within which all must be as it should be once nothing goes wrong.
+SETTLED_WITHIN = 600.0
+LOOK_EVERY = 10.0
+#: Seconds for telling what was reached, and those that all must be quiet after.
+TOLD_WITHIN = 30.0
+QUIET = 120.0
+
+
+class Metrics:
+    """Made once for all runs: they say nothing here, and are dear to make."""
+
+    def __init__(self) -> None:
+        self.controller = ControllerMetrics()
+        self.agent = AgentMetrics()
+
+
+class World:
+    """One run of one schedule."""
+
+    def __init__(self, schedule: Schedule, metrics: Metrics) -> None:
+        # The product's own library draws how long it waits from this.
+        random.seed(schedule.seed)
+        self._schedule = schedule
+        chance = random.Random(schedule.seed)
+        self.scheduler = Scheduler(ManualClock(), chance)
+        self._faults = (
+            DrawnFaults(schedule.seed) if schedule.faults is None else ChosenFaults(schedule.faults)
+        )
+        self.hits: list[tuple[Place, Fault]] = []
+        self._digest = hashlib.sha256()
+        self.lines: list[str] = []
+        self._taken = 0
+        self._given_up: dict[TaskId, None] = {}
+        self._doors: dict[str, Door] = {}
+        self._processes: dict[str, Process] = {}
+        self.etcd = EtcdTwin(self.scheduler)
+        self.marathon = MarathonTwin(self.scheduler, chance)
+        self.hosts = tuple(self._host(number) for number in range(schedule.hosts))
+        self.invariants = Invariants(self.etcd, self.marathon, self.hosts)
+        surroundings = Surroundings(self.scheduler, chance, metrics.controller, metrics.agent)
+        for number in range(schedule.controllers):
+            self._add_controller(f"c{number}", surroundings)
+        for host in self.hosts:
+            self._add_agent(f"a{host.number}", surroundings, host)
+
+    @property
+    def digest(self) -> str:
+        """A name for exactly this run."""
+        return self._digest.hexdigest()[:16]
+
+    @property
+    def operations(self) -> int:
+        """Operations of all processes, at any of which one may fail."""
+        return sum(door.operations for door in self._doors.values())
+
+    def run(self) -> None:
+        """Carry the schedule out; raises Violation."""
+        try:
+            self._begin()
+            for timed in self._schedule.actions:
+                self._log(str(timed.action))
+                self._do(timed.action)
+                self._pass_time(timed.gap)
+            self._calm()
+            self._settle()
+            self._rest()
+        finally:
+            self.scheduler.end()
+
+    def _begin(self) -> None:
+        self._pass_time(FIRST)
+        # The pool is two blocks: a third host borrows.
+        for host in self.hosts[:2]:
+            for number in range(FOREIGN_EACH):
+                handle = HandleId(f"{FOREIGN}{host.number}.{number}")
+                Addresses(self.etcd.store).assign(host.name, handle)
+        for app, groups in zip(APPS, GROUPS, strict=True):
+            self.marathon.deploy(app, groups)
+            for half in (0.0, 0.5):
+                self._start(app, half)
+        self._pass_time(SECOND - FIRST)
+        self.marathon.begin_faults()
+        for door in self._doors.values():
+            door.open = True
+
+    def _calm(self) -> None:
+        """Nothing goes wrong from here on, and Marathon is right about every task."""
+        self._log("calm")
+        self.marathon.be_honest()
+        for door in self._doors.values():
+            door.mend()
+        for process in self._processes.values():
+            process.paused_until = process.start_at = 0.0
+        for host in self.hosts:
+            for task in [each for each in host.namespaces if each in self._given_up]:
+                self.invariants.touch(host)
+                host.end_task(task)
+
+    def _settle(self) -> None:
+        began = self.scheduler.now()
+        while self.scheduler.now() < began + SETTLED_WITHIN:
+            self._pass_time(LOOK_EVERY)
+            if not self.invariants.unsettled():
+                self._log(f"settled after {self.scheduler.now() - began:.0f} s")
+                return
+        raise Violation(f"P8 {self.invariants.unsettled()}")
+
+    def _rest(self) -> None:
+        """P13: what was reached stays, and nobody writes what is written already."""
+        # What followed the last change may still be told.
+        self._pass_time(TOLD_WITHIN)
+        self.invariants.writes.clear()
+        self._pass_time(QUIET)
+        if self.invariants.writes:
+            raise Violation(f"P13 still written: {sorted(self.invariants.writes)}")
+        if self.invariants.unsettled():
+            raise Violation(f"P8 not for long: {self.invariants.unsettled()}")
+
+    def _pass_time(self, seconds: float) -> None:
+        self.scheduler.run(self.scheduler.now() + seconds, self._after_step, self._next_event)
+
+    def _after_step(self) -> None:
+        now = self.scheduler.now()
+        self.etcd.settle()
+        self.marathon.settle()
+        for process in self._processes.values():
+            if not process.threads and process.start_at <= now:
+                self._log(f"{process.name} starts")
+                process.start()
+        if self.scheduler.defects:
+            raise Violation(f"defect: {self.scheduler.defects[0]}")
+        self.invariants.check()
+
+    def _next_event(self) -> float:
+        starts = [p.start_at for p in self._processes.values() if not p.threads]
+        return min(self.etcd.next_event(), self.marathon.next_event(), *starts, float("inf"))
+
+    def _do(self, action: Action) -> None:  # noqa: PLR0912 - a case for each of a closed union
+        now = self.scheduler.now()
+        match action:
+            case Start(app, pick):
+                self._start(app, pick)
+            case End(pick):
+                self._end(pick)
+            case Regroup(app, groups):
+                self.marathon.deploy(app, groups)
+            case GiveUp(host, seconds):
+                twin = self._named(host)
+                self._doors[f"a{twin.number}"].cut_until = now + seconds
+                self._given_up |= dict.fromkeys(twin.namespaces)
+                self.marathon.end(frozenset[str](twin.namespaces))
+            case Kill(name, seconds):
+                self._kill(name, seconds)
+            case Pause(name, seconds):
+                self._processes[name].paused_until = now + seconds
+            case Cut(name, seconds):
+                self._doors[name].cut_until = now + seconds
+            case Lag(name, seconds):
+                self._doors[name].lag_until = now + seconds
+            case Lie(kind, seconds):
+                self.marathon.lie(kind, seconds)
+            case NewLeader():
+                self.marathon.elect()
+            case Reboot(host, keeps_state):
+                twin = self._named(host)
+                self._kill(f"a{twin.number}", 20.0)
+                ended = frozenset[str](twin.namespaces)
+                twin.reboot(keeps_state=keeps_state)
+                self.invariants.touch(twin)
+                self.marathon.end(ended)
+            case Meddle(host, pick):
+                self.invariants.touch(self._named(host))
+                self._named(host).take_link_away(pick)
+            case _:
+                assert_never(action)
+
+    def _start(self, app: str, pick: float) -> None:
+        if len(self._live()) >= MOST_TASKS:
+            self._end(pick)
+        self._taken += 1
+        host, task = self.hosts[int(pick * len(self.hosts))], TaskId(f"{app}.{self._taken}")
+        host.start_task(task)
+        self.invariants.touch(host)
+        self.marathon.start(AppId(f"/{app}"), task, host.name)
+
+    def _end(self, pick: float) -> None:
+        live = self._live()
+        if not live:
+            return
+        task, host = live[int(pick * len(live))]
+        host.end_task(task)
+        self.invariants.touch(host)
+        self.marathon.end(frozenset[str]((task,)))
+
+    def _live(self) -> list[tuple[TaskId, HostTwin]]:
+        """Tasks that Marathon knows of and could end."""
+        return [
+            (task, host)
+            for host in self.hosts
+            for task in host.namespaces
+            if task not in self._given_up
+        ]
+
+    def _kill(self, name: str, seconds: float) -> None:
+        process = self._processes[name]
+        self.scheduler.reap(process)
+        process.start_at = self.scheduler.now() + seconds
+
+    def _named(self, host: str) -> HostTwin:
+        return next(each for each in self.hosts if each.name == host)
+
+    def _log(self, line: str) -> None:
+        text = f"{self.scheduler.now():9.3f} {self.scheduler.steps:7} {line}"
+        self.lines.append(text)
+        self._digest.update(text.encode())
+
+    def _hit(self, place: Place, fault: Fault) -> None:
+        self.hits.append((place, fault))
+        self._log(f"{place} {fault}")
+
+    def _host(self, number: int) -> HostTwin:
+        def step() -> None:
+            self._doors[f"a{number}"].step()
+
+        def changed() -> None:
+            self.invariants.touch(self.hosts[number])
+
+        return HostTwin(number, step, changed)
+
+    def _add_controller(self, name: str, around: Surroundings) -> None:
+        door = self._door(name)
+        controller = ControllerProcess(
+            around,
+            EtcdClient(self.etcd, door, self.scheduler),
+            MarathonConnection(self.marathon, door, self.scheduler),
+            self.marathon.follow,
+        )
+        door.process.main = controller.main
+
+    def _add_agent(self, name: str, around: Surroundings, host: HostTwin) -> None:
+        door = self._door(name)
+        store = EtcdClient(self.etcd, door, self.scheduler)
+        door.process.main = AgentProcess(around, store, host).main
+
+    def _door(self, name: str) -> Door:
+        process = self.scheduler.process(name)
+        door = Door(process, self.scheduler, self._faults.at, self._hit)
+        self._processes[name], self._doors[name] = process, door
+        return door
