@@ -93,6 +93,7 @@ class Watcher:
         self._marathon = marathon
         self._app_by_id: dict[str, Json] = {}
         self._app_by_task: dict[str, Json] = {}
+        self._has_pools = False
 
     def expect(self, app_id: str, app: Json) -> None:
         """From now on, new tasks of the app have these groups and ports."""
@@ -144,13 +145,22 @@ class Watcher:
         return self._try(scene, wanted)
 
     def hosts_ready(self) -> int:
-        """How many hosts' agents have registered."""
-        result = self._cluster.product("get", "hosts", "-o", "json")
+        """How many hosts' agents can give tasks a network: they, and a pool, are registered.
+
+        None as long as no controller led, for the pool is its work.
+        """
+        if not self._has_pools:
+            self._has_pools = bool(self._listed("pools"))
+        return len(self._listed("hosts")) if self._has_pools else 0
+
+    def _listed(self, what: str) -> Sequence[Json]:
+        result = self._cluster.product("get", what, "-o", "json")
         try:
-            return len(json.loads(result.stdout))
+            listed: Sequence[Json] = json.loads(result.stdout)
         except ValueError:
             # Nothing to read yet: etcd is starting.
-            return 0
+            return ()
+        return listed
 
     def knows(self, task_id: str) -> bool:
         """Whether the product still lists a task."""
