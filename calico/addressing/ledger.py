@@ -90,7 +90,7 @@ class Ledger:
 
     def claim(self, host: HostName, cidr: IPNetwork, *, strict: bool) -> bool:
         """Make a block the host's; False if another host was first."""
-        self._put_affinity(host, cidr)
+        hint = self._put_affinity(host, cidr)
         text = codec.encode_block(ipam.new_block(cidr, host, strict=strict))
         for _ in range(ATTEMPTS):
             try:
@@ -108,18 +108,20 @@ class Ledger:
             if _affinity(cidr, stored) == host:
                 return True
             # What is left of the key is only a hint that leads nowhere.
-            with suppress(DatastoreUnavailable):
-                self._datastore.delete(affinity_key(host, cidr))
+            with suppress(Conflict, DatastoreUnavailable):
+                self._datastore.delete(affinity_key(host, cidr), expect=hint)
             return False
         raise Conflict(f"block {cidr} comes and goes")
 
-    def _put_affinity(self, host: HostName, cidr: IPNetwork) -> None:
+    def _put_affinity(self, host: HostName, cidr: IPNetwork) -> Revision:
         key = affinity_key(host, cidr)
         try:
-            self._datastore.put(key, "")
+            return self._datastore.put(key, "")
         except DatastoreUnavailable:
-            if self._datastore.get(key) is None:
+            stored = self._datastore.get(key)
+            if stored is None:
                 raise
+            return stored.revision
 
     def allocate(
         self,

@@ -51,6 +51,10 @@ DIRECTORIES = (
     Key(f"{BGP}/global/custom_filters/v6"),
 )
 
+_LEAVES_OF_HOST = frozenset(
+    ("ip_addr_v4", "ip_addr_v6", "bird_ip", "metadata", "marker", "DefaultEndpointToHostAction")
+)
+
 
 def bootstrap(datastore: DirectoryStore, pools: Sequence[Pool]) -> None:
     """Write what Calico's tools and the agents expect; Ready comes last."""
@@ -109,6 +113,17 @@ def keys_of_host(host: HostName) -> tuple[Key, ...]:
         *(f"{calico}/workload", calico),
     )
     return tuple(map(Key, keys))
+
+
+def directories_of_host(host: HostName) -> frozenset[Key]:
+    """Those of `keys_of_host` that hold others, and no value."""
+    name = check_host(host)
+    tops = {f"{ENDPOINTS}/{name}", f"{BGP}/host/{name}", f"{AFFINITIES}/{name}"}
+    return frozenset(
+        key
+        for key in keys_of_host(host)
+        if key in tops or key.rpartition("/")[2] not in _LEAVES_OF_HOST
+    )
 
 
 def _claim_interfaces(datastore: Datastore) -> None:

@@ -32,7 +32,7 @@ from calico.keys import (
     reaches_etcd,
 )
 from calico.model import EndpointId, HostName
-from reconciler.controller.bootstrap import bootstrap_host, keys_of_host
+from reconciler.controller.bootstrap import bootstrap_host, directories_of_host, keys_of_host
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +72,9 @@ class Departure:
                     text = codec.encode_host(replace(record, forgotten=True))
                     self._datastore.put(key, text, expect=stored.revision)
                     log.info("host forgotten", extra={"host": host})
-        self._datastore.delete(applied_key(host))
+        told = self._datastore.get(applied_key(host))
+        if told is not None:
+            self._datastore.delete(told.key, expect=told.revision)
 
     def clear(self, host: HostName) -> Remains:
         """Give up what a forgotten host no longer needs, and say what is left.
@@ -94,15 +96,14 @@ class Departure:
                 # Another agent's, of a workload that we never have.
                 continue
             if not remains or (endpoint is not None and endpoint not in endpoints):
-                self._datastore.delete(stored.key)
+                self._datastore.delete(stored.key, expect=stored.revision)
         if remains:
             return remains
         needed = self._needed_by_others(host)
+        directories = directories_of_host(host)
         for key in keys_of_host(host):
-            # A directory in which somebody else keeps something stays.
-            with suppress(Conflict):
-                if key not in needed:
-                    self._datastore.delete(key)
+            if key not in needed:
+                self._take_away(key, is_directory=key in directories)
         try:
             self._datastore.delete(host_key(host), expect=registration.revision)
         except Conflict:
@@ -110,6 +111,18 @@ class Departure:
             raise
         log.info("host removed", extra={"host": host})
         return remains
+
+    def _take_away(self, key: Key, *, is_directory: bool) -> None:
+        """Remove one key of a host as it is now.
+
+        A directory in which somebody else keeps something stays, and so does
+        what is written in this very moment.
+        """
+        stored = self._datastore.get(key)
+        if stored is None and not is_directory:
+            return
+        with suppress(Conflict):
+            self._datastore.delete(key, expect=None if stored is None else stored.revision)
 
     def _give_back(self, host: HostName) -> None:
         """Write anew what was taken from a host that registered in that very moment.
@@ -149,7 +162,9 @@ class Departure:
                 revision = books.revisions[block_key(cidr)]
                 self._datastore.delete(block_key(cidr), expect=revision)
                 log.info("block given up", extra={"host": host, "block": cidr})
-            self._datastore.delete(affinity_key(host, cidr))
+            if cidr in claimed:
+                key = affinity_key(host, cidr)
+                self._datastore.delete(key, expect=books.revisions[key])
 
 
 def _is_forgotten(host: HostName, text: str) -> bool:

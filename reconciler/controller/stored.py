@@ -78,7 +78,8 @@ class StoredState:
         self.records: dict[TaskId, Kept[TaskRecord]] = {}
         self.specs: dict[EndpointId, Kept[EndpointSpec]] = {}
         self.profiles: dict[ProfileId, Profile] = {}
-        self.leaves: dict[ProfileId, set[str]] = {}
+        #: Of every profile the revision of each of its leaves.
+        self.leaves: dict[ProfileId, dict[str, Revision]] = {}
         self._pool_by_cidr: dict[IPNetwork, Pool] = {}
         self.hosts: dict[HostName, HostRecord] = {}
         #: Hosts that are registered by something that cannot be read.
@@ -114,12 +115,16 @@ class StoredState:
                 specs[endpoint] = Kept(decode_endpoint(endpoint, stored.value), stored.revision)
             except InvalidValue:
                 unreadable[stored.key] = stored.revision
-        texts = _leaves(datastore.list(PROFILES).entries)
+        leaves = _leaves(datastore.list(PROFILES).entries)
         self.load_pools(datastore.list(POOLS))
         self.profiles = {
-            profile: decode_profile(profile, found) for profile, found in texts.items()
+            profile: decode_profile(profile, {leaf: each.value for leaf, each in found.items()})
+            for profile, found in leaves.items()
         }
-        self.leaves = {profile: set(found) for profile, found in texts.items()}
+        self.leaves = {
+            profile: {leaf: each.revision for leaf, each in found.items()}
+            for profile, found in leaves.items()
+        }
         self.specs, self._unreadable = specs, unreadable
         self.records, self._tasks_by_app = {}, {}
         for kept in records.values():
@@ -312,10 +317,10 @@ class StoredState:
         self.applied[host] = applied
 
 
-def _leaves(entries: Iterable[Stored]) -> dict[ProfileId, dict[str, str]]:
-    leaves: dict[ProfileId, dict[str, str]] = {}
+def _leaves(entries: Iterable[Stored]) -> dict[ProfileId, dict[str, Stored]]:
+    leaves: dict[ProfileId, dict[str, Stored]] = {}
     for stored in entries:
         parsed = parse_profile_key(stored.key)
         if parsed is not None:
-            leaves.setdefault(parsed[0], {})[parsed[1]] = stored.value
+            leaves.setdefault(parsed[0], {})[parsed[1]] = stored
     return leaves

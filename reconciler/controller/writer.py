@@ -8,7 +8,6 @@ endpoint. Down: endpoint, then record; the address rests and is swept later.
 
 import logging
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from dataclasses import replace
 
 from netaddr import EUI, IPAddress
@@ -178,14 +177,18 @@ class TaskWriter:
         # An operator's rules on a group stay as they are; of our own profiles
         # the content is ours to keep.
         settled = known is not None and (known == profile or not _is_ours(profile))
-        leaves = self._stored.leaves.setdefault(profile.id, set())
+        leaves = self._stored.leaves.setdefault(profile.id, {})
         if settled and leaf in leaves:
             return
-        key = profile_key(profile.id, leaf)
-        # If it came into being meanwhile, whoever made it had a reason.
-        with suppress(Conflict):
-            self._put(key, text, None if _is_ours(profile) else ABSENT)
-        leaves.add(leaf)
+        expect = leaves.get(leaf, ABSENT) if _is_ours(profile) else ABSENT
+        try:
+            leaves[leaf] = self._put(profile_key(profile.id, leaf), text, expect)
+        except Conflict:
+            # Which of ours is the newer one is told by what is there now.
+            if _is_ours(profile):
+                raise
+            # It came into being meanwhile, and whoever made it had a reason.
+            leaves[leaf] = ABSENT
 
     def write_record(self, record: TaskRecord) -> None:
         """Write a record unless it says the same already; raises DatastoreError."""
