@@ -1,4 +1,4 @@
-"""`python -m tests.simulation [--seed N] [--count N] [--jobs N]`."""
+"""Runs schedules of the simulator, each drawn from a seed; 1 if one breaks a promise."""
 
 import argparse
 import logging
@@ -8,59 +8,93 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from functools import cache
 
+from tests.simulation.faults import parse_fault
 from tests.simulation.replay import Outcome, Replayer
 from tests.simulation.schedule import draw_schedule
+from tests.simulation.shrinking import command_of, part_of, shrink
 
 #: The order of sets of texts must be the same in every run.
 HASH_SEED = "0"
+#: Seeds that a process is given at once.
+CHUNK = 4
 
 
 def main() -> int:
-    """Run schedules; 1 if one of them broke a promise."""
-    parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
-    parser.add_argument("--seed", type=int, default=1, help="the first seed; 1 unless given")
-    parser.add_argument("--count", type=int, default=1, help="so many seeds, one after another")
-    parser.add_argument("--jobs", type=int, default=1, help="so many at once")
-    parser.add_argument("--trace", action="store_true", help="print what happened")
-    parser.add_argument("--stop", action="store_true", help="stop at the first that is broken")
-    options = parser.parse_args()
+    """Run what is asked for."""
+    options = _options()
     if os.environ.get("PYTHONHASHSEED") != HASH_SEED:
         # It is read at the start of the interpreter only.
         arguments = [sys.executable, "-m", "tests.simulation", *sys.argv[1:]]
         os.execve(sys.executable, arguments, os.environ | {"PYTHONHASHSEED": HASH_SEED})
-    logging.getLogger().setLevel(logging.ERROR)
+    if options.keep is not None:
+        faults = tuple(map(parse_fault, filter(None, options.faults.split(","))))
+        outcome = replayer().run(part_of(draw_schedule(options.seed), options.keep, faults))
+        return _show(outcome, options.trace)
     seeds = range(options.seed, options.seed + options.count)
-    began, used = time.monotonic(), time.process_time()
-    broken, steps, operations, seconds = 0, 0, 0, 0.0
+    began = time.monotonic()
+    count, broken, steps, operations, seconds = 0, 0, 0, 0, 0.0
     with ProcessPoolExecutor(options.jobs) as pool:
-        runs = map(run_seed, seeds) if options.jobs == 1 else pool.map(run_seed, seeds, chunksize=4)
+        runs = (
+            map(run_seed, seeds)
+            if options.jobs == 1
+            else pool.map(run_seed, seeds, chunksize=CHUNK)
+        )
         for outcome in runs:
             steps, operations = steps + outcome.steps, operations + outcome.operations
-            seconds += outcome.seconds
-            if options.trace:
-                print(*outcome.trace, sep="\n")
-            if outcome.violation:
-                broken += 1
-                print(f"seed {outcome.schedule.seed}: {outcome.violation}", flush=True)
-                if options.stop:
-                    return 1
-    took, used = time.monotonic() - began, time.process_time() - used
+            count, seconds = count + 1, seconds + outcome.seconds
+            broken += _show(outcome, options.trace)
+            if outcome.violation and options.shrink:
+                _show_small(outcome)
+            if broken and options.stop:
+                pool.shutdown(cancel_futures=True)
+                break
+    took = time.monotonic() - began
     print(
-        f"{len(seeds)} schedules, {broken} broken, {took:.1f} s ({used:.1f} s of processor);"
-        f" {steps // len(seeds)} steps, {operations // len(seeds)} operations and"
-        f" {seconds / len(seeds):.0f} virtual seconds each"
+        f"{count} schedules, {broken} broken, {took:.1f} s;"
+        f" {steps // count} steps, {operations // count} operations and"
+        f" {seconds / count:.0f} virtual seconds each"
     )
     return 1 if broken else 0
 
 
 def run_seed(seed: int) -> Outcome:
     """Run the schedule of one seed."""
-    return _replayer().run(draw_schedule(seed))
+    return replayer().run(draw_schedule(seed))
 
 
 @cache
-def _replayer() -> Replayer:
+def replayer() -> Replayer:
+    """The one of this process."""
+    logging.getLogger().setLevel(logging.ERROR)
     return Replayer()
+
+
+def _show(outcome: Outcome, trace: bool) -> int:
+    if trace:
+        print(*outcome.trace, sep="\n")
+    if outcome.violation:
+        print(f"seed {outcome.schedule.seed}: {outcome.violation}", flush=True)
+    return 1 if outcome.violation else 0
+
+
+def _show_small(outcome: Outcome) -> None:
+    small = shrink(outcome, replayer().run)
+    print(f"  shrunk to {len(small.schedule.actions)} actions and {len(small.faults)} faults:")
+    print(f"  {command_of(small, draw_schedule(outcome.schedule.seed))}", flush=True)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
+    add = parser.add_argument
+    add("--seed", type=int, default=1, help="the first seed; 1 unless given")
+    add("--count", type=int, default=1, help="so many seeds, one after another")
+    add("--jobs", type=int, default=1, help="so many at once")
+    add("--trace", action="store_true", help="print what happened")
+    add("--stop", action="store_true", help="stop at the first that is broken")
+    add("--shrink", action="store_true", help="find a small part of what is broken")
+    add("--keep", help="of the one seed only these actions, as --shrink says")
+    add("--faults", default="", help="and only these faults, as --shrink says")
+    return parser.parse_args()
 
 
 if __name__ == "__main__":

@@ -38,6 +38,17 @@ class Place:
     operation: int
 
 
+def render_fault(place: Place, fault: Fault) -> str:
+    """A fault in one word, as the command line takes it."""
+    return f"{place.process}:{place.operation}:{fault.kind.value}:{fault.seconds:g}"
+
+
+def parse_fault(text: str) -> tuple[Place, Fault]:
+    """What was rendered; raises ValueError."""
+    process, operation, kind, seconds = text.split(":")
+    return Place(process, int(operation)), Fault(FaultKind(kind), float(seconds))
+
+
 #: How often, of so many operations, and how long.
 RATES: tuple[tuple[FaultKind, float, tuple[float, ...]], ...] = (
     (FaultKind.KILL, 0.002, (1.0, 5.0, 30.0)),

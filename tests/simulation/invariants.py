@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from netaddr import IPAddress
 
 from calico.addressing.books import decode_books
+from calico.codec import decode_status
 from calico.codec.ipam import decode_block
 from calico.datastore.api import Key
 from calico.keys import (
@@ -18,8 +19,9 @@ from calico.keys import (
     parse_applied_key,
     parse_block_key,
     parse_endpoint_key,
+    status_key,
 )
-from calico.model import EndpointId, HandleId, TaskId
+from calico.model import EndpointId, EndpointState, HandleId, TaskId
 from tests.simulation.twins.etcd import EtcdTwin, Write
 from tests.simulation.twins.host import HostTwin
 from tests.simulation.twins.marathon import MarathonTwin
@@ -82,6 +84,10 @@ class Invariants:
             routed = sorted(task for task, _ in host.routed().values())
             if routed != sorted(host.namespaces):
                 return f"{host.name} routes {routed}, not {sorted(host.namespaces)}"
+        for endpoint, _ in self._networks.values():
+            status = self._etcd.store.get(status_key(endpoint))
+            if status is None or decode_status(status.value).state is not EndpointState.UP:
+                return f"{endpoint.workload} is not told to be up"
         books = decode_books(self._etcd.store.list(IPAM).entries)
         held = sorted(
             str(each.handle)

@@ -36,6 +36,8 @@ T = TypeVar("T")
 
 POOL = Pool(IPNetwork("10.9.0.0/25"))
 RESYNC = 60.0
+#: Seconds; who waits for nothing else need not look again sooner.
+LONG = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +164,7 @@ class AgentProcess:
 
     def _serve(self, inbox: Inbox[T], work: Callable[[Sequence[T]], None]) -> None:
         while True:
-            waiting = inbox.drain(1.0)
+            waiting = inbox.drain(LONG)
             if waiting:
                 work(waiting)
 

@@ -25,27 +25,29 @@ APPS = ("x", "y", "z")
 GROUPS = (("g",), ("k",), ("g", "k"))
 #: Seconds from one action to the next.
 GAPS = (1.0, 5.0, 20.0, 40.0, 130.0)
-#: Of 20 schedules so many have so many actions, from 11 + 6 + 3.
-SIZES = (3,) * 11 + (8,) * 6 + (25,) * 3
+#: How many actions a schedule has: most have few, which is found out sooner.
+SIZES = (3,) * 12 + (8,) * 6 + (25,) * 2
 
 
 @dataclass(frozen=True, slots=True)
 class Timed:
-    """An action, and how many seconds pass after it."""
+    """An action, and how many seconds after the beginning of all it happens."""
 
+    at: float
     action: Action
-    gap: float
 
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
     """Everything that decides how a run goes.
 
-    `faults` None are those that the seed draws at single operations.
+    `ends` is when nothing goes wrong any more. `faults` None are those that the
+    seed draws at single operations.
     """
 
     seed: int
     actions: tuple[Timed, ...]
+    ends: float
     faults: tuple[tuple[Place, Fault], ...] | None = None
     hosts: int = 2
     controllers: int = 2
@@ -59,10 +61,11 @@ def draw_schedule(seed: int) -> Schedule:
     hosts, controllers = (chance.choice((2, 3)) if large else 2 for _ in range(2))
     names = [f"h{n}" for n in range(hosts)]
     processes = [f"c{n}" for n in range(controllers)] + [f"a{n}" for n in range(hosts)]
-    actions = tuple(
-        Timed(_draw(chance, names, processes), chance.choice(GAPS)) for _ in range(length)
-    )
-    return Schedule(seed, actions, None, hosts, controllers)
+    now, actions = 0.0, []
+    for _ in range(length):
+        actions.append(Timed(now, _draw(chance, names, processes)))
+        now += chance.choice(GAPS)
+    return Schedule(seed, tuple(actions), now, None, hosts, controllers)
 
 
 def _draw(chance: random.Random, hosts: list[str], processes: list[str]) -> Action:

@@ -26,7 +26,7 @@ from tests.simulation.actions import (
     Start,
 )
 from tests.simulation.doors import Door
-from tests.simulation.faults import ChosenFaults, DrawnFaults, Fault, Place
+from tests.simulation.faults import ChosenFaults, DrawnFaults, Fault, Place, render_fault
 from tests.simulation.invariants import FOREIGN, Invariants, Violation
 from tests.simulation.processes import AgentProcess, ControllerProcess, Surroundings
 from tests.simulation.schedule import APPS, GROUPS, Schedule
@@ -101,10 +101,12 @@ class World:
         """Carry the schedule out; raises Violation."""
         try:
             self._begin()
+            began = self.scheduler.now()
             for timed in self._schedule.actions:
+                self._pass_time(began + timed.at - self.scheduler.now())
                 self._log(str(timed.action))
                 self._do(timed.action)
-                self._pass_time(timed.gap)
+            self._pass_time(began + self._schedule.ends - self.scheduler.now())
             self._calm()
             self._settle()
             self._rest()
@@ -165,9 +167,11 @@ class World:
 
     def _after_step(self) -> None:
         now = self.scheduler.now()
-        self.etcd.settle()
-        self.marathon.settle()
-        for process in self._processes.values():
+        if self.etcd.next_event() <= now:
+            self.etcd.settle()
+        if self.marathon.next_event() <= now:
+            self.marathon.settle()
+        for process in self.scheduler.processes:
             if not process.threads and process.start_at <= now:
                 self._log(f"{process.name} starts")
                 process.start()
@@ -260,7 +264,7 @@ class World:
 
     def _hit(self, place: Place, fault: Fault) -> None:
         self.hits.append((place, fault))
-        self._log(f"{place} {fault}")
+        self._log(render_fault(place, fault))
 
     def _host(self, number: int) -> HostTwin:
         def step() -> None:

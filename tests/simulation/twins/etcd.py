@@ -40,6 +40,7 @@ class EtcdTwin:
         self._waiting: dict[Key, dict[Thread, None]] = {}
         #: Writes under way that nobody waits for any more, by when they arrive.
         self._late: list[tuple[float, Callable[[], None]]] = []
+        self._soonest = float("inf")
         #: Told of every write of a client, once it is done.
         self.hear_write: Callable[[Write], None] = lambda _: None
         #: Told of every key that changes.
@@ -47,8 +48,11 @@ class EtcdTwin:
 
     def next_event(self) -> float:
         """When something happens here although nobody asks."""
+        return self._soonest
+
+    def _plan(self) -> None:
         times = [*self._expiries.values(), *(due for due, _ in self._late)]
-        return min(times, default=float("inf"))
+        self._soonest = min(times, default=float("inf"))
 
     def settle(self) -> None:
         """Let happen what is due."""
@@ -62,14 +66,12 @@ class EtcdTwin:
         for key in gone:
             del self._expiries[key]
             self.store.get(key)
+        self._plan()
 
     def write_late(self, seconds: float, write: Callable[[], None]) -> None:
         """Have a write arrive when whoever sent it no longer waits."""
         self._late.append((self._scheduler.now() + seconds, write))
-
-    def forget_late(self) -> None:
-        """What is under way gets lost."""
-        self._late = []
+        self._plan()
 
     def put(
         self, process: str, key: Key, value: str, expect: Revision | None, ttl: int | None
@@ -80,6 +82,7 @@ class EtcdTwin:
         self._expiries.pop(key, None)
         if ttl is not None:
             self._expiries[key] = self._scheduler.now() + ttl
+            self._plan()
         said = None if before is None else before.value
         self.hear_write(Write(process, key, value, expect is not None, said))
         return revision
@@ -168,13 +171,16 @@ class EtcdClient:
         end = self._scheduler.now() + timeout
         while True:
             lost = self._ask(news=True)
-            event = self._etcd.store.first_after(prefix, after)
+            event, newest = self._etcd.store.first_after(prefix, after), self._etcd.newest
             self._answer(lost)
             if event is not None:
                 after = event.stored.revision if isinstance(event, Put) else event.revision
                 yield event
                 continue
-            after = max(after, self._etcd.newest)
+            after = max(after, newest)
+            if self._etcd.newest > newest:
+                # Something happened while the answer was under way.
+                continue
             left = end - self._scheduler.now()
             if left <= 0:
                 return

@@ -31,6 +31,9 @@ URL = "http://marathon:8080"
 OPENING = PortOpening(80, "tcp", "web")
 
 
+_NEVER = float("inf")
+
+
 class LieKind(enum.Enum):
     """What is answered in place of the truth."""
 
@@ -78,10 +81,8 @@ class MarathonTwin:
 
     def next_event(self) -> float:
         """When something happens here although nobody asks."""
-        times = [due for due, _ in self._late]
-        if self._lie is not None:
-            times.append(self._lie_until)
-        return min(times, default=float("inf"))
+        late = min(due for due, _ in self._late) if self._late else _NEVER
+        return late if self._lie is None else min(late, self._lie_until)
 
     def settle(self) -> None:
         """Let happen what is due."""
