@@ -10,6 +10,7 @@ from netaddr import IPNetwork
 
 from calico.errors import CalicoError, Conflict
 from calico.keys import APPLIED, HOSTS, POOLS
+from calico.model import Attachment
 from marathon_client.errors import MarathonError
 from marathon_client.events import (
     AppChanged,
@@ -45,6 +46,8 @@ FINISH_AFTER = 1.0
 RELOAD_AFTER = 2.0
 #: Seconds after a list until a task that it shows waiting is looked at again.
 LOOK_AGAIN = 1.0
+#: Seconds between two looks for containers of tasks that nobody told of.
+STRANGE_AFTER = 5.0
 #: Share of the resync interval by which it varies.
 JITTER = 0.2
 
@@ -57,6 +60,7 @@ class Chore(enum.Enum):
     RESYNC = "resync"
     FINISH = "finish"
     SWEEP = "sweep"
+    STRANGERS = "strangers"
 
 
 class Stopped(Exception):
@@ -109,6 +113,10 @@ class ControllerLoop:
         self._stream_leader: str | None = None
         #: Whether the next complete list was asked for by more than the timer.
         self._asked = True
+        #: Containers of unknown tasks at the last look, and those of them for
+        #: which a list was asked for.
+        self._strangers: frozenset[Attachment] = frozenset()
+        self._listed: frozenset[Attachment] = frozenset()
         self.last_resync: float | None = None
         self._queue.add(Chore.RELOAD, clock.monotonic())
 
@@ -221,6 +229,7 @@ class ControllerLoop:
         elif prefix == APPLIED:
             self._enqueue(self._reconciler.apps_gone(), now)
             self._enqueue(self._reconciler.apps_named(), now)
+            self._queue.add(Chore.STRANGERS, now + STRANGE_AFTER)
             if self._reconciler.rests:
                 self._queue.add(Chore.SWEEP, now)
 
@@ -244,11 +253,9 @@ class ControllerLoop:
                 if self._reconciler.finish_one():
                     self._queue.add(Chore.FINISH, now)
             case Chore.SWEEP:
-                if self._reconciler.sweep():
-                    self._enqueue(self._reconciler.apps_pending(), now)
-                self._enqueue(self._reconciler.apps_vacant(), now + LOOK_AGAIN)
-                if self._reconciler.rests:
-                    self._queue.add(Chore.SWEEP, now + SWEEP_EVERY)
+                self._work_sweep(now)
+            case Chore.STRANGERS:
+                self._work_strangers(now)
             case app_id:
                 self._queue.add(Chore.FINISH, now + FINISH_AFTER)
                 look = self._reconciler.reconcile_app(AppId(app_id))
@@ -256,6 +263,27 @@ class ControllerLoop:
                     self._queue.add(Chore.SWEEP, now)
                 return look.again
         return False
+
+    def _work_sweep(self, now: float) -> None:
+        if self._reconciler.sweep():
+            self._enqueue(self._reconciler.apps_pending(), now)
+        self._enqueue(self._reconciler.apps_vacant(), now + LOOK_AGAIN)
+        if self._reconciler.rests:
+            self._queue.add(Chore.SWEEP, now + SWEEP_EVERY)
+
+    def _work_strangers(self, now: float) -> None:
+        """Ask for a list once for whom nobody has told of between two looks.
+
+        Most are told of by an event before that; other frameworks' never are.
+        """
+        strangers = self._stored.strangers(self._strangers)
+        lasting = (strangers & self._strangers) - self._listed
+        if lasting:
+            self._ask_for_list(now)
+        if strangers - self._strangers:
+            self._queue.add(Chore.STRANGERS, now + STRANGE_AFTER)
+        self._listed = (self._listed | lasting) & strangers
+        self._strangers = strangers
 
     def _work_resync(self, now: float) -> None:
         # The next one first: it stands whatever becomes of this one.

@@ -1,6 +1,6 @@
 """What the datastore holds of the cluster, as the controller's loop knows it."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
@@ -55,6 +55,7 @@ from calico.model import (
     TaskRecord,
 )
 from calico.names import endpoint_of_task
+from reconciler.core.tasks.attached import is_container_of
 
 T = TypeVar("T")
 
@@ -206,6 +207,19 @@ class StoredState:
         if applied is None or host not in self.hosts:
             return ()
         return applied.attachments if applied.boot_id == self.hosts[host].boot_id else ()
+
+    def strangers(self, known: Collection[Attachment]) -> frozenset[Attachment]:
+        """Attachments whose host names a task that has no record; so had the `known`."""
+        return frozenset(
+            each
+            for host in self.hosts
+            for each in self.attachments_of(host)
+            if each.task
+            and TaskId(each.task) not in self.records
+            and (
+                each in known or not any(is_container_of(each.task, task) for task in self.records)
+            )
+        )
 
     @property
     def pools(self) -> tuple[Pool, ...]:

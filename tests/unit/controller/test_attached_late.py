@@ -28,6 +28,7 @@ from calico.names import (
 )
 from marathon_client.models import App, Task
 from reconciler.controller.addresses.assigner import STRANGE_FOR
+from reconciler.controller.loop import STRANGE_AFTER
 from reconciler.core.removal.quarantine import REST
 from tests.unit.controller.attaching import BOX, attach, tell
 from tests.unit.controller.cluster import Cluster
@@ -51,6 +52,40 @@ def reporting(*addresses: IPAddress, name: str = "t") -> Task:
 
 def running(*tasks: Task, net: object = NAMED) -> App:
     return app(*tasks, net=net)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("told", ["t", "marathon-t"], ids=["by its task", "by its executor"])
+def test_a_task_of_which_no_event_came_is_known_by_its_container(
+    cluster: Cluster, told: str
+) -> None:
+    # given a task that Marathon has, and of which it never tells
+    given = attach(cluster.store)
+    cluster.marathon.put(running(reporting()))
+
+    # when its host tells of its container
+    tell(cluster, Attachment(BOX, given, told))
+    cluster.after(2 * STRANGE_AFTER + 2)
+
+    assert cluster.specs()["t"].addresses == given
+
+
+def test_the_container_of_another_framework_asks_for_one_list(cluster: Cluster) -> None:
+    given = attach(cluster.store)
+    before = cluster.marathon.reads
+    for _ in range(3):
+        tell(cluster, Attachment(BOX, given, "theirs"))
+        cluster.after(2 * STRANGE_AFTER + 2)
+    assert cluster.marathon.reads - before == 1
+
+
+def test_a_container_whose_task_is_told_of_by_an_event_asks_for_no_list(cluster: Cluster) -> None:
+    given = attach(cluster.store)
+    tell(cluster, Attachment(BOX, given, "t"))
+    cluster.run(running(reporting()))
+    cluster.after(5)
+    before = cluster.marathon.reads
+    cluster.after(2 * STRANGE_AFTER + 2)
+    assert cluster.marathon.reads == before
 
 
 @pytest.mark.parametrize("told", ["t", "marathon-t"], ids=["by its task", "by its executor"])
