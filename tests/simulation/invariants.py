@@ -1,7 +1,7 @@
 """What must hold after every step, and what must hold once all is quiet."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from netaddr import IPAddress
 
@@ -22,6 +22,7 @@ from calico.keys import (
     status_key,
 )
 from calico.model import EndpointId, EndpointState, HandleId, TaskId
+from tests.simulation.leaks import Resident, Rules, find_leak, rules_of
 from tests.simulation.twins.etcd import EtcdTwin, Write
 from tests.simulation.twins.host import HostTwin
 from tests.simulation.twins.marathon import MarathonTwin
@@ -47,7 +48,8 @@ class Invariants:
         self._touched: dict[int, HostTwin] = {}
         self._networks: dict[Key, tuple[EndpointId, tuple[str, ...]]] = {}
         self._holders: dict[Key, Mapping[IPAddress, HandleId]] = {}
-        self._routed: dict[int, dict[IPAddress, TaskId]] = {}
+        self._residents: dict[int, tuple[Resident, ...]] = {}
+        self._rules: dict[int, Rules] = {}
         self._had_endpoint: set[TaskId] = set()
         self._unfenced = ""
         #: Keys that were written, but for what only says that somebody lives.
@@ -68,11 +70,12 @@ class Invariants:
         keys, self._keys = self._keys, {}
         for key in keys:
             self._read(key)
-        for number, host in self._touched.items():
-            self._routed[number] = {address: task for address, (task, _) in host.routed().items()}
-        self._touched = {}
+        looked, self._touched = self._touched, {}
+        moved = [host for host in looked.values() if self._look(host)]
         self._check_addresses()
         self._check_endpoints()
+        if moved:
+            self._check_reach(self._hosts)
 
     def unsettled(self) -> str:
         """P8: what is not yet as it should be; empty if all is."""
@@ -136,11 +139,30 @@ class Invariants:
                     if each is not None and each.handle is not None
                 }
 
+    def _look(self, host: HostTwin) -> bool:
+        """Read what decides about packets of a host; tells whether anything of it changed."""
+        residents = tuple(
+            Resident(address, task, host.number, interface, self._marathon.groups[task])
+            for address, (task, interface) in host.routed().items()
+        )
+        rules = rules_of(host.dataplane.observe())
+        known = (self._residents.get(host.number), self._rules.get(host.number))
+        self._residents[host.number], self._rules[host.number] = residents, rules
+        return (residents, rules) != known
+
+    def _check_reach(self, hosts: Iterable[HostTwin]) -> None:
+        everybody = [each for residents in self._residents.values() for each in residents]
+        for host in hosts:
+            rules = self._rules.get(host.number)
+            leak = "" if rules is None else find_leak(host.number, rules, everybody)
+            if leak:
+                raise Violation(f"P2 {leak}")
+
     def _check_addresses(self) -> None:
         holders = {a: h for each in self._holders.values() for a, h in each.items()}
         routed: dict[IPAddress, TaskId] = {}
-        for addresses in self._routed.values():
-            for address, task in addresses.items():
+        for residents in self._residents.values():
+            for address, task in ((each.address, each.task) for each in residents):
                 if address in routed:
                     raise Violation(f"P1 {address} leads to {task} and to {routed[address]}")
                 routed[address] = task

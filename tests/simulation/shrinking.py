@@ -9,6 +9,7 @@ from tests.simulation.replay import Outcome
 from tests.simulation.schedule import Schedule, Timed
 
 T = TypeVar("T")
+Part = Timed | tuple[Place, Fault]
 
 #: So many runs at most.
 MOST_RUNS = 200
@@ -21,7 +22,7 @@ def shrink(
     best = broken
     runs = 0
 
-    def breaks(parts: Sequence[Timed | tuple[Place, Fault]]) -> bool:
+    def breaks(parts: Sequence[Part]) -> bool:
         nonlocal best, runs
         if runs >= most_runs:
             return False
@@ -38,7 +39,8 @@ def shrink(
         best = outcome
         return True
 
-    smallest([*broken.schedule.actions, *broken.faults], breaks)
+    parts: list[Part] = [*broken.schedule.actions, *broken.faults]
+    smallest(parts, breaks)
     return best
 
 

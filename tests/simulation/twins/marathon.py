@@ -68,6 +68,8 @@ class MarathonTwin:
         self._streams: dict[str, Callable[[StreamItem], None]] = {}
         self._late: list[tuple[float, StreamItem]] = []
         self._clock = 0
+        #: What each task asked for when it began; it keeps that.
+        self.groups: dict[str, frozenset[str]] = {}
 
     @property
     def named(self) -> frozenset[str]:
@@ -139,6 +141,7 @@ class MarathonTwin:
         task = Task(
             TaskId(name), app_id, host, TaskState.RUNNING, ports=(), version=app.config_version
         )
+        self.groups[name] = frozenset(app.networks[0].groups)
         self._put(replace(app, tasks=(*app.tasks, task)))
         self._tell(TaskStatus(app_id, task.id, TaskState.RUNNING, host))
 
