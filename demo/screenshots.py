@@ -13,7 +13,7 @@ WIDTH, HEIGHT = 1280, 900
 PATIENCE = 20_000
 #: Milliseconds in which whatever still moves on the page comes to rest.
 SETTLE = 700
-SETTLED = "!document.querySelector('[data-state=settling]')"
+SETTLING = "[data-state=settling]"
 HOW = (
     "`make demo SCREENSHOTS=DIR` installs it, or "
     "sudo apt-get install chromium; .venv/bin/python -m pip install playwright"
@@ -46,7 +46,8 @@ def take(program: str, url: str, file: Path) -> None:
             page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT})
             page.goto(url, timeout=PATIENCE)
             page.wait_for_selector("[data-task]", timeout=PATIENCE)
-            page.wait_for_function(SETTLED, timeout=PATIENCE)
+            # The page's policy forbids to evaluate a condition again and again.
+            page.wait_for_selector(SETTLING, state="detached", timeout=PATIENCE)
             page.wait_for_timeout(SETTLE)
             page.screenshot(path=str(file), full_page=True)
         finally:
