@@ -99,6 +99,7 @@ class Cluster:
             self.register(name, number)
         self.pools = pools
         self.asked: tuple[IPNetwork, ...] | None = None
+        self.reconnects = 0
         self.start()
 
     def start(self) -> None:
@@ -112,11 +113,15 @@ class Cluster:
         outlook = Outlook(
             prepare=lambda: bootstrap(self.store, self.pools),
             allow_from=AllowFrom(self.store, self.asked, (), lambda url: NAMES.get(url, ())),
+            reconnect=self._reconnect,
         )
         self.loop = ControllerLoop(
             self.reconciler, stored, outlook, self.clock, lambda: 0.5, 60.0, metrics
         )
         self.tell_hosts()
+
+    def _reconnect(self) -> None:
+        self.reconnects += 1
 
     def register(self, name: str, number: int = 9) -> None:
         """An agent on a new host."""

@@ -1,0 +1,134 @@
+"""What counts as a task's end, and for how long; and which failure stops whom."""
+
+from dataclasses import replace
+
+import pytest
+
+from calico.datastore.api import Key, Revision
+from calico.datastore.memory import MemoryDatastore
+from calico.errors import DatastoreRefused
+from calico.keys import task_key
+from calico.model import TaskId
+from marathon_client.events import AppChanged
+from marathon_client.models import App, AppId, TaskState
+from reconciler.controller.absences import STALE_AFTER
+from reconciler.core.removal.withdrawal import CONFIRM_AFTER
+from tests.unit.controller.cluster import Cluster
+from tests.unit.reconciler.apps import app, task
+
+APP = app(*(task(f"t{number}") for number in range(20)))
+ENDED = APP.tasks[0]
+
+
+@pytest.fixture
+def cluster() -> Cluster:
+    made = Cluster()
+    made.connect()
+    made.run(APP)
+    assert ENDED.id in made.specs()
+    return made
+
+
+def without(gone: App) -> App:
+    """The app as a list shows it that lacks its first task."""
+    return replace(gone, tasks=gone.tasks[1:])
+
+
+def look(cluster: Cluster) -> None:
+    """Have the app read, as after an event that names it and no task."""
+    cluster.loop.handle(AppChanged((AppId("/app"),)))
+    cluster.settle()
+
+
+def test_an_app_that_is_absent_in_a_read_keeps_its_tasks(cluster: Cluster) -> None:
+    cluster.marathon.current.clear()
+    look(cluster)
+    assert len(cluster.specs()) == 20
+
+
+def test_a_task_that_is_absent_in_a_read_is_kept(cluster: Cluster) -> None:
+    cluster.marathon.put(without(APP))
+    look(cluster)
+    assert ENDED.id in cluster.specs()
+
+
+def test_a_task_that_ended_by_an_event_and_is_absent_is_withdrawn_at_once(
+    cluster: Cluster,
+) -> None:
+    cluster.marathon.put(without(APP))
+    cluster.event(ENDED, TaskState.KILLED)
+    assert ENDED.id not in cluster.specs()
+
+
+def test_an_end_that_marathon_does_not_follow_is_none_later(cluster: Cluster) -> None:
+    # given a task that is said to have ended, and is listed for long after that
+    cluster.event(ENDED, TaskState.KILLED)
+    cluster.after(STALE_AFTER + 60)
+    assert ENDED.id in cluster.specs()
+
+    # when one read lacks it
+    cluster.marathon.put(without(APP))
+    look(cluster)
+
+    # then the old event is no proof any more
+    assert ENDED.id in cluster.specs()
+
+
+def test_a_task_that_runs_after_its_end_was_told_has_not_ended(cluster: Cluster) -> None:
+    cluster.event(ENDED, TaskState.KILLED)
+    cluster.event(ENDED, TaskState.RUNNING)
+
+    cluster.marathon.put(without(APP))
+    look(cluster)
+
+    assert ENDED.id in cluster.specs()
+
+
+def test_two_lists_of_two_leaders_confirm_nothing(cluster: Cluster) -> None:
+    # given a task that the list of one leader lacks
+    cluster.marathon.put(without(APP))
+    cluster.connect()
+
+    # when the next list that would confirm it is another leader's
+    cluster.marathon.leader = "b:8080"
+    cluster.after(CONFIRM_AFTER + 5)
+    assert ENDED.id in cluster.specs()
+
+    # then it is the first of two
+    cluster.after(CONFIRM_AFTER + 5)
+    assert ENDED.id not in cluster.specs()
+
+
+def test_a_stream_that_is_not_the_leaders_is_opened_anew_once(cluster: Cluster) -> None:
+    cluster.after(130)
+    assert cluster.reconnects == 0
+
+    cluster.marathon.leader = "b:8080"
+    cluster.after(130)
+    assert cluster.reconnects == 1
+
+    cluster.connect()
+    cluster.after(130)
+    assert cluster.reconnects == 1
+
+
+class RefusingStore(MemoryDatastore):
+    """A store that does not take the record of one task."""
+
+    def put(
+        self, key: Key, value: str, *, expect: Revision | None = None, ttl: int | None = None
+    ) -> Revision:
+        if key == task_key(TaskId("bad")):
+            raise DatastoreRefused("no permission")
+        return super().put(key, value, expect=expect, ttl=ttl)
+
+
+def test_a_task_that_cannot_be_written_stops_no_other() -> None:
+    # given an app with a task that cannot be written, before others in it and in the list
+    cluster = Cluster(store=RefusingStore())
+    cluster.marathon.put(app(task("bad"), task("next")))
+    cluster.marathon.put(app(task("other", app="/other"), name="/other"))
+
+    cluster.connect()
+
+    assert set(cluster.specs()) == {"next", "other"}
