@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from charts.render import check_app
 from demo.marathon.definitions.apps import parse_app
 from demo.marathon.era import Era
 from demo.stories.forms import APPS, group_in_era, in_era, read_group
@@ -53,6 +54,12 @@ def test_a_groups_probes_ask_each_other_and_its_collector_asks_them_all(name: st
     (file,) = (word for word in collector["cmd"].split() if word.startswith("--resources-file="))
     resources = json.loads((APPS / file.partition("=")[2]).read_text())
     assert {each["url"] for each in resources} == set(urls.values())
+
+
+@pytest.mark.parametrize("name", ["star-before", "star", "star-iso"])
+def test_marathons_own_schema_admits_the_stories_apps(name: str) -> None:
+    for app in read_group(name)["apps"]:
+        check_app(app, "ipaddress")
 
 
 @pytest.mark.parametrize("era", [Era(0, 14), Era(1, 3), Era(1, 5), Era(1, 9)], ids=str)
