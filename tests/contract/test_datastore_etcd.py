@@ -43,7 +43,9 @@ def hung_server() -> Iterator[tuple[str, list[socket.socket]]]:
 
 
 @contextmanager
-def answering(status: int, body: bytes, kind: str = "text/html") -> Iterator[str]:
+def answering(
+    status: int, body: bytes, kind: str = "text/html", location: str = ""
+) -> Iterator[str]:
     """A web server that gives everyone the same answer."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -52,6 +54,8 @@ def answering(status: int, body: bytes, kind: str = "text/html") -> Iterator[str
             self.send_response(status)
             self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(body)))
+            if location:
+                self.send_header("Location", location)
             self.end_headers()
             self.wfile.write(body)
 
@@ -136,6 +140,18 @@ def test_an_answer_that_is_no_result_is_told_apart(
 ) -> None:
     with answering(status, body) as url, pytest.raises(error, match=url):
         call(EtcdDatastore([url]), name)
+
+
+@pytest.mark.parametrize("name", CALLS)
+@pytest.mark.parametrize("status", [301, 307])
+def test_nobody_is_asked_whom_the_members_name(name: str, status: int) -> None:
+    with (
+        hung_server() as (elsewhere, came),
+        answering(status, b"moved", location=f"{elsewhere}/v2/keys{KEY}") as url,
+        pytest.raises(DatastoreRefused, match=url),
+    ):
+        call(EtcdDatastore([url], timeout=0.5), name)
+    assert came == []
 
 
 def test_an_absence_of_no_known_time_is_no_empty_list() -> None:

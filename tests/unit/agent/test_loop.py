@@ -12,6 +12,7 @@ from calico.datastore.api import Key
 from calico.datastore.memory import MemoryDatastore
 from calico.keys import CALICO, status_key
 from calico.model import BootId, HostFlags, PortRange, Protected, Refusal, TaskId
+from reconciler.agent.belief import PREFIXES
 from reconciler.agent.locators.api import Located, LocatorUnavailable, Search
 from reconciler.agent.loop import STUCK_AFTER, AgentLoop, LoopMessage, Outlets, Searcher, Stop
 from reconciler.agent.passing.passes import ContainersChanged, HostSettings, KernelChanged
@@ -48,11 +49,14 @@ class Bench:
         self,
         report: Callable[[Report], None] | None = None,
         refusals: Callable[[], tuple[Refusal, ...]] = tuple,
+        saved: SavedState | None = None,
     ) -> AgentLoop:
         settings = HostSettings(
             HOST, BootId("boot"), host_ports=(PortRange(53, 53),), protected=(PROTECTED,)
         )
         reconciler = HostReconciler(settings, MemoryDataplane(FACTS), self.clock, set)
+        if saved is not None:
+            reconciler.restore(saved)
         outlets = Outlets(report or self.reports.append, self.saved.append, self.searches.append)
         return AgentLoop(
             reconciler, settings, self.inbox, outlets, self.metrics, self.clock, refusals
@@ -213,6 +217,23 @@ def test_an_agent_tells_nothing_that_it_reached_of_a_store_that_it_doubts(
     told = bench.reports[-1].applied
     assert any("went back" in problem for problem in told.problems)
     assert told.revision == 0
+
+
+def test_an_agent_that_acts_on_its_state_file_reports_of_no_endpoint(
+    bench: Bench, store: MemoryDatastore
+) -> None:
+    # given what an earlier run kept of a cluster that has gone on since
+    turn(bench.loop(), loaded(store))
+    later = Bench()
+    loop = later.loop(saved=bench.saved[-1])
+
+    # when no datastore answers
+    turn(loop, tuple(Unreachable(prefix, "etcd is away") for prefix in PREFIXES))
+
+    # then the statuses that are there, of endpoints it has not heard of, stay
+    told = later.reports[-1]
+    assert loop.readiness().fields["source"] == "file"
+    assert told.statuses is None
 
 
 def test_a_loop_that_hangs_is_not_healthy(bench: Bench) -> None:
