@@ -102,6 +102,7 @@ def test_the_stories_a_regroup_and_a_death_are_seen(stage: Stage, page: playwrig
     expect_pairs(page, PAIRS)
     assert {one.get_attribute("data-host") for one in nodes(page).values()} == HOSTS
     assert {one.get_attribute("data-groups") for one in nodes(page).values()} == {"public"}
+    assert "192.168.255.253" in (nodes(page)["collect"].text_content() or "")
     why(page, "A", "C", "ALLOWED", "public")
     stage.retire(shared["id"])
 
