@@ -1,15 +1,22 @@
 """A write that may not be sent any more is not sent, whatever has delayed it."""
 
 import socket
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 import pytest
 
-from calico.datastore.api import Key
+from calico.datastore.api import Fence, Key, Revision, unfenced
 from calico.datastore.etcd import EtcdDatastore
-from reconciler.runtime.clock import ManualClock
+from calico.datastore.memory import MemoryDatastore
+from calico.keys import READY
+from reconciler.controller.main import Controller
+from reconciler.controller.settings import ControllerSettings
+from reconciler.runtime.clock import ManualClock, SystemClock
 from reconciler.runtime.lease import RENEW_EVERY, WRITE_WINDOW, Lease, LeaseLost
+from reconciler.runtime.listener import ListenAddress
+from tests.contract.real_etcd import free_port
 
 KEY = Key("/test/fence/a")
 LEADER = Key("/test/fence/leader")
@@ -112,3 +119,30 @@ def test_a_writer_goes_on_where_it_was_refused_once_it_may_again(etcd_url: str) 
     stored = store.get(KEY)
     assert stored is not None
     assert stored.value == "renewed"
+
+
+def test_a_controller_writes_only_behind_its_lease() -> None:
+    # given a controller that has won its lease, and done its first writes
+    store, stop, fences = MemoryDatastore(), threading.Event(), list[Fence]()
+
+    def open_store(fence: Fence = unfenced) -> MemoryDatastore:
+        fences.append(fence)
+        return store
+
+    settings = ControllerSettings(
+        open_store, (f"http://127.0.0.1:{free_port()}",), listen=ListenAddress("127.0.0.1", 0)
+    )
+    controller = threading.Thread(target=Controller(settings, SystemClock(), stop).run)
+    controller.start()
+    try:
+        for _ in store.watch(READY, Revision(0), 30.0):
+            break
+        (fence,) = (each for each in fences if each is not unfenced)
+        fence()
+    finally:
+        stop.set()
+        controller.join(30.0)
+
+    # then what it writes by is shut as soon as it gave its lease back
+    with pytest.raises(LeaseLost):
+        fence()
