@@ -4,7 +4,7 @@ import shlex
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -314,30 +314,36 @@ def test_a_deployment_is_seen_and_the_next_marathon_is_asked_if_one_fails() -> N
         assert client.app(APP) == AppScale(4, deploying=True)
 
 
-def test_a_controller_that_is_rendered_so_scales_the_agents(world: World, tmp_path: Path) -> None:
+@pytest.mark.parametrize("asked", [pytest.param(True, id="asked"), pytest.param(False, id="not")])
+def test_a_controller_scales_the_agents_if_its_app_is_rendered_so(
+    world: World, tmp_path: Path, *, asked: bool
+) -> None:
+    scaling = {"scale_agents": APP, "mesos_masters": [world.marathon.url]} if asked else {}
+    flags = ["--listen", "127.0.0.1:0"]
     with running_etcd(tmp_path) as etcd:
-        _expect_scaled(world, etcd)
+        controller = {"marathon": [world.marathon.url], "arguments": flags, **scaling}
+        app = render_app("controller", {"etcd": [etcd], "controller": controller})
+        words = shlex.split(app["cmd"])
+        program = Path(sys.executable).with_name(words[0])
+        world.call("PUT", f"/v2/apps{APP}", {"instances": 1})
+        with subprocess.Popen([str(program), *words[1:]], env=app["env"]) as process:
+            try:
+                _wait_for(process, lambda: world.instances() == 2 if asked else _has_led(etcd))
+                if not asked:
+                    # Who was asked has scaled by now: its first look is when it begins to lead.
+                    threading.Event().wait(1)
+            finally:
+                process.terminate()
+            assert process.wait(SOON) == 0
+    assert world.instances() == (2 if asked else 1)
 
 
-def _expect_scaled(world: World, etcd: str) -> None:
-    values = {
-        "etcd": [etcd],
-        "controller": {
-            "marathon": [world.marathon.url],
-            "scale_agents": APP,
-            "mesos_masters": [world.marathon.url],
-            "arguments": ["--listen", "127.0.0.1:0"],
-        },
-    }
-    app = render_app("controller", values)
-    words = shlex.split(app["cmd"])
-    program = Path(sys.executable).with_name(words[0])
-    world.call("PUT", f"/v2/apps{APP}", {"instances": 1})
-    with subprocess.Popen([str(program), *words[1:]], env=app["env"]) as process:
-        try:
-            while world.instances() != 2:
-                assert process.poll() is None
-                threading.Event().wait(0.1)
-        finally:
-            process.terminate()
-        assert process.wait(SOON) == 0
+def _wait_for(process: subprocess.Popen[bytes], reached: Callable[[], bool]) -> None:
+    while not reached():
+        assert process.poll() is None
+        threading.Event().wait(0.1)
+
+
+def _has_led(etcd: str) -> bool:
+    """The first that a leader does is to see to it that there is a pool."""
+    return requests.get(f"{etcd}/v2/keys/calico/v1/ipam/v4/pool", timeout=SOON).ok
