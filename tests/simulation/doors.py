@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from tests.simulation.faults import Fault, FaultKind, Place
+from tests.simulation.faults import WRITES, Fault, FaultKind, Place
 from tests.simulation.scheduler import Process, Scheduler
 
 
@@ -21,6 +21,7 @@ class Door:
         self._fault_at = fault_at
         self._hit = hit
         self.operations = 0
+        self._writes = 0
         #: Whether faults are drawn at all.
         self.open = False
         self.cut_until = 0.0
@@ -31,13 +32,16 @@ class Door:
         self.open = False
         self.cut_until = self.lag_until = 0.0
 
-    def step(self) -> Fault | None:
+    def step(self, *, write: bool = False) -> Fault | None:
         """One operation begins; may end the process or stop it, and tells other faults."""
         self._scheduler.give_way()
         if not self.open:
             return None
         self.operations += 1
-        place = Place(self.process.name, self.operations)
+        place = Place(self.process.name, self.operations - self._writes)
+        if write:
+            self._writes += 1
+            place = Place(f"{self.process.name}{WRITES}", self._writes)
         fault = self._fault_at(place)
         if fault is None:
             return None

@@ -32,7 +32,11 @@ class Fault:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Place:
-    """One operation of one process, however often it was started anew."""
+    """One operation of one process, however often it was started anew.
+
+    Writes are counted apart, under the process' name and `!`: there are few of
+    them, and most that can go wrong goes wrong there.
+    """
 
     process: str
     operation: int
@@ -60,6 +64,11 @@ RATES: tuple[tuple[FaultKind, float, tuple[float, ...]], ...] = (
 )
 
 
+#: Of writes more fail.
+WRITES = "!"
+AT_WRITES = 6
+
+
 class DrawnFaults:
     """Faults by chance, the same for the same seed whatever else happens."""
 
@@ -81,7 +90,8 @@ class DrawnFaults:
 
     def _draw(self, process: str) -> Iterator[tuple[int, Fault]]:
         chance = random.Random(f"{self._seed} {process}")
-        rates = [rate for _, rate, _ in RATES]
+        often = AT_WRITES if process.endswith(WRITES) else 1
+        rates = [rate * often for _, rate, _ in RATES]
         operation = 0
         while True:
             operation += 1 + int(chance.expovariate(sum(rates)))

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 
 from netaddr import IPAddress
 
+from calico.addressing.audit import drifts
 from calico.addressing.books import decode_books
 from calico.codec import decode_status
 from calico.codec.ipam import decode_block
@@ -100,7 +101,8 @@ class Invariants:
         )
         if held != sorted(live):
             return f"addresses are held by {held}, not by {sorted(live)}"
-        return ""
+        found = drifts(books)
+        return f"the books do not agree: {found}" if found else ""
 
     def _note_key(self, key: Key) -> None:
         if key.startswith((ENDPOINTS, BLOCKS)):

@@ -11,8 +11,8 @@ from tests.simulation.schedule import Schedule, Timed
 T = TypeVar("T")
 Part = Timed | tuple[Place, Fault]
 
-#: So many runs at most.
-MOST_RUNS = 200
+#: So many runs at most, of which each takes a second or so.
+MOST_RUNS = 60
 
 
 def shrink(

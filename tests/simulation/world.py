@@ -1,10 +1,12 @@
 """One cluster on twins: puts it together, does to it what a schedule says."""
 
 import hashlib
+import json
 import random
 from typing import assert_never
 
 from calico.addressing.addresses import Addresses
+from calico.keys import HOLD
 from calico.model import HandleId, TaskId
 from marathon_client.models import AppId
 from reconciler.agent.telling.metrics import AgentMetrics
@@ -45,6 +47,8 @@ FIRST, SECOND = 8.0, 15.0
 #: Seconds within which all must be as it should be once nothing goes wrong.
 SETTLED_WITHIN = 600.0
 LOOK_EVERY = 10.0
+#: Seconds that a hold may end by itself before somebody approves it.
+OPERATOR_COMES = 120.0
 #: Seconds for telling what was reached, and those that all must be quiet after.
 TOLD_WITHIN = 30.0
 QUIET = 120.0
@@ -146,10 +150,22 @@ class World:
         began = self.scheduler.now()
         while self.scheduler.now() < began + SETTLED_WITHIN:
             self._pass_time(LOOK_EVERY)
+            if self.scheduler.now() > began + OPERATOR_COMES:
+                self._approve()
             if not self.invariants.unsettled():
                 self._log(f"settled after {self.scheduler.now() - began:.0f} s")
                 return
         raise Violation(f"P8 {self.invariants.unsettled()}")
+
+    def _approve(self) -> None:
+        """The operator lets go what is held: Marathon is right about every task by now."""
+        held = self.etcd.store.get(HOLD)
+        if held is not None:
+            value = json.loads(held.value)
+            if value["approved"] != value["plan"]:
+                self._log(f"approved {value['plan']}")
+                text = json.dumps(value | {"approved": value["plan"]}, sort_keys=True)
+                self.etcd.store.put(HOLD, text, expect=held.revision)
 
     def _rest(self) -> None:
         """P13: what was reached stays, and nobody writes what is written already."""

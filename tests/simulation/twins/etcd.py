@@ -162,7 +162,7 @@ class EtcdClient:
 
     def make_directory(self, key: Key) -> None:
         """See DirectoryStore."""
-        lost = self._ask()
+        lost = self._ask(lambda: self._etcd.store.make_directory(key))
         self._etcd.store.make_directory(key)
         self._answer(lost)
 
@@ -188,7 +188,7 @@ class EtcdClient:
 
     def _ask(self, late: Callable[[], object] | None = None, *, news: bool = False) -> bool:
         """Go out by the door; tells whether the answer is lost, raises if nothing arrives."""
-        fault = self._door.step()
+        fault = self._door.step(write=late is not None)
         kind = None if fault is None else fault.kind
         door, now = self._door, self._scheduler.now()
         if now < door.cut_until:
