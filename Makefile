@@ -49,7 +49,7 @@ test-pure: prepare
 
 # The cluster on twins: each seed is a schedule. `make simulate SEED=7` repeats one.
 test-simulation: prepare-test
-	$(PYTEST) tests/simulation
+	$(PYTEST) -n 2 tests/simulation
 
 simulate: prepare-test
 	$(PY) -m tests.simulation --seed $(or $(SEED),1) --count $(or $(N),1) --jobs $(or $(JOBS),2) \
