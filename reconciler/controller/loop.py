@@ -304,8 +304,8 @@ class ControllerLoop:
                 self._outlook.reconnect()
         if done.waits:
             self._queue.add(Chore.RESYNC, now + CONFIRM_AFTER)
-        self._queue.add(Chore.SWEEP, now)
-        self._queue.add(Chore.FINISH, now)
+        for chore in (Chore.HOSTS, Chore.SWEEP, Chore.FINISH):
+            self._queue.add(chore, now)
         self._enqueue(self._reconciler.apps_awaited(), now + LOOK_AGAIN)
         # The list was read: what stands out is read app by app.
         for app_id, failure in done.failures.items():

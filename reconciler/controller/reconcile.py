@@ -12,7 +12,7 @@ from typing import Protocol
 
 from calico.datastore.api import DirectoryStore
 from calico.errors import CalicoError, Conflict
-from calico.model import HostName, HostRecord, TaskId, TaskVerdict
+from calico.model import HostName, TaskId, TaskVerdict
 from marathon_client.errors import MarathonError, MarathonUnavailable
 from marathon_client.models import App, AppId, AppList
 from reconciler.controller.absences import Absences, present_tasks
@@ -21,9 +21,9 @@ from reconciler.controller.addresses.leftovers import Leftovers
 from reconciler.controller.addresses.patience import Patience
 from reconciler.controller.addresses.sweeper import Sweeper
 from reconciler.controller.addresses.vacancies import Vacancies
-from reconciler.controller.bootstrap import bootstrap_host
 from reconciler.controller.departure import Departure
 from reconciler.controller.metrics import ControllerMetrics
+from reconciler.controller.registrar import Registrar
 from reconciler.controller.stored import StoredState
 from reconciler.controller.writer import TaskWriter
 from reconciler.core.desired import (
@@ -36,7 +36,7 @@ from reconciler.core.desired import (
     versions_needed,
 )
 from reconciler.core.tasks.attached import tasks_told
-from reconciler.core.tasks.profiles import NetworkPolicy, host_profile
+from reconciler.core.tasks.profiles import NetworkPolicy
 from reconciler.runtime.clock import Clock, rfc3339
 
 log = logging.getLogger(__name__)
@@ -112,8 +112,8 @@ class Reconciler:
         self._sweeper = Sweeper(datastore, stored, clock, metrics)
         self._leftovers = Leftovers(datastore, stored, clock)
         self._departure = Departure(datastore)
+        self._registrar = Registrar(datastore, stored, self._writer)
         self._live: frozenset[TaskId] = frozenset()
-        self._known_hosts: dict[HostName, HostRecord] = {}
         self.policy = policy
 
     def load(self) -> None:
@@ -212,23 +212,7 @@ class Reconciler:
 
         Raises CalicoError, once all others were written.
         """
-        for name in self._stored.departed_hosts:
-            self._known_hosts.pop(name, None)
-        self._stored.departed_hosts.clear()
-        failure: CalicoError | None = None
-        for host in self._stored.hosts.values():
-            if self._known_hosts.get(host.name) == host:
-                continue
-            try:
-                bootstrap_host(self._datastore, host)
-                self._writer.rewrite_profile(host_profile(host, self.policy))
-            except CalicoError as error:
-                log.warning("host not written", extra={"host": host.name, "why": str(error)})
-                failure = error
-            else:
-                self._known_hosts[host.name] = host
-        if failure is not None:
-            raise failure
+        self._registrar.register(self.policy)
 
     def apps_pending(self) -> frozenset[AppId]:
         """Apps with a task that waits for something."""

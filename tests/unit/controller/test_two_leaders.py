@@ -14,8 +14,9 @@ from calico.errors import Conflict
 from calico.keys import affinity_key, applied_key, block_key, endpoint_key, host_key, profile_key
 from calico.model import BootId, HostName, HostRecord, Profile, TaskId
 from calico.names import endpoint_of_task
-from reconciler.controller.bootstrap import bootstrap_host, keys_of_host
+from reconciler.controller.bootstrap import bootstrap_host, directories_of_host, keys_of_host
 from reconciler.controller.departure import Departure
+from reconciler.controller.registrar import LOOKED_AT_AGAIN
 from reconciler.controller.stored import StoredState
 from reconciler.controller.writer import TaskWriter
 from reconciler.core.tasks.profiles import NetworkPolicy, host_profile
@@ -175,6 +176,34 @@ def test_what_a_host_wrote_when_it_came_back_is_not_taken_from_it(
         Departure(departing).clear(H1)
 
     assert value(departing, key) == "10.0.0.7"
+
+
+@pytest.mark.parametrize(
+    "key", [each for each in keys_of_host(H1) if each not in directories_of_host(H1)]
+)
+def test_what_is_taken_from_a_host_that_is_back_is_given_to_it_again(
+    cluster: Cluster, key: Key
+) -> None:
+    # given a host that lacks what the last write of a leader took from it unseen
+    before = value(cluster.store, key)
+    cluster.store.delete(key)
+
+    cluster.after(130)
+
+    assert value(cluster.store, key) == before
+
+
+def test_every_host_of_many_is_looked_at_again() -> None:
+    hosts = [f"h{number}" for number in range(2 * LOOKED_AT_AGAIN)]
+    cluster = Cluster(*hosts)
+    cluster.connect()
+    keys = [Key(f"/calico/v1/host/{host}/bird_ip") for host in hosts]
+    for key in keys:
+        cluster.store.delete(key)
+
+    cluster.after(200)
+
+    assert all(cluster.store.get(key) for key in keys)
 
 
 @pytest.mark.parametrize("name", ["h1", "metadata"])
