@@ -17,7 +17,7 @@ import sys
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, assert_never
 
 import msgspec
 
@@ -300,7 +300,7 @@ def _redirect(log: Path) -> None:
 def _judge(packet: bytes, log: Path) -> None:
     if not packet:
         raise LaunchError(f"the cluster ended at once:\n{log.read_text()[-2000:]}", log)
-    report = msgspec.json.decode(packet, type=Report)
+    report: Report = msgspec.json.decode(packet, type=Report)
     match report:
         case Refused(step, code):
             raise NamespacesRefusedError(Refusal(step, code))
@@ -308,6 +308,8 @@ def _judge(packet: bytes, log: Path) -> None:
             raise LaunchError(reason, log)
         case Ready():
             return
+        case _:
+            assert_never(report)
 
 
 def _take(directory: Path) -> int:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, ClassVar
+from typing import Any, ClassVar, assert_never
 from urllib.parse import urlsplit
 
 BODY_LIMIT = 16384
@@ -138,6 +138,8 @@ class _Handler(BaseHTTPRequestHandler):
                 self._send(answer)
             case Stream():
                 self._stream(answer)
+            case _:
+                assert_never(answer)
 
     do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = do_GET
 
