@@ -3,8 +3,8 @@
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from itertools import islice
 
 from calico.datastore.api import (
@@ -27,6 +27,15 @@ HISTORY = 1000
 class _Leaf:
     value: str
     revision: Revision
+
+
+@dataclass(frozen=True, slots=True)
+class Backup:
+    """What a store held at one moment, without times to live."""
+
+    leaves: Mapping[str, _Leaf] = field(default_factory=dict)
+    directories: frozenset[str] = frozenset()
+    revision: int = 0
 
 
 def _revision(event: WatchEvent) -> Revision:
@@ -164,6 +173,20 @@ class MemoryDatastore:
         with self._changed:
             self._expire()
             return self._first_after(prefix, seen)
+
+    def backup(self) -> Backup:
+        """Everything that is held now."""
+        with self._changed:
+            return Backup(dict(self._leaves), frozenset(self._directories), self._revision)
+
+    def restore(self, backup: Backup) -> None:
+        """Hold what was held then, with the revision of then, and remember no event."""
+        with self._changed:
+            self._leaves = dict(backup.leaves)
+            self._directories = set(backup.directories)
+            self._revision = backup.revision
+            self._expiry.clear()
+            self._history.clear()
 
     def listen(self, hear: Callable[[WatchEvent], None]) -> None:
         """Have every event told from now on, by whoever makes it."""

@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
-from functools import cache
+from functools import cache, partial
 
 from tests.simulation.faults import parse_fault
 from tests.simulation.replay import Outcome, Replayer
@@ -28,23 +28,21 @@ def main() -> int:
         os.execve(sys.executable, arguments, os.environ | {"PYTHONHASHSEED": HASH_SEED})
     if options.keep is not None:
         faults = tuple(map(parse_fault, filter(None, options.faults.split(","))))
-        outcome = replayer().run(part_of(draw_schedule(options.seed), options.keep, faults))
+        drawn = draw_schedule(options.seed, restores=options.restores)
+        outcome = replayer().run(part_of(drawn, options.keep, faults))
         return _show(outcome, options.trace)
     seeds = range(options.seed, options.seed + options.count)
+    run = partial(run_seed, restores=options.restores)
     began = time.monotonic()
     count, broken, steps, operations, seconds = 0, 0, 0, 0, 0.0
     with ProcessPoolExecutor(options.jobs) as pool:
-        runs = (
-            map(run_seed, seeds)
-            if options.jobs == 1
-            else pool.map(run_seed, seeds, chunksize=CHUNK)
-        )
+        runs = map(run, seeds) if options.jobs == 1 else pool.map(run, seeds, chunksize=CHUNK)
         for outcome in runs:
             steps, operations = steps + outcome.steps, operations + outcome.operations
             count, seconds = count + 1, seconds + outcome.seconds
             broken += _show(outcome, options.trace)
             if outcome.violation and options.shrink:
-                _show_small(outcome)
+                _show_small(outcome, options.restores)
             if broken and options.stop:
                 pool.shutdown(cancel_futures=True)
                 break
@@ -57,9 +55,9 @@ def main() -> int:
     return 1 if broken else 0
 
 
-def run_seed(seed: int) -> Outcome:
+def run_seed(seed: int, *, restores: bool) -> Outcome:
     """Run the schedule of one seed."""
-    return replayer().run(draw_schedule(seed))
+    return replayer().run(draw_schedule(seed, restores=restores))
 
 
 @cache
@@ -77,10 +75,13 @@ def _show(outcome: Outcome, trace: bool) -> int:
     return 1 if outcome.violation else 0
 
 
-def _show_small(outcome: Outcome) -> None:
+def _show_small(outcome: Outcome, restores: bool) -> None:
     small = shrink(outcome, replayer().run)
     print(f"  shrunk to {len(small.schedule.actions)} actions and {len(small.faults)} faults:")
-    print(f"  {command_of(small, draw_schedule(outcome.schedule.seed))}", flush=True)
+    print(
+        f"  {command_of(small, draw_schedule(outcome.schedule.seed, restores=restores))}",
+        flush=True,
+    )
 
 
 def _options() -> argparse.Namespace:
@@ -92,6 +93,7 @@ def _options() -> argparse.Namespace:
     add("--trace", action="store_true", help="print what happened")
     add("--stop", action="store_true", help="stop at the first that is broken")
     add("--shrink", action="store_true", help="find a small part of what is broken")
+    add("--restores", action="store_true", help="etcd also loses what it knew")
     add("--keep", help="of the one seed only these actions, as --shrink says")
     add("--faults", default="", help="and only these faults, as --shrink says")
     return parser.parse_args()

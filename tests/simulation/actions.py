@@ -101,6 +101,25 @@ class Meddle:
     pick: float
 
 
+@dataclass(frozen=True, slots=True)
+class Restore:
+    """etcd is restored from a backup; it is emptied if there is none of that age."""
+
+    seconds_old: float
+
+
 Action = (
-    Start | End | Regroup | GiveUp | Kill | Pause | Cut | Lag | Lie | NewLeader | Reboot | Meddle
+    Start
+    | End
+    | Regroup
+    | GiveUp
+    | Kill
+    | Pause
+    | Cut
+    | Lag
+    | Lie
+    | NewLeader
+    | Reboot
+    | Meddle
+    | Restore
 )

@@ -53,6 +53,9 @@ class Invariants:
         self._rules: dict[int, Rules] = {}
         self._had_endpoint: set[TaskId] = set()
         self._unfenced = ""
+        #: Whether the store lost what it knew: then only kernels are judged.
+        self.restored = False
+        self._led_to: dict[TaskId, IPAddress] = {}
         #: Keys that were written, but for what only says that somebody lives.
         self.writes: set[Key] = set()
         etcd.hear_key = self._note_key
@@ -61,6 +64,19 @@ class Invariants:
     def touch(self, host: HostTwin) -> None:
         """A host's kernel changes, or who lives on it."""
         self._touched[host.number] = host
+
+    def expect_restore(self) -> None:
+        """What the store says from now on may be old; P7 takes the place of P4 and P5."""
+        self.restored = True
+        self._led_to = {
+            each.task: each.address for living in self._residents.values() for each in living
+        }
+
+    def excuse(self, host: HostTwin) -> None:
+        """Another program takes links of its tasks away: that is not the product's doing."""
+        self.touch(host)
+        for task in host.namespaces:
+            self._led_to.pop(task, None)
 
     def check(self) -> None:
         """Look at what changed since the last time; raises Violation."""
@@ -118,7 +134,7 @@ class Invariants:
             return
         leader = self._etcd.store.get(LEADER)
         holder = "" if leader is None else json.loads(leader.value)["holder"].partition(":")[0]
-        if holder != write.process:
+        if holder != write.process and not (self.restored and not holder):
             self._unfenced = (
                 f"P3 {write.process} wrote {write.key} unconditionally while {holder or 'none'} led"
             )
@@ -168,12 +184,23 @@ class Invariants:
                 if address in routed:
                     raise Violation(f"P1 {address} leads to {task} and to {routed[address]}")
                 routed[address] = task
-                if holders.get(address) != HandleId(task):
+                if holders.get(address) != HandleId(task) and not self.restored:
                     raise Violation(
                         f"P5 {address} leads to {task}, but {holders.get(address)} holds it"
                     )
 
+    def _check_kept(self) -> None:
+        """P7: no live task is cut off or gets another address."""
+        found = {each.task: each.address for who in self._residents.values() for each in who}
+        live = {task for host in self._hosts for task in host.namespaces}
+        for task, address in self._led_to.items():
+            if task in live and task in self._marathon.named and found.get(task) != address:
+                raise Violation(f"P7 {task} had {address} and has {found.get(task)}")
+
     def _check_endpoints(self) -> None:
+        if self.restored:
+            self._check_kept()
+            return
         users: dict[str, EndpointId] = {}
         present: set[TaskId] = set()
         for endpoint, networks in self._networks.values():

@@ -16,6 +16,7 @@ from tests.simulation.actions import (
     Pause,
     Reboot,
     Regroup,
+    Restore,
     Start,
 )
 from tests.simulation.faults import Fault, Place
@@ -53,8 +54,8 @@ class Schedule:
     controllers: int = 2
 
 
-def draw_schedule(seed: int) -> Schedule:
-    """The schedule of a seed."""
+def draw_schedule(seed: int, *, restores: bool = False) -> Schedule:
+    """The schedule of a seed; with `restores` etcd also loses what it knew, once."""
     chance = random.Random(f"{seed} actions")
     length = chance.choice(SIZES)
     large = length == max(SIZES)
@@ -65,6 +66,10 @@ def draw_schedule(seed: int) -> Schedule:
     for _ in range(length):
         actions.append(Timed(now, _draw(chance, names, processes)))
         now += chance.choice(GAPS)
+    if restores:
+        where = chance.randrange(length)
+        ages = (10.0, 60.0, 200.0, float("inf"))
+        actions[where] = Timed(actions[where].at, Restore(chance.choice(ages)))
     return Schedule(seed, tuple(actions), now, None, hosts, controllers)
 
 

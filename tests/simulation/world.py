@@ -25,6 +25,7 @@ from tests.simulation.actions import (
     Pause,
     Reboot,
     Regroup,
+    Restore,
     Start,
 )
 from tests.simulation.doors import Door
@@ -109,11 +110,16 @@ class World:
             for timed in self._schedule.actions:
                 self._pass_time(began + timed.at - self.scheduler.now())
                 self._log(str(timed.action))
+                self.etcd.back_up()
                 self._do(timed.action)
             self._pass_time(began + self._schedule.ends - self.scheduler.now())
             self._calm()
-            self._settle()
-            self._rest()
+            if self.invariants.restored:
+                # Until what agents hold is taken over again, an operator is needed.
+                self._pass_time(SETTLED_WITHIN)
+            else:
+                self._settle()
+                self._rest()
         finally:
             self.scheduler.end()
 
@@ -233,8 +239,11 @@ class World:
                 self.invariants.touch(twin)
                 self.marathon.end(ended)
             case Meddle(host, pick):
-                self.invariants.touch(self._named(host))
+                self.invariants.excuse(self._named(host))
                 self._named(host).take_link_away(pick)
+            case Restore(seconds_old):
+                self.invariants.expect_restore()
+                self.etcd.restore(seconds_old)
             case _:
                 assert_never(action)
 

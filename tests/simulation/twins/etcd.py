@@ -4,8 +4,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from calico.datastore.api import Key, Listing, Put, Revision, Stored, WatchEvent
-from calico.datastore.memory import MemoryDatastore
+from calico.datastore.memory import Backup, MemoryDatastore
 from calico.errors import CalicoError, DatastoreUnavailable
+from calico.keys import LEADER
 from tests.simulation.doors import Door
 from tests.simulation.faults import FaultKind
 from tests.simulation.scheduler import Scheduler, Thread
@@ -13,6 +14,7 @@ from tests.simulation.scheduler import Scheduler, Thread
 #: Events that are remembered. The real one keeps 1,000; fewer are lost sooner,
 #: on the same way through the code.
 WINDOW = 60
+ROOTS = (Key("/calico"), Key("/marathon-calico"))
 #: Seconds after which who is cut off notices.
 TIMEOUT = 5.0
 
@@ -41,6 +43,9 @@ class EtcdTwin:
         #: Writes under way that nobody waits for any more, by when they arrive.
         self._late: list[tuple[float, Callable[[], None]]] = []
         self._soonest = float("inf")
+        self._backups: list[tuple[float, Backup]] = []
+        #: How often every connection broke.
+        self.breaks = 0
         #: Told of every write of a client, once it is done.
         self.hear_write: Callable[[Write], None] = lambda _: None
         #: Told of every key that changes.
@@ -73,6 +78,29 @@ class EtcdTwin:
         self._late.append((self._scheduler.now() + seconds, write))
         self._plan()
 
+    def back_up(self) -> None:
+        """Keep what is held now, for a restore."""
+        self._backups.append((self._scheduler.now(), self.store.backup()))
+
+    def restore(self, seconds_old: float) -> None:
+        """Hold what was held then, or nothing; every connection breaks."""
+        then = self._scheduler.now() - seconds_old
+        found = [backup for made, backup in self._backups if made <= then]
+        keys = self._keys()
+        self.store.restore(found[-1] if found else Backup())
+        self.newest = Revision(self.store.backup().revision)
+        self._expiries.clear()
+        # A key with a time to live runs out a while after the restore too.
+        leader = self.store.get(LEADER)
+        if leader is not None:
+            self.store.delete(LEADER)
+        self.breaks += 1
+        for key in {**keys, **self._keys()}:
+            self.hear_key(key)
+        for threads in self._waiting.values():
+            for thread in threads:
+                thread.wake = 0.0
+
     def put(
         self, process: str, key: Key, value: str, expect: Revision | None, ttl: int | None
     ) -> Revision:
@@ -104,6 +132,9 @@ class EtcdTwin:
             self._scheduler.sleep(seconds)
         finally:
             del waiting[thread]
+
+    def _keys(self) -> dict[Key, None]:
+        return {each.key: None for root in ROOTS for each in self.store.list(root).entries}
 
     def _hear(self, event: WatchEvent) -> None:
         if isinstance(event, Put):
@@ -168,9 +199,11 @@ class EtcdClient:
 
     def watch(self, prefix: Key, after: Revision, timeout: float) -> Iterator[WatchEvent]:
         """See Datastore."""
-        end = self._scheduler.now() + timeout
+        end, breaks = self._scheduler.now() + timeout, self._etcd.breaks
         while True:
             lost = self._ask(news=True)
+            if self._etcd.breaks != breaks:
+                raise DatastoreUnavailable("connection broken")
             event, newest = self._etcd.store.first_after(prefix, after), self._etcd.newest
             self._answer(lost)
             if event is not None:
