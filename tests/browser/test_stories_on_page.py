@@ -19,7 +19,6 @@ HOSTS = {"host-1", "host-2"}
 PAIRS = {(one, other) for one in "ABCD" for other in "ABCD" if one != other} | {
     ("collect", other) for other in "ABCD"
 }
-LOUD = "[...window.seenStates].filter((state) => ['LEAK', 'BROKEN'].includes(state))"
 
 
 @pytest.fixture
@@ -136,4 +135,7 @@ def test_the_stories_a_regroup_and_a_death_are_seen(stage: Stage, page: playwrig
     page.wait_for_selector(".node[data-task=D][data-ring=gone]")
     page.wait_for_selector(f"{cell('B', 'D')}[data-state=no-data]")
     page.wait_for_selector(f"{cell('B', 'C')}[data-state=ok-allowed]")
-    assert page.evaluate(LOUD) == []
+    # Through all of this the page has cried wolf not once.
+    seen = set(page.evaluate("[...window.seenStates]"))
+    assert seen >= {"settling", "ok-allowed", "ok-denied", "no-data"}
+    assert not seen & {"LEAK", "BROKEN"}
