@@ -22,4 +22,4 @@ class Counts:
 
 
 FEW = Counts(kills=20, changes=100, reboots=2, policies=150, schedules=60)
-MANY = Counts(kills=200, changes=1000, reboots=20, policies=5000, schedules=10_000)
+MANY = Counts(kills=200, changes=1000, reboots=20, policies=5000, schedules=5_000)

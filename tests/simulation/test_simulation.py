@@ -13,9 +13,13 @@ from tests.simulation.schedule import draw_schedule
 
 
 @pytest.mark.soak
-@pytest.mark.timeout(600)
 def test_no_schedule_breaks_a_promise(counts: Counts) -> None:
     ended = simulate("--seed", "1", "--count", str(counts.schedules), "--jobs", "2")
+    assert ended.returncode == 0, ended.stdout[-4000:] + ended.stderr[-4000:]
+
+
+def test_a_store_that_goes_back_cuts_no_task_off() -> None:
+    ended = simulate("--seed", "1", "--count", "12", "--restores")
     assert ended.returncode == 0, ended.stdout[-4000:] + ended.stderr[-4000:]
 
 
