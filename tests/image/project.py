@@ -1,8 +1,8 @@
 """The compose cluster on the test's engine, where what cannot be had is played.
 
-ZooKeeper, the Mesos master and Mesos-DNS idle; Marathon and the Mesos agents
-are the demo's stand-ins, with the rights that a test's machine can grant. All
-else is as docker-compose.yml says.
+ZooKeeper and the Mesos master idle; Marathon, Mesos-DNS and the Mesos agents are
+the demo's stand-ins, with the rights that a test's machine can grant. All else is
+as docker-compose.yml says.
 """
 
 import subprocess
@@ -17,6 +17,8 @@ from tests.kernel.docker import Docker
 NET = "172.31.80"
 IDLE = ("ZOOKEEPER", "ETCD", "MESOS_MASTER", "MARATHON", "MESOS_DNS")
 HOSTS = (f"{NET}.11", f"{NET}.12")
+#: What the file says, too.
+RESOURCES = "--resources=ports:[9000-9001,31000-32000]"
 
 
 class Project:
@@ -46,6 +48,10 @@ class Project:
         """Deploy the probes of a story, by the script that everybody uses."""
         self._run(f"demo/launch-{story}.sh")
 
+    def stop(self, story: str) -> None:
+        """End them by the other script."""
+        self._run(f"demo/stop-{story}.sh")
+
     def ask(self, *words: str) -> str:
         """What one of the operator's commands says."""
         words = ("docker-compose", "exec", "-T", "controller-1", "marathon-calico", *words)
@@ -74,13 +80,15 @@ def _played() -> dict[str, Any]:
     ]
     # Nobody who idles ends when he is asked to.
     idle = {"stop_grace_period": "1s"}
-    services: dict[str, Any] = dict.fromkeys(("zookeeper", "mesos-master", "mesos-dns"), idle)
+    services: dict[str, Any] = dict.fromkeys(("zookeeper", "mesos-master"), idle)
     services["marathon"] = _with_star(marathon)
+    names = f"python3 -m demo.names --listen={NET}.6:53 --marathon=http://{NET}.10:8080"
+    services["mesos-dns"] = _with_star(names.split())
     for number, host in enumerate(HOSTS, start=1):
         agent = [
             *("python3", "-m", "demo.embedded.mesos_agent", "--state-dir=/var/lib/mesos"),
             *(f"--name={host}", f"--listen={host}:5051", f"--master={NET}.10"),
-            f"--nameserver={NET}.5",
+            *(f"--nameserver={NET}.5", RESOURCES),
             *(
                 "--network-cni-config-dir=/opt/cni/networks",
                 "--network-cni-plugins-dir=/opt/cni/plugins",

@@ -55,6 +55,24 @@ def test_stars_isolated_story_comes_true_between_hosts(project: Project, outside
     assert tasks.count("IN_SYNC") == 5
 
 
+def test_stars_first_story_has_its_ports_and_names_on_hosts_networks(
+    project: Project, outside: None
+) -> None:
+    _wait_for(lambda: project.ask("get", "hosts").count("reporting") == 3)
+
+    project.launch("probes-before")
+
+    # Two of four get port 9000, and reach each other by the names of Mesos-DNS.
+    try:
+        _wait_for(lambda: _is_mutual(_reached(all_answer=False)))
+    finally:
+        project.stop("probes-before")
+
+
+def _is_mutual(reached: set[tuple[str, str]]) -> bool:
+    return len(reached) == 2 and {(other, one) for one, other in reached} == reached
+
+
 def test_the_plugin_of_the_mesos_agents_image_attaches_a_container(
     project: Project, product: Docker
 ) -> None:
@@ -96,8 +114,8 @@ plugins/marathon-calico-cni <networks/calico.conf && nsenter -t $! -n ip addr sh
 """
 
 
-def _reached() -> set[tuple[str, str]]:
-    """Which probe says that it reaches which other; nothing while one does not answer."""
+def _reached(*, all_answer: bool = True) -> set[tuple[str, str]]:
+    """Which probe says that it reaches which other; nothing while one is silent that must not."""
     try:
         with urllib.request.urlopen(f"{PAGE}/responses", timeout=5) as answer:
             responses = json.load(answer)["responses"]
@@ -106,7 +124,9 @@ def _reached() -> set[tuple[str, str]]:
     found = set()
     for probe, told in responses.items():
         if not told or told["statusCode"] != 200:
-            return set()
+            if all_answer:
+                return set()
+            continue
         targets = told["json"]["status"]["targets"]
         names = {
             each["url"].partition("probe-")[2][:1].upper(): each["reachable"] for each in targets

@@ -11,6 +11,7 @@ import yaml
 
 from tests.image.harness import CAPABILITIES
 from tests.image.images import ROOT
+from tests.image.project import RESOURCES
 
 FILE = ROOT / "docker-compose.yml"
 MESOS_AGENTS = {"mesos-agent-1", "mesos-agent-2"}
@@ -103,6 +104,14 @@ def test_mesos_agent_and_ours_are_on_one_host(services: Services, number: str) -
     shared = f"agent-{number}-run:/run/marathon-calico:rw"
     assert shared in ours["volumes"]
     assert shared in theirs["volumes"]
+
+
+@pytest.mark.parametrize("number", ["1", "2"])
+def test_hosts_have_what_tasks_on_their_network_ask_for(services: Services, number: str) -> None:
+    # The ports of Star's first story, and names of other tasks.
+    assert RESOURCES in services[f"mesos-agent-{number}"]["command"]
+    (server,) = services[f"host-{number}"]["dns"]
+    assert services["dns"]["networks"]["cluster"]["ipv4_address"] == server
 
 
 def test_nothing_of_this_machine_is_mounted_but_a_configuration(services: Services) -> None:
