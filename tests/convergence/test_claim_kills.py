@@ -16,13 +16,15 @@ from calico.names import handle_of_container, interface_of_container
 from marathon_client.models import Task
 from reconciler.controller.addresses.leftovers import LOOK_EVERY
 from reconciler.core.removal.quarantine import REST
-from tests.convergence.test_ipam_kills import MOST_WRITES, Killed, MortalStore
+from tests.convergence.test_ipam_kills import Killed, MortalStore
 from tests.unit.controller.attaching import BOX, attach
 from tests.unit.controller.cluster import Cluster
 from tests.unit.reconciler.apps import app, network, task
 
 POOLS = (Pool(IPNetwork("10.9.0.0/25")), Pool(IPNetwork("fd80::/64")))
 NAMED = network("g", name="calico")
+#: A controller that starts tries some forty writes, most of which find their key there.
+MOST_WRITES = 60
 
 
 def attached_cluster() -> tuple[Cluster, Task]:
