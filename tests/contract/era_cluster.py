@@ -135,7 +135,7 @@ def era_cluster(
         subject = order.task_id if group is None else group.executor_id
         if subject not in attached:
             container = ContainerId(f"c{next(numbers)}-{subject}")
-            attached[subject] = (container, attach(store, container, HOST))
+            attached[subject] = (container, attach(store, container, HOST, runs=subject))
         return tuple(map(str, attached[subject][1]))
 
     agent = options.pop("agent", None) or MemoryAgent(address_of=address_of)
