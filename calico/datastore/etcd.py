@@ -8,6 +8,7 @@ the open, because a repeated write that had landed looks like a lost race.
 import json
 import logging
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -241,6 +242,17 @@ class EtcdDatastore:
         if self._connection().writes:
             self._fence()
 
+    def _weak_fence(self) -> Fence:
+        """The same for connections, which keep nothing alive: with us they are closed."""
+        asked = weakref.WeakMethod(self._ask_fence)
+
+        def ask() -> None:
+            method = asked()
+            if method is not None:
+                method()
+
+        return ask
+
     def _open(self, member: Member) -> Any:
         # Each failure is told once, by the error that we raise.
         logging.getLogger("etcd").setLevel(logging.CRITICAL)
@@ -260,7 +272,7 @@ class EtcdDatastore:
         )
         # urllib3 would repeat requests, writes included, and quadruple timeouts.
         client.http.connection_pool_kw["retries"] = urllib3.Retry(total=0, redirect=0)
-        client.http.pool_classes_by_scheme = asking_pools(self._ask_fence)
+        client.http.pool_classes_by_scheme = asking_pools(self._weak_fence())
         return client
 
     def _ask(

@@ -1,5 +1,7 @@
 """What only a real server can do to us: be away, be hung, be something else."""
 
+import gc
+import os
 import socket
 import threading
 import time
@@ -259,3 +261,17 @@ def test_many_threads_compare_and_swap_without_losing_a_write(etcd_url: str) -> 
     found = datastore.get(key)
     assert found is not None
     assert found.value == "100"
+
+
+def test_connections_end_with_their_datastore(tmp_path: Path) -> None:
+    with running_etcd(tmp_path) as url:
+        gc.collect()
+        gc.disable()
+        try:
+            before = len(os.listdir("/proc/self/fd"))
+            for _ in range(5):
+                EtcdDatastore([url]).put(KEY, "a")
+            after = len(os.listdir("/proc/self/fd"))
+        finally:
+            gc.enable()
+    assert after == before
