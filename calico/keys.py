@@ -5,6 +5,7 @@ from typing import Literal
 
 from netaddr import IPNetwork
 
+from calico.cluster import HoldKind
 from calico.datastore.api import Key
 from calico.errors import InvalidName, InvalidValue
 from calico.iptext import parse_network
@@ -40,6 +41,7 @@ APPLIED = Key("/marathon-calico/v1/applied")
 LEADER = Key("/marathon-calico/v1/leader")
 CLUSTER = Key("/marathon-calico/v1/cluster")
 HOLD = Key("/marathon-calico/v1/hold")
+HELD = Key("/marathon-calico/v1/held")
 
 ProfileLeaf = Literal["tags", "rules", "labels"]
 
@@ -193,6 +195,16 @@ def own_directories(key: Key) -> tuple[Key, Key]:
     """
     inner = key.rpartition("/")[0]
     return Key(inner), Key(inner.rpartition("/")[0])
+
+
+def hold_key(kind: HoldKind) -> Key:
+    """Where what waits for an operator is told."""
+    return Key(f"{HOLD}/{kind.value}")
+
+
+def held_key(host: HostName) -> Key:
+    """Where an agent that doubts the store tells what its host holds."""
+    return Key(f"{HELD}/{check_host(host)}")
 
 
 def felix_status_key(host: HostName) -> Key:

@@ -274,7 +274,9 @@ class AppliedRecord:
     `gone` are tasks whose namespace is proven gone; `problems` are sentences
     about the host as a whole, such as a pool that overlaps its network.
     `attachments` are those that no task has claimed; `refusals` the last few
-    calls that came to nothing, in order.
+    calls that came to nothing, in order. `guid` and `link` name the store that
+    the revision is one of; `doubt` is why the agent does not believe the store
+    that it writes this to, empty if it does.
     """
 
     host: HostName
@@ -284,6 +286,9 @@ class AppliedRecord:
     problems: tuple[str, ...] = ()
     attachments: tuple[Attachment, ...] = ()
     refusals: tuple[Refusal, ...] = ()
+    guid: str = ""
+    link: int = 0
+    doubt: str = ""
 
 
 class TaskVerdict(enum.Enum):

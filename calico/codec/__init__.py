@@ -4,6 +4,14 @@ The only place that knows the JSON. It accepts what both families of Calico's
 writers wrote, writes what both accept, and raises InvalidValue for the rest.
 """
 
+from calico.codec.cluster import (
+    decode_cluster,
+    decode_held,
+    decode_hold,
+    encode_cluster,
+    encode_held,
+    encode_hold,
+)
 from calico.codec.endpoint import decode_endpoint, decode_status, encode_endpoint, encode_status
 from calico.codec.ipam import (
     decode_block,
@@ -39,8 +47,11 @@ __all__ = [
     "NO_LABELS",
     "decode_applied",
     "decode_block",
+    "decode_cluster",
     "decode_endpoint",
     "decode_handle",
+    "decode_held",
+    "decode_hold",
     "decode_host",
     "decode_host_endpoint",
     "decode_ipam_config",
@@ -54,8 +65,11 @@ __all__ = [
     "decode_task",
     "encode_applied",
     "encode_block",
+    "encode_cluster",
     "encode_endpoint",
     "encode_handle",
+    "encode_held",
+    "encode_hold",
     "encode_host",
     "encode_ipam_config",
     "encode_pool",

@@ -182,6 +182,9 @@ def encode_applied(record: AppliedRecord) -> str:
                 }
                 for each in record.refusals
             ],
+            "guid": record.guid,
+            "link": record.link,
+            "doubt": record.doubt,
         }
     )
 
@@ -197,6 +200,9 @@ def decode_applied(host: HostName, text: str) -> AppliedRecord:
         problems=as_tuple(raw.get("problems", []), "problems", as_text),
         attachments=as_tuple(raw.get("attachments", []), "attachments", _attachment),
         refusals=as_tuple(raw.get("refusals", []), "refusals", _refusal),
+        guid=as_text(raw.get("guid", ""), "guid"),
+        link=as_int(raw.get("link", 0), "link"),
+        doubt=as_text(raw.get("doubt", ""), "doubt"),
     )
 
 

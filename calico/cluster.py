@@ -1,0 +1,93 @@
+"""The values that this project keeps about a cluster as a whole.
+
+They live below `/marathon-calico/v1`, beside the tasks and hosts of `model`.
+"""
+
+import enum
+from dataclasses import dataclass, field
+
+from netaddr import IPNetwork
+
+from calico.datastore.api import Key
+from calico.model import BootId, HostName
+
+SCHEMA = 1
+"""The layout of this project's keys; a controller refuses another one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """One takeover of the lease, by which a store is told from its older self.
+
+    A store that was restored from a backup lacks the latest links, or has
+    others of the same number. `adopts` are the ClusterGUIDs of the stores whose
+    state an operator, or all agents, had this one take over.
+    """
+
+    number: int
+    nonce: str
+    adopts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterRecord:
+    """What is pinned for the cluster, under `/marathon-calico/v1/cluster`.
+
+    `framework` is Marathon's Mesos framework id and `marathon` the highest
+    version of it that was seen, both empty until the first answer. `chain` has
+    the latest links, oldest first.
+    """
+
+    uuid: str
+    framework: str = ""
+    marathon: str = ""
+    allow_from: tuple[IPNetwork, ...] = ()
+    chain: tuple[Link, ...] = ()
+    schema: int = SCHEMA
+
+
+class HoldKind(enum.Enum):
+    """Why something waits for an operator's word."""
+
+    TASKS = "tasks"
+    """More tasks vanished from Marathon's list than is believed without evidence."""
+    FRAMEWORK = "framework"
+    """Marathon answers under another framework id than the pinned one."""
+    GROUPS = "groups"
+    """Marathon's upgrade dropped the groups of apps that run with groups."""
+    STORE = "store"
+    """etcd is empty, restored or replaced, and not all hosts have told what they hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class HoldRecord:
+    """What waits, under `/marathon-calico/v1/hold/<kind>`.
+
+    `plan` names exactly this content; `approved` is the plan that an operator
+    approved, which counts only while it is this one. `subjects` are task ids,
+    app ids, a framework id or host names, by kind. `since` is RFC 3339.
+    """
+
+    kind: HoldKind
+    plan: str
+    reason: str
+    subjects: tuple[str, ...] = ()
+    since: str = ""
+    approved: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class HeldRecord:
+    """What a host holds while its agent doubts the store, under `/marathon-calico/v1/held/<host>`.
+
+    `guid` and `link` are those of the store that the agent last believed.
+    `entries` are keys and values as that store had them, for the endpoints and
+    attachments of this host alone: specs, task records, leaves of their profiles,
+    and the blocks and handles of their addresses.
+    """
+
+    host: HostName
+    boot_id: BootId
+    guid: str
+    link: int
+    entries: tuple[tuple[Key, str], ...] = field(default=())

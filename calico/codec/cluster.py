@@ -1,0 +1,112 @@
+"""Records of the cluster as a whole, below `/marathon-calico`."""
+
+from calico.cluster import SCHEMA, ClusterRecord, HeldRecord, HoldKind, HoldRecord, Link
+from calico.codec.fields import as_int, as_object, as_text, as_tuple, parse_object, render_json
+from calico.datastore.api import Key
+from calico.errors import InvalidValue
+from calico.iptext import parse_network
+from calico.model import BootId, HostName
+
+
+def encode_cluster(record: ClusterRecord) -> str:
+    """What is pinned for the cluster."""
+    return render_json(
+        {
+            "schema": record.schema,
+            "uuid": record.uuid,
+            "framework": record.framework,
+            "marathon": record.marathon,
+            "allow_from": [str(each) for each in record.allow_from],
+            "chain": [
+                {"number": each.number, "nonce": each.nonce, "adopts": list(each.adopts)}
+                for each in record.chain
+            ],
+        }
+    )
+
+
+def decode_cluster(text: str) -> ClusterRecord:
+    """The record at its one key; raises InvalidValue, also for another schema."""
+    raw = parse_object(text)
+    schema = as_int(raw.get("schema"), "schema")
+    if schema != SCHEMA:
+        raise InvalidValue(
+            f"schema {schema} is not known to this version, which knows {SCHEMA}: "
+            "run the version that wrote it, or a newer one"
+        )
+    return ClusterRecord(
+        uuid=as_text(raw.get("uuid"), "uuid"),
+        framework=as_text(raw.get("framework", ""), "framework"),
+        marathon=as_text(raw.get("marathon", ""), "marathon"),
+        allow_from=tuple(
+            map(parse_network, as_tuple(raw.get("allow_from", []), "allow_from", as_text))
+        ),
+        chain=as_tuple(raw.get("chain", []), "chain", _link),
+    )
+
+
+def _link(value: object, name: str) -> Link:
+    raw = as_object(value, name)
+    return Link(
+        as_int(raw.get("number"), f"{name}.number"),
+        as_text(raw.get("nonce"), f"{name}.nonce"),
+        as_tuple(raw.get("adopts", []), f"{name}.adopts", as_text),
+    )
+
+
+def encode_hold(record: HoldRecord) -> str:
+    """What waits for an operator."""
+    return render_json(
+        {
+            "plan": record.plan,
+            "reason": record.reason,
+            "subjects": list(record.subjects),
+            "since": record.since,
+            "approved": record.approved,
+        }
+    )
+
+
+def decode_hold(kind: HoldKind, text: str) -> HoldRecord:
+    """The hold at the key of `kind`; raises InvalidValue."""
+    raw = parse_object(text)
+    return HoldRecord(
+        kind=kind,
+        plan=as_text(raw.get("plan"), "plan"),
+        reason=as_text(raw.get("reason", ""), "reason"),
+        subjects=as_tuple(raw.get("subjects", []), "subjects", as_text),
+        since=as_text(raw.get("since", ""), "since"),
+        approved=as_text(raw.get("approved", ""), "approved"),
+    )
+
+
+def encode_held(record: HeldRecord) -> str:
+    """What a host holds while its agent doubts the store."""
+    return render_json(
+        {
+            "boot_id": record.boot_id,
+            "guid": record.guid,
+            "link": record.link,
+            "entries": [list(each) for each in record.entries],
+        }
+    )
+
+
+def decode_held(host: HostName, text: str) -> HeldRecord:
+    """The record at the key of `host`; raises InvalidValue."""
+    raw = parse_object(text)
+    return HeldRecord(
+        host=host,
+        boot_id=BootId(as_text(raw.get("boot_id"), "boot_id")),
+        guid=as_text(raw.get("guid"), "guid"),
+        link=as_int(raw.get("link"), "link"),
+        entries=as_tuple(raw.get("entries", []), "entries", _entry),
+    )
+
+
+def _entry(value: object, name: str) -> tuple[Key, str]:
+    match as_tuple(value, name, as_text):
+        case (key, text):
+            return Key(key), text
+        case _:
+            raise InvalidValue(f"{name} must be a key and its value")
