@@ -65,7 +65,7 @@ def test_what_a_host_holds_is_read_as_it_was_written(record: HeldRecord) -> None
 
 
 def test_a_cluster_record_of_an_unknown_schema_is_refused_with_a_remedy() -> None:
-    with pytest.raises(InvalidValue, match="schema 2 is not known .* or a newer one"):
+    with pytest.raises(InvalidValue, match=r"schema 2 is not known .* or a newer one"):
         decode_cluster('{"schema": 2, "uuid": "u"}')
 
 

@@ -70,6 +70,9 @@ APPLIED = AppliedRecord(
         Attachment(ContainerId("c-2"), (IPAddress("192.168.0.10"),)),
     ),
     (Refusal("cni", "refused", "no address is free", "2016-08-05T12:00:02Z"),),
+    guid="6f2c",
+    link=7,
+    doubt="etcd went back",
 )
 
 
