@@ -52,6 +52,7 @@ _SEGMENT = re.compile(r"[a-zA-Z0-9_.$:@+=,~-]{1,255}")
 #: How the names of the profiles begin that are made for a host and for an app.
 HOST_PREFIX = "default_"
 APP_PREFIX = "app-"
+_HOLD_KINDS = {kind.value: kind for kind in HoldKind}
 
 
 def _check(text: str, kind: str, form: re.Pattern[str], allowed: str) -> str:
@@ -200,6 +201,12 @@ def own_directories(key: Key) -> tuple[Key, Key]:
 def hold_key(kind: HoldKind) -> Key:
     """Where what waits for an operator is told."""
     return Key(f"{HOLD}/{kind.value}")
+
+
+def parse_hold_key(key: Key) -> HoldKind | None:
+    """The kind of what is told there to wait."""
+    below = _below(key, HOLD, 1)
+    return _HOLD_KINDS.get(below[0]) if below is not None else None
 
 
 def held_key(host: HostName) -> Key:

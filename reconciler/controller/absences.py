@@ -1,20 +1,17 @@
 """What is known of tasks that Marathon no longer names, and what is held back."""
 
-import json
 import logging
 from collections import OrderedDict
 from collections.abc import Collection
 
-from calico.codec.fields import parse_object
-from calico.datastore.api import ABSENT, Datastore
-from calico.errors import InvalidValue
-from calico.keys import HOLD
+from calico.cluster import HoldKind
 from calico.model import TaskId
 from marathon_client.models import App, AppList
+from reconciler.controller.holds import Holds
 from reconciler.controller.stored import StoredState
 from reconciler.core.desired import record_id, unread_app_id
 from reconciler.core.removal.withdrawal import CompleteList, Withdrawals, judge_absences
-from reconciler.runtime.clock import Clock, rfc3339
+from reconciler.runtime.clock import Clock
 
 log = logging.getLogger(__name__)
 
@@ -28,8 +25,8 @@ STALE_AFTER = 30.0
 class Absences:
     """Evidence, and how long each task has been absent; one thread owns it."""
 
-    def __init__(self, datastore: Datastore, stored: StoredState, clock: Clock) -> None:
-        self._datastore = datastore
+    def __init__(self, holds: Holds, stored: StoredState, clock: Clock) -> None:
+        self._holds = holds
         self._stored = stored
         self._clock = clock
         self._evidence: OrderedDict[TaskId, float] = OrderedDict()
@@ -70,7 +67,7 @@ class Absences:
     def judge(self, listed: AppList) -> Withdrawals:
         """Decide about every task of ours that a complete list lacks.
 
-        Writes what is held where operators see it; raises DatastoreError.
+        Writes what is held where operators see it; raises CalicoError.
         """
         if listed.leader is None:
             log.warning("list is not known to be the leader's; nothing is removed")
@@ -93,7 +90,7 @@ class Absences:
             self.proof(listed.apps),
             self._absent_since,
             now,
-            self._approved_plan(),
+            self._holds.approved_plan(HoldKind.TASKS),
         )
         # A list that is held is no first of two: it may be wrong about all of them.
         self._absent_since = {task: self._absent_since.get(task, now) for task in found.waiting}
@@ -109,37 +106,12 @@ class Absences:
             task for task, kept in self._stored.records.items() if kept.value.app in apps
         )
 
-    def _approved_plan(self) -> str | None:
-        stored = self._datastore.get(HOLD)
-        try:
-            approved = None if stored is None else parse_object(stored.value).get("approved")
-        except InvalidValue:
-            return None
-        return approved if isinstance(approved, str) else None
-
     def _write_hold(self, found: Withdrawals) -> None:
         self.held = len(found.held)
-        stored = self._datastore.get(HOLD)
-        if not found.held:
-            if stored is not None:
-                self._datastore.delete(HOLD, expect=stored.revision)
-                log.info("hold ended")
-            return
-        if stored is not None and f'"plan": "{found.plan}"' in stored.value:
-            return
-        value = {
-            "approved": None,
-            "plan": found.plan,
-            "reason": found.reason,
-            "since": rfc3339(self._clock.wall()),
-            "tasks": sorted(found.held),
-        }
-        expect = ABSENT if stored is None else stored.revision
-        self._datastore.put(HOLD, json.dumps(value, sort_keys=True), expect=expect)
-        log.error(
-            "removals held",
-            extra={"count": self.held, "plan": found.plan, "why": found.reason},
-        )
+        if found.held:
+            self._holds.hold(HoldKind.TASKS, found.held, found.reason)
+        else:
+            self._holds.end(HoldKind.TASKS)
 
 
 def present_tasks(app: App | None) -> frozenset[TaskId]:

@@ -22,6 +22,7 @@ from reconciler.controller.addresses.patience import Patience
 from reconciler.controller.addresses.sweeper import Sweeper
 from reconciler.controller.addresses.vacancies import Vacancies
 from reconciler.controller.departure import Departure
+from reconciler.controller.holds import Holds
 from reconciler.controller.metrics import ControllerMetrics
 from reconciler.controller.registrar import Registrar
 from reconciler.controller.stored import StoredState
@@ -108,7 +109,8 @@ class Reconciler:
         self._writer = TaskWriter(datastore, stored, lambda: rfc3339(clock.wall()), clock.monotonic)
         self._awaited: Patience[TaskId] = Patience(clock.monotonic)
         self._vacancies = Vacancies(clock.monotonic)
-        self._absences = Absences(datastore, stored, clock)
+        self.holds = Holds(datastore, clock)
+        self._absences = Absences(self.holds, stored, clock)
         self._sweeper = Sweeper(datastore, stored, clock, metrics)
         self._leftovers = Leftovers(datastore, stored, clock)
         self._departure = Departure(datastore)
@@ -119,6 +121,7 @@ class Reconciler:
     def load(self) -> None:
         """Read what the datastore holds, so also what others changed in it."""
         self._stored.load(self._datastore)
+        self.holds.load()
         ipv6 = any(pool.cidr.version == 6 for pool in self._stored.pools)
         self.policy = replace(self.policy, ipv6=ipv6)
 

@@ -1,12 +1,13 @@
 """One cluster on twins: puts it together, does to it what a schedule says."""
 
 import hashlib
-import json
 import random
+from dataclasses import replace
 from typing import assert_never
 
 from calico.addressing.addresses import Addresses
-from calico.keys import HOLD
+from calico.codec import decode_hold, encode_hold
+from calico.keys import HOLD, parse_hold_key
 from calico.model import HandleId, TaskId
 from marathon_client.models import AppId
 from reconciler.agent.telling.metrics import AgentMetrics
@@ -165,13 +166,13 @@ class World:
 
     def _approve(self) -> None:
         """The operator lets go what is held: Marathon is right about every task by now."""
-        held = self.etcd.store.get(HOLD)
-        if held is not None:
-            value = json.loads(held.value)
-            if value["approved"] != value["plan"]:
-                self._log(f"approved {value['plan']}")
-                text = json.dumps(value | {"approved": value["plan"]}, sort_keys=True)
-                self.etcd.store.put(HOLD, text, expect=held.revision)
+        for stored in self.etcd.store.list(HOLD).entries:
+            kind = parse_hold_key(stored.key)
+            held = None if kind is None else decode_hold(kind, stored.value)
+            if held is not None and held.approved != held.plan:
+                self._log(f"approved {held.plan}")
+                text = encode_hold(replace(held, approved=held.plan))
+                self.etcd.store.put(stored.key, text, expect=stored.revision)
 
     def _rest(self) -> None:
         """P13: what was reached stays, and nobody writes what is written already."""

@@ -10,6 +10,7 @@ from calico.closing import selecting_policies
 from calico.model import HostName, Refusal
 from reconciler.cli.command import reads_cluster
 from reconciler.cli.judging.attached import Waiting, refused_calls, waiting_containers
+from reconciler.cli.judging.held import hold_data, is_approved, remedy, what_waits
 from reconciler.cli.printing.render import Answer, Lines, Section, Table, age
 from reconciler.cli.reading.cluster import Cluster, HostView, TaskView
 from reconciler.core.verdict import AgentState, Verdict
@@ -39,7 +40,8 @@ def status(cluster: Cluster, now: datetime) -> Answer:
       refused   host, caller (which plugin), kind (refused, unavailable,
                 unknown), why and since of the last few calls that agents did
                 not carry out, for an hour; no problem of the cluster
-      hold      tasks, reason and since of removals that wait, or null
+      holds     kind, plan, subjects, reason, since, approved and remedy of
+                what waits for an operator's word; see `holds`
     """
     return judge_status(cluster, now)
 
@@ -56,7 +58,7 @@ def judge_status(cluster: Cluster, now: datetime) -> Answer:
     problems.extend((each.host, each.in_words()) for each in waiting if each.is_wrong)
     counts = Counter(task.judgement.verdict for task in tasks)
     silent = [host.name for host in hosts if host.agent.state is not AgentState.REPORTING]
-    ok = not (attention or problems or cluster.hold)
+    ok = not (attention or problems or cluster.holds)
     data = {
         "ok": ok,
         "leader": cluster.leader
@@ -101,12 +103,7 @@ def judge_status(cluster: Cluster, now: datetime) -> Answer:
             }
             for host, each in refused
         ],
-        "hold": cluster.hold
-        and {
-            "tasks": list(cluster.hold.tasks),
-            "reason": cluster.hold.reason,
-            "since": cluster.hold.since,
-        },
+        "holds": [hold_data(hold) for hold in cluster.holds],
     }
     sections = (
         Lines(_head(cluster, now, hosts, counts)),
@@ -181,10 +178,10 @@ def _head(
         f"hosts       {reporting}/{len(hosts)} reporting",
         f"tasks       {counts.total()}{': ' if verdicts else ''}{verdicts}",
     ]
-    if cluster.hold is not None:
+    for hold in cluster.holds:
+        end = "approved" if is_approved(hold) else f"`{remedy(hold)}` lets it go"
         head.append(
-            f"held        {len(cluster.hold.tasks)} removals for {age(cluster.hold.since, now)}: "
-            f"{cluster.hold.reason}"
+            f"held        {what_waits(hold)} for {age(hold.since, now)}: {hold.reason}; {end}"
         )
     return tuple(head)
 

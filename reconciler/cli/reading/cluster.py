@@ -8,6 +8,7 @@ from netaddr import IPAddress
 
 from calico import codec, keys
 from calico.addressing.books import Books, decode_books
+from calico.cluster import ClusterRecord, HoldRecord
 from calico.datastore.api import Datastore, Key, Revision, Stored
 from calico.errors import InvalidName, InvalidValue
 from calico.model import (
@@ -40,15 +41,6 @@ class Leader:
     """The controller that is active; `since` is RFC 3339."""
 
     holder: str
-    since: str
-
-
-@dataclass(frozen=True, slots=True)
-class Hold:
-    """Removals that wait for evidence or for the operator."""
-
-    tasks: tuple[str, ...]
-    reason: str
     since: str
 
 
@@ -109,7 +101,8 @@ class Cluster:
 
     `alive` are hosts whose agent, or Felix, reported within its time to live;
     `last_seen` is when each said so last, which outlives that. `ready_revision`
-    is when the controller last made agents say how far they are.
+    is when the controller last made agents say how far they are. `pinned` is
+    what was decided once for the cluster, `holds` what waits for an operator.
     """
 
     snapshot: Snapshot = field(default_factory=Snapshot)
@@ -122,7 +115,8 @@ class Cluster:
     profile_revisions: Mapping[ProfileId, int] = field(default_factory=dict)
     ready_revision: int = 0
     leader: Leader | None = None
-    hold: Hold | None = None
+    pinned: ClusterRecord | None = None
+    holds: tuple[HoldRecord, ...] = ()
     problems: tuple[Problem, ...] = ()
 
     def host(self, name: HostName) -> HostView:
@@ -232,7 +226,8 @@ class _Reading:
         self.applied: dict[HostName, AppliedRecord] = {}
         self.ready_revision = 0
         self.leader: Leader | None = None
-        self.hold: Hold | None = None
+        self.pinned: ClusterRecord | None = None
+        self.holds: list[HoldRecord] = []
         self.problems = [Problem(key, why) for key, why in books.unreadable.items()]
 
     def take(self, stored: Stored) -> None:
@@ -272,8 +267,10 @@ class _Reading:
         if key == keys.LEADER:
             told = _parse_texts(text)
             self.leader = Leader(told.get("holder", ""), told.get("since", ""))
-        elif key == keys.HOLD:
-            self.hold = _parse_hold(text)
+        elif key == keys.CLUSTER:
+            self.pinned = codec.decode_cluster(text)
+        elif (kind := keys.parse_hold_key(key)) is not None:
+            self.holds.append(codec.decode_hold(kind, text))
         elif key.startswith(keys.FELIX + "/"):
             host, _, leaf = key[len(keys.FELIX) + 1 :].partition("/")
             if leaf == "status":
@@ -308,7 +305,8 @@ class _Reading:
             profile_revisions=self.profile_revisions,
             ready_revision=self.ready_revision,
             leader=self.leader,
-            hold=self.hold,
+            pinned=self.pinned,
+            holds=tuple(sorted(self.holds, key=lambda hold: hold.kind.value)),
             problems=tuple(sorted(self.problems, key=lambda problem: problem.key)),
         )
 
@@ -325,13 +323,3 @@ def _parse_object(text: str) -> dict[str, object]:
 
 def _parse_texts(text: str) -> dict[str, str]:
     return {name: each for name, each in _parse_object(text).items() if isinstance(each, str)}
-
-
-def _parse_hold(text: str) -> Hold:
-    raw = _parse_object(text)
-    tasks = raw.get("tasks")
-    return Hold(
-        tuple(map(str, tasks)) if isinstance(tasks, list) else (),
-        str(raw.get("reason", "")),
-        str(raw.get("since", "")),
-    )

@@ -4,11 +4,12 @@ Absence alone is never proof: an answer may be empty, stale or partial. Adds
 are fast; removals need evidence, or two agreeing lists and a small number.
 """
 
-import hashlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
+from calico.cluster import HoldKind
 from calico.model import TaskId
+from reconciler.core.removal.held import plan_name
 
 #: Seconds between the two complete lists that must both lack a task.
 CONFIRM_AFTER = 30.0
@@ -48,7 +49,7 @@ class Withdrawals:
     @property
     def plan(self) -> str:
         """A name for exactly these held tasks, which an operator can approve."""
-        return hashlib.sha256("\n".join(sorted(self.held)).encode()).hexdigest()[:12]
+        return plan_name(HoldKind.TASKS, self.held)
 
 
 def judge_absences(

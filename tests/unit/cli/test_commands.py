@@ -152,9 +152,11 @@ def test_many_tasks_with_one_reason_take_one_line(world: World) -> None:
             id="lease",
         ),
         pytest.param(
-            "/marathon-calico/v1/hold",
-            '{"reason": "the list is empty", "since": "2016-05-01T10:00:00Z", "tasks": ["a.1"]}',
-            "held        1 removals for 5m00s: the list is empty",
+            "/marathon-calico/v1/hold/tasks",
+            '{"reason": "the list is empty", "since": "2016-05-01T10:00:00Z", "plan": "1f",'
+            ' "subjects": ["a.1"]}',
+            "held        1 removal for 5m00s: the list is empty; "
+            "`marathon-calico holds approve 1f --yes` lets it go",
             id="hold",
         ),
     ],

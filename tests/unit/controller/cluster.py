@@ -4,17 +4,28 @@ from dataclasses import replace
 
 from netaddr import IPAddress, IPNetwork
 
-from calico.codec import decode_endpoint, decode_task, encode_applied, encode_host
+from calico.cluster import HoldKind, HoldRecord
+from calico.codec import (
+    decode_endpoint,
+    decode_hold,
+    decode_task,
+    encode_applied,
+    encode_hold,
+    encode_host,
+)
 from calico.datastore.api import DirectoryStore
 from calico.datastore.memory import MemoryDatastore
 from calico.keys import (
     APPLIED,
     ENDPOINTS,
+    HOLD,
     HOSTS,
     TASKS,
     applied_key,
+    hold_key,
     host_key,
     parse_endpoint_key,
+    parse_hold_key,
     parse_task_key,
 )
 from calico.model import (
@@ -192,6 +203,20 @@ class Cluster:
             if task is not None:
                 found[task] = decode_task(task, stored.value)
         return found
+
+    def holds(self) -> dict[HoldKind, HoldRecord]:
+        """What waits for an operator."""
+        found = {}
+        for stored in self.store.list(HOLD).entries:
+            kind = parse_hold_key(stored.key)
+            if kind is not None:
+                found[kind] = decode_hold(kind, stored.value)
+        return found
+
+    def approve(self, kind: HoldKind, plan: str | None = None) -> None:
+        """The operator lets go what waits, or another plan."""
+        record = self.holds()[kind]
+        self.store.put(hold_key(kind), encode_hold(replace(record, approved=plan or record.plan)))
 
     def fail(self, error: MarathonError | None) -> None:
         """Let Marathon fail from now on, or heal."""

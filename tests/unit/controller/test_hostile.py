@@ -14,7 +14,6 @@ from calico.datastore.memory import MemoryDatastore
 from calico.errors import DatastoreUnavailable
 from calico.keys import (
     HANDLES,
-    HOLD,
     HOSTS,
     applied_key,
     endpoint_key,
@@ -89,7 +88,7 @@ def test_an_end_that_was_not_is_no_evidence_later(cluster: Cluster) -> None:
     cluster.marathon.current.clear()
     cluster.connect()
     assert set(cluster.specs()) == {"t"}
-    assert cluster.store.get(HOLD) is not None
+    assert cluster.holds()
 
 
 def test_an_event_ahead_of_the_list_does_not_press_marathon(cluster: Cluster) -> None:

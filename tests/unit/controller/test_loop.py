@@ -7,11 +7,11 @@ import pytest
 from netaddr import IPAddress, IPNetwork
 
 from calico.addressing.addresses import Addresses
+from calico.cluster import HoldKind
 from calico.codec import encode_pool
 from calico.datastore.api import Key, Put
 from calico.errors import Conflict
 from calico.keys import (
-    HOLD,
     POOLS,
     READY,
     endpoint_key,
@@ -104,7 +104,7 @@ def test_deleting_every_app_at_once_is_quick_and_not_held(cluster: Cluster) -> N
         for one in each.tasks:
             cluster.event(one, TaskState.KILLED)
     assert cluster.specs() == {}
-    assert cluster.store.get(HOLD) is None
+    assert not cluster.holds()
 
 
 def test_an_empty_list_removes_nothing_and_is_held(cluster: Cluster) -> None:
@@ -113,28 +113,23 @@ def test_an_empty_list_removes_nothing_and_is_held(cluster: Cluster) -> None:
     cluster.marathon.current.clear()
     cluster.after(300)
     assert len(cluster.specs()) == 2
-    hold = cluster.store.get(HOLD)
-    assert hold is not None
-    assert json.loads(hold.value)["tasks"] == ["t0", "t1"]
+    assert cluster.holds()[HoldKind.TASKS].subjects == ("t0", "t1")
     cluster.marathon.put(made)
     cluster.after(100)
-    assert cluster.store.get(HOLD) is None
+    assert not cluster.holds()
 
 
 def test_the_operator_may_approve_exactly_the_held_plan(cluster: Cluster) -> None:
     cluster.run(app(*tasks_of(2)))
     cluster.marathon.current.clear()
     cluster.after(100)
-    hold = cluster.store.get(HOLD)
-    assert hold is not None
-    value = json.loads(hold.value)
-    cluster.store.put(HOLD, json.dumps({**value, "approved": "another"}, sort_keys=True))
+    cluster.approve(HoldKind.TASKS, "another")
     cluster.after(100)
     assert len(cluster.specs()) == 2
-    cluster.store.put(HOLD, json.dumps({**value, "approved": value["plan"]}, sort_keys=True))
+    cluster.approve(HoldKind.TASKS)
     cluster.after(100)
     assert cluster.specs() == {}
-    assert cluster.store.get(HOLD) is None
+    assert not cluster.holds()
 
 
 def test_one_task_that_vanished_unseen_needs_two_lists(cluster: Cluster) -> None:
