@@ -12,7 +12,7 @@ from urllib.parse import quote, urljoin
 import msgspec
 
 from marathon_client import wire
-from marathon_client.endpoints import Endpoint, parse_endpoint
+from marathon_client.endpoints import Credentials, Endpoint, parse_endpoint
 from marathon_client.errors import (
     InvalidUrl,
     MarathonError,
@@ -88,10 +88,16 @@ class ScalingClient:
     """
 
     def __init__(
-        self, urls: Sequence[str], masters: Sequence[str] = (), timeouts: Timeouts = TIMEOUTS
+        self,
+        urls: Sequence[str],
+        masters: Sequence[str] = (),
+        timeouts: Timeouts = TIMEOUTS,
+        *,
+        credentials: Credentials | None = None,
+        masters_credentials: Credentials | None = None,
     ) -> None:
-        self._marathons = tuple(parse_endpoint(url) for url in urls)
-        self._masters = tuple(parse_endpoint(url) for url in masters)
+        self._marathons = tuple(parse_endpoint(url, credentials) for url in urls)
+        self._masters = tuple(parse_endpoint(url, masters_credentials) for url in masters)
         self._timeouts = timeouts
         self._transport = Transport()
 
@@ -155,7 +161,7 @@ class ScalingClient:
                 told = _decoded(_Agents, body, master, path)
                 return frozenset(each.hostname for each in (*told.slaves, *told.recovered_slaves))
             if status != HTTPStatus.NOT_FOUND:
-                raise refusal(master, path, status, body)
+                raise refusal(master, path, status, body, flag="--mesos-credentials")
         raise MarathonRejected(f"{master.url} is no Mesos master: check --mesos-master")
 
     def _first(

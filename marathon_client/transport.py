@@ -192,8 +192,15 @@ def unreachable(endpoint: Endpoint, error: BaseException) -> MarathonUnavailable
     )
 
 
-def refusal(endpoint: Endpoint, path: str, status: int, body: bytes) -> MarathonError:
-    """The error that a status other than 200 stands for."""
+def refusal(
+    endpoint: Endpoint,
+    path: str,
+    status: int,
+    body: bytes,
+    *,
+    flag: str = "--marathon-credentials",
+) -> MarathonError:
+    """The error that a status other than 200 stands for; `flag` gives credentials."""
     where = f"{endpoint.url}{path}"
     said = parse_message(body)
     quote = f" ({one_line(said)})" if said else ""
@@ -201,7 +208,7 @@ def refusal(endpoint: Endpoint, path: str, status: int, body: bytes) -> Marathon
         case 401:
             given = "refuses the credentials given" if endpoint.credentials else "wants credentials"
             return MarathonRejected(
-                f"{where} {given} (401): write http://USER:PASSWORD@HOST:PORT as the Marathon URL"
+                f"{where} {given} (401): name a file with USER:PASSWORD by {flag}"
             )
         case 403:
             return MarathonRejected(

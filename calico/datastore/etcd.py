@@ -328,7 +328,7 @@ def _refuse(member: Member, error: Exception) -> NoReturn:
         case etcd.EtcdInsufficientPermissions() | _NotServed(status=401 | 403):
             raise DatastoreRefused(
                 f"etcd at {member.url} refuses these credentials: "
-                "check --etcd-cert and --etcd-key, or the user in --etcd"
+                "check --etcd-credentials, or --etcd-cert and --etcd-key"
             ) from error
         case etcd.EtcdValueError():
             raise DatastoreRefused(f"etcd at {member.url} refuses a request: {error}") from error

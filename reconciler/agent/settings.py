@@ -45,7 +45,8 @@ class AgentSettings:
     route_to_hosts: bool = True
     mark: int = MARK
     locators: tuple[LocatorName, ...] = LOCATORS
-    mesos_agent: str = MESOS_AGENT
+    # May hold user and password.
+    mesos_agent: str = field(default=MESOS_AGENT, repr=False)
     docker_socket: Path = DOCKER_SOCKET
     host_ports: tuple[PortRange, ...] = field(default_factory=lambda: parse_host_ports(HOST_PORTS))
     protected: tuple[Protected, ...] = ()

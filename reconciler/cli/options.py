@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from calico.datastore.api import Fence, unfenced
 from calico.datastore.members import ETCD_PORT, TlsFiles
+from reconciler.cli.credentials import credentials_option, with_user
 from reconciler.cli.flags import ServerUrl, without_credentials
 
 if TYPE_CHECKING:
@@ -39,9 +40,12 @@ class FirstOwnVariable(click.Option):
 
 @dataclass(frozen=True, slots=True)
 class EtcdSettings:
-    """How etcd is reached; the TLS fields are paths of PEM files, empty for none."""
+    """How etcd is reached; the TLS fields are paths of PEM files, empty for none.
 
-    urls: tuple[str, ...] = (DEFAULT_ETCD,)
+    The URLs hold user and password, hence no repr shows them.
+    """
+
+    urls: tuple[str, ...] = field(default=(DEFAULT_ETCD,), repr=False)
     ca: str = ""
     cert: str = ""
     key: str = ""
@@ -62,7 +66,7 @@ class EtcdSettings:
 
 
 def etcd_options(command: Command) -> Command:
-    """Give a command `--etcd` and its TLS flags as one argument, `etcd: EtcdSettings`."""
+    """Give a command all flags on etcd as one argument, `etcd: EtcdSettings`."""
 
     @functools.wraps(command)
     def with_settings(
@@ -71,12 +75,13 @@ def etcd_options(command: Command) -> Command:
         etcd_ca: str | None,
         etcd_cert: str | None,
         etcd_key: str | None,
+        etcd_credentials: tuple[str, str] | None,
         **others: Any,
     ) -> Any:
         if bool(etcd_cert) != bool(etcd_key):
             raise click.UsageError("--etcd-cert and --etcd-key belong together")
         settings = EtcdSettings(
-            urls=etcd or (DEFAULT_ETCD,),
+            urls=tuple(with_user(url, etcd_credentials) for url in etcd or (DEFAULT_ETCD,)),
             ca=etcd_ca or "",
             cert=etcd_cert or "",
             key=etcd_key or "",
@@ -86,7 +91,7 @@ def etcd_options(command: Command) -> Command:
     servers = click.option(
         "--etcd",
         cls=FirstOwnVariable,
-        type=ServerUrl(DEFAULT_ETCD),
+        type=ServerUrl(DEFAULT_ETCD, credentials="--etcd-credentials"),
         multiple=True,
         envvar=["MARATHON_CALICO_ETCD", "ETCD_ENDPOINTS", "ETCD_AUTHORITY"],
         help=f"Server of etcd; may be repeated.  [default: {DEFAULT_ETCD}]",
@@ -94,7 +99,13 @@ def etcd_options(command: Command) -> Command:
     ca = _file_option("ca", "ETCD_CA_CERT_FILE", "Certificate authority of etcd's server.")
     cert = _file_option("cert", "ETCD_CERT_FILE", "Client certificate for etcd.")
     key = _file_option("key", "ETCD_KEY_FILE", "Private key of the client certificate.")
-    return servers(ca(cert(key(with_settings))))  # type: ignore[no-any-return]
+    user = credentials_option(
+        "--etcd-credentials",
+        "etcd",
+        cls=FirstOwnVariable,
+        envvar=["MARATHON_CALICO_ETCD_CREDENTIALS"],
+    )
+    return servers(user(ca(cert(key(with_settings)))))  # type: ignore[no-any-return]
 
 
 def _file_option(name: str, variable: str, text: str) -> Callable[[Any], Any]:

@@ -1,7 +1,7 @@
 """What the controller is told by its flags."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from netaddr import IPNetwork
@@ -10,6 +10,7 @@ from calico.datastore.api import DirectoryStore, Fence, unfenced
 from calico.errors import InvalidValue
 from calico.iptext import parse_network
 from calico.model import Pool
+from marathon_client.endpoints import Credentials
 from marathon_client.models import AppId
 from reconciler.core.tasks.profiles import NETWORK
 from reconciler.runtime.listener import ListenAddress
@@ -31,10 +32,14 @@ class OpenDatastore(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ControllerSettings:
-    """Everything one controller needs to know; times are in seconds."""
+    """Everything one controller needs to know; times are in seconds.
+
+    The URLs may hold user and password, hence no repr shows them.
+    """
 
     open_datastore: OpenDatastore
-    marathon: tuple[str, ...]
+    marathon: tuple[str, ...] = field(repr=False)
+    marathon_credentials: Credentials | None = None
     pools: tuple[Pool, ...] = ()
     ports_declared: bool = True
     allow_from: tuple[IPNetwork, ...] | None = None
@@ -42,7 +47,8 @@ class ControllerSettings:
     resync: float = 60.0
     listen: ListenAddress = LISTEN
     scale_agents: AppId | None = None
-    mesos_masters: tuple[str, ...] = ()
+    mesos_masters: tuple[str, ...] = field(default=(), repr=False)
+    mesos_credentials: Credentials | None = None
 
 
 def parse_pool(text: str) -> Pool:

@@ -13,7 +13,7 @@ CONNECT_TIMEOUT = 1.0
 READ_TIMEOUT = 2.0
 #: For who is in no hurry: an agent measures each of its containers before it tells of any.
 PATIENT_READ_TIMEOUT = 10.0
-CREDENTIALS = "give --mesos-agent as http://USER:PASSWORD@HOST:PORT"
+CREDENTIALS = "name a file with USER:PASSWORD by --mesos-credentials"
 LARGEST_ANSWER = 64 * 1024 * 1024
 CONTAINERS = "/containers"
 #: Where Mesos tells the same before 1.0, newest first.

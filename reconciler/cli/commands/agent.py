@@ -29,6 +29,7 @@ from reconciler.agent.settings import (
     protected_servers,
 )
 from reconciler.attach.plugin import SOCKET
+from reconciler.cli.credentials import credentials_option, with_user
 from reconciler.cli.flags import ADDRESS, NETWORK_NAME, SOCKET_PATH, Parsed, ServerUrl
 from reconciler.cli.options import EtcdSettings, FirstOwnVariable, etcd_options
 from reconciler.cli.serving import listen_option, log_options
@@ -80,11 +81,12 @@ NO_LOCATOR: NoLocator = "none"
 )
 @click.option(
     "--mesos-agent",
-    type=ServerUrl(MESOS_AGENT),
+    type=ServerUrl(MESOS_AGENT, credentials="--mesos-credentials"),
     default=MESOS_AGENT,
     show_default=True,
     help="This host's Mesos agent.",
 )
+@credentials_option("--mesos-credentials", "the Mesos agent")
 @click.option(
     "--docker-socket",
     type=SOCKET_PATH,
@@ -141,6 +143,8 @@ def _settings(
     routing: str,
     locator: tuple[Named, ...],
     network: tuple[str, ...],
+    mesos_agent: str,
+    mesos_credentials: tuple[str, str] | None,
     **flags: Any,
 ) -> AgentSettings:
     try:
@@ -155,6 +159,7 @@ def _settings(
         route_to_hosts=routing == "direct",
         locators=locators,
         networks=frozenset(network),
+        mesos_agent=with_user(mesos_agent, mesos_credentials),
         **flags,
     )
 

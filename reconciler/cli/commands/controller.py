@@ -9,9 +9,10 @@ from netaddr import IPNetwork
 
 from calico.iptext import is_host
 from calico.model import Pool
-from marathon_client.endpoints import parse_endpoint
+from marathon_client.endpoints import Credentials, parse_endpoint
 from marathon_client.errors import InvalidUrl
 from marathon_client.models import AppId
+from reconciler.cli.credentials import credentials_option
 from reconciler.cli.flags import CIDR, NETWORK_NAME, Parsed
 from reconciler.cli.options import EtcdSettings, etcd_options
 from reconciler.cli.serving import listen_option, log_options
@@ -65,12 +66,13 @@ def _parse_seconds(text: str) -> float:
 @etcd_options
 @click.option(
     "--marathon",
-    type=Parsed("URL", _parse_marathon),
+    type=Parsed("URL", _parse_marathon, credentials="--marathon-credentials"),
     multiple=True,
     default=(MARATHON,),
     show_default=True,
     help="Marathon; may be repeated, each is tried. The stream goes to the leader.",
 )
+@credentials_option("--marathon-credentials", "Marathon")
 @click.option(
     "--pool",
     "pool",
@@ -114,15 +116,17 @@ def _parse_seconds(text: str) -> float:
 )
 @click.option(
     "--mesos-master",
-    type=Parsed("URL", _parse_master),
+    type=Parsed("URL", _parse_master, credentials="--mesos-credentials"),
     multiple=True,
     help="Tells how many Mesos agents there are; may be repeated.  [default: as Marathon says]",
 )
+@credentials_option("--mesos-credentials", "the Mesos masters")
 @listen_option(LISTEN, "/healthz, /readyz, /leader and /metrics")
 @log_options
 def controller(
     etcd: EtcdSettings,
     marathon: tuple[str, ...],
+    marathon_credentials: tuple[str, str] | None,
     pool: tuple[Pool, ...],
     port_policy: str,
     allow_from: tuple[IPNetwork, ...],
@@ -130,6 +134,7 @@ def controller(
     resync: float,
     scale_agents: AppId | None,
     mesos_master: tuple[str, ...],
+    mesos_credentials: tuple[str, str] | None,
     listen: ListenAddress,
     log_level: str,
     log_format: str,
@@ -141,6 +146,7 @@ def controller(
     settings = ControllerSettings(
         open_datastore=etcd.open,
         marathon=marathon,
+        marathon_credentials=_credentials(marathon_credentials),
         pools=pool,
         ports_declared=port_policy == "declared",
         allow_from=allow_from or None,
@@ -149,5 +155,10 @@ def controller(
         listen=listen,
         scale_agents=scale_agents,
         mesos_masters=mesos_master,
+        mesos_credentials=_credentials(mesos_credentials),
     )
     sys.exit(run_controller(settings))
+
+
+def _credentials(user: tuple[str, str] | None) -> Credentials | None:
+    return None if user is None else Credentials(*user)

@@ -103,7 +103,7 @@ def test_a_user_and_a_password_are_sent_and_told_to_nobody_else() -> None:
     assert given == ["Basic " + base64.b64encode(b"ops:secret").decode()]
     assert str(raised.value) == (
         f"Mesos agent at {server.url} answers 401:"
-        " give --mesos-agent as http://USER:PASSWORD@HOST:PORT"
+        " name a file with USER:PASSWORD by --mesos-credentials"
     )
 
 

@@ -18,6 +18,12 @@ REQUIRED = {
     "ipam release": ("192.168.0.1",),
     "why": ("web", "db"),
 }
+#: What everybody may read holds no password.
+OF_CREDENTIALS = [
+    ("/no/file", "/no/file", "write USER:PASSWORD into it"),
+    ("/etc/passwd", "/etc/passwd", "chmod 600"),
+    ("/etc", "/etc", "write USER:PASSWORD into it"),
+]
 #: Flag -> what it is given, what of that is told, and a word of the remedy.
 OF_ETCD = {
     "--etcd": [
@@ -27,7 +33,10 @@ OF_ETCD = {
         ("http://a b:1", "http://a b:1", "such as http://127.0.0.1:2379"),
         ("http://10.0.0.999:1", "http://10.0.0.999:1", "such as http://127.0.0.1:2379"),
         ("http://user:secret@x:port", "x:port", "such as http://127.0.0.1:2379"),
+        ("http://user:secret@x:1", "http://x:1", "by --etcd-credentials"),
+        ("user:secret@x:1", "http://x:1", "by --etcd-credentials"),
     ],
+    "--etcd-credentials": OF_CREDENTIALS,
     "--etcd-ca": [("/no/file", "/no/file", "does not exist")],
     "--etcd-cert": [("/no/file", "/no/file", "does not exist")],
     "--etcd-key": [("/no/file", "/no/file", "does not exist")],
@@ -52,7 +61,9 @@ MALFORMED = {
         "--mesos-agent": [
             ("foo", "foo", "such as http://127.0.0.1:5051"),
             ("http://x:port", "http://x:port", "such as http://127.0.0.1:5051"),
+            ("http://user:secret@x", "http://x:5051", "by --mesos-credentials"),
         ],
+        "--mesos-credentials": OF_CREDENTIALS,
         "--host-ports": [("x", "x", "from 1 to 65535"), ("9-8", "9-8", "as 8-9")],
         "--protect": [
             ("x/y", "x/y", "such as 10.0.0.5/32:2379"),
@@ -76,7 +87,9 @@ MALFORMED = {
             ("foo", "foo", "write http://HOST:PORT"),
             ("http://a,b:1", "http://a,b:1", "write http://HOST:PORT"),
             ("http://user:secret@x:port", "x:port", "write http://HOST:PORT"),
+            ("http://user:secret@x:1", "http://x:1", "by --marathon-credentials"),
         ],
+        "--marathon-credentials": OF_CREDENTIALS,
         "--pool": [
             ("x", "x", "such as 192.168.0.0/16"),
             ("10/8", "10/8", "such as 192.168.0.0/16"),
@@ -96,7 +109,9 @@ MALFORMED = {
         "--mesos-master": [
             ("x:5050", "x:5050", "such as http://10.0.0.1:5050"),
             ("http://user:secret@x:port", "x:port", "such as http://10.0.0.1:5050"),
+            ("http://user:secret@x:1", "http://x:1", "by --mesos-credentials"),
         ],
+        "--mesos-credentials": OF_CREDENTIALS,
         "--listen": [("x", "x", "such as :9401")],
     },
     "dns": {

@@ -99,7 +99,7 @@ def test_what_is_no_url_of_a_server_is_a_usage_error(url: str) -> None:
 
 
 def test_a_password_is_never_shown(tmp_path: Path) -> None:
-    result = run("--etcd", "http://user:secret@x:1")
+    result = run(MARATHON_CALICO_ETCD="http://user:secret@x:1")
     assert result.output.splitlines()[1].startswith("http://x:1|")
     assert "secret" not in run("--etcd", "http://user:secret@x:port").output
 
