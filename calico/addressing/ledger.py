@@ -114,14 +114,25 @@ class Ledger:
         raise Conflict(f"block {cidr} comes and goes")
 
     def _put_affinity(self, host: HostName, cidr: IPNetwork) -> Revision:
+        """Write a host's hint anew, so that whoever read it before takes nothing away.
+
+        By compare-and-swap too: what is sent by one who was stopped for long is
+        no hint of what is now.
+        """
         key = affinity_key(host, cidr)
-        try:
-            return self._datastore.put(key, "")
-        except DatastoreUnavailable:
-            stored = self._datastore.get(key)
-            if stored is None:
-                raise
-            return stored.revision
+        expect = ABSENT
+        for _ in range(ATTEMPTS):
+            try:
+                return self._datastore.put(key, "", expect=expect)
+            except Conflict:
+                stored = self._datastore.get(key)
+                expect = ABSENT if stored is None else stored.revision
+            except DatastoreUnavailable:
+                stored = self._datastore.get(key)
+                if stored is None:
+                    raise
+                return stored.revision
+        raise Conflict(f"{key} changes faster than it can be written")
 
     def allocate(
         self,

@@ -116,7 +116,8 @@ class Departure:
         """Remove one key of a host as it is now.
 
         A directory in which somebody else keeps something stays, and so does
-        what is written in this very moment.
+        what is written in this very moment. A directory goes however late that
+        is sent; of a host that is back the registrar makes it anew.
         """
         stored = self._datastore.get(key)
         if stored is None and not is_directory:

@@ -149,7 +149,11 @@ class TaskWriter:
             self._stored.forget_record(task)
 
     def _remove_empty(self, directories: Iterable[Key]) -> None:
-        """Take away what etcd leaves of a key; calicoctl would count it as a workload."""
+        """Take away what etcd leaves of a key; calicoctl would count it as a workload.
+
+        Harmless however late it is sent: one that holds anything stays, and one
+        that is missing comes with the next key below it.
+        """
         for directory in directories:
             try:
                 self._datastore.delete(directory)

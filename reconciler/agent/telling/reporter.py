@@ -56,7 +56,14 @@ class Report:
 
 
 class Reporter:
-    """Brings the datastore to the newest report; one thread calls `step`."""
+    """Brings the datastore to the newest report; one thread calls `step`.
+
+    Its writes are not compare-and-swap: the keys are this host's alone, there is
+    one agent on a host, and what a stopped one sends late is written over when
+    it or its follower next reads what is there. Nothing is given out or taken
+    away by a status. The records that are relied on say for themselves of which
+    boot they are.
+    """
 
     def __init__(
         self,
