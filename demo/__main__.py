@@ -23,11 +23,15 @@ from demo.embedded.directory import LOG_NAME, NotRunningError
 from demo.embedded.hosts import GATEWAY, MASTER
 from demo.embedded.launcher import AlreadyRunningError, LaunchError, Options
 from demo.embedded.namespaces import NamespacesRefusedError
+from demo.embedded.processes import Shape
 from demo.embedded.product.listing import show_product
 from demo.embedded.remedy import explain, read_machine
 from demo.options import (
+    APART,
+    CONTROLLERS,
     DIRECTORY,
     ERA,
+    ETCD_MEMBERS,
     HOSTS,
     ISOLATION,
     PORT,
@@ -64,6 +68,9 @@ def main() -> None:
     help="Run controller and agents as processes, not as apps of Marathon.",
 )
 @HOSTS
+@ETCD_MEMBERS
+@CONTROLLERS
+@APART
 @click.option(
     "--port",
     type=PORT,
@@ -95,6 +102,9 @@ def up(
     background: bool,
     supervised: bool,
     hosts: int,
+    etcd_members: int,
+    controllers: int,
+    apart: int,
     port: int,
     page_port: int,
     era: str,
@@ -106,7 +116,10 @@ def up(
     arguments = render_arguments(
         parse_era_option(era), isolation, hosts, parse_additions(additions)
     )
-    options = Options(hosts, without, arguments, port, page_port, supervised)
+    shape = Shape(etcd_members, controllers, apart)
+    if not supervised and shape != Shape():
+        raise click.UsageError("--etcd-members and --controllers need --supervised")
+    options = Options(hosts, without, arguments, port, page_port, supervised, shape)
     with _failures():
         if background:
             cluster = Cluster(directory, launcher.launch_background(directory, options))

@@ -12,6 +12,8 @@ from demo.embedded.directory import default_directory
 from demo.embedded.hosts import HOST_LIMIT
 from demo.marathon.era import DEFAULT_ERA, Era, parse_era
 
+#: The ports of more would be those of others.
+SEVERAL_LIMIT = 5
 PORT = click.IntRange(0, 65535)
 
 HOSTS = click.option(
@@ -20,6 +22,30 @@ HOSTS = click.option(
     default=2,
     show_default=True,
     help="Hosts that run tasks.",
+)
+
+ETCD_MEMBERS = click.option(
+    "--etcd-members",
+    type=click.IntRange(1, SEVERAL_LIMIT),
+    default=1,
+    show_default=True,
+    help="Members of etcd; several with --supervised only.",
+)
+
+CONTROLLERS = click.option(
+    "--controllers",
+    type=click.IntRange(1, SEVERAL_LIMIT),
+    default=1,
+    show_default=True,
+    help="Controllers, of which one leads; several with --supervised only.",
+)
+
+APART = click.option(
+    "--apart",
+    type=click.IntRange(0, 50000),
+    default=0,
+    hidden=True,
+    help="etcd and Marathon listen so many ports higher than all look for them.",
 )
 
 DIRECTORY = click.option(

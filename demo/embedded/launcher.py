@@ -32,7 +32,7 @@ from demo.embedded.directory import (
 )
 from demo.embedded.hosts import plan_hosts
 from demo.embedded.namespaces import NamespacesRefusedError, Refusal
-from demo.embedded.processes import PROJECT
+from demo.embedded.processes import PROJECT, Shape
 from demo.embedded.product.names import parse_name
 from demo.embedded.supervisor import ClusterPlan, Failed, Ready, Refused, Report
 from demo.mesos.processes import start_time
@@ -68,6 +68,7 @@ class Options:
     marathon_port: int = 0
     page_port: int = 0
     supervised: bool = False
+    shape: Shape = field(default_factory=Shape)
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,9 +183,7 @@ def _launch(
     directory: Path, options: Options, lifeline: tuple[int, int] | None
 ) -> tuple[ClusterRecord, int]:
     if hidden := [path for path in (PROJECT, sys.prefix) if Path(path).is_relative_to("/run")]:
-        raise LaunchError(
-            f"{hidden[0]} is below /run, which each host of the cluster has of its own"
-        )
+        raise LaunchError(f"{hidden[0]} is below /run, which each host has of its own")
     if not options.supervised:
         _refuse_unsupervised(options)
     lock = _take(directory)
@@ -205,6 +204,7 @@ def _launch(
                     if options.supervised or parse_name(name) is None
                 },
                 supervised=options.supervised,
+                shape=options.shape,
                 marathon=marathon.fileno(),
                 page=page.fileno(),
                 control=listener.fileno(),

@@ -10,6 +10,7 @@ from pathlib import Path
 from demo.embedded.hosts import MASTER, HostPlan
 
 ETCD_PORT = 2379
+ETCD_PEER_PORT = 2380
 MARATHON_PORT = 8080
 MESOS_AGENT_PORT = 5051
 CONTROLLER_PORT = 9401
@@ -20,6 +21,8 @@ FACTS_PORT = 9004
 MESOS_DNS_PORT = 8053
 #: What tasks on a host's network may get: Star's ports, our own, and any.
 MESOS_PORTS = ("9000-9001", f"{CONTROLLER_PORT}-{AGENT_PORT}", "31000-32000")
+#: Between the ports of one and of the next of several on the master.
+PORT_STEP = 10
 #: Arguments under this name are every agent's.
 EVERY_AGENT = "agent"
 #: On every host: what its Mesos agent notes, and our agent.
@@ -44,6 +47,19 @@ class ProcessSpec:
     descriptors: tuple[int, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """How many there are of what a supervised cluster may have several of.
+
+    etcd and Marathon listen so many ports `apart` from where all look for them:
+    there something may stand in between.
+    """
+
+    etcd_members: int = 1
+    controllers: int = 1
+    apart: int = 0
+
+
 def restart_delay(quick_failures: int) -> float:
     """Seconds until the next start after so many failures in a row."""
     return min(LONGEST_DELAY, FIRST_DELAY * 2.0 ** min(quick_failures, 20))
@@ -56,28 +72,30 @@ def plan_processes(
     page_descriptor: int,
     arguments: Mapping[str, Sequence[str]],
     supervised: bool,
+    shape: Shape,
 ) -> tuple[ProcessSpec, ...]:
     """Every process of the cluster; `arguments` adds to the command lines by name.
 
-    Only a `supervised` cluster has controller and agents among them: else they
+    Only a `supervised` cluster has controllers and agents among them: else they
     are tasks of Marathon. What is added to `agent` is added to each of them.
     """
     address_by_host = {plan.name: plan.address for plan in hosts}
     master = str(address_by_host[MASTER])
     workers = [plan for plan in hosts if plan.name != MASTER]
+    store = _etcd_flags(etcd_urls(master, shape.etcd_members))
     specs = [
-        _etcd(etcd, master),
-        _marathon(master, marathon_descriptor, workers),
-        *([_controller(master)] if supervised else ()),
-        _dns(master),
+        *(_etcd(etcd, master, number, shape) for number in range(shape.etcd_members)),
+        _marathon(master, marathon_descriptor, workers, shape),
+        *(_controller(master, store, number) for number in range(shape.controllers) if supervised),
+        _dns(master, store),
         _mesos_dns(master),
         _page(master, page_descriptor),
-        _facts(master),
+        _facts(master, store),
     ]
     for plan in workers:
         specs.append(_mesos_agent(plan, master))
         if supervised:
-            agent = _agent(plan, master)
+            agent = _agent(plan, store)
             specs.append(replace(agent, argv=(*agent.argv, *arguments.get(EVERY_AGENT, ()))))
     return tuple(
         ProcessSpec(
@@ -90,9 +108,9 @@ def plan_processes(
     )
 
 
-def etcd_url(master: str) -> str:
-    """Where etcd answers, seen from any host."""
-    return f"http://{master}:{ETCD_PORT}"
+def etcd_urls(master: str, members: int = 1) -> tuple[str, ...]:
+    """Where the members of etcd answer, seen from any host."""
+    return tuple(f"http://{master}:{_port(ETCD_PORT, number)}" for number in range(members))
 
 
 def product_command() -> str:
@@ -100,24 +118,44 @@ def product_command() -> str:
     return str(Path(sys.executable).with_name("marathon-calico"))
 
 
-def _etcd(program: str, master: str) -> ProcessSpec:
-    peer = f"http://{master}:2380"
+def _port(first: int, number: int) -> int:
+    return first + PORT_STEP * number
+
+
+def _name(name: str, number: int) -> str:
+    """The first of several has the name that the only one has."""
+    return f"{name}-{number + 1}" if number else name
+
+
+def _etcd_flags(urls: Sequence[str]) -> tuple[str, ...]:
+    return tuple(word for url in urls for word in ("--etcd", url))
+
+
+def _etcd(program: str, master: str, number: int, shape: Shape) -> ProcessSpec:
+    port = _port(ETCD_PORT, number) + shape.apart
+    peers = {
+        _name(MASTER, each): f"http://{master}:{_port(ETCD_PEER_PORT, each)}"
+        for each in range(shape.etcd_members)
+    }
+    name = _name(MASTER, number)
     argv = (
         program,
         "--enable-v2=true",
-        "--name=master",
-        "--data-dir=/run/etcd",
-        f"--listen-client-urls={etcd_url(master)},http://127.0.0.1:{ETCD_PORT}",
-        f"--advertise-client-urls={etcd_url(master)}",
-        f"--listen-peer-urls={peer}",
-        f"--initial-advertise-peer-urls={peer}",
-        f"--initial-cluster=master={peer}",
+        f"--name={name}",
+        f"--data-dir=/run/{_name('etcd', number)}",
+        f"--listen-client-urls=http://{master}:{port},http://127.0.0.1:{port}",
+        f"--advertise-client-urls={etcd_urls(master, shape.etcd_members)[number]}",
+        f"--listen-peer-urls={peers[name]}",
+        f"--initial-advertise-peer-urls={peers[name]}",
+        f"--initial-cluster={','.join(f'{each}={peer}' for each, peer in peers.items())}",
         "--log-level=warn",
     )
-    return ProcessSpec("etcd", MASTER, argv)
+    return ProcessSpec(_name("etcd", number), MASTER, argv)
 
 
-def _marathon(master: str, descriptor: int, workers: Sequence[HostPlan]) -> ProcessSpec:
+def _marathon(
+    master: str, descriptor: int, workers: Sequence[HostPlan], shape: Shape
+) -> ProcessSpec:
     agents = (
         argument
         for plan in workers
@@ -128,6 +166,8 @@ def _marathon(master: str, descriptor: int, workers: Sequence[HostPlan]) -> Proc
         "--listen-fd",
         str(descriptor),
         "--listen",
+        f"{master}:{MARATHON_PORT + shape.apart}",
+        "--leader",
         f"{master}:{MARATHON_PORT}",
         "--state",
         "/run/marathon.json",
@@ -136,26 +176,24 @@ def _marathon(master: str, descriptor: int, workers: Sequence[HostPlan]) -> Proc
     return ProcessSpec("marathon", MASTER, argv, (descriptor,))
 
 
-def _controller(master: str) -> ProcessSpec:
+def _controller(master: str, store: Sequence[str], number: int) -> ProcessSpec:
     argv = (
         product_command(),
         "controller",
-        "--etcd",
-        etcd_url(master),
+        *store,
         "--marathon",
         f"http://{master}:{MARATHON_PORT}",
         "--listen",
-        f"{master}:{CONTROLLER_PORT}",
+        f"{master}:{_port(CONTROLLER_PORT, number)}",
     )
-    return ProcessSpec("controller", MASTER, argv)
+    return ProcessSpec(_name("controller", number), MASTER, argv)
 
 
-def _dns(master: str) -> ProcessSpec:
+def _dns(master: str, store: Sequence[str]) -> ProcessSpec:
     argv = (
         product_command(),
         "dns",
-        "--etcd",
-        etcd_url(master),
+        *store,
         "--listen-dns",
         f"{master}:{DNS_PORT}",
         "--forward",
@@ -188,11 +226,10 @@ def _page(master: str, descriptor: int) -> ProcessSpec:
     return ProcessSpec("page", MASTER, argv, (descriptor,))
 
 
-def _facts(master: str) -> ProcessSpec:
+def _facts(master: str, store: Sequence[str]) -> ProcessSpec:
     argv = (
         *_module("demo.star.facts"),
-        "--etcd",
-        etcd_url(master),
+        *store,
         "--listen",
         f"{master}:{FACTS_PORT}",
     )
@@ -220,12 +257,11 @@ def _mesos_agent(plan: HostPlan, master: str) -> ProcessSpec:
     return ProcessSpec(f"mesos-{plan.name}", plan.name, argv)
 
 
-def _agent(plan: HostPlan, master: str) -> ProcessSpec:
+def _agent(plan: HostPlan, store: Sequence[str]) -> ProcessSpec:
     argv = (
         product_command(),
         "agent",
-        "--etcd",
-        etcd_url(master),
+        *store,
         "--host",
         plan.name,
         "--address",

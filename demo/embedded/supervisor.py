@@ -13,7 +13,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn, assert_never
 
@@ -38,7 +38,8 @@ from demo.embedded.processes import (
     EVERY_AGENT,
     PROJECT,
     ProcessSpec,
-    etcd_url,
+    Shape,
+    etcd_urls,
     plan_processes,
     restart_delay,
 )
@@ -55,6 +56,7 @@ class ClusterPlan(msgspec.Struct, frozen=True):
     without: tuple[str, ...]
     arguments: dict[str, tuple[str, ...]]
     supervised: bool
+    shape: Shape
     marathon: int
     page: int
     control: int
@@ -281,7 +283,13 @@ def _build(plan: ClusterPlan) -> Supervisor:
     pid_by_host = {host: start_host(host, hosts) for host in hosts}
     connect_hosts(pid_by_host)
     specs = plan_processes(
-        hosts, find_etcd(), plan.marathon, plan.page, plan.arguments, plan.supervised
+        hosts,
+        find_etcd(),
+        plan.marathon,
+        plan.page,
+        plan.arguments,
+        plan.supervised,
+        plan.shape,
     )
     names = {spec.name for spec in specs}
     given = plan.arguments.keys() - ({EVERY_AGENT} if plan.supervised else set())
@@ -290,10 +298,12 @@ def _build(plan: ClusterPlan) -> Supervisor:
         raise HostError(f"no process {', '.join(sorted(unknown))}; there are {known}")
     processes = {spec.name: _Supervised(spec, spec.name not in plan.without) for spec in specs}
     master = next(str(host.address) for host in hosts if host.name == MASTER)
-    return Supervisor(pid_by_host, processes, _environment(master))
+    return Supervisor(
+        pid_by_host, processes, _environment(etcd_urls(master, plan.shape.etcd_members))
+    )
 
 
-def _environment(master: str) -> dict[str, str]:
+def _environment(etcd: Sequence[str]) -> dict[str, str]:
     """What every process of the cluster is given, whoever started the cluster."""
     programs = (str(Path(sys.executable).parent), "/usr/local/sbin", "/usr/local/bin")
     return {
@@ -303,7 +313,7 @@ def _environment(master: str) -> dict[str, str]:
         "LANG": "C.UTF-8",
         "PYTHONPATH": str(PROJECT),
         "PYTHONUNBUFFERED": "1",
-        "MARATHON_CALICO_ETCD": etcd_url(master),
+        "MARATHON_CALICO_ETCD": " ".join(etcd),
     }
 
 

@@ -121,6 +121,7 @@ def test_an_unknown_process_is_refused_by_name() -> None:
     [
         pytest.param("--hosts", "101", "1<=x<=100", id="too many hosts"),
         pytest.param("--port", "70000", "0<=x<=65535", id="no port"),
+        pytest.param("--etcd-members", "3", "need --supervised", id="several members as apps"),
         pytest.param("--era", "2.0", "1.8, 1.9, or one in full", id="no version"),
     ],
 )

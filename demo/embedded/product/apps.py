@@ -7,7 +7,7 @@ from typing import Any
 
 from charts.render import render_app
 from demo.embedded.hosts import MASTER, HostPlan
-from demo.embedded.processes import MARATHON_PORT, STATE_DIRECTORY, etcd_url
+from demo.embedded.processes import MARATHON_PORT, STATE_DIRECTORY, etcd_urls
 from demo.embedded.product.names import CONTROLLERS
 from demo.marathon.era import Era, parse_era
 from demo.stories.rest import MarathonApi
@@ -38,7 +38,7 @@ def render_apps(
     workers = len(hosts) - 1
     values = {
         "form": "networks" if era.uses_networks else "ipaddress",
-        "etcd": [etcd_url(master)],
+        "etcd": list(etcd_urls(master)),
         "health": HEALTH,
         "controller": {
             # Each has its host's port to itself.

@@ -3,13 +3,17 @@
 import pytest
 
 from demo.embedded.hosts import plan_hosts, render_names
-from demo.embedded.processes import ProcessSpec, plan_processes, restart_delay
+from demo.embedded.processes import ProcessSpec, Shape, plan_processes, restart_delay
+
+SEVERAL = Shape(etcd_members=3, controllers=2)
 
 
 def planned(
     arguments: dict[str, tuple[str, ...]] | None = None, supervised: bool = True
 ) -> dict[str, ProcessSpec]:
-    specs = plan_processes(plan_hosts(2), "/usr/bin/etcd", 4, 5, arguments or {}, supervised)
+    specs = plan_processes(
+        plan_hosts(2), "/usr/bin/etcd", 4, 5, arguments or {}, supervised, Shape()
+    )
     return {spec.name: spec for spec in specs}
 
 
@@ -76,3 +80,53 @@ def test_what_is_added_to_all_agents_comes_before_what_is_added_to_one() -> None
 
     assert specs["agent-host-1"].argv[-4:] == ("--locator", "none", "--host-ports", "53")
     assert specs["agent-host-2"].argv[-2:] == ("--locator", "none")
+
+
+def test_several_members_and_controllers_are_numbered_from_the_second_on() -> None:
+    specs = plan_processes(plan_hosts(1), "etcd", 4, 5, {}, True, SEVERAL)
+    by_name = {spec.name: spec.argv for spec in specs}
+
+    assert [name for name in by_name if name.startswith(("etcd", "controller"))] == [
+        "etcd",
+        "etcd-2",
+        "etcd-3",
+        "controller",
+        "controller-2",
+    ]
+    members = [f"--etcd http://172.31.80.10:{port}" for port in (2379, 2389, 2399)]
+    for name in ("controller", "controller-2", "dns", "facts", "agent-host-1"):
+        assert " ".join(members) in " ".join(by_name[name])
+    cluster = (
+        "--initial-cluster=master=http://172.31.80.10:2380,"
+        "master-2=http://172.31.80.10:2390,master-3=http://172.31.80.10:2400"
+    )
+    assert all(cluster in by_name[name] for name in ("etcd", "etcd-2", "etcd-3"))
+
+
+def test_no_two_processes_of_a_host_are_told_to_listen_on_one_port() -> None:
+    specs = plan_processes(plan_hosts(1), "etcd", 4, 5, {}, True, SEVERAL)
+    master = [word for spec in specs if spec.host == "master" for word in _listened(spec)]
+
+    assert len(master) == len(set(master)) == 3 * 3 + 2 + 1 + 2 + 1 + 1
+
+
+def test_what_stands_between_is_found_where_etcd_and_marathon_are_looked_for() -> None:
+    apart = {
+        spec.name: " ".join(spec.argv)
+        for spec in plan_processes(plan_hosts(1), "etcd", 4, 5, {}, True, Shape(2, 1, 10000))
+    }
+
+    assert "--listen-client-urls=http://172.31.80.10:12379," in apart["etcd"]
+    assert "--advertise-client-urls=http://172.31.80.10:2379" in apart["etcd"]
+    assert "--listen-client-urls=http://172.31.80.10:12389," in apart["etcd-2"]
+    assert "--listen 172.31.80.10:18080 --leader 172.31.80.10:8080" in apart["marathon"]
+    for name in ("controller", "agent-host-1"):
+        assert "--etcd http://172.31.80.10:2379 --etcd http://172.31.80.10:2389" in apart[name]
+    assert "--marathon http://172.31.80.10:8080" in apart["controller"]
+
+
+def _listened(spec: ProcessSpec) -> list[str]:
+    argv = spec.argv
+    flags = [argv[at + 1] for at, word in enumerate(argv) if word in ("--listen", "--listen-dns")]
+    urls = [word.partition("=")[2] for word in argv if word.startswith("--listen-")]
+    return [*flags, *(url for word in urls if word for url in word.split(","))]
