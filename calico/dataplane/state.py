@@ -219,7 +219,8 @@ class Connection:
     The ports are None where the protocol has none; `icmp` is type, code and
     identifier of an echo or the like. `answering` differs from `destination`
     where the destination was translated, `answered` from `source` where the
-    source was.
+    source was. `replied` tells whether anybody has answered so far; it is no
+    part of what the connection is.
     """
 
     protocol: int
@@ -230,6 +231,7 @@ class Connection:
     source_port: int | None = None
     destination_port: int | None = None
     icmp: tuple[int, int, int] | None = None
+    replied: bool = field(default=True, compare=False)
 
     @property
     def ends(self) -> frozenset[IPAddress]:

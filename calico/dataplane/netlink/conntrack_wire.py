@@ -20,12 +20,13 @@ FAMILIES = {4: AF_INET, 6: AF_INET6}
 NLM_F_ACK, NLM_F_DUMP = 0x4, 0x300
 NLA_F_NESTED = 0x8000
 
-CTA_TUPLE_ORIG, CTA_TUPLE_REPLY, CTA_FILTER = 1, 2, 25
+CTA_TUPLE_ORIG, CTA_TUPLE_REPLY, CTA_STATUS, CTA_FILTER = 1, 2, 3, 25
 CTA_TUPLE_IP, CTA_TUPLE_PROTO = 1, 2
 CTA_IP_V4_SRC, CTA_IP_V4_DST, CTA_IP_V6_SRC, CTA_IP_V6_DST = 1, 2, 3, 4
 CTA_PROTO_NUM, CTA_PROTO_SRC_PORT, CTA_PROTO_DST_PORT = 1, 2, 3
 CTA_PROTO_ICMP, CTA_PROTO_ICMPV6 = (4, 5, 6), (7, 8, 9)
 CTA_FILTER_ORIG_FLAGS, CTA_FILTER_REPLY_FLAGS = 1, 2
+IPS_SEEN_REPLY = 2
 
 Version = Literal[4, 6]
 
@@ -34,10 +35,10 @@ _MESSAGE = struct.Struct("=IH")
 _BODY_AT = 16 + _HEADER.size
 
 #: Both directions of a connection with IPv4 addresses and ports, which nearly
-#: all are: the kernel writes them always alike. Between the values stand the
-#: attributes' headers.
+#: all are, and its status: the kernel writes them always alike. Between the
+#: values stand the attributes' headers.
 _DIRECTION = "12s4s4s4s8sB3x4sH2x4sH2x"
-_PLAIN = struct.Struct(f">{_DIRECTION}{_DIRECTION}")
+_PLAIN = struct.Struct(f">{_DIRECTION}{_DIRECTION}4sI")
 
 
 def _headers(direction: int) -> tuple[bytes, ...]:
@@ -54,7 +55,11 @@ def _headers(direction: int) -> tuple[bytes, ...]:
     )
 
 
-_PLAIN_HEADERS = (*_headers(CTA_TUPLE_ORIG), *_headers(CTA_TUPLE_REPLY))
+_PLAIN_HEADERS = (
+    *_headers(CTA_TUPLE_ORIG),
+    *_headers(CTA_TUPLE_REPLY),
+    struct.pack("=HH", 8, CTA_STATUS),
+)
 
 
 class Entry(NamedTuple):
@@ -68,6 +73,7 @@ class Entry(NamedTuple):
     source_port: int | None
     destination_port: int | None
     icmp: tuple[int, int, int] | None = None
+    replied: bool = False
 
 
 def list_connections(version: int) -> Request:
@@ -155,8 +161,8 @@ def _plain(datagram: bytes, start: int, end: int) -> Entry | None:
     a, source, b, destination, c, protocol, d, source_port, e, destination_port, *answer = (
         _PLAIN.unpack_from(datagram, start)
     )
-    f, answering, g, answered, h, _, i, _, j, _ = answer
-    if (a, b, c, d, e, f, g, h, i, j) != _PLAIN_HEADERS:
+    f, answering, g, answered, h, _, i, _, j, _, k, status = answer
+    if (a, b, c, d, e, f, g, h, i, j, k) != _PLAIN_HEADERS:
         return None
     return Entry(
         protocol=protocol,
@@ -166,6 +172,7 @@ def _plain(datagram: bytes, start: int, end: int) -> Entry | None:
         answered=answered,
         source_port=source_port,
         destination_port=destination_port,
+        replied=bool(status & IPS_SEEN_REPLY),
     )
 
 
@@ -185,6 +192,7 @@ def _any(body: bytes) -> Entry | None:
         source_port=_port(protocol.get(CTA_PROTO_SRC_PORT)),
         destination_port=_port(protocol.get(CTA_PROTO_DST_PORT)),
         icmp=_icmp(protocol),
+        replied=bool(int.from_bytes(found.get(CTA_STATUS, b""), "big") & IPS_SEEN_REPLY),
     )
 
 
@@ -233,8 +241,10 @@ def connections(found: Iterable[Entry]) -> tuple[Connection, ...]:
             source_port=each.source_port,
             destination_port=each.destination_port,
             icmp=each.icmp,
+            replied=each.replied,
         )
-        for each in dict.fromkeys(found)
+        # One that was read twice may have been answered in between.
+        for each in {each[:-1]: each for each in found}.values()
     )
 
 

@@ -76,4 +76,8 @@ class Revocation:
         ended = not_admitted(tracked, snapshot, config, gone)
         if ended:
             self._dataplane.forget(ended)
-            log.info("connections ended", extra={"count": len(ended), "of": len(tracked)})
+            # Who may not reach a task may well try to: the kernel keeps such attempts
+            # for minutes, and none of them was ever a connection.
+            replied = sum(each.replied for each in ended)
+            told = {"count": replied, "attempts": len(ended) - replied, "of": len(tracked)}
+            log.info("connections ended", extra=told)

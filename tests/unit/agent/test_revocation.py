@@ -1,5 +1,6 @@
 """A loss of policy is carried through to connections, however often that is refused."""
 
+import logging
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -101,3 +102,26 @@ def test_a_claim_ends_nothing_that_its_task_may_do() -> None:
     revocation.carry_through(BOTH, CONFIG, rendered=BOTH)
 
     assert tracked(kernel) == {BETWEEN}
+
+
+def test_attempts_that_nobody_answered_are_not_told_as_connections(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    kernel = MemoryDataplane(FACTS)
+    stranger = IPAddress("203.0.113.9")
+    flow = Connection(6, stranger, A, A, stranger, 40000, 80)
+    kernel.track(flow)
+    for port in (40001, 40002):
+        kernel.track(replace(flow, source_port=port, replied=False))
+    kernel.track(BETWEEN)
+
+    with caplog.at_level(logging.INFO):
+        Revocation(kernel).carry_through(BOTH, CONFIG)
+
+    assert tracked(kernel) == {BETWEEN}
+    (told,) = caplog.records
+    fields = {name: vars(told)[name] for name in ("count", "attempts", "of")}
+    assert (told.message, fields) == (
+        "connections ended",
+        {"count": 1, "attempts": 2, "of": 4},
+    )

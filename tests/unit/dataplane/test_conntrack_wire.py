@@ -46,17 +46,39 @@ def test_a_listed_connection_is_read() -> None:
     (entry,) = read(LISTED, wanted=(bytes((10, 9, 1, 112)),))
     begun, ended = IPAddress("10.9.1.226"), IPAddress("10.9.1.112")
     assert connections([entry, entry]) == (Connection(17, begun, ended, ended, begun, 1025, 9000),)
+    assert entry.replied
 
 
 def test_a_connection_of_nobody_who_was_asked_for_is_left_out() -> None:
     assert read(LISTED) == []
 
 
-def test_the_usual_form_is_read_as_any_other() -> None:
-    usual = side(1, (A, B), with_ports(6, 40000, 80)) + side(2, (B, A), with_ports(6, 80, 40000))
-    other = side(2, (B, A), with_ports(6, 80, 40000)) + side(1, (A, B), with_ports(6, 40000, 80))
-    first, second = read(message(usual), message(other))
-    assert first == second == Entry(6, A, B, B, A, 40000, 80)
+#: As include/uapi/linux/netfilter/nf_conntrack_common.h numbers them.
+CONFIRMED, SEEN_REPLY, ASSURED = 8, 2, 4
+
+
+@pytest.mark.parametrize(
+    ("status", "replied"),
+    [
+        pytest.param(CONFIRMED, False, id="nobody answered"),
+        pytest.param(CONFIRMED | SEEN_REPLY, True, id="answered"),
+        pytest.param(CONFIRMED | SEEN_REPLY | ASSURED, True, id="established"),
+    ],
+)
+def test_the_usual_form_is_read_as_any_other(status: int, replied: bool) -> None:
+    begun, answer = (
+        side(1, (A, B), with_ports(6, 40000, 80)),
+        side(2, (B, A), with_ports(6, 80, 40000)),
+    )
+    bits = attribute(3, status.to_bytes(4, "big"))
+    first, second = read(message(begun + answer + bits), message(bits + answer + begun))
+    assert first == second == Entry(6, A, B, B, A, 40000, 80, replied=replied)
+
+
+def test_a_connection_that_is_answered_while_it_is_read_is_one() -> None:
+    attempt = Entry(6, A, B, B, A, 40000, 80, replied=False)
+    (found,) = connections([attempt, attempt._replace(replied=True)])
+    assert found.replied
 
 
 @pytest.mark.parametrize(
