@@ -224,11 +224,11 @@ class ControllerLoop:
             if self._stored.hosts != hosts:
                 self._queue.add(Chore.HOSTS, now)
                 self._queue.add(Chore.SWEEP, now)
-                self._enqueue(self._reconciler.apps_pending(), now)
-                self._enqueue(self._reconciler.apps_gone(), now)
+                self._enqueue(self._reconciler.outstanding.pending(), now)
+                self._enqueue(self._reconciler.outstanding.gone(), now)
         elif prefix == APPLIED:
-            self._enqueue(self._reconciler.apps_gone(), now)
-            self._enqueue(self._reconciler.apps_named(), now)
+            self._enqueue(self._reconciler.outstanding.gone(), now)
+            self._enqueue(self._reconciler.outstanding.named(), now)
             self._queue.add(Chore.STRANGERS, now + STRANGE_AFTER)
             if self._reconciler.rests:
                 self._queue.add(Chore.SWEEP, now)
@@ -266,7 +266,7 @@ class ControllerLoop:
 
     def _work_sweep(self, now: float) -> None:
         if self._reconciler.sweep():
-            self._enqueue(self._reconciler.apps_pending(), now)
+            self._enqueue(self._reconciler.outstanding.pending(), now)
         self._enqueue(self._reconciler.apps_vacant(), now + LOOK_AGAIN)
         if self._reconciler.rests:
             self._queue.add(Chore.SWEEP, now + SWEEP_EVERY)
@@ -306,7 +306,7 @@ class ControllerLoop:
             self._queue.add(Chore.RESYNC, now + CONFIRM_AFTER)
         for chore in (Chore.HOSTS, Chore.SWEEP, Chore.FINISH):
             self._queue.add(chore, now)
-        self._enqueue(self._reconciler.apps_awaited(), now + LOOK_AGAIN)
+        self._enqueue(self._reconciler.outstanding.awaited(), now + LOOK_AGAIN)
         # The list was read: what stands out is read app by app.
         for app_id, failure in done.failures.items():
             self._refused(app_id, failure)

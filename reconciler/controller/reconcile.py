@@ -15,16 +15,16 @@ from calico.errors import CalicoError, Conflict
 from calico.model import HostName, TaskId, TaskVerdict
 from marathon_client.errors import MarathonError, MarathonUnavailable
 from marathon_client.models import App, AppId, AppList
-from reconciler.controller.absences import Absences, present_tasks
 from reconciler.controller.addresses.holdings import read_holdings
 from reconciler.controller.addresses.leftovers import Leftovers
-from reconciler.controller.addresses.patience import Patience
 from reconciler.controller.addresses.sweeper import Sweeper
 from reconciler.controller.addresses.vacancies import Vacancies
 from reconciler.controller.departure import Departure
-from reconciler.controller.holds import Holds
 from reconciler.controller.metrics import ControllerMetrics
+from reconciler.controller.outstanding import Outstanding
 from reconciler.controller.registrar import Registrar
+from reconciler.controller.removal.absences import Absences, present_tasks
+from reconciler.controller.removal.holds import Holds
 from reconciler.controller.stored import StoredState
 from reconciler.controller.writer import TaskWriter
 from reconciler.core.desired import (
@@ -36,14 +36,10 @@ from reconciler.core.desired import (
     unread_app_id,
     versions_needed,
 )
-from reconciler.core.tasks.attached import tasks_told
 from reconciler.core.tasks.profiles import NetworkPolicy
 from reconciler.runtime.clock import Clock, rfc3339
 
 log = logging.getLogger(__name__)
-
-#: Seconds for which a task that waits is looked at again without any event.
-AWAIT_FOR = 60.0
 
 
 class Marathon(Protocol):
@@ -107,7 +103,7 @@ class Reconciler:
         self._clock = clock
         self._metrics = metrics
         self._writer = TaskWriter(datastore, stored, lambda: rfc3339(clock.wall()), clock.monotonic)
-        self._awaited: Patience[TaskId] = Patience(clock.monotonic)
+        self.outstanding = Outstanding(stored, clock.monotonic)
         self._vacancies = Vacancies(clock.monotonic)
         self.holds = Holds(datastore, clock)
         self._absences = Absences(self.holds, stored, clock)
@@ -166,7 +162,7 @@ class Reconciler:
         if failure is not None:
             raise failure
         self._metrics.reconciles.labels("done").inc()
-        again = self._absences.awaited(present) or self._awaits(app_id)
+        again = self._absences.awaited(present) or self.outstanding.awaits(app_id)
         again = again or app_id in self._vacancies.apps()
         awaited = app_id in self._vacancies.awaited()
         return Look(again, withdrew=bool(ended), awaited=awaited)
@@ -193,13 +189,7 @@ class Reconciler:
             self._withdraw(task)
         self._metrics.resyncs.labels("partial" if failures else "done").inc()
         self._metrics.held.set(self._absences.held)
-        self._awaited.keep(
-            [
-                task
-                for task, kept in self._stored.records.items()
-                if kept.value.verdict is TaskVerdict.PENDING
-            ]
-        )
+        self.outstanding.keep()
         for each in TaskVerdict:
             count = sum(kept.value.verdict is each for kept in self._stored.records.values())
             self._metrics.tasks.labels(each.value).set(count)
@@ -217,56 +207,9 @@ class Reconciler:
         """
         self._registrar.register(self.policy)
 
-    def apps_pending(self) -> frozenset[AppId]:
-        """Apps with a task that waits for something."""
-        return frozenset(
-            AppId(kept.value.app)
-            for kept in self._stored.records.values()
-            if kept.value.verdict is TaskVerdict.PENDING
-        )
-
-    def apps_named(self) -> frozenset[AppId]:
-        """Apps with a task of which its host tells the container, and nobody else has.
-
-        It waits for that, or has been given an address that is not the container's.
-        """
-        return frozenset(
-            AppId(kept.value.app)
-            for host in self._stored.hosts
-            for each in self._stored.attachments_of(host)
-            for task in tasks_told(each.task)
-            if (kept := self._stored.records.get(record_id(task))) is not None
-            and kept.value.verdict is not TaskVerdict.REFUSED
-            and not kept.value.container
-        )
-
-    def apps_awaited(self) -> frozenset[AppId]:
-        """Apps with a task that waits since a short while: what it waits for may come unseen.
-
-        An address may be late: Mesos reports it without a state that changes,
-        hence Marathon without an event.
-        """
-        return frozenset(app for app in self.apps_pending() if self._awaits(app))
-
     def apps_vacant(self) -> frozenset[AppId]:
         """Apps whose own address rests since a short while: a task may soon ask for it."""
         return frozenset(map(AppId, self._vacancies.apps()))
-
-    def _awaits(self, app: AppId) -> bool:
-        pending = [
-            task
-            for task, record in self._stored.records_of(app).items()
-            if record.verdict is TaskVerdict.PENDING
-        ]
-        # Each one's wait begins with the first look, also where another's goes on.
-        waits = [self._awaited.lasts(task, AWAIT_FOR) for task in pending]
-        return any(waits)
-
-    def apps_gone(self) -> frozenset[AppId]:
-        """Apps with a task whose namespace is proven gone."""
-        return frozenset(
-            AppId(self._stored.records[task].value.app) for task in self._stored.gone()
-        )
 
     def finish_one(self) -> bool:
         """Write what of one profile could wait; tells whether another is left."""

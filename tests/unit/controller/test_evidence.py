@@ -11,7 +11,7 @@ from calico.keys import task_key
 from calico.model import TaskId
 from marathon_client.events import AppChanged
 from marathon_client.models import App, AppId, TaskState
-from reconciler.controller.absences import STALE_AFTER
+from reconciler.controller.removal.absences import STALE_AFTER
 from reconciler.core.removal.withdrawal import CONFIRM_AFTER
 from tests.unit.controller.cluster import Cluster
 from tests.unit.reconciler.apps import app, task

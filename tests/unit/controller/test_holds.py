@@ -10,7 +10,7 @@ from calico.datastore.api import Key
 from calico.datastore.memory import MemoryDatastore
 from calico.errors import Conflict
 from calico.keys import HOLD, hold_key
-from reconciler.controller.holds import Holds
+from reconciler.controller.removal.holds import Holds
 from reconciler.core.removal.held import plan_name
 from reconciler.runtime.clock import ManualClock
 from tests.unit.controller.attaching import CountingStore

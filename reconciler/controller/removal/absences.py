@@ -7,7 +7,7 @@ from collections.abc import Collection
 from calico.cluster import HoldKind
 from calico.model import TaskId
 from marathon_client.models import App, AppList
-from reconciler.controller.holds import Holds
+from reconciler.controller.removal.holds import Holds
 from reconciler.controller.stored import StoredState
 from reconciler.core.desired import record_id, unread_app_id
 from reconciler.core.removal.withdrawal import CompleteList, Withdrawals, judge_absences
