@@ -21,6 +21,7 @@ from calico.keys import (
     status_key,
 )
 from calico.model import EndpointId, EndpointState, HandleId, TaskId
+from tests.simulation.foreign import FOREIGN
 from tests.simulation.leaks import Resident, Rules, find_leak, rules_of
 from tests.simulation.twins.etcd import EtcdTwin, Write
 from tests.simulation.twins.host import HostTwin
@@ -28,8 +29,6 @@ from tests.simulation.twins.marathon import MarathonTwin
 
 #: The last parts of keys that an agent writes as long as it lives.
 ALIVE = ("/status", "/last_reported_status")
-#: The start of the handles of addresses that another orchestrator has.
-FOREIGN = "foreign."
 
 
 class Violation(AssertionError):

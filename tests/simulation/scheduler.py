@@ -6,6 +6,8 @@ There are no real threads and no real waiting; a process may be killed or
 stopped at any door.
 """
 
+import heapq
+import itertools
 import random
 import traceback
 from collections.abc import Callable
@@ -34,12 +36,16 @@ class Exited(BaseException):
 class Thread:
     """One thread of control; it is due when its time to wake has come."""
 
-    __slots__ = ("body", "process", "wake")
+    __slots__ = ("body", "gone", "process", "ready", "turn", "wake")
 
     def __init__(self, process: "Process", body: greenlet) -> None:
         self.process = process
         self.body = body
         self.wake = 0.0
+        #: Whether the scheduler may pick it, and else which of its naps it takes.
+        self.ready = False
+        self.turn = 0
+        self.gone = False
 
 
 class Process:
@@ -52,9 +58,21 @@ class Process:
         self.name = name
         self.threads: list[Thread] = []
         self.doomed = False
-        self.paused_until = 0.0
+        self._paused_until = 0.0
         #: When whoever starts it starts it again.
         self.start_at = 0.0
+
+    @property
+    def paused_until(self) -> float:
+        """Until when none of its threads takes a step, as after SIGSTOP."""
+        return self._paused_until
+
+    @paused_until.setter
+    def paused_until(self, when: float) -> None:
+        if when != self._paused_until:
+            self._paused_until = when
+            for thread in self.threads:
+                self._scheduler.plan(thread)
 
     @property
     def alive(self) -> bool:
@@ -83,7 +101,7 @@ class Process:
 
         thread = Thread(self, greenlet(body, parent=self._scheduler.main))
         self.threads.append(thread)
-        self._scheduler.changed()
+        self._scheduler.plan(thread)
         return thread
 
     def kill(self) -> None:
@@ -100,8 +118,12 @@ class Scheduler:
         self.processes: list[Process] = []
         self.defects: list[str] = []
         self.steps = 0
+        self.now = clock.monotonic
         self._order = order
-        self._threads: list[Thread] | None = None
+        self._ready: list[Thread] = []
+        #: Those that sleep by when they wake; what was planned anew is there twice.
+        self._naps: list[tuple[float, int, Thread]] = []
+        self._turns = itertools.count(1)
         self._current: Thread | None = None
 
     def process(self, name: str) -> Process:
@@ -110,13 +132,26 @@ class Scheduler:
         self.processes.append(process)
         return process
 
-    def changed(self) -> None:
-        """Threads came or went."""
-        self._threads = None
+    def plan(self, thread: Thread) -> None:
+        """Have a thread go on when it wakes and its process is not stopped."""
+        due = max(thread.wake, thread.process.paused_until)
+        if due <= self.now():
+            thread.turn = 0
+            if not thread.ready:
+                thread.ready = True
+                self._ready.append(thread)
+            return
+        if thread.ready:
+            thread.ready = False
+            self._ready.remove(thread)
+        thread.turn = next(self._turns)
+        heapq.heappush(self._naps, (due, thread.turn, thread))
 
-    def now(self) -> float:
-        """Seconds since the beginning."""
-        return self.clock.monotonic()
+    def wake(self, thread: Thread) -> None:
+        """End the sleep of a thread."""
+        thread.wake = 0.0
+        if not thread.ready and not thread.gone:
+            self.plan(thread)
 
     def give_way(self) -> None:
         """Let others go first; the caller may be killed here. Outside of threads: nothing."""
@@ -125,7 +160,9 @@ class Scheduler:
 
     def sleep(self, seconds: float) -> None:
         """Let time pass for the calling thread, unless it is woken."""
-        self.current.wake = self.now() + seconds
+        thread = self.current
+        thread.wake = self.now() + seconds
+        self.plan(thread)
         self.main.switch()
 
     @property
@@ -139,31 +176,41 @@ class Scheduler:
         self, until: float, after_step: Callable[[], None], next_event: Callable[[], float]
     ) -> None:
         """Take steps until then; `next_event` is when something else happens by itself."""
-        while self.now() < until:
-            ready, soonest = self._ready(until)
+        ready, naps, clock, order = self._ready, self._naps, self.clock, self._order
+        now = self.now()
+        while now < until:
+            while naps and naps[0][0] <= now:
+                _, turn, thread = heapq.heappop(naps)
+                if thread.turn == turn:
+                    self.plan(thread)
             if not ready:
-                soonest = min(soonest, next_event())
-                self.clock.advance(max(soonest - self.now(), STEP))
+                soonest = min(until, next_event())
+                while naps and naps[0][2].turn != naps[0][1]:
+                    heapq.heappop(naps)
+                if naps:
+                    soonest = min(soonest, naps[0][0])
+                clock.advance(max(soonest - now, STEP))
                 after_step()
+                now = self.now()
                 continue
-            thread = ready[0] if len(ready) == 1 else self._order.choice(ready)
+            thread = ready[0] if len(ready) == 1 else order.choice(ready)
             thread.wake = 0.0
             self._current = thread
             self.steps += 1
             thread.body.switch()
-            self.clock.advance(STEP)
+            clock.advance(STEP)
             if thread.process.doomed:
                 self.reap(thread.process)
             elif thread.body.dead:
                 thread.process.threads.remove(thread)
-                self.changed()
+                self._drop(thread)
             after_step()
+            now = self.now()
 
     def reap(self, process: Process) -> None:
         """Have every thread of a process end now."""
         threads, process.threads = process.threads, []
         process.paused_until = 0.0
-        self.changed()
         for thread in threads:
             self._current = thread
             for _ in range(STUBBORN):
@@ -173,6 +220,9 @@ class Scheduler:
                 thread.body.throw(Killed)
             else:
                 self.defects.append(f"{process.name}: a thread outlives its process")
+            self._drop(thread)
+        for thread in process.threads:
+            self._drop(thread)
         process.threads = []
 
     def end(self) -> None:
@@ -180,20 +230,11 @@ class Scheduler:
         for process in self.processes:
             self.reap(process)
 
-    def _ready(self, soonest: float) -> tuple[list[Thread], float]:
-        now = self.now()
-        if self._threads is None:
-            self._threads = [each for p in self.processes for each in p.threads]
-        ready = []
-        for thread in self._threads:
-            wake, paused = thread.wake, thread.process.paused_until
-            # Half of the time that this takes is a call of max.
-            due = wake if wake > paused else paused
-            if due <= now:
-                ready.append(thread)
-            elif due < soonest:
-                soonest = due
-        return ready, soonest
+    def _drop(self, thread: Thread) -> None:
+        thread.gone, thread.turn = True, 0
+        if thread.ready:
+            thread.ready = False
+            self._ready.remove(thread)
 
 
 class Inbox(Generic[M]):
@@ -208,7 +249,7 @@ class Inbox(Generic[M]):
         """Hand a message over; wakes who waits."""
         self._messages.append(message)
         if self._waiting is not None:
-            self._waiting.wake = 0.0
+            self._scheduler.wake(self._waiting)
 
     def drain(self, timeout: float) -> tuple[M, ...]:
         """All messages that wait; waits for the first."""

@@ -5,10 +5,9 @@ import random
 from dataclasses import replace
 from typing import assert_never
 
-from calico.addressing.addresses import Addresses
 from calico.codec import decode_hold, encode_hold
 from calico.keys import HOLD, parse_hold_key
-from calico.model import HandleId, TaskId
+from calico.model import TaskId
 from marathon_client.models import AppId
 from reconciler.agent.telling.metrics import AgentMetrics
 from reconciler.controller.metrics import ControllerMetrics
@@ -31,17 +30,15 @@ from tests.simulation.actions import (
 )
 from tests.simulation.doors import Door
 from tests.simulation.faults import ChosenFaults, DrawnFaults, Fault, Place, render_fault
-from tests.simulation.invariants import FOREIGN, Invariants, Violation
-from tests.simulation.processes import AgentProcess, ControllerProcess, Surroundings
+from tests.simulation.foreign import have_foreign
+from tests.simulation.invariants import Invariants, Violation
+from tests.simulation.processes import POOL, AgentProcess, ControllerProcess, Surroundings
 from tests.simulation.schedule import APPS, GROUPS, Schedule
 from tests.simulation.scheduler import Process, Scheduler
 from tests.simulation.twins.etcd import EtcdClient, EtcdTwin
 from tests.simulation.twins.host import HostTwin
 from tests.simulation.twins.marathon import MarathonConnection, MarathonTwin
 
-#: Addresses of each host's block that another orchestrator has: with few left,
-#: one that is given back is soon given again.
-FOREIGN_EACH = 58
 #: More tasks than these do not live at once.
 MOST_TASKS = 7
 #: Seconds for the first start, and for the first tasks.
@@ -127,10 +124,7 @@ class World:
     def _begin(self) -> None:
         self._pass_time(FIRST)
         # The pool is two blocks: a third host borrows.
-        for host in self.hosts[:2]:
-            for number in range(FOREIGN_EACH):
-                handle = HandleId(f"{FOREIGN}{host.number}.{number}")
-                Addresses(self.etcd.store).assign(host.name, handle)
+        have_foreign(self.etcd.store, POOL, tuple(host.name for host in self.hosts[:2]))
         for app, groups in zip(APPS, GROUPS, strict=True):
             self.marathon.deploy(app, groups)
             for half in (0.0, 0.5):

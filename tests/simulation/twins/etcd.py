@@ -99,7 +99,7 @@ class EtcdTwin:
             self.hear_key(key)
         for threads in self._waiting.values():
             for thread in threads:
-                thread.wake = 0.0
+                self._scheduler.wake(thread)
 
     def put(
         self, process: str, key: Key, value: str, expect: Revision | None, ttl: int | None
@@ -145,7 +145,7 @@ class EtcdTwin:
         for prefix, threads in self._waiting.items():
             if threads and (f"{key}/".startswith(f"{prefix}/") or prefix.startswith(f"{key}/")):
                 for thread in threads:
-                    thread.wake = 0.0
+                    self._scheduler.wake(thread)
 
 
 class EtcdClient:

@@ -229,6 +229,10 @@ class MarathonConnection:
         """See Marathon."""
         return self._ask(self._marathon.list)
 
+    def info(self) -> Info:
+        """See Marathon."""
+        return self._ask(lambda: Info("1.1.1", "marathon-0000", self._marathon.leader))
+
     def _ask(self, read: Callable[[], T]) -> T:
         fault = self._door.step()
         if fault is not None and fault.kind is not FaultKind.LAG:
