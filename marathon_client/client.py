@@ -14,7 +14,7 @@ from marathon_client.decode import (
     parse_leader,
     parse_message,
 )
-from marathon_client.endpoints import Credentials, Endpoint, parse_endpoint
+from marathon_client.endpoints import USUAL_TLS, Credentials, Endpoint, TlsFiles, parse_endpoint
 from marathon_client.errors import (
     InvalidApp,
     MarathonError,
@@ -79,12 +79,13 @@ class MarathonClient:
         credentials: Credentials | None = None,
         timeouts: Timeouts = Timeouts(),  # noqa: B008 - a frozen value
         *,
+        tls: TlsFiles = USUAL_TLS,
         most_bytes: int = MOST_BYTES,
     ) -> None:
         self._endpoints = tuple(parse_endpoint(url, credentials) for url in urls)
         self._timeouts = timeouts
         self._most_bytes = most_bytes
-        self._transport = Transport()
+        self._transport = Transport(tls)
         self._first = 0
         self._pods = False
         self._pod_ids: frozenset[AppId] = frozenset()

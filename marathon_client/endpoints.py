@@ -29,6 +29,19 @@ class Credentials:
 
 
 @dataclass(frozen=True, slots=True)
+class TlsFiles:
+    """PEM files; empty for none. Without `ca` the usual authorities are trusted."""
+
+    ca: str = ""
+    cert: str = ""
+    key: str = ""
+
+
+#: Servers are checked against the usual authorities, and not told who asks.
+USUAL_TLS = TlsFiles()
+
+
+@dataclass(frozen=True, slots=True)
 class Endpoint:
     """One Marathon address; its URL carries neither user nor password."""
 

@@ -12,7 +12,7 @@ from urllib.parse import quote, urljoin
 import msgspec
 
 from marathon_client import wire
-from marathon_client.endpoints import Credentials, Endpoint, parse_endpoint
+from marathon_client.endpoints import USUAL_TLS, Credentials, Endpoint, TlsFiles, parse_endpoint
 from marathon_client.errors import (
     InvalidUrl,
     MarathonError,
@@ -95,11 +95,12 @@ class ScalingClient:
         *,
         credentials: Credentials | None = None,
         masters_credentials: Credentials | None = None,
+        tls: TlsFiles = USUAL_TLS,
     ) -> None:
         self._marathons = tuple(parse_endpoint(url, credentials) for url in urls)
         self._masters = tuple(parse_endpoint(url, masters_credentials) for url in masters)
         self._timeouts = timeouts
-        self._transport = Transport()
+        self._transport = Transport(tls)
 
     def app(self, app_id: AppId) -> AppScale | None:
         """The app's scale; None if Marathon says there is no such app."""

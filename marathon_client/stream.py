@@ -16,8 +16,10 @@ import tenacity
 
 from marathon_client.client import MarathonClient
 from marathon_client.endpoints import (
+    USUAL_TLS,
     Credentials,
     Endpoint,
+    TlsFiles,
     leader_endpoint,
     parse_endpoint,
     redirect_target,
@@ -119,6 +121,7 @@ class EventStream:
         urls: Sequence[str],
         credentials: Credentials | None = None,
         *,
+        tls: TlsFiles = USUAL_TLS,
         timeouts: Timeouts = Timeouts(read=10.0, total=12.0),  # noqa: B008 - a frozen value
         idle_timeout: float = 35.0,
         backoff: Backoff = Backoff(),
@@ -128,7 +131,7 @@ class EventStream:
         most_event_bytes: int = MOST_EVENT_BYTES,
     ) -> None:
         self._endpoints = tuple(parse_endpoint(url, credentials) for url in urls)
-        self._client = MarathonClient(urls, credentials, timeouts)
+        self._client = MarathonClient(urls, credentials, timeouts, tls=tls)
         self._timeouts = timeouts
         self._idle_timeout = idle_timeout
         self._backoff = backoff
@@ -136,7 +139,7 @@ class EventStream:
         self._clock = clock
         self._stop = stop or threading.Event()
         self._most_event_bytes = most_event_bytes
-        self._transport = Transport()
+        self._transport = Transport(tls)
         self._first = 0
         self._connected: Connected | None = None
         self._connects = self._failures = self._events = self._unreadable = 0

@@ -8,6 +8,7 @@ response object exists yet.
 
 import contextlib
 import socket
+import ssl
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ import urllib3
 from requests.adapters import HTTPAdapter
 
 from marathon_client.decode import parse_message
-from marathon_client.endpoints import Endpoint
+from marathon_client.endpoints import USUAL_TLS, Endpoint, TlsFiles
 from marathon_client.errors import MarathonError, MarathonRejected, MarathonUnavailable, one_line
 
 Method = Literal["GET", "HEAD", "PUT"]
@@ -47,9 +48,13 @@ class Timeouts:
 
 
 class Transport:
-    """One session for one thread at a time; any thread may cut or close it."""
+    """One session for one thread at a time; any thread may cut or close it.
 
-    def __init__(self) -> None:
+    Every https server has to prove its name, whatever the files are.
+    """
+
+    def __init__(self, tls: TlsFiles = USUAL_TLS) -> None:
+        self._tls = tls
         self._session: requests.Session | None = None
         self._socket: socket.socket | None = None
         self._closed = False
@@ -68,7 +73,7 @@ class Transport:
     ) -> requests.Response:
         """The reply once its headers are here; redirects are not followed."""
         if self._session is None:
-            self._session = _session(self)
+            self._session = _session(self, self._tls)
         sent = {"Accept-Encoding": "identity", **headers}
         if endpoint.credentials is not None:
             sent["Authorization"] = endpoint.credentials.authorization
@@ -126,10 +131,12 @@ class Transport:
         self.cut()
 
 
-def _session(transport: Transport) -> requests.Session:
+def _session(transport: Transport, tls: TlsFiles) -> requests.Session:
     session = requests.Session()
     # No proxy, no ~/.netrc: credentials come from the operator's flags only.
     session.trust_env = False
+    session.verify = tls.ca or True
+    session.cert = (tls.cert, tls.key) if tls.cert else None
     adapter = _Adapter(transport)
     session.mount("http://", adapter)
     session.mount("https://", adapter)
@@ -186,9 +193,11 @@ def media_type(response: requests.Response) -> str:
 
 def unreachable(endpoint: Endpoint, error: BaseException) -> MarathonUnavailable:
     """The error of a conversation that broke off."""
+    remedy = "check that it runs and that the URL is right"
+    if isinstance(_root(error), ssl.SSLCertVerificationError):
+        remedy = "check --marathon-ca, and that the URL has the name in its certificate"
     return MarathonUnavailable(
-        f"Marathon at {endpoint.url} cannot be used ({reason_of(error)}):"
-        " check that it runs and that the URL is right"
+        f"Marathon at {endpoint.url} cannot be used ({reason_of(error)}): {remedy}"
     )
 
 
@@ -246,16 +255,18 @@ def _phrase(status: int) -> str:
 def reason_of(error: BaseException) -> str:
     """The root of a chain of library errors in a few words."""
     match error:
-        case requests.exceptions.SSLError():
-            return f"TLS failed: {one_line(str(_root(error)))}"
         case requests.exceptions.ConnectTimeout():
             return "no answer while connecting"
         case requests.exceptions.ReadTimeout() | urllib3.exceptions.ReadTimeoutError():
             return "no answer in time"
     root = _root(error)
     match root:
+        case ssl.SSLCertVerificationError(verify_message=str(text)):
+            return f"its certificate is refused: {one_line(text)}"
         case urllib3.exceptions.ReadTimeoutError() | TimeoutError():
             return "no answer in time"
+        case ssl.SSLError():
+            return f"TLS failed: {one_line(str(root))}"
         case socket.gaierror():
             return "its name does not resolve"
         case OSError(strerror=str(text)) if text:

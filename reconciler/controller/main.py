@@ -59,7 +59,9 @@ class Controller:
         self._last_resync: float | None = None
         #: Why the datastore does not serve at the moment.
         self._trouble = ""
-        self._stream = EventStream(settings.marathon, settings.marathon_credentials)
+        self._stream = EventStream(
+            settings.marathon, settings.marathon_credentials, tls=settings.marathon_tls
+        )
         self._metrics.follow(self._resync_age, lambda: self._stream.stats)
 
     def run(self) -> int:
@@ -102,7 +104,9 @@ class Controller:
         datastore = FencedDatastore(settings.open_datastore(self._lease.insist), self._lease)
         stored = StoredState()
         policy = NetworkPolicy(settings.networks, settings.ports_declared)
-        client = MarathonClient(settings.marathon, settings.marathon_credentials)
+        client = MarathonClient(
+            settings.marathon, settings.marathon_credentials, tls=settings.marathon_tls
+        )
         reconciler = Reconciler(client, datastore, stored, policy, self._clock, self._metrics)
         outlook = Outlook(
             prepare=partial(bootstrap, datastore, settings.pools),
@@ -149,6 +153,7 @@ class Controller:
             settings.mesos_masters,
             credentials=settings.marathon_credentials,
             masters_credentials=settings.mesos_credentials,
+            tls=settings.marathon_tls,
         )
         scaler = AgentsScaler(
             settings.scale_agents, client, lambda: self._lease.held, self._clock, self._metrics

@@ -10,7 +10,7 @@ from calico.datastore.api import DirectoryStore, Fence, unfenced
 from calico.errors import InvalidValue
 from calico.iptext import parse_network
 from calico.model import Pool
-from marathon_client.endpoints import Credentials
+from marathon_client.endpoints import USUAL_TLS, Credentials, TlsFiles
 from marathon_client.models import AppId
 from reconciler.core.tasks.profiles import NETWORK
 from reconciler.runtime.listener import ListenAddress
@@ -40,6 +40,7 @@ class ControllerSettings:
     open_datastore: OpenDatastore
     marathon: tuple[str, ...] = field(repr=False)
     marathon_credentials: Credentials | None = None
+    marathon_tls: TlsFiles = USUAL_TLS
     pools: tuple[Pool, ...] = ()
     ports_declared: bool = True
     allow_from: tuple[IPNetwork, ...] | None = None

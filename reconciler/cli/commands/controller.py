@@ -2,6 +2,8 @@
 
 import math
 import sys
+from collections.abc import Callable
+from typing import Any
 from urllib.parse import urlsplit
 
 import click
@@ -9,7 +11,7 @@ from netaddr import IPNetwork
 
 from calico.iptext import is_host
 from calico.model import Pool
-from marathon_client.endpoints import Credentials, parse_endpoint
+from marathon_client.endpoints import Credentials, TlsFiles, parse_endpoint
 from marathon_client.errors import InvalidUrl
 from marathon_client.models import AppId
 from reconciler.cli.credentials import credentials_option
@@ -62,6 +64,10 @@ def _parse_seconds(text: str) -> float:
     return seconds
 
 
+def _file_option(flag: str, text: str) -> Callable[[Any], Any]:
+    return click.option(flag, type=click.Path(exists=True, dir_okay=False), help=text)
+
+
 @click.command()
 @etcd_options
 @click.option(
@@ -73,6 +79,9 @@ def _parse_seconds(text: str) -> float:
     help="Marathon; may be repeated, each is tried. The stream goes to the leader.",
 )
 @credentials_option("--marathon-credentials", "Marathon")
+@_file_option("--marathon-ca", "Certificate authority of Marathon.  [default: the usual ones]")
+@_file_option("--marathon-cert", "Client certificate for Marathon.")
+@_file_option("--marathon-key", "Private key of the client certificate.")
 @click.option(
     "--pool",
     "pool",
@@ -127,6 +136,9 @@ def controller(
     etcd: EtcdSettings,
     marathon: tuple[str, ...],
     marathon_credentials: tuple[str, str] | None,
+    marathon_ca: str | None,
+    marathon_cert: str | None,
+    marathon_key: str | None,
     pool: tuple[Pool, ...],
     port_policy: str,
     allow_from: tuple[IPNetwork, ...],
@@ -143,10 +155,13 @@ def controller(
     setup(log_level, log_format, sys.stderr)
     if mesos_master and scale_agents is None:
         raise click.UsageError("--mesos-master is of use only together with --scale-agents")
+    if bool(marathon_cert) != bool(marathon_key):
+        raise click.UsageError("--marathon-cert and --marathon-key belong together")
     settings = ControllerSettings(
         open_datastore=etcd.open,
         marathon=marathon,
         marathon_credentials=_credentials(marathon_credentials),
+        marathon_tls=TlsFiles(marathon_ca or "", marathon_cert or "", marathon_key or ""),
         pools=pool,
         ports_declared=port_policy == "declared",
         allow_from=allow_from or None,

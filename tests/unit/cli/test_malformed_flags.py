@@ -90,6 +90,9 @@ MALFORMED = {
             ("http://user:secret@x:1", "http://x:1", "by --marathon-credentials"),
         ],
         "--marathon-credentials": OF_CREDENTIALS,
+        "--marathon-ca": [("/no/file", "/no/file", "does not exist")],
+        "--marathon-cert": [("/no/file", "/no/file", "does not exist")],
+        "--marathon-key": [("/no/file", "/no/file", "does not exist")],
         "--pool": [
             ("x", "x", "such as 192.168.0.0/16"),
             ("10/8", "10/8", "such as 192.168.0.0/16"),

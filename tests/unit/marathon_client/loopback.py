@@ -3,6 +3,7 @@
 import contextlib
 import json
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -28,13 +29,14 @@ class Request:
 class Loopback:
     """Answers each path by its reply; one request per connection."""
 
-    def __init__(self, routes: Mapping[str, "Reply"]) -> None:
+    def __init__(self, routes: Mapping[str, "Reply"], tls: ssl.SSLContext | None = None) -> None:
         self.routes = dict(routes)
+        self._tls = tls
         self.requests: list[Request] = []
         self.closing = threading.Event()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.authority = f"127.0.0.1:{self._listener.getsockname()[1]}"
-        self.url = f"http://{self.authority}"
+        self.url = f"{'http' if tls is None else 'https'}://{self.authority}"
         self._open: list[socket.socket] = []
         self._threads: list[threading.Thread] = []
 
@@ -72,13 +74,21 @@ class Loopback:
                 self._open.append(connection)
                 self._run(self._serve, connection)
 
-    def _serve(self, connection: socket.socket) -> None:
-        with contextlib.suppress(OSError), connection:
+    def _serve(self, accepted: socket.socket) -> None:
+        with contextlib.suppress(OSError), self._secured(accepted) as connection:
             request = _read_request(connection)
             if request is None:
                 return
             self.requests.append(request)
             self.routes.get(request.path, not_marathon())(connection, self)
+
+    def _secured(self, connection: socket.socket) -> socket.socket:
+        if self._tls is None:
+            return connection
+        with connection:
+            secured = self._tls.wrap_socket(connection, server_side=True)
+        self._open.append(secured)
+        return secured
 
 
 Reply = Callable[[socket.socket, Loopback], None]
