@@ -42,7 +42,8 @@ class Lease:
     """Holds, renews and gives back one key with a time to live.
 
     One thread calls `keep` and `release`; any thread may ask `held`, since the
-    deadline is one float that is replaced whole.
+    deadline is one float that is replaced whole. `token` is the revision of the
+    write that won the lease, of which every later winner has a greater one.
     """
 
     def __init__(self, datastore: Datastore, key: Key, holder: str, clock: Clock) -> None:
@@ -52,6 +53,8 @@ class Lease:
         self._clock = clock
         self._revision: Revision | None = None
         self._deadline = float("-inf")
+        #: Whether the last write had no answer, so that it may have been done.
+        self._unanswered = False
         self._since = ""
         self.token: Revision | None = None
 
@@ -75,8 +78,16 @@ class Lease:
         return self._put() or (self._is_own() and self._put())
 
     def release(self) -> None:
-        """Give the lease back, so that a standby need not wait for its end."""
+        """Give the lease back, so that a standby need not wait for its end.
+
+        Nothing may be written from then on, whatever becomes of it. Raises
+        DatastoreError; Conflict if it is another's by now.
+        """
         self._deadline = float("-inf")
+        if self._unanswered:
+            # What there is to give back is what was sent last, or else what was
+            # before; the holder's name tells whether it is ours at all.
+            self._is_own()
         if self._revision is not None:
             self._datastore.delete(self._key, expect=self._revision)
             self._revision = self.token = None
@@ -87,10 +98,13 @@ class Lease:
             self._since = rfc3339(self._clock.wall())
         value = json.dumps({"holder": self._holder, "since": self._since}, sort_keys=True)
         expect = ABSENT if self._revision is None else self._revision
+        self._unanswered = True
         try:
             revision = self._datastore.put(self._key, value, expect=expect, ttl=TTL)
         except Conflict:
+            self._unanswered = False
             return False
+        self._unanswered = False
         self.token = self.token or revision
         self._revision = revision
         self._deadline = sent + WRITE_WINDOW

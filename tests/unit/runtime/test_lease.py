@@ -138,6 +138,59 @@ def test_a_lease_that_another_has_by_now_is_not_given_back(
     assert other.held
 
 
+@pytest.mark.parametrize(
+    "swallow",
+    [pytest.param(0, id="the write that won it"), pytest.param(1, id="the last renewal")],
+)
+def test_it_is_given_back_also_when_nobody_knows_whether_it_was_written(
+    clock: ManualClock, swallow: int
+) -> None:
+    # given a write that was done, and its answer lost
+    lossy = LossyStore(MemoryDatastore(clock.monotonic))
+    lossy.swallow = swallow
+    one, other = lease(lossy, clock, "one"), lease(lossy, clock, "other")
+    for _ in range(swallow):
+        assert one.keep()
+    with pytest.raises(DatastoreUnavailable):
+        one.keep()
+
+    one.release()
+
+    assert other.keep()
+    assert (one.held, one.token) == (False, None)
+
+
+def test_what_another_won_while_an_answer_was_awaited_is_not_taken_from_it(
+    clock: ManualClock,
+) -> None:
+    lossy = LossyStore(MemoryDatastore(clock.monotonic))
+    one, other = lease(lossy, clock, "one"), lease(lossy, clock, "other")
+    assert one.keep()
+    lossy.swallow = 1
+    with pytest.raises(DatastoreUnavailable):
+        one.keep()
+    clock.advance(TTL + 1)
+    assert other.keep()
+
+    one.release()
+
+    assert other.keep()
+    stored = lossy.get(KEY)
+    assert stored is not None
+    assert '"other"' in stored.value
+
+
+def test_a_lease_that_nobody_asked_for_is_nothing_to_give_back(
+    datastore: Datastore, clock: ManualClock
+) -> None:
+    other = lease(datastore, clock, "other")
+    assert other.keep()
+
+    lease(datastore, clock, "one").release()
+
+    assert other.keep()
+
+
 def test_no_write_is_sent_after_the_write_window(datastore: Datastore, clock: ManualClock) -> None:
     one = lease(datastore, clock, "one")
     fenced = FencedDatastore(datastore, one)
