@@ -56,7 +56,7 @@ simulate: prepare-test
 	    $(if $(N),,--trace)
 
 test-contract: prepare-test
-	$(PYTEST_INSIDE) -n 3 --dist load tests/contract
+	$(PYTEST_INSIDE) -n 3 --dist load tests/contract tests/faults
 
 # Each test has a network namespace of its own, and mostly waits.
 test-kernel: prepare-test

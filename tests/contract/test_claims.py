@@ -20,7 +20,8 @@ from calico.errors import DatastoreUnavailable
 from calico.model import ContainerId, HandleId, HostName, Pool
 from calico.names import handle_of_container
 from tests.contract.conftest import Store
-from tests.contract.lossy import Fault, LossyStore, lossy_proxy
+from tests.contract.lossy import Fault, LossyStore
+from tests.faults.proxy import proxied_server
 
 HOST, ELSEWHERE = HostName("host-a"), HostName("host-b")
 BOX, TASK, OTHER = ContainerId("box-1"), HandleId("web.1"), HandleId("web.2")
@@ -278,7 +279,7 @@ def lossy(request: pytest.FixtureRequest) -> Iterator[tuple[Datastore, Fault, Da
     url = request.getfixturevalue("etcd_url")
     behind = EtcdDatastore([url])
     put_pools(behind)
-    with lossy_proxy(url) as proxy:
+    with proxied_server(url) as proxy:
         yield EtcdDatastore([proxy.url]), proxy, behind
     for stored in behind.list(Key("/calico")).entries:
         behind.delete(stored.key)

@@ -18,8 +18,8 @@ from calico.addressing.addresses import Addresses
 from calico.datastore.api import Key
 from calico.datastore.etcd import EtcdDatastore
 from calico.model import HandleId, HostName, TaskVerdict
-from tests.contract.lossy import lossy_proxy
 from tests.contract.real_etcd import etcd_binary, free_port, running_etcd
+from tests.faults.proxy import proxied_server
 from tests.unit.cli.world import World, star
 
 PROGRAM = Path(sys.executable).with_name("marathon-calico")
@@ -256,7 +256,7 @@ def test_an_owner_that_comes_between_two_looks_keeps_its_address(
     host = world.host("host-a", "10.1.0.1")
     world.allocate(host.name, "late.1", "192.168.0.21")
     with (
-        lossy_proxy(own_etcd) as proxy,
+        proxied_server(own_etcd) as proxy,
         started(proxy.url, "ipam", "release", "192.168.0.21", "--yes") as command,
     ):
         proxy.await_reads(READS_OF_A_LOOK)
@@ -273,7 +273,7 @@ def test_an_address_that_changes_hands_between_two_looks_stays_with_the_new_owne
     address = IPAddress("192.168.0.21")
     world.allocate(HostName("host-a"), "container-7", str(address), ours=False)
     with (
-        lossy_proxy(own_etcd) as proxy,
+        proxied_server(own_etcd) as proxy,
         started(proxy.url, "ipam", "release", str(address), "--yes") as command,
     ):
         proxy.await_reads(READS_OF_A_LOOK)
@@ -287,7 +287,7 @@ def test_an_address_that_changes_hands_between_two_looks_stays_with_the_new_owne
 
 def test_what_is_wrong_for_an_instant_only_is_not_told(world: World, own_etcd: str) -> None:
     world.allocate(HostName("host-a"), "slow-7", "192.168.0.21", ours=False)
-    with lossy_proxy(own_etcd) as proxy, started(proxy.url, "ipam", "check") as command:
+    with proxied_server(own_etcd) as proxy, started(proxy.url, "ipam", "check") as command:
         proxy.await_reads(READS_OF_A_LOOK)
         Addresses(world.datastore).release(HandleId("slow-7"), IPAddress("192.168.0.21"))
         output, _ = command.communicate(timeout=60)

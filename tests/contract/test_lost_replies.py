@@ -18,7 +18,8 @@ from reconciler.controller.stored import StoredState
 from reconciler.controller.writer import TaskWriter
 from reconciler.core.desired import DesiredTask, desired_tasks
 from reconciler.core.tasks.profiles import NetworkPolicy
-from tests.contract.lossy import Fault, LossyStore, lossy_proxy
+from tests.contract.lossy import Fault, LossyStore
+from tests.faults.proxy import proxied_server
 from tests.unit.reconciler.apps import HOST, app, task
 
 A = HostName("host-a")
@@ -52,7 +53,7 @@ def lossy(request: pytest.FixtureRequest) -> Iterator[Lossy]:
     url = request.getfixturevalue("etcd_url")
     behind = EtcdDatastore([url])
     behind.put(keys.pool_key(POOL), codec.encode_pool(POOL))
-    with lossy_proxy(url) as proxy:
+    with proxied_server(url) as proxy:
         yield Lossy(EtcdDatastore([proxy.url]), proxy, behind)
     for root in ("/calico", "/marathon-calico"):
         for stored in behind.list(Key(root)).entries:

@@ -1,0 +1,1 @@
+"""Faults on purpose: a TCP proxy that breaks what passes, switched while it runs."""
