@@ -1,10 +1,14 @@
 """What DC/OS asks of a package and does with it, as far as the tests need it.
 
-The rules are those of Universe's schemas (github.com/mesosphere/universe,
-repo/meta/schema: package-schema.json for packagingVersion 4.0,
-v3-resource-schema.json, config-schema.json), told in our own words. Templates
-are rendered as Cosmos does: options over defaults, checked against config.json,
-and put into the template raw, without any escaping.
+The rules are those of Universe's schemas (github.com/mesosphere/universe, in
+repo/meta/schema), told in our own words: package-schema.json as of commit
+0d1f0044117c, of which only packagingVersion 4.0, v3-resource-schema.json as of
+2d50e2217db3, and config-schema.json as of 43861e95ce06. Left out is what our
+packages do not have: command lines for operators (`cli`). That a URL is one is
+asked by its beginning alone. Other commits may ask for other things.
+
+Templates are rendered as Cosmos does: options over defaults, checked against
+config.json, and put into the template raw, without any escaping.
 """
 
 import json
