@@ -174,6 +174,7 @@ class ControllerLoop:
             case Connected(url, leader):
                 self._stream_lost = ""
                 self._stream_leader = leader
+                self._reconciler.note_connected()
                 log.info("event stream connected", extra={"url": url, "leader": leader})
                 self._ask_for_list(now)
             case Disconnected(reason):

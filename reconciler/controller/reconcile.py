@@ -14,7 +14,7 @@ from calico.datastore.api import DirectoryStore
 from calico.errors import CalicoError, Conflict
 from calico.model import HostName, TaskId, TaskVerdict
 from marathon_client.errors import MarathonError, MarathonUnavailable
-from marathon_client.models import App, AppId, AppList
+from marathon_client.models import App, AppId, AppList, Info
 from reconciler.controller.addresses.holdings import read_holdings
 from reconciler.controller.addresses.leftovers import Leftovers
 from reconciler.controller.addresses.sweeper import Sweeper
@@ -24,6 +24,7 @@ from reconciler.controller.metrics import ControllerMetrics
 from reconciler.controller.outstanding import Outstanding
 from reconciler.controller.registrar import Registrar
 from reconciler.controller.removal.absences import Absences, present_tasks
+from reconciler.controller.removal.framework import FrameworkPin
 from reconciler.controller.removal.holds import Holds
 from reconciler.controller.stored import StoredState
 from reconciler.controller.writer import TaskWriter
@@ -36,6 +37,7 @@ from reconciler.core.desired import (
     unread_app_id,
     versions_needed,
 )
+from reconciler.core.removal.framework import Trust
 from reconciler.core.tasks.profiles import NetworkPolicy
 from reconciler.runtime.clock import Clock, rfc3339
 
@@ -55,6 +57,10 @@ class Marathon(Protocol):
 
     def apps(self) -> AppList:
         """Every app with its tasks, and those that cannot be understood."""
+        ...
+
+    def info(self) -> Info:
+        """Version, framework and leader."""
         ...
 
 
@@ -106,6 +112,7 @@ class Reconciler:
         self.outstanding = Outstanding(stored, clock.monotonic)
         self._vacancies = Vacancies(clock.monotonic)
         self.holds = Holds(datastore, clock)
+        self._framework = FrameworkPin(marathon, datastore, self.holds)
         self._absences = Absences(self.holds, stored, clock)
         self._sweeper = Sweeper(datastore, stored, clock, metrics)
         self._leftovers = Leftovers(datastore, stored, clock)
@@ -120,6 +127,10 @@ class Reconciler:
         self.holds.load()
         ipv6 = any(pool.cidr.version == 6 for pool in self._stored.pools)
         self.policy = replace(self.policy, ipv6=ipv6)
+
+    def note_connected(self) -> None:
+        """Whom the event stream now leads to is not known yet."""
+        self._framework.forget()
 
     def note_ended(self, app_id: AppId, task: str) -> None:
         """A terminal event: evidence beside a fresh read."""
@@ -148,6 +159,8 @@ class Reconciler:
         Raises MarathonError or CalicoError. Without a read nothing is removed;
         a task that cannot be brought keeps none from being withdrawn.
         """
+        if self._framework.trust() is Trust.FOREIGN:
+            return Look(again=False, withdrew=False)
         with self._metrics.duration.time():
             app = self._marathon.app(app_id)
             failure = self._bring(app) if app is not None else None
@@ -171,10 +184,18 @@ class Reconciler:
         """Bring every app up to date from one complete list.
 
         `between` is called after each app. Raises MarathonError if there is no
-        list, and CalicoError if the datastore cannot be read.
+        list, and CalicoError if the datastore cannot be read. Of another framework
+        than the pinned one nothing is believed.
         """
+        asked = self._framework.ask()
         listed = self._marathon.apps()
+        told = self._framework.ask()
         self.load()
+        trust = self._framework.judge(asked, told)
+        if trust is Trust.FOREIGN:
+            # Not even its leader may be let in.
+            self._metrics.resyncs.labels("foreign").inc()
+            return Resync(leader=None, waits=True, writes=0, failures={})
         before = self._writer.writes
         failures: dict[AppId, CalicoError | MarathonError] = {}
         for app in listed.apps:
@@ -184,7 +205,7 @@ class Reconciler:
             between()
         self._show_problems(listed)
         self._live = frozenset(task for app in listed.apps for task in present_tasks(app))
-        withdrawals = self._absences.judge(listed)
+        withdrawals = self._absences.judge(listed, trust)
         for task in sorted(withdrawals.now):
             self._withdraw(task)
         self._metrics.resyncs.labels("partial" if failures else "done").inc()

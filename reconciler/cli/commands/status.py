@@ -10,9 +10,10 @@ from calico.closing import selecting_policies
 from calico.model import HostName, Refusal
 from reconciler.cli.command import reads_cluster
 from reconciler.cli.judging.attached import Waiting, refused_calls, waiting_containers
-from reconciler.cli.judging.held import hold_data, is_approved, remedy, what_waits
+from reconciler.cli.judging.held import hold_data, what_waits
 from reconciler.cli.printing.render import Answer, Lines, Section, Table, age
 from reconciler.cli.reading.cluster import Cluster, HostView, TaskView
+from reconciler.core.removal.held import is_approved, remedy
 from reconciler.core.verdict import AgentState, Verdict
 
 MOST_ROWS = 20

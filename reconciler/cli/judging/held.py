@@ -3,6 +3,7 @@
 from typing import assert_never
 
 from calico.cluster import HoldKind, HoldRecord
+from reconciler.core.removal.held import is_approved, remedy
 
 
 def what_waits(hold: HoldRecord) -> str:
@@ -20,22 +21,6 @@ def what_waits(hold: HoldRecord) -> str:
         case _:
             assert_never(hold.kind)
     return f"{count} {word}"
-
-
-def remedy(hold: HoldRecord) -> str:
-    """The command by which an operator lets it go."""
-    match hold.kind:
-        case HoldKind.TASKS | HoldKind.GROUPS:
-            return f"marathon-calico holds approve {hold.plan} --yes"
-        case HoldKind.FRAMEWORK | HoldKind.STORE:
-            return "marathon-calico cluster adopt --yes"
-        case _:
-            assert_never(hold.kind)
-
-
-def is_approved(hold: HoldRecord) -> bool:
-    """Whether an operator let exactly this go; the controller ends it then."""
-    return hold.approved == hold.plan
 
 
 def hold_data(hold: HoldRecord) -> dict[str, object]:

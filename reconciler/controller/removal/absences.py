@@ -10,6 +10,7 @@ from marathon_client.models import App, AppList
 from reconciler.controller.removal.holds import Holds
 from reconciler.controller.stored import StoredState
 from reconciler.core.desired import record_id, unread_app_id
+from reconciler.core.removal.framework import Trust
 from reconciler.core.removal.withdrawal import CompleteList, Withdrawals, judge_absences
 from reconciler.runtime.clock import Clock
 
@@ -64,7 +65,7 @@ class Absences:
         ended = (record_id(t.id) for app in apps for t in app.tasks if t.state.is_terminal)
         return frozenset((*self._evidence, *ended)) | self._stored.gone()
 
-    def judge(self, listed: AppList) -> Withdrawals:
+    def judge(self, listed: AppList, trust: Trust) -> Withdrawals:
         """Decide about every task of ours that a complete list lacks.
 
         Writes what is held where operators see it; raises CalicoError.
@@ -85,7 +86,10 @@ class Absences:
         now = self._clock.monotonic()
         found = judge_absences(
             CompleteList(
-                known, present | self._unclear(listed, known), not (listed.apps or listed.problems)
+                known,
+                present | self._unclear(listed, known),
+                not (listed.apps or listed.problems),
+                is_trusted=trust is Trust.OURS,
             ),
             self.proof(listed.apps),
             self._absent_since,
@@ -93,7 +97,13 @@ class Absences:
             self._holds.approved_plan(HoldKind.TASKS),
         )
         # A list that is held is no first of two: it may be wrong about all of them.
-        self._absent_since = {task: self._absent_since.get(task, now) for task in found.waiting}
+        first = found.waiting if trust is Trust.OURS else frozenset()
+        self._absent_since = {task: self._absent_since.get(task, now) for task in first}
+        if found.waiting and trust is not Trust.OURS:
+            log.warning(
+                "removals wait: Marathon does not say which framework it is",
+                extra={"count": len(found.waiting)},
+            )
         self._write_hold(found)
         return found
 

@@ -8,7 +8,7 @@ from calico.codec import decode_hold, encode_hold
 from calico.datastore.api import ABSENT, Datastore, Revision
 from calico.errors import InvalidValue
 from calico.keys import HOLD, hold_key, parse_hold_key
-from reconciler.core.removal.held import plan_name
+from reconciler.core.removal.held import is_approved, plan_name, remedy
 from reconciler.runtime.clock import Clock, rfc3339
 
 log = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ class Holds:
         An approval of anything but what waits now does not count.
         """
         record = self._records.get(kind)
-        return None if record is None or record.approved != record.plan else record.plan
+        return None if record is None or not is_approved(record) else record.plan
 
     def approves(self, kind: HoldKind, subjects: Collection[str]) -> bool:
         """Whether an operator let exactly these go."""
@@ -76,7 +76,12 @@ class Holds:
         self._records[kind], self._revisions[kind] = record, revision
         log.error(
             "held",
-            extra={"kind": kind.value, "count": len(subjects), "plan": plan, "why": reason},
+            extra={
+                "kind": kind.value,
+                "count": len(subjects),
+                "why": reason,
+                "remedy": remedy(record),
+            },
         )
 
     def end(self, kind: HoldKind) -> None:

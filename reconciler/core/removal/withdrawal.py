@@ -25,12 +25,14 @@ class CompleteList:
 
     `known` are all tasks that have a record, `present` those that the list
     names, or whose app it names but nobody could understand. `is_empty` is
-    whether it names no app at all.
+    whether it names no app at all, `is_trusted` whether Marathon said which
+    framework it is.
     """
 
     known: frozenset[TaskId]
     present: frozenset[TaskId]
     is_empty: bool
+    is_trusted: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,8 @@ def judge_absences(
     unproven = absent - proven
     if not unproven:
         return Withdrawals(now=proven)
+    if not listed.is_trusted:
+        return Withdrawals(now=proven, waiting=unproven)
     limit = max(FEW, SHARE * len(listed.known))
     if listed.is_empty or len(unproven) > limit:
         reason = (

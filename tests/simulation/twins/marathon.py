@@ -13,6 +13,7 @@ from marathon_client.models import (
     AppId,
     AppList,
     AppNetwork,
+    Info,
     NetworkForm,
     NetworkMode,
     PortOpening,

@@ -40,7 +40,7 @@ from calico.model import (
 )
 from marathon_client.errors import MarathonError, MarathonUnavailable
 from marathon_client.events import TaskStatus
-from marathon_client.models import App, AppId, AppList, Problem, Task, TaskState
+from marathon_client.models import App, AppId, AppList, Info, Problem, Task, TaskState
 from marathon_client.stream import Connected
 from reconciler.controller.allow_from import AllowFrom
 from reconciler.controller.bootstrap import bootstrap
@@ -68,6 +68,11 @@ class MemoryMarathon:
         self.problems: tuple[Problem, ...] = ()
         self.leader: str | None = "leader:8080"
         self.error: MarathonError | None = None
+        self.framework: str | None = "first-0000"
+        self.release = "1.1.1"
+        #: Why it does not say who it is, while all else is answered.
+        self.unnamed: MarathonError | None = None
+        #: Of apps; it is small to say who one is.
         self.reads = 0
 
     def put(self, app: App) -> None:
@@ -86,6 +91,12 @@ class MemoryMarathon:
     def apps(self) -> AppList:
         self._answer()
         return AppList(tuple(self.current.values()), self.problems, self.leader)
+
+    def info(self) -> Info:
+        error = self.error or self.unnamed
+        if error is not None:
+            raise error
+        return Info(self.release, self.framework, self.leader)
 
     def _answer(self) -> None:
         self.reads += 1

@@ -1,0 +1,95 @@
+"""Marathon's framework id: pinned by the first answer, and compared from then on."""
+
+import logging
+from dataclasses import replace
+from typing import Protocol
+
+from calico.cluster import HoldKind
+from calico.codec import decode_cluster, encode_cluster
+from calico.datastore.api import Datastore
+from calico.keys import CLUSTER
+from marathon_client.errors import MarathonError
+from marathon_client.models import Info
+from reconciler.controller.removal.holds import Holds
+from reconciler.core.removal.framework import Trust, judge_frameworks
+
+log = logging.getLogger(__name__)
+
+
+class Named(Protocol):
+    """Whom the controller asks who it is."""
+
+    def info(self) -> Info:
+        """Version, framework and leader. Raises MarathonError."""
+        ...
+
+
+class FrameworkPin:
+    """Compares who answers with who answered first; one thread owns it."""
+
+    def __init__(self, marathon: Named, datastore: Datastore, holds: Holds) -> None:
+        self._marathon = marathon
+        self._datastore = datastore
+        self._holds = holds
+        self._trust: Trust | None = None
+
+    def ask(self) -> Info | None:
+        """What Marathon says of itself at the moment, None if it does not."""
+        try:
+            return self._marathon.info()
+        except MarathonError:
+            return None
+
+    def forget(self) -> None:
+        """Another Marathon may answer from now on."""
+        self._trust = None
+
+    def trust(self) -> Trust:
+        """What a single read is worth: found out once for each connection and list.
+
+        Raises CalicoError.
+        """
+        return self._trust or self.judge(self.ask())
+
+    def judge(self, *told: Info | None) -> Trust:
+        """What an answer is worth, by what Marathon said of itself around it.
+
+        Pins the first framework, and one that an operator approved; another one
+        is held until then. Raises CalicoError.
+        """
+        self._trust = None
+        self._trust = self._judge(told)
+        return self._trust
+
+    def _judge(self, told: tuple[Info | None, ...]) -> Trust:
+        stored = self._datastore.get(CLUSTER)
+        if stored is None:
+            return Trust.UNTOLD
+        record = decode_cluster(stored.value)
+        ids = [None if each is None else each.framework_id for each in told]
+        found = judge_frameworks(record.framework, ids)
+        match found.trust:
+            case Trust.FOREIGN if self._holds.approves(HoldKind.FRAMEWORK, [found.framework]):
+                log.warning(
+                    "framework adopted",
+                    extra={"framework": found.framework, "before": record.framework},
+                )
+            case Trust.FOREIGN:
+                reason = (
+                    f"Marathon answers as framework {found.framework}, "
+                    f"but this cluster is that of {record.framework}: check --marathon"
+                )
+                self._holds.hold(HoldKind.FRAMEWORK, [found.framework], reason)
+                return Trust.FOREIGN
+            case Trust.UNTOLD:
+                # Who was foreign is so until it says otherwise.
+                is_held = any(each.kind is HoldKind.FRAMEWORK for each in self._holds.records)
+                return Trust.FOREIGN if is_held else Trust.UNTOLD
+            case Trust.OURS:
+                pass
+        if record.framework != found.framework:
+            pinned = replace(record, framework=found.framework)
+            self._datastore.put(CLUSTER, encode_cluster(pinned), expect=stored.revision)
+            log.info("framework pinned", extra={"framework": found.framework})
+        self._holds.end(HoldKind.FRAMEWORK)
+        return Trust.OURS
