@@ -4,6 +4,19 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Protocol
+
+
+class Stop(Protocol):
+    """Whether to stop, as a threading.Event tells it."""
+
+    def is_set(self) -> bool:
+        """Whether it was asked for."""
+        ...
+
+    def wait(self, timeout: float) -> bool:
+        """Wait until it is asked for, so many seconds at most; tells whether it was."""
+        ...
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_ran
 from calico.datastore.api import Datastore, Key, Listing, Put, Removed, WatchEvent
 from calico.errors import DatastoreError, HistoryLost
 from reconciler.runtime.clock import SYSTEM_CLOCK, Clock
+from reconciler.runtime.signals import Stop
 from reconciler.runtime.threads import start_thread
 
 #: Seconds that one watch waits for an event before it is asked anew, with the
@@ -58,7 +59,7 @@ class WatchFeed:
         prefix: Key,
         open_datastore: Callable[[], Datastore],
         post: Callable[[FeedMessage], None],
-        stop: threading.Event,
+        stop: Stop,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self._prefix = prefix

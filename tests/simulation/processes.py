@@ -8,9 +8,7 @@ from typing import TypeVar
 
 from netaddr import IPNetwork
 
-from calico.datastore.api import DirectoryStore, Key
-from calico.errors import DatastoreError
-from calico.keys import APPLIED, HOSTS, LEADER, POOLS
+from calico.datastore.api import DirectoryStore, Fence, Key, unfenced
 from calico.model import Pool, TaskId
 from marathon_client.stream import StreamItem
 from reconciler.agent.belief import PREFIXES
@@ -20,14 +18,11 @@ from reconciler.agent.passing.reconcile import HostReconciler
 from reconciler.agent.state_file import SavedState, parse_state, render_state
 from reconciler.agent.telling.metrics import AgentMetrics
 from reconciler.agent.telling.reporter import Report, Reporter
-from reconciler.controller.allow_from import AllowFrom
-from reconciler.controller.bootstrap import bootstrap
-from reconciler.controller.loop import ControllerLoop, Message, Outlook
+from reconciler.controller.leading import Around, Leading
+from reconciler.controller.loop import Message
 from reconciler.controller.metrics import ControllerMetrics
-from reconciler.controller.reconcile import Marathon, Reconciler
-from reconciler.controller.stored import StoredState
-from reconciler.core.tasks.profiles import NetworkPolicy
-from reconciler.runtime.lease import RENEW_EVERY, FencedDatastore, Lease, LeaseLost
+from reconciler.controller.reconcile import Marathon
+from reconciler.controller.settings import ControllerSettings
 from reconciler.runtime.watchfeed import FeedMessage, WatchFeed
 from tests.simulation.scheduler import Exited, Inbox, Never, Process, Scheduler
 from tests.simulation.twins.host import HostLocator, HostTwin
@@ -69,47 +64,27 @@ class ControllerProcess:
     def main(self, process: Process) -> None:
         """Stand by, lead, and end when the lease is lost."""
         self._lives += 1
-        scheduler, clock = self._around.scheduler, self._around.scheduler.clock
-        lease = Lease(self._store, LEADER, f"{process.name}:{self._lives}", clock)
-        while not self._keep(lease):
-            scheduler.sleep(RENEW_EVERY)
-        datastore = FencedDatastore(self._store, lease)
-        stored, inbox = StoredState(), Inbox[Message](scheduler)
-        metrics = self._around.controller_metrics
-        reconciler = Reconciler(self._marathon, datastore, stored, NetworkPolicy(), clock, metrics)
-        outlook = Outlook(
-            prepare=partial(bootstrap, datastore, (POOL,)),
-            allow_from=AllowFrom(datastore, (), ()),
-            listen=lambda: inbox.drain(0.0),
-            reconnect=lambda: self._follow(process.name, inbox.post),
+        scheduler = self._around.scheduler
+        inbox = Inbox[Message](scheduler)
+        follow = partial(self._follow, process.name, inbox.post)
+        settings = ControllerSettings(self._open, (), pools=(POOL,), allow_from=(), resync=RESYNC)
+        around = Around(
+            inbox,
+            lambda _, run: process.spawn(run),
+            Never(scheduler),
+            scheduler.clock,
+            self._around.chance.random,
+            follow,
+            self._around.controller_metrics,
         )
-        loop = ControllerLoop(
-            reconciler, stored, outlook, clock, self._around.chance.random, RESYNC, metrics
-        )
-        for prefix in (HOSTS, APPLIED, POOLS):
-            feed = _feed(prefix, self._store, inbox.post, scheduler)
-            process.spawn(feed.run)
-        process.spawn(partial(self._renew, lease))
-        self._follow(process.name, inbox.post)
-        try:
-            while lease.held:
-                for message in inbox.drain(loop.wait()):
-                    loop.handle(message)
-                loop.step()
-        except LeaseLost:
-            pass
+        turn = Leading(settings, self._marathon, f"{process.name}:{self._lives}", around)
+        if turn.stand_by():
+            follow()
+            turn.lead()
         raise Exited
 
-    def _renew(self, lease: Lease) -> None:
-        while lease.token is not None:
-            self._around.scheduler.sleep(RENEW_EVERY)
-            self._keep(lease)
-
-    def _keep(self, lease: Lease) -> bool:
-        try:
-            return lease.keep()
-        except DatastoreError:
-            return False
+    def _open(self, fence: Fence = unfenced) -> DirectoryStore:  # noqa: ARG002 - see FencedDatastore
+        return self._store
 
 
 class AgentProcess:

@@ -47,6 +47,10 @@ class Thread:
         self.turn = 0
         self.gone = False
 
+    def join(self, timeout: float) -> None:
+        """Wait until it has ended; see threading.Thread."""
+        self.process.await_end(self, timeout)
+
 
 class Process:
     """Threads that live, stop and die together, as often as it is started."""
@@ -103,6 +107,12 @@ class Process:
         self.threads.append(thread)
         self._scheduler.plan(thread)
         return thread
+
+    def await_end(self, thread: Thread, seconds: float) -> None:
+        """Let the calling thread sleep until another has ended, so many seconds at most."""
+        until = self._scheduler.now() + seconds
+        while not thread.body.dead and self._scheduler.now() < until:
+            self._scheduler.sleep(STEP)
 
     def kill(self) -> None:
         """End it before its next step."""

@@ -1,0 +1,201 @@
+"""A controller's one turn: it stands by, leads, and gives the lease back.
+
+What is here waits for nothing but what it is given, so that the order of its
+steps is the same in a process and in a simulation of one.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
+
+from calico.errors import CalicoError, DatastoreError
+from calico.keys import APPLIED, HOSTS, LEADER, POOLS
+from reconciler.controller.allow_from import AllowFrom
+from reconciler.controller.bootstrap import bootstrap
+from reconciler.controller.loop import ControllerLoop, Message, Outlook, Stopped
+from reconciler.controller.metrics import ControllerMetrics
+from reconciler.controller.reconcile import Marathon, Reconciler
+from reconciler.controller.settings import ControllerSettings
+from reconciler.controller.stored import StoredState
+from reconciler.core.tasks.profiles import NetworkPolicy
+from reconciler.runtime.clock import Clock
+from reconciler.runtime.complaint import Complaint
+from reconciler.runtime.lease import RENEW_EVERY, TTL, FencedDatastore, Lease, LeaseLost
+from reconciler.runtime.signals import Stop
+from reconciler.runtime.watchfeed import WatchFeed
+
+log = logging.getLogger(__name__)
+
+
+class Mailbox(Protocol):
+    """Messages from feeds to the loop; see Inbox."""
+
+    def post(self, message: Message) -> None:
+        """Hand a message over; never blocks."""
+        ...
+
+    def drain(self, timeout: float) -> tuple[Message, ...]:
+        """All messages that wait; waits up to `timeout` seconds for the first."""
+        ...
+
+
+class Beside(Protocol):
+    """Something that runs beside the loop, as a thread does."""
+
+    def join(self, timeout: float) -> None:
+        """Wait until it has ended, so many seconds at most."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Around:
+    """The process that a turn is in.
+
+    `start` runs something of that name beside the loop; `reconnect` opens the
+    event stream anew, whose items come into the inbox; `chance` is from 0 to 1.
+    """
+
+    inbox: Mailbox
+    start: Callable[[str, Callable[[], None]], Beside]
+    stop: Stop
+    clock: Clock
+    chance: Callable[[], float]
+    reconnect: Callable[[], None]
+    metrics: ControllerMetrics
+
+
+class Leading:
+    """One turn, from asking for the lease to its end.
+
+    `lead` belongs to one thread, and is called once `stand_by` was true. Others
+    may read what it tells of itself.
+    """
+
+    def __init__(
+        self, settings: ControllerSettings, marathon: Marathon, holder: str, around: Around
+    ) -> None:
+        self._settings = settings
+        self._marathon = marathon
+        self._around = around
+        self._lease = Lease(settings.open_datastore(), LEADER, holder, around.clock)
+        #: When it last came to an end with something, and with a complete list.
+        self.last_step = around.clock.monotonic()
+        self.last_resync: float | None = None
+        #: Why the datastore does not serve at the moment.
+        self.trouble = ""
+
+    @property
+    def leads(self) -> bool:
+        """Whether a write that starts now may still be sent."""
+        return self._lease.held
+
+    @property
+    def token(self) -> int | None:
+        """What every later leader has a greater one of; None without the lease."""
+        return self._lease.token
+
+    def stand_by(self) -> bool:
+        """Wait for the lease; False if told to stop before."""
+        complaint = Complaint(log, "standing by")
+        while not self._around.stop.is_set():
+            self._note_step()
+            try:
+                won = self._lease.keep()
+            except DatastoreError as error:
+                self.trouble = str(error)
+                complaint.tell(str(error))
+            else:
+                self.trouble = ""
+                if won:
+                    return True
+                complaint.tell("another controller leads")
+            self._around.stop.wait(RENEW_EVERY)
+        self._give_back()
+        return False
+
+    def lead(self) -> bool:
+        """Work until told to stop, which is true, or until the lease is lost."""
+        around = self._around
+        loop = self._assemble()
+        for prefix in (HOSTS, APPLIED, POOLS):
+            feed = WatchFeed(
+                prefix, self._settings.open_datastore, around.inbox.post, around.stop, around.clock
+            )
+            around.start(f"watch {prefix}", feed.run)
+        renewing = around.start("lease", self._renew)
+        try:
+            while not around.stop.is_set() and self._lease.held:
+                for message in around.inbox.drain(loop.wait()):
+                    loop.handle(message)
+                loop.step()
+                self._note_step()
+                self.last_resync = loop.last_resync
+        except (LeaseLost, Stopped):
+            pass
+        if not around.stop.is_set():
+            return False
+        # What it is given back by may be slow; in this time it runs out by itself.
+        renewing.join(TTL)
+        return True
+
+    def _assemble(self) -> ControllerLoop:
+        settings, around = self._settings, self._around
+        datastore = FencedDatastore(settings.open_datastore(self._lease.insist), self._lease)
+        stored = StoredState()
+        policy = NetworkPolicy(settings.networks, settings.ports_declared)
+        reconciler = Reconciler(
+            self._marathon, datastore, stored, policy, around.clock, around.metrics
+        )
+        outlook = Outlook(
+            prepare=partial(bootstrap, datastore, settings.pools),
+            allow_from=AllowFrom(datastore, settings.allow_from, settings.marathon),
+            listen=self._listen,
+            reconnect=around.reconnect,
+        )
+        return ControllerLoop(
+            reconciler,
+            stored,
+            outlook,
+            around.clock,
+            around.chance,
+            settings.resync,
+            around.metrics,
+        )
+
+    def _listen(self) -> Sequence[Message]:
+        """What came while a long piece of work goes on; raises Stopped."""
+        if self._around.stop.is_set():
+            raise Stopped
+        self._note_step()
+        return self._around.inbox.drain(0.0)
+
+    def _note_step(self) -> None:
+        self.last_step = self._around.clock.monotonic()
+
+    def _renew(self) -> None:
+        """Keep the lease; told to stop, give it back as the last renewal left it.
+
+        One thread does both, so that a renewal which is under way is waited for.
+        The loop may be within a write then: it is its last, and as harmless as
+        that of one which is stopped there.
+        """
+        complaint = Complaint(log, "lease not renewed")
+        while not self._around.stop.wait(RENEW_EVERY) and self._lease.token is not None:
+            try:
+                self._lease.keep()
+            except DatastoreError as error:
+                self.trouble = str(error)
+                complaint.tell(str(error))
+            else:
+                self.trouble = ""
+                complaint.over()
+        if self._around.stop.is_set():
+            self._give_back()
+
+    def _give_back(self) -> None:
+        try:
+            self._lease.release()
+        except CalicoError as error:
+            log.warning("lease not given back; it runs out", extra={"why": str(error)})
