@@ -6,6 +6,7 @@ as the other.
 """
 
 import re
+from functools import lru_cache
 
 from netaddr import EUI, INET_PTON, AddrFormatError, IPAddress, IPNetwork, mac_unix_expanded
 
@@ -30,6 +31,12 @@ def parse_address(text: str) -> IPAddress:
 
 def parse_network(text: str) -> IPNetwork:
     """A network with host bits cleared; a bare address is a network of one."""
+    return _network(text)
+
+
+# Whoever reads the datastore reads the same few networks again and again.
+@lru_cache(maxsize=4096)
+def _network(text: str) -> IPNetwork:
     base, slash, prefix = text.partition("/")
     try:
         width = 32 if parse_address(base).version == 4 else 128

@@ -1,6 +1,7 @@
 """etcd path <-> id, and the one gate for what may become part of a path."""
 
 import re
+from functools import lru_cache
 from typing import Literal
 
 from netaddr import IPNetwork
@@ -109,12 +110,18 @@ def check_handle(text: str) -> HandleId:
 
 def check_key(key: Key) -> Key:
     """A whole path that reaches etcd as it is written; raises InvalidName."""
+    _check_path(key)
+    return key
+
+
+# The same few keys are asked for again and again.
+@lru_cache(maxsize=4096)
+def _check_path(key: Key) -> None:
     root, *segments = key.split("/")
     if root or not segments:
         raise InvalidName(f"key {key!r} must begin with '/'")
     for segment in segments:
         _check(segment, f"in key {key!r} the part", _SEGMENT, "of the characters that etcd keeps")
-    return key
 
 
 def reaches_etcd(key: Key) -> bool:

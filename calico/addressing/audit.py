@@ -116,9 +116,9 @@ def held_addresses(books: Books, who: Standing) -> tuple[HeldAddress, ...]:
             users=users,
         )
         for cidr, block in sorted(books.blocks.items())
-        for ordinal, allocation in enumerate(block.allocations)
+        for number, allocation in enumerate(block.allocations, block.cidr.first)
         if allocation is not None
-        for address in (block.cidr[ordinal],)
+        for address in (IPAddress(number, cidr.version),)
         for users in (who.users.get(address, ()),)
     )
 

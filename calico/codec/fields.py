@@ -11,6 +11,7 @@ from calico.errors import InvalidValue
 T = TypeVar("T")
 
 _SHOWN = 60
+_ENCODER = json.JSONEncoder(sort_keys=True)
 
 
 def _shown(value: object) -> str:
@@ -33,7 +34,7 @@ def parse_object(text: str) -> Mapping[str, Any]:
 
 def render_json(value: object) -> str:
     """Equal values are equal text: ASCII, keys sorted."""
-    return json.dumps(value, sort_keys=True)
+    return _ENCODER.encode(value)
 
 
 def _as(kind: type[T], value: object, name: str, expected: str) -> T:
