@@ -84,6 +84,8 @@ class Reporter:
         self._reload_due = self._started
         self._applied_due = self._started
         self._applied: AppliedRecord | None = None
+        #: What was told to the end, as long as the datastore is known to hold it.
+        self._delivered: Report | None = None
         self._first = True
         self._failures = 0
         self._retry_at = self._started
@@ -109,7 +111,7 @@ class Reporter:
         try:
             self._tell(now)
         except CalicoError as error:
-            self._held = None
+            self._held = self._delivered = None
             self._failures += 1
             limit = min(LONGEST_BACKOFF, FIRST_BACKOFF * 2.0 ** min(self._failures, 8))
             self._retry_at = now + limit * self._jitter()
@@ -134,10 +136,10 @@ class Reporter:
         if now >= self._alive_due:
             self._tell_alive(now)
         if self._held is None or now >= self._reload_due:
-            self._held = self._read_held()
+            self._held, self._delivered = self._read_held(), None
             self._reload_due = now + RELOAD_EVERY
         report = self._report
-        if report is None:
+        if report is None or report is self._delivered:
             return
         if report.host is not None:
             self._put(self._held, host_key(self._host), encode_host(report.host))
@@ -154,6 +156,8 @@ class Reporter:
         self._tell_applied(self._held, report.applied, moved or bool(removed), now)
         for key in removed:
             self._remove_empty(own_directories(key))
+        if report.applied == self._applied:
+            self._delivered = report
 
     def _remove_empty(self, directories: Iterable[Key]) -> None:
         """Take away what etcd leaves of a status, as Felix does."""
