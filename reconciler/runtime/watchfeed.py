@@ -7,14 +7,16 @@ from dataclasses import dataclass
 
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_random_exponential
 
-from calico.datastore.api import Datastore, Key, Listing, Put, Removed, WatchEvent
+from calico.datastore.api import Datastore, Key, Listing, Put, Removed, Revision, WatchEvent
 from calico.errors import DatastoreError, HistoryLost
+from calico.keys import READY
 from reconciler.runtime.clock import SYSTEM_CLOCK, Clock
 from reconciler.runtime.signals import Stop
 from reconciler.runtime.threads import start_thread
 
 #: Seconds that one watch waits for an event before it is asked anew, with the
-#: same revision: a half-open connection must not hold it for ever.
+#: same revision: a half-open connection must not hold it for ever, nor may a
+#: member that is cut off from the others and hears of nothing.
 WATCH_TIMEOUT = 30.0
 LONGEST_BACKOFF = 5.0
 #: Seconds that a watch must have lived for its end to be no reason to pause.
@@ -51,7 +53,8 @@ FeedMessage = Loaded | Changed | Unreachable
 class WatchFeed:
     """Lists a prefix, then watches it; lists anew whenever events may be missing.
 
-    Runs in a thread of its own, with a datastore of its own.
+    Runs in a thread of its own, with a datastore of its own. Quiet is believed
+    only as long as the datastore answers for all its members.
     """
 
     def __init__(
@@ -61,8 +64,11 @@ class WatchFeed:
         post: Callable[[FeedMessage], None],
         stop: Stop,
         clock: Clock = SYSTEM_CLOCK,
+        timeout: float = WATCH_TIMEOUT,
     ) -> None:
+        """`timeout` is for how long quiet is believed."""
         self._prefix = prefix
+        self._timeout = timeout
         self._clock = clock
         self._open = open_datastore
         self._post = post
@@ -96,7 +102,7 @@ class WatchFeed:
         started = self._clock.monotonic()
         try:
             while not self._stop.is_set():
-                for event in datastore.watch(self._prefix, after, WATCH_TIMEOUT):
+                for event in datastore.watch(self._prefix, after, self._timeout):
                     match event:
                         case Put(stored):
                             after = stored.revision
@@ -105,6 +111,8 @@ class WatchFeed:
                     self._post(Changed(self._prefix, event))
                     if self._stop.is_set():
                         return
+                if self._has_missed(datastore, after):
+                    return
         except HistoryLost:
             return
         except DatastoreError as error:
@@ -112,6 +120,16 @@ class WatchFeed:
                 raise
             # A good watch is behind us: the next listing comes at once.
             self._tell(error)
+
+    def _has_missed(self, datastore: Datastore, after: Revision) -> bool:
+        """Whether something happened although the watch was quiet.
+
+        A read by quorum fails where nothing can be heard: raises DatastoreError.
+        """
+        ready = datastore.get(READY)
+        if ready is None or not READY.startswith(f"{self._prefix}/"):
+            return False
+        return ready.revision > after
 
     def _sleep(self, seconds: float) -> None:
         self._stop.wait(seconds)

@@ -8,10 +8,12 @@ import pytest
 from calico.datastore.api import Key, Listing, Put, Removed, Revision, Stored, WatchEvent
 from calico.datastore.memory import MemoryDatastore
 from calico.errors import DatastoreUnavailable, HistoryLost
+from calico.keys import READY
 from reconciler.runtime.clock import ManualClock
 from reconciler.runtime.watchfeed import (
     GOOD_AFTER,
     LONGEST_BACKOFF,
+    WATCH_TIMEOUT,
     Changed,
     FeedMessage,
     Loaded,
@@ -36,7 +38,7 @@ class Pauses(threading.Event):
 
 
 class SteppedStore(MemoryDatastore):
-    """A store to which something happens at each list and each watch, in turn.
+    """A store to which something happens at each list, watch and read, in turn.
 
     `steps` are what happens; when none is left, the feed is stopped.
     """
@@ -46,12 +48,18 @@ class SteppedStore(MemoryDatastore):
         self._stop = stop
         self.lists: list[Callable[[], object]] = []
         self.watches: list[Callable[[], object]] = []
+        self.reads: list[Callable[[], object]] = []
         self.watched_after: list[Revision] = []
 
     def list(self, prefix: Key) -> Listing:
         if self.lists:
             self.lists.pop(0)()
         return super().list(prefix)
+
+    def get(self, key: Key) -> Stored | None:
+        if self.reads:
+            self.reads.pop(0)()
+        return super().get(key)
 
     def watch(
         self,
@@ -179,6 +187,44 @@ def test_a_watch(bench: Bench, lived: float, pauses: int) -> None:
 
     assert (bench.listed, bench.unreachable) == (2, ["etcd is away"])
     assert len(bench.stop.waited) == pauses
+
+
+def test_a_quiet_store_that_cannot_answer_for_all_its_members_is_told(bench: Bench) -> None:
+    # given a member that is cut off: it says nothing, and reads by quorum fail
+    store = bench.store
+    store.watches = [lambda: bench.clock.advance(WATCH_TIMEOUT), lambda: None]
+    store.reads = [bench.fail(AWAY)]
+
+    bench.run()
+
+    assert [type(each) for each in bench.told] == [Loaded, Unreachable, Loaded]
+    assert bench.stop.waited == []
+
+
+def test_it_lists_anew_when_something_happened_that_a_quiet_store_did_not_tell(
+    bench: Bench,
+) -> None:
+    store = bench.store
+    store.put(READY, "true")
+    store.watches = [lambda: None, lambda: None]
+    store.reads = [lambda: (store.put(A, "1"), store.put(READY, "true"))]
+
+    bench.run()
+
+    last = bench.told[-1]
+    assert isinstance(last, Loaded)
+    assert bench.listed == 2
+    assert A in {each.key for each in last.listing.entries}
+
+
+def test_a_quiet_store_that_answers_is_watched_on(bench: Bench) -> None:
+    bench.store.put(READY, "true")
+    bench.store.watches = [lambda: None] * 5
+
+    bench.run()
+
+    assert bench.listed == 1
+    assert len(set(bench.store.watched_after)) == 1
 
 
 def test_nothing_is_told_after_it_was_stopped(bench: Bench) -> None:
