@@ -12,10 +12,12 @@ FROM ${BASE} AS build
 ARG PIP_INDEX_URL
 ARG PIP_EXTRA_INDEX_URL
 ARG PIP_NO_INDEX
+# dcos: for service accounts of DC/OS.
+ARG EXTRAS=
 COPY . /build
 RUN python3 -m venv /opt/marathon-calico \
  && /opt/marathon-calico/bin/pip install --no-cache-dir --disable-pip-version-check \
-      --find-links /build/wheels /build \
+      --find-links /build/wheels "/build${EXTRAS:+[$EXTRAS]}" \
  && /opt/marathon-calico/bin/pip uninstall --yes --quiet setuptools pip
 
 FROM ${BASE}

@@ -126,15 +126,22 @@ def _environment(name: str, values: AppValues) -> Json:
         "MARATHON_CALICO_ETCD_CA": values.etcd_ca,
         "MARATHON_CALICO_ETCD_CERT": values.etcd_cert,
         "MARATHON_CALICO_ETCD_KEY": values.etcd_key,
+        "MARATHON_CALICO_ETCD_CREDENTIALS": values.etcd_credentials,
         f"{prefix}_LISTEN": f":{values.port}",
     }
     match name:
         case "controller":
             flags[f"{prefix}_MARATHON"] = " ".join(values.marathon) or None
+            flags[f"{prefix}_MARATHON_CA"] = values.marathon_ca
+            flags[f"{prefix}_MARATHON_CERT"] = values.marathon_cert
+            flags[f"{prefix}_MARATHON_KEY"] = values.marathon_key
+            flags[f"{prefix}_MARATHON_CREDENTIALS"] = values.marathon_credentials
+            flags[f"{prefix}_MESOS_CREDENTIALS"] = values.mesos_credentials
             flags[f"{prefix}_SCALE_AGENTS"] = values.scale_agents
             flags[f"{prefix}_MESOS_MASTER"] = " ".join(values.mesos_masters) or None
         case "agent":
             flags[f"{prefix}_LOCATOR"] = " ".join(values.locators) or None
+            flags[f"{prefix}_MESOS_CREDENTIALS"] = values.mesos_credentials
             flags[f"{prefix}_STATE_DIR"] = values.state_dir
             flags[f"{prefix}_SOCKET"] = values.socket
             if "docker" in values.locators:
@@ -156,7 +163,13 @@ def _secret_name(variable: str) -> str:
 
 def _volumes(name: str, values: AppValues) -> list[Json]:
     """What a container must see of its host, at the host's own paths."""
-    shown = {path: "RO" for path in (values.etcd_ca, values.etcd_cert, values.etcd_key) if path}
+    read = [values.etcd_ca, values.etcd_cert, values.etcd_key, values.etcd_credentials]
+    if name == "controller":
+        read += [values.marathon_ca, values.marathon_cert, values.marathon_key]
+        read += [values.marathon_credentials]
+    if name in ("controller", "agent"):
+        read += [values.mesos_credentials]
+    shown = {path: "RO" for path in read if path}
     if name == "agent":
         # Plugins that Mesos calls find the socket there, outside of the container.
         shown[str(PurePosixPath(values.socket).parent)] = "RW"

@@ -54,7 +54,13 @@ class AppValues:
     etcd_ca: str | None = None
     etcd_cert: str | None = None
     etcd_key: str | None = None
+    etcd_credentials: str | None = None
+    mesos_credentials: str | None = None
     marathon: tuple[str, ...] = ()
+    marathon_ca: str | None = None
+    marathon_cert: str | None = None
+    marathon_key: str | None = None
+    marathon_credentials: str | None = None
     scale_agents: str | None = None
     mesos_masters: tuple[str, ...] = ()
     arguments: tuple[str, ...] = ()
@@ -85,6 +91,10 @@ APPS: Mapping[str, AppValues] = {
 #: Values that only one app has.
 _ONLY = {
     "marathon": "controller",
+    "marathon_ca": "controller",
+    "marathon_cert": "controller",
+    "marathon_key": "controller",
+    "marathon_credentials": "controller",
     "scale_agents": "controller",
     "mesos_masters": "controller",
     "state_dir": "agent",
@@ -103,6 +113,8 @@ _COMMON = (
     "etcd_ca",
     "etcd_cert",
     "etcd_key",
+    "etcd_credentials",
+    "mesos_credentials",
     "env",
     "secrets",
     "labels",
@@ -146,6 +158,8 @@ def _check_whole(name: str, values: AppValues) -> None:
         raise InvalidValues("controller.mesos_masters: of use only together with scale_agents")
     if bool(values.etcd_cert) != bool(values.etcd_key):
         raise InvalidValues("etcd_cert and etcd_key belong together")
+    if bool(values.marathon_cert) != bool(values.marathon_key):
+        raise InvalidValues("controller.marathon_cert and marathon_key belong together")
     for variable in given:
         if variable.endswith("_LISTEN"):
             raise InvalidValues(f"{name}: {variable} follows from {name}.port")
@@ -314,7 +328,13 @@ _PARSERS: Mapping[str, Callable[[str, Any], Any]] = {
     "etcd_ca": _optional(_path),
     "etcd_cert": _optional(_path),
     "etcd_key": _optional(_path),
+    "etcd_credentials": _optional(_path),
+    "mesos_credentials": _optional(_path),
     "marathon": _list(_url),
+    "marathon_ca": _optional(_path),
+    "marathon_cert": _optional(_path),
+    "marathon_key": _optional(_path),
+    "marathon_credentials": _optional(_path),
     "scale_agents": _optional(_app_id),
     "mesos_masters": _list(_url),
     "arguments": _list(_argument),

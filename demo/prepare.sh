@@ -29,6 +29,7 @@ if [ "${1:-}" = test ] || [ "${1:-}" = bench ]; then
     has conntrack || missing="$missing conntrack"
     has curl || missing="$missing curl"
     has iptables || missing="$missing iptables"
+    has openssl || missing="$missing openssl"
 fi
 # What is only compared with, or tried beside, is left out where it cannot be installed.
 peers=

@@ -14,7 +14,7 @@ from marathon_client.decode import (
     parse_leader,
     parse_message,
 )
-from marathon_client.endpoints import USUAL_TLS, Credentials, Endpoint, TlsFiles, parse_endpoint
+from marathon_client.endpoints import USUAL_TLS, Endpoint, Identity, TlsFiles, parse_endpoint
 from marathon_client.errors import (
     InvalidApp,
     MarathonError,
@@ -22,6 +22,7 @@ from marathon_client.errors import (
     all_failed,
     one_line,
 )
+from marathon_client.login import Login
 from marathon_client.models import App, AppId, AppList, Info
 from marathon_client.pods import parse_pod, parse_pod_version, parse_pods
 from marathon_client.transport import (
@@ -76,16 +77,17 @@ class MarathonClient:
     def __init__(
         self,
         urls: Sequence[str],
-        credentials: Credentials | None = None,
+        credentials: Identity | None = None,
         timeouts: Timeouts = Timeouts(),  # noqa: B008 - a frozen value
         *,
         tls: TlsFiles = USUAL_TLS,
+        login: Login | None = None,
         most_bytes: int = MOST_BYTES,
     ) -> None:
         self._endpoints = tuple(parse_endpoint(url, credentials) for url in urls)
         self._timeouts = timeouts
         self._most_bytes = most_bytes
-        self._transport = Transport(tls)
+        self._transport = Transport(tls, login)
         self._first = 0
         self._pods = False
         self._pod_ids: frozenset[AppId] = frozenset()

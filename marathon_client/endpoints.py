@@ -1,8 +1,10 @@
 """Where Marathon is and who may see the credentials; pure."""
 
 import base64
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 
 from marathon_client.errors import InvalidUrl, one_line
@@ -29,6 +31,18 @@ class Credentials:
 
 
 @dataclass(frozen=True, slots=True)
+class ServiceAccount:
+    """A client of DC/OS, which logs in by a key; the key never shows in a repr."""
+
+    uid: str
+    private_key: str = field(repr=False)
+    login_url: str
+
+
+Identity = Credentials | ServiceAccount
+
+
+@dataclass(frozen=True, slots=True)
 class TlsFiles:
     """PEM files; empty for none. Without `ca` the usual authorities are trusted."""
 
@@ -47,7 +61,7 @@ class Endpoint:
 
     url: str
     origin: Origin
-    credentials: Credentials | None = None
+    credentials: Identity | None = None
 
     @property
     def authority(self) -> str:
@@ -56,7 +70,32 @@ class Endpoint:
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def parse_endpoint(url: str, credentials: Credentials | None = None) -> Endpoint:
+def parse_service_account(text: str) -> ServiceAccount:
+    """The JSON that DC/OS keeps about one; raises ValueError, which quotes nothing of it."""
+    try:
+        said = json.loads(text)
+    except (ValueError, RecursionError):
+        raise ValueError("a service account is a JSON object, as DC/OS writes it") from None
+    uid, private_key, login_url = (
+        _text_of(said, name) for name in ("uid", "private_key", "login_endpoint")
+    )
+    if said.get("scheme", "RS256") != "RS256":
+        raise ValueError("a service account's scheme has to be RS256")
+    try:
+        parts = _split(login_url)
+    except InvalidUrl:
+        raise ValueError("the service account's login_endpoint is no URL") from None
+    return ServiceAccount(uid, private_key, _masked(parts) + parts.path)
+
+
+def _text_of(said: Any, name: str) -> str:
+    value = said.get(name) if isinstance(said, dict) else None
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"a service account needs {name!r}")
+    return value
+
+
+def parse_endpoint(url: str, credentials: Identity | None = None) -> Endpoint:
     """Splits user and password off; those in the URL win over the given ones."""
     parts = _split(url)
     if parts.query or parts.fragment:

@@ -12,7 +12,7 @@ from urllib.parse import quote, urljoin
 import msgspec
 
 from marathon_client import wire
-from marathon_client.endpoints import USUAL_TLS, Credentials, Endpoint, TlsFiles, parse_endpoint
+from marathon_client.endpoints import USUAL_TLS, Endpoint, Identity, TlsFiles, parse_endpoint
 from marathon_client.errors import (
     InvalidUrl,
     MarathonError,
@@ -93,8 +93,8 @@ class ScalingClient:
         masters: Sequence[str] = (),
         timeouts: Timeouts = TIMEOUTS,
         *,
-        credentials: Credentials | None = None,
-        masters_credentials: Credentials | None = None,
+        credentials: Identity | None = None,
+        masters_credentials: Identity | None = None,
         tls: TlsFiles = USUAL_TLS,
     ) -> None:
         self._marathons = tuple(parse_endpoint(url, credentials) for url in urls)

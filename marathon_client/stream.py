@@ -17,8 +17,8 @@ import tenacity
 from marathon_client.client import MarathonClient
 from marathon_client.endpoints import (
     USUAL_TLS,
-    Credentials,
     Endpoint,
+    Identity,
     TlsFiles,
     leader_endpoint,
     parse_endpoint,
@@ -119,7 +119,7 @@ class EventStream:
     def __init__(
         self,
         urls: Sequence[str],
-        credentials: Credentials | None = None,
+        credentials: Identity | None = None,
         *,
         tls: TlsFiles = USUAL_TLS,
         timeouts: Timeouts = Timeouts(read=10.0, total=12.0),  # noqa: B008 - a frozen value

@@ -13,15 +13,23 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any, Literal
+from typing import Any, Literal, assert_never
 
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
 
 from marathon_client.decode import parse_message
-from marathon_client.endpoints import USUAL_TLS, Endpoint, TlsFiles
+from marathon_client.endpoints import (
+    USUAL_TLS,
+    Credentials,
+    Endpoint,
+    ServiceAccount,
+    TlsFiles,
+)
 from marathon_client.errors import MarathonError, MarathonRejected, MarathonUnavailable, one_line
+from marathon_client.login import REMEDY as LOGIN_REMEDY
+from marathon_client.login import Login
 
 Method = Literal["GET", "HEAD", "PUT"]
 
@@ -53,8 +61,9 @@ class Transport:
     Every https server has to prove its name, whatever the files are.
     """
 
-    def __init__(self, tls: TlsFiles = USUAL_TLS) -> None:
+    def __init__(self, tls: TlsFiles = USUAL_TLS, login: Login | None = None) -> None:
         self._tls = tls
+        self._login = login or Login()
         self._session: requests.Session | None = None
         self._socket: socket.socket | None = None
         self._closed = False
@@ -71,22 +80,65 @@ class Transport:
         method: Method = "GET",
         body: bytes | None = None,
     ) -> requests.Response:
-        """The reply once its headers are here; redirects are not followed."""
+        """The reply once its headers are here; redirects are not followed.
+
+        A service account logs in before, and once more where its token is
+        refused; that may raise a MarathonError.
+        """
         if self._session is None:
             self._session = _session(self, self._tls)
+        session = self._session
         sent = {"Accept-Encoding": "identity", **headers}
-        if endpoint.credentials is not None:
-            sent["Authorization"] = endpoint.credentials.authorization
-        return self._session.request(
-            method,
-            endpoint.url + path,
-            params=list(params),
-            data=body,
-            headers=sent,
-            timeout=(timeouts.connect, timeouts.read or None),
-            allow_redirects=False,
-            stream=True,
-        )
+        account = endpoint.credentials
+
+        def send() -> requests.Response:
+            match account:
+                case Credentials():
+                    sent["Authorization"] = account.authorization
+                case ServiceAccount():
+                    sent["Authorization"] = self._authorization(account, session, timeouts)
+                case None:
+                    pass
+                case _:
+                    assert_never(account)
+            return session.request(
+                method,
+                endpoint.url + path,
+                params=list(params),
+                data=body,
+                headers=sent,
+                timeout=(timeouts.connect, timeouts.read or None),
+                allow_redirects=False,
+                stream=True,
+            )
+
+        response = send()
+        refused = response.status_code == HTTPStatus.UNAUTHORIZED
+        if refused and isinstance(account, ServiceAccount) and self._login.forget():
+            response.close()
+            response = send()
+        return response
+
+    def _authorization(
+        self, account: ServiceAccount, session: requests.Session, timeouts: Timeouts
+    ) -> str:
+        def post(url: str, body: bytes) -> requests.Response:
+            return session.post(
+                url,
+                data=body,
+                headers={"Accept-Encoding": "identity", "Content-Type": "application/json"},
+                timeout=(timeouts.connect, timeouts.read or None),
+                allow_redirects=False,
+                stream=True,
+            )
+
+        try:
+            return self._login.authorization(account, post)
+        except HTTP_ERRORS as error:
+            raise MarathonUnavailable(
+                f"the login at {account.login_url} cannot be used ({reason_of(error)}):"
+                f" {LOGIN_REMEDY}"
+            ) from error
 
     @contextlib.contextmanager
     def deadline(self, seconds: float) -> Iterator[None]:
@@ -217,7 +269,7 @@ def refusal(
         case 401:
             given = "refuses the credentials given" if endpoint.credentials else "wants credentials"
             return MarathonRejected(
-                f"{where} {given} (401): name a file with USER:PASSWORD by {flag}"
+                f"{where} {given} (401): name a file that tells who you are by {flag}"
             )
         case 403:
             return MarathonRejected(

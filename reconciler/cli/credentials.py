@@ -61,10 +61,11 @@ def parse_user(text: str) -> tuple[str, str]:
 
 def read_user(path: str) -> tuple[str, str]:
     """User and password from a file; raises ValueError with a sentence that names it."""
-    return _parsed(path, parse_user)
+    return read_parsed(path, parse_user)
 
 
-def _parsed(path: str, parse: Callable[[str], T]) -> T:
+def read_parsed(path: str, parse: Callable[[str], T]) -> T:
+    """What a secret file holds; raises ValueError with a sentence that names the file."""
     text = read_secret(path)
     try:
         return parse(text)

@@ -10,7 +10,7 @@ from calico.datastore.api import DirectoryStore, Fence, unfenced
 from calico.errors import InvalidValue
 from calico.iptext import parse_network
 from calico.model import Pool
-from marathon_client.endpoints import USUAL_TLS, Credentials, TlsFiles
+from marathon_client.endpoints import USUAL_TLS, Identity, TlsFiles
 from marathon_client.models import AppId
 from reconciler.core.tasks.profiles import NETWORK
 from reconciler.runtime.listener import ListenAddress
@@ -39,7 +39,7 @@ class ControllerSettings:
 
     open_datastore: OpenDatastore
     marathon: tuple[str, ...] = field(repr=False)
-    marathon_credentials: Credentials | None = None
+    marathon_credentials: Identity | None = None
     marathon_tls: TlsFiles = USUAL_TLS
     pools: tuple[Pool, ...] = ()
     ports_declared: bool = True
@@ -49,7 +49,7 @@ class ControllerSettings:
     listen: ListenAddress = LISTEN
     scale_agents: AppId | None = None
     mesos_masters: tuple[str, ...] = field(default=(), repr=False)
-    mesos_credentials: Credentials | None = None
+    mesos_credentials: Identity | None = None
 
 
 def parse_pool(text: str) -> Pool:

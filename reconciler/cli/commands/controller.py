@@ -2,8 +2,6 @@
 
 import math
 import sys
-from collections.abc import Callable
-from typing import Any
 from urllib.parse import urlsplit
 
 import click
@@ -11,9 +9,10 @@ from netaddr import IPNetwork
 
 from calico.iptext import is_host
 from calico.model import Pool
-from marathon_client.endpoints import Credentials, TlsFiles, parse_endpoint
+from marathon_client.endpoints import Credentials, Identity, TlsFiles, parse_endpoint
 from marathon_client.errors import InvalidUrl
 from marathon_client.models import AppId
+from reconciler.cli.access import marathon_access_options
 from reconciler.cli.credentials import credentials_option
 from reconciler.cli.flags import CIDR, NETWORK_NAME, Parsed
 from reconciler.cli.options import EtcdSettings, etcd_options
@@ -64,10 +63,6 @@ def _parse_seconds(text: str) -> float:
     return seconds
 
 
-def _file_option(flag: str, text: str) -> Callable[[Any], Any]:
-    return click.option(flag, type=click.Path(exists=True, dir_okay=False), help=text)
-
-
 @click.command()
 @etcd_options
 @click.option(
@@ -78,10 +73,7 @@ def _file_option(flag: str, text: str) -> Callable[[Any], Any]:
     show_default=True,
     help="Marathon; may be repeated, each is tried. The stream goes to the leader.",
 )
-@credentials_option("--marathon-credentials", "Marathon")
-@_file_option("--marathon-ca", "Certificate authority of Marathon.  [default: the usual ones]")
-@_file_option("--marathon-cert", "Client certificate for Marathon.")
-@_file_option("--marathon-key", "Private key of the client certificate.")
+@marathon_access_options
 @click.option(
     "--pool",
     "pool",
@@ -135,7 +127,7 @@ def _file_option(flag: str, text: str) -> Callable[[Any], Any]:
 def controller(
     etcd: EtcdSettings,
     marathon: tuple[str, ...],
-    marathon_credentials: tuple[str, str] | None,
+    marathon_credentials: Identity | None,
     marathon_ca: str | None,
     marathon_cert: str | None,
     marathon_key: str | None,
@@ -160,7 +152,7 @@ def controller(
     settings = ControllerSettings(
         open_datastore=etcd.open,
         marathon=marathon,
-        marathon_credentials=_credentials(marathon_credentials),
+        marathon_credentials=marathon_credentials,
         marathon_tls=TlsFiles(marathon_ca or "", marathon_cert or "", marathon_key or ""),
         pools=pool,
         ports_declared=port_policy == "declared",
@@ -170,10 +162,6 @@ def controller(
         listen=listen,
         scale_agents=scale_agents,
         mesos_masters=mesos_master,
-        mesos_credentials=_credentials(mesos_credentials),
+        mesos_credentials=Credentials(*mesos_credentials) if mesos_credentials else None,
     )
     sys.exit(run_controller(settings))
-
-
-def _credentials(user: tuple[str, str] | None) -> Credentials | None:
-    return None if user is None else Credentials(*user)

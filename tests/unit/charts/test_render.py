@@ -245,6 +245,39 @@ def test_certificates_are_named_and_shown_to_a_container() -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "own"),
+    [
+        pytest.param("controller", ("marathon", "mesos"), id="controller"),
+        pytest.param("agent", ("mesos",), id="agent"),
+        pytest.param("dns", (), id="dns"),
+    ],
+)
+def test_each_app_gets_the_files_of_whom_it_talks_to(name: str, own: tuple[str, ...]) -> None:
+    values = {
+        **IMAGE,
+        "etcd_credentials": "/etc/mc/etcd",
+        "mesos_credentials": "/etc/mc/mesos",
+        "controller": {
+            "marathon": ["https://10.0.0.1:8443"],
+            "marathon_credentials": "/etc/mc/marathon",
+            "marathon_ca": "/etc/mc/ca.pem",
+        },
+    }
+    app = render_app(name, values)
+    files = {
+        "MARATHON_CALICO_ETCD_CREDENTIALS": "/etc/mc/etcd",
+        **{
+            f"MARATHON_CALICO_{name.upper()}_{each.upper()}_CREDENTIALS": f"/etc/mc/{each}"
+            for each in own
+        },
+    }
+    assert {key: text for key, text in app["env"].items() if key.endswith("CREDENTIALS")} == files
+    shown = {each["containerPath"] for each in app["container"]["volumes"]}
+    assert shown >= set(files.values())
+    assert ("/etc/mc/ca.pem" in shown) == (name == "controller")
+
+
+@pytest.mark.parametrize(
     ("values", "line"),
     [
         pytest.param({"etdc": []}, "etdc: there is no such value", id="a slip"),

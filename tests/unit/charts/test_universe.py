@@ -30,7 +30,7 @@ ROLES = {"marathon-calico": "controller", "marathon-calico-agent": "agent"}
 ALL_OPTIONS = {
     "marathon-calico": {
         "etcd": {"secret": "mc/etcd", "ca": "/etc/ca", "cert": "/etc/c", "key": "/etc/k"},
-        "marathon": {"secret": "mc/marathon"},
+        "marathon": {"secret": "mc/marathon", "service_account": "mc/account"},
         "network": {
             "names": "calico other",
             "pools": "10.9.0.0/16 fd00::/64",
@@ -120,9 +120,26 @@ def test_secrets_stand_in_place_of_urls() -> None:
     app = render("marathon-calico", ALL_OPTIONS["marathon-calico"])
     assert app["env"]["MARATHON_CALICO_ETCD"] == {"secret": "etcd"}
     assert app["env"]["MARATHON_CALICO_CONTROLLER_MARATHON"] == {"secret": "marathon"}
+    assert app["env"]["DCOS_SERVICE_ACCOUNT_CREDENTIAL"] == {"secret": "account"}
     assert app["secrets"] == {
         "etcd": {"source": "mc/etcd"},
         "marathon": {"source": "mc/marathon"},
+        "account": {"source": "mc/account"},
+    }
+
+
+@pytest.mark.parametrize("etcd", [{"secret": "mc/etcd"}, ETCD["etcd"]])
+@pytest.mark.parametrize("marathon", [{"secret": "mc/marathon"}, {}])
+@pytest.mark.parametrize("account", [{"service_account": "mc/account"}, {}])
+def test_each_secret_is_named_if_it_is_asked_for(
+    etcd: Mapping[str, str], marathon: Mapping[str, str], account: Mapping[str, str]
+) -> None:
+    app = render("marathon-calico", {"etcd": etcd, "marathon": {**marathon, **account}})
+    named = {each["source"] for each in app.get("secrets", {}).values()}
+    assert named == {
+        text
+        for text in (*etcd.values(), *marathon.values(), *account.values())
+        if text.startswith("mc/")
     }
 
 

@@ -1,15 +1,27 @@
 """Who we are to a server is told by files of our own, and shown to nobody."""
 
+import json
 import os
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from reconciler.cli.credentials import parse_user, read_user, with_user
 from reconciler.cli.main import ENVIRONMENT_PREFIX, main
 
 SECRET = "s3cret:with a colon"
+
+
+def rsa_key() -> str:
+    """A new key, as DC/OS writes it."""
+    made = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    form = serialization.PrivateFormat.PKCS8
+    return made.private_bytes(
+        serialization.Encoding.PEM, form, serialization.NoEncryption()
+    ).decode()
 
 
 def file_of(directory: Path, text: str | bytes, mode: int = 0o600) -> str:
@@ -74,14 +86,50 @@ def test_credentials_go_into_a_url(url: str, told: str) -> None:
     "variable", ["MARATHON_CALICO_ETCD", "MARATHON_CALICO_STATUS_ETCD", "ETCD_ENDPOINTS"]
 )
 def test_a_url_of_the_environment_may_hold_a_password(variable: str) -> None:
-    result = _status({variable: "http://ops:s3cret@127.0.0.1:9"})
+    result = _run("status", environment={variable: "http://ops:s3cret@127.0.0.1:9"})
     assert result.exit_code == 3, result.output
     assert "127.0.0.1:9" in result.stderr
     assert "s3cret" not in result.output
 
 
-def _status(environment: dict[str, str]) -> Result:
+ACCOUNT = {"uid": "mc", "private_key": "s3cret", "login_endpoint": "http://127.0.0.1:9/login"}
+USED = {**ACCOUNT, "private_key": rsa_key()}
+
+
+@pytest.mark.parametrize(
+    "said", [pytest.param(ACCOUNT, id="no key"), pytest.param({"uid": "s3cret"}, id="no account")]
+)
+def test_a_service_account_that_cannot_sign_is_refused_at_the_flag(
+    tmp_path: Path, said: dict[str, str]
+) -> None:
+    path = file_of(tmp_path, json.dumps(said))
+    for arguments, environment in (
+        (("--marathon-credentials", path), {}),
+        ((), {"DCOS_SERVICE_ACCOUNT_CREDENTIAL": json.dumps(said)}),
+    ):
+        refused = _run("controller", *arguments, environment=environment)
+        assert refused.exit_code == 2
+        assert "--marathon-credentials" in refused.stderr
+        assert "s3cret" not in refused.output
+
+
+def test_the_key_is_taken_from_a_file_or_from_where_dcos_puts_it(tmp_path: Path) -> None:
+    path = file_of(tmp_path, json.dumps(USED))
+    # A certificate without its key, so that nothing starts: all flags have been read by then.
+    for arguments, environment in (
+        (("--marathon-credentials", path), {}),
+        ((), {"DCOS_SERVICE_ACCOUNT_CREDENTIAL": json.dumps(USED)}),
+        ((), {"MARATHON_CALICO_CONTROLLER_MARATHON_CREDENTIALS": path}),
+    ):
+        read = _run("controller", *arguments, "--marathon-cert", path, environment=environment)
+        assert "belong together" in read.stderr, read.output
+
+
+def _run(command: str, *arguments: str, environment: dict[str, str]) -> Result:
     unset = dict.fromkeys(("MARATHON_CALICO_ETCD", "ETCD_ENDPOINTS", "ETCD_AUTHORITY"))
     return CliRunner().invoke(
-        main, ["status"], env={**unset, **environment}, auto_envvar_prefix=ENVIRONMENT_PREFIX
+        main,
+        [command, *arguments],
+        env={**unset, **environment},
+        auto_envvar_prefix=ENVIRONMENT_PREFIX,
     )

@@ -89,7 +89,10 @@ MALFORMED = {
             ("http://user:secret@x:port", "x:port", "write http://HOST:PORT"),
             ("http://user:secret@x:1", "http://x:1", "by --marathon-credentials"),
         ],
-        "--marathon-credentials": OF_CREDENTIALS,
+        "--marathon-credentials": [
+            *OF_CREDENTIALS,
+            ('{"private_key": "secret"}', "the key", "name a file"),
+        ],
         "--marathon-ca": [("/no/file", "/no/file", "does not exist")],
         "--marathon-cert": [("/no/file", "/no/file", "does not exist")],
         "--marathon-key": [("/no/file", "/no/file", "does not exist")],

@@ -20,6 +20,7 @@ class Request:
     query: tuple[tuple[str, str], ...]
     headers: tuple[tuple[str, str], ...]
     method: str = "GET"
+    body: bytes = b""
 
     def all(self, name: str) -> list[str]:
         """Every value of that header."""
@@ -101,12 +102,16 @@ def _read_request(connection: socket.socket) -> Request | None:
         if not chunk:
             return None
         received += chunk
-    first, *lines = received.decode("latin-1").split("\r\n\r\n")[0].split("\r\n")
+    head, _, body = received.partition(b"\r\n\r\n")
+    first, *lines = head.decode("latin-1").split("\r\n")
     method, url, _ = first.split(" ")
     target = urlsplit(url)
     pairs = (line.partition(":") for line in lines)
     headers = tuple((name.strip(), value.strip()) for name, _, value in pairs)
-    return Request(target.path, tuple(parse_qsl(target.query)), headers, method)
+    size = next((int(value) for name, value in headers if name.lower() == "content-length"), 0)
+    while len(body) < size and (chunk := connection.recv(65536)):
+        body += chunk
+    return Request(target.path, tuple(parse_qsl(target.query)), headers, method, body)
 
 
 def raw(data: bytes) -> Reply:
