@@ -27,9 +27,11 @@ from reconciler.controller.allow_from import AllowFrom
 from reconciler.controller.metrics import ControllerMetrics
 from reconciler.controller.reconcile import Reconciler
 from reconciler.controller.stored import StoredState
+from reconciler.controller.stream_log import StreamLog
 from reconciler.core.removal.withdrawal import CONFIRM_AFTER
 from reconciler.runtime.clock import Clock
 from reconciler.runtime.lease import LeaseLost
+from reconciler.runtime.pace import Pace
 from reconciler.runtime.watchfeed import Changed, FeedMessage, Loaded, Unreachable
 from reconciler.runtime.workqueue import WorkQueue
 
@@ -40,6 +42,9 @@ SWEEP_EVERY = 5.0
 #: Seconds that a complete list waits for more events that ask for one: a group
 #: change names everything, and the events of its apps follow it closely.
 DEBOUNCE = 0.5
+#: How often an app is read because of events that name it: so many times at
+#: once, then once in so many seconds. A start takes three or four.
+READS_AT_ONCE, READ_EVERY = 8, 0.2
 #: Seconds after which what only Calico's tools read follows.
 FINISH_AFTER = 1.0
 #: Seconds between two complete reads of the datastore that conflicts ask for.
@@ -109,8 +114,8 @@ class ControllerLoop:
         self._loaded: set[object] = set()
         self._prepared = False
         self._told: dict[Key, str] = {}
-        self._stream_lost = ""
-        self._stream_leader: str | None = None
+        self._stream = StreamLog()
+        self._pace: Pace[AppId] = Pace(burst=READS_AT_ONCE, every=READ_EVERY)
         #: Whether the next complete list was asked for by more than the timer.
         self._asked = True
         #: Containers of unknown tasks at the last look, and those of them for
@@ -172,27 +177,22 @@ class ControllerLoop:
         now = self._clock.monotonic()
         match item:
             case Connected(url, leader):
-                self._stream_lost = ""
-                self._stream_leader = leader
+                self._stream.connected(url, leader, now)
                 self._reconciler.note_connected()
-                log.info("event stream connected", extra={"url": url, "leader": leader})
                 self._ask_for_list(now)
             case Disconnected(reason):
-                # Told for every attempt; a Marathon that stays away is one line.
-                if reason != self._stream_lost:
-                    log.warning("event stream lost", extra={"why": reason})
-                self._stream_lost = reason
+                self._stream.disconnected(reason, now)
             case TaskStatus(app_id, task_id, state, _):
                 if state.is_terminal:
                     self._reconciler.note_ended(app_id, task_id)
                 elif state is TaskState.RUNNING:
                     self._reconciler.note_running(app_id, task_id)
                 if state is not TaskState.STAGING:
-                    self._queue.add(app_id, now)
+                    self._hint((app_id,), now)
             case AppChanged(app_ids):
-                self._enqueue(app_ids, now)
+                self._hint(app_ids, now)
             case AppTerminated(app_id):
-                self._queue.add(app_id, now)
+                self._hint((app_id,), now)
             case EverythingChanged() | Unreadable():
                 self._ask_for_list(now + DEBOUNCE)
             case Attached() | Ignored():
@@ -259,6 +259,7 @@ class ControllerLoop:
                 self._work_strangers(now)
             case app_id:
                 self._queue.add(Chore.FINISH, now + FINISH_AFTER)
+                self._pace.looked(AppId(app_id), now)
                 look = self._reconciler.reconcile_app(AppId(app_id))
                 if look.withdrew or look.awaited:
                     self._queue.add(Chore.SWEEP, now)
@@ -298,10 +299,7 @@ class ControllerLoop:
             log.warning("drift found by a timed list", extra={"writes": done.writes})
         if done.leader is not None:
             self._allow(self._outlook.allow_from.learn(done.leader))
-            if self._stream_leader not in (None, done.leader):
-                # Heartbeats may go on after a leader's end, and events not.
-                log.warning("event stream is not the leader's", extra={"leader": done.leader})
-                self._stream_leader = None
+            if self._stream.is_deposed(done.leader):
                 self._outlook.reconnect()
         if done.waits:
             self._queue.add(Chore.RESYNC, now + CONFIRM_AFTER)
@@ -325,6 +323,11 @@ class ControllerLoop:
     def _between(self) -> None:
         for message in self._outlook.listen():
             self.handle(message)
+
+    def _hint(self, app_ids: Iterable[AppId], now: float) -> None:
+        """Read apps that Marathon's events name, a storm of them not for each event."""
+        for app_id in app_ids:
+            self._queue.add(app_id, self._pace.due(app_id, now))
 
     def _enqueue(self, app_ids: Iterable[AppId], due: float) -> None:
         for app_id in app_ids:

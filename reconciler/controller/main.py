@@ -40,7 +40,7 @@ class Controller:
         self._clock = clock
         self._stop = stop
         self._metrics = ControllerMetrics()
-        self._inbox: Inbox[Message] = Inbox()
+        self._inbox: Inbox[Message] = Inbox(subject)
         self._holder = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         self._stream = EventStream(
             settings.marathon, settings.marathon_credentials, tls=settings.marathon_tls

@@ -1,29 +1,39 @@
 """The one thing that feed threads and a loop share."""
 
-import queue
+import threading
+from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
 M = TypeVar("M")
 
 
 class Inbox(Generic[M]):
-    """Immutable messages from feed threads to the one loop thread."""
+    """Immutable messages from feed threads to the one loop thread.
 
-    def __init__(self) -> None:
-        self._messages: queue.SimpleQueue[M] = queue.SimpleQueue()
+    Of messages about one `subject` the latest alone waits, so that a loop which
+    is held up finds no more of them than there are subjects; None is none.
+    """
+
+    def __init__(self, subject: Callable[[M], Hashable | None] = lambda _: None) -> None:
+        self._subject = subject
+        self._changed = threading.Condition()
+        self._messages: dict[Hashable, M] = {}
+        self._number = 0
 
     def post(self, message: M) -> None:
-        """Hand a message over; never blocks."""
-        self._messages.put(message)
+        """Hand a message over, behind all that wait."""
+        subject = self._subject(message)
+        with self._changed:
+            self._number += 1
+            key = self._number if subject is None else (type(message), subject)
+            self._messages.pop(key, None)
+            self._messages[key] = message
+            self._changed.notify()
 
     def drain(self, timeout: float) -> tuple[M, ...]:
         """All messages that wait; waits up to `timeout` seconds for the first."""
-        drained: list[M] = []
-        try:
-            drained.append(
-                self._messages.get(timeout=timeout) if timeout > 0 else self._messages.get_nowait()
-            )
-            while True:
-                drained.append(self._messages.get_nowait())
-        except queue.Empty:
-            return tuple(drained)
+        with self._changed:
+            if not self._messages and timeout > 0:
+                self._changed.wait(timeout)
+            messages, self._messages = tuple(self._messages.values()), {}
+            return messages

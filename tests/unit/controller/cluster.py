@@ -44,7 +44,7 @@ from marathon_client.models import App, AppId, AppList, Info, Problem, Task, Tas
 from marathon_client.stream import Connected
 from reconciler.controller.allow_from import AllowFrom
 from reconciler.controller.bootstrap import bootstrap
-from reconciler.controller.loop import ControllerLoop, Outlook
+from reconciler.controller.loop import READ_EVERY, ControllerLoop, Outlook
 from reconciler.controller.metrics import ControllerMetrics
 from reconciler.controller.reconcile import Reconciler
 from reconciler.controller.stored import StoredState
@@ -168,7 +168,8 @@ class Cluster:
         self.settle()
 
     def event(self, task: Task, state: TaskState) -> None:
-        """One status update from Marathon's stream."""
+        """One status update from Marathon's stream, no sooner than it is acted on."""
+        self.clock.advance(READ_EVERY)
         self.loop.handle(TaskStatus(task.app_id, task.id, state, task.host))
         self.settle()
 
