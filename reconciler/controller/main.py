@@ -13,6 +13,7 @@ from marathon_client.client import MarathonClient
 from marathon_client.scaling import ScalingClient
 from marathon_client.stream import EventStream
 from reconciler.controller.agents_scaler import AgentsScaler
+from reconciler.controller.hints import subject
 from reconciler.controller.leading import Around, Leading
 from reconciler.controller.loop import Message
 from reconciler.controller.metrics import ControllerMetrics
