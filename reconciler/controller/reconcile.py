@@ -23,15 +23,17 @@ from reconciler.controller.departure import Departure
 from reconciler.controller.metrics import ControllerMetrics
 from reconciler.controller.outstanding import Outstanding
 from reconciler.controller.registrar import Registrar
-from reconciler.controller.removal.absences import Absences, present_tasks
+from reconciler.controller.removal.absences import Absences
 from reconciler.controller.removal.framework import FrameworkPin
 from reconciler.controller.removal.holds import Holds
+from reconciler.controller.removal.second_looks import SecondLooks
 from reconciler.controller.stored import StoredState
 from reconciler.controller.writer import TaskWriter
 from reconciler.core.desired import (
     addresses_needed,
     awaited_addresses,
     desired_tasks,
+    present_tasks,
     record_id,
     unread_app,
     unread_app_id,
@@ -113,7 +115,8 @@ class Reconciler:
         self._vacancies = Vacancies(clock.monotonic)
         self.holds = Holds(datastore, clock)
         self._framework = FrameworkPin(marathon, datastore, self.holds)
-        self._absences = Absences(self.holds, stored, clock)
+        looks = SecondLooks(marathon, datastore, stored)
+        self._absences = Absences(self.holds, looks, stored, clock)
         self._sweeper = Sweeper(datastore, stored, clock, metrics)
         self._leftovers = Leftovers(datastore, stored, clock)
         self._departure = Departure(datastore)
@@ -187,6 +190,7 @@ class Reconciler:
         list, and CalicoError if the datastore cannot be read. Of another framework
         than the pinned one nothing is believed.
         """
+        asked_at = self._clock.monotonic()
         asked = self._framework.ask()
         listed = self._marathon.apps()
         told = self._framework.ask()
@@ -205,7 +209,7 @@ class Reconciler:
             between()
         self._show_problems(listed)
         self._live = frozenset(task for app in listed.apps for task in present_tasks(app))
-        withdrawals = self._absences.judge(listed, trust)
+        withdrawals = self._absences.judge(listed, trust, asked_at)
         for task in sorted(withdrawals.now):
             self._withdraw(task)
         self._metrics.resyncs.labels("partial" if failures else "done").inc()

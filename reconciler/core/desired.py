@@ -152,6 +152,13 @@ def record_id(task_id: str) -> TaskId:
         return TaskId(f"refused-{hashlib.sha256(task_id.encode()).hexdigest()[:32]}")
 
 
+def present_tasks(app: App | None) -> frozenset[TaskId]:
+    """The tasks of an app that have not ended, by the id of their record."""
+    if app is None:
+        return frozenset()
+    return frozenset(record_id(task.id) for task in app.tasks if not task.state.is_terminal)
+
+
 def unread_app(app: str, reason: str) -> TaskRecord:
     """A record that shows operators an app whose description makes no sense.
 

@@ -3,13 +3,15 @@
 import logging
 from collections import OrderedDict
 from collections.abc import Collection
+from dataclasses import replace
 
 from calico.cluster import HoldKind
 from calico.model import TaskId
 from marathon_client.models import App, AppList
 from reconciler.controller.removal.holds import Holds
+from reconciler.controller.removal.second_looks import SecondLooks
 from reconciler.controller.stored import StoredState
-from reconciler.core.desired import record_id, unread_app_id
+from reconciler.core.desired import present_tasks, record_id, unread_app_id
 from reconciler.core.removal.framework import Trust
 from reconciler.core.removal.withdrawal import CompleteList, Withdrawals, judge_absences
 from reconciler.runtime.clock import Clock
@@ -26,8 +28,9 @@ STALE_AFTER = 30.0
 class Absences:
     """Evidence, and how long each task has been absent; one thread owns it."""
 
-    def __init__(self, holds: Holds, stored: StoredState, clock: Clock) -> None:
+    def __init__(self, holds: Holds, looks: SecondLooks, stored: StoredState, clock: Clock) -> None:
         self._holds = holds
+        self._looks = looks
         self._stored = stored
         self._clock = clock
         self._evidence: OrderedDict[TaskId, float] = OrderedDict()
@@ -65,9 +68,10 @@ class Absences:
         ended = (record_id(t.id) for app in apps for t in app.tasks if t.state.is_terminal)
         return frozenset((*self._evidence, *ended)) | self._stored.gone()
 
-    def judge(self, listed: AppList, trust: Trust) -> Withdrawals:
+    def judge(self, listed: AppList, trust: Trust, asked: float) -> Withdrawals:
         """Decide about every task of ours that a complete list lacks.
 
+        `asked` is when the list was asked for: what it shows may be as old.
         Writes what is held where operators see it; raises CalicoError.
         """
         if listed.leader is None:
@@ -78,34 +82,56 @@ class Absences:
             self._leader = listed.leader
         present = frozenset(task for app in listed.apps for task in present_tasks(app))
         self.awaited(present)
-        known = frozenset(
-            task
-            for task, kept in self._stored.records.items()
-            if task != unread_app_id(kept.value.app)
-        ) | frozenset(self._stored.unrecorded())
-        now = self._clock.monotonic()
+        known = self._known()
+        present |= self._unclear(listed, known)
+        proof = self.proof(listed.apps)
+        is_trusted = trust is Trust.OURS
         found = judge_absences(
             CompleteList(
                 known,
-                present | self._unclear(listed, known),
+                present,
                 not (listed.apps or listed.problems),
-                is_trusted=trust is Trust.OURS,
+                is_trusted,
+                self._bare(known),
+                self._looks.contradicted(known - present - proof),
             ),
-            self.proof(listed.apps),
+            proof,
             self._absent_since,
-            now,
+            asked,
             self._holds.approved_plan(HoldKind.TASKS),
         )
+        reread = self._looks.reread(found.confirmed)
+        found = replace(
+            found,
+            now=found.now | reread.ended,
+            confirmed=frozenset(),
+            waiting=found.waiting | (found.confirmed - reread.ended),
+        )
         # A list that is held is no first of two: it may be wrong about all of them.
-        first = found.waiting if trust is Trust.OURS else frozenset()
+        first = found.waiting - reread.alive if found.is_credible else frozenset()
+        now = self._clock.monotonic()
         self._absent_since = {task: self._absent_since.get(task, now) for task in first}
-        if found.waiting and trust is not Trust.OURS:
+        if is_trusted:
+            self._write_hold(found)
+        elif found.waiting:
             log.warning(
                 "removals wait: Marathon does not say which framework it is",
                 extra={"count": len(found.waiting)},
             )
-        self._write_hold(found)
         return found
+
+    def _known(self) -> frozenset[TaskId]:
+        """Every task of ours, with a record or an endpoint or both."""
+        return frozenset(
+            task
+            for task, kept in self._stored.records.items()
+            if task != unread_app_id(kept.value.app)
+        ) | frozenset(self._stored.unrecorded())
+
+    def _bare(self, known: frozenset[TaskId]) -> frozenset[TaskId]:
+        """Those that have no network to lose."""
+        networked = {TaskId(endpoint.workload) for endpoint in self._stored.specs}
+        return known - networked - self._stored.unclear_tasks()
 
     def _unclear(self, listed: AppList, known: frozenset[TaskId]) -> frozenset[TaskId]:
         """Tasks whose app is listed, but was not understood."""
@@ -122,10 +148,3 @@ class Absences:
             self._holds.hold(HoldKind.TASKS, found.held, found.reason)
         else:
             self._holds.end(HoldKind.TASKS)
-
-
-def present_tasks(app: App | None) -> frozenset[TaskId]:
-    """The tasks of an app that have not ended, by the id of their record."""
-    if app is None:
-        return frozenset()
-    return frozenset(record_id(task.id) for task in app.tasks if not task.state.is_terminal)

@@ -1,11 +1,12 @@
 """When a task that Marathon no longer names may lose its network.
 
 Absence alone is never proof: an answer may be empty, stale or partial. Adds
-are fast; removals need evidence, or two agreeing lists and a small number.
+are fast; removals need evidence, or two agreeing lists, a small number and
+nobody who contradicts.
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from calico.cluster import HoldKind
 from calico.model import TaskId
@@ -23,30 +24,37 @@ SHARE = 0.1
 class CompleteList:
     """What one complete list from Marathon's leader says about our tasks.
 
-    `known` are all tasks that have a record, `present` those that the list
-    names, or whose app it names but nobody could understand. `is_empty` is
-    whether it names no app at all, `is_trusted` whether Marathon said which
-    framework it is.
+    `known` are all tasks that have a record or an endpoint, `present` those that
+    the list names, or whose app it names but nobody could understand. `is_empty`
+    is whether it names no app at all, `is_trusted` whether Marathon said which
+    framework it is. `bare` are those of the known without an endpoint, which
+    have no network to lose; `contradicted` those that their hosts report up.
     """
 
     known: frozenset[TaskId]
     present: frozenset[TaskId]
     is_empty: bool
     is_trusted: bool = True
+    bare: frozenset[TaskId] = frozenset()
+    contradicted: frozenset[TaskId] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class Withdrawals:
     """What becomes of the absent tasks.
 
-    `now` lose their network, `waiting` are looked at again in the next list,
-    `held` wait for a sane list, for evidence or for the operator.
+    `now` lose their network, `confirmed` do if a read of their own app lacks
+    them too. `waiting` are looked at again in the next list, `held` wait for a
+    sane list, for evidence or for the operator. `is_credible` is whether the
+    list may be the first of the two that must agree.
     """
 
     now: frozenset[TaskId] = frozenset()
+    confirmed: frozenset[TaskId] = frozenset()
     waiting: frozenset[TaskId] = frozenset()
     held: frozenset[TaskId] = frozenset()
     reason: str = ""
+    is_credible: bool = True
 
     @property
     def plan(self) -> str:
@@ -64,27 +72,63 @@ def judge_absences(
     """Decide about every known task that a complete list lacks.
 
     `absent_since` has, for each task that earlier lists of the same leader
-    lacked without a break, the time of the first of them, in seconds.
+    lacked without a break, when the first of them was judged; `now` is when
+    this one was asked for, in seconds.
     """
     absent = listed.known - listed.present
     proven = absent & frozenset(evidence)
-    unproven = absent - proven
-    if not unproven:
-        return Withdrawals(now=proven)
+    others = absent - proven
     if not listed.is_trusted:
-        return Withdrawals(now=proven, waiting=unproven)
-    limit = max(FEW, SHARE * len(listed.known))
+        return Withdrawals(now=proven, waiting=others, is_credible=False)
+    unproven = others - listed.bare
+    reason = _doubt(listed, unproven)
+    if reason:
+        # Such a list is no word on those without an endpoint either.
+        held = Withdrawals(
+            now=proven,
+            waiting=others - unproven,
+            held=unproven,
+            reason=reason,
+            is_credible=False,
+        )
+    else:
+        held = _confirm(others, unproven & listed.contradicted, absent_since, now, proven)
+    if approved_plan == held.plan:
+        return replace(held, now=proven | held.held, held=frozenset(), reason="")
+    return held
+
+
+def _doubt(listed: CompleteList, unproven: frozenset[TaskId]) -> str:
+    """Why a list as a whole is not believed; empty if it may be."""
+    if not unproven:
+        return ""
+    live = len(listed.known - listed.bare)
+    limit = max(FEW, SHARE * live)
     if listed.is_empty or len(unproven) > limit:
-        reason = (
+        return (
             "Marathon's list is empty"
             if listed.is_empty
-            else f"{len(unproven)} of {len(listed.known)} tasks are absent without evidence"
+            else f"{len(unproven)} of {live} tasks are absent without evidence"
         )
-        held = Withdrawals(now=proven, held=unproven, reason=reason)
-        if approved_plan == held.plan:
-            return Withdrawals(now=absent)
-        return held
+    return ""
+
+
+def _confirm(
+    absent: frozenset[TaskId],
+    contradicted: frozenset[TaskId],
+    absent_since: Mapping[TaskId, float],
+    now: float,
+    proven: frozenset[TaskId],
+) -> Withdrawals:
+    """What becomes of few absences: those that nobody contradicts need two lists."""
     confirmed = frozenset(
-        task for task in unproven if now - absent_since.get(task, now) >= CONFIRM_AFTER
+        task for task in absent - contradicted if now - absent_since.get(task, now) >= CONFIRM_AFTER
     )
-    return Withdrawals(now=proven | confirmed, waiting=unproven - confirmed)
+    count = len(contradicted)
+    return Withdrawals(
+        now=proven,
+        confirmed=confirmed,
+        waiting=absent - contradicted - confirmed,
+        held=contradicted,
+        reason=f"hosts report {count} absent task{'s' * (count != 1)} up" if count else "",
+    )

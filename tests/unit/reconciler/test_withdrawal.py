@@ -41,7 +41,8 @@ def test_evidence_about_a_task_that_is_listed_is_not_believed() -> None:
 def test_a_few_absences_need_two_lists(since: dict[TaskId, float], withdrawn: bool) -> None:
     listed = CompleteList(tasks("a", "b"), tasks("a"), False)
     verdict = judge_absences(listed, (), since, 100.0, None)
-    assert (verdict.now == tasks("b")) is withdrawn
+    assert (verdict.confirmed == tasks("b")) is withdrawn
+    assert verdict.now == frozenset()
     assert (verdict.waiting == tasks("b")) is not withdrawn
 
 
@@ -71,6 +72,59 @@ def test_the_operator_approves_exactly_one_plan() -> None:
     assert not judge_absences(fewer, (), {}, 0.0, plan).now
 
 
+def test_whom_a_host_reports_up_is_held_however_few_and_for_however_long() -> None:
+    listed = CompleteList(MANY, MANY - tasks("t1", "t2"), False, contradicted=tasks("t1", "t3"))
+    verdict = judge_absences(listed, (), dict.fromkeys(MANY, 0.0), 1e6, None)
+    assert verdict.held == tasks("t1")
+    assert verdict.confirmed == tasks("t2")
+    assert verdict.reason == "hosts report 1 absent task up"
+    assert judge_absences(listed, (), {}, 0.0, verdict.plan).now == tasks("t1")
+
+
+def test_evidence_outweighs_what_a_host_reports() -> None:
+    listed = CompleteList(MANY, MANY - tasks("t1"), False, contradicted=tasks("t1"))
+    assert judge_absences(listed, tasks("t1"), {}, 0.0, None).now == tasks("t1")
+
+
+def test_those_without_a_network_count_against_nobody() -> None:
+    # given 50 tasks with an endpoint of which 3 are absent, and 50 without that are too
+    bare = frozenset(sorted(MANY)[:50])
+    absent = bare | frozenset(sorted(MANY)[-3:])
+    listed = CompleteList(MANY, MANY - absent, False, bare=bare)
+    assert judge_absences(listed, (), {}, 0.0, None).waiting == absent
+    assert judge_absences(listed, (), dict.fromkeys(absent, 0.0), 100.0, None).confirmed == absent
+
+
+def test_those_without_a_network_make_no_share_of_the_others_small() -> None:
+    networked = frozenset(sorted(MANY)[:20])
+    absent = frozenset(sorted(networked)[:4])
+    listed = CompleteList(MANY, MANY - absent, False, bare=MANY - networked)
+    assert judge_absences(listed, (), {}, 0.0, None).held == absent
+
+
+@pytest.mark.parametrize(
+    ("bare", "held", "confirmed"),
+    [
+        pytest.param(tasks("a"), tasks("b"), frozenset(), id="beside one with a network"),
+        pytest.param(tasks("a", "b"), frozenset(), tasks("a", "b"), id="alone"),
+    ],
+)
+def test_an_empty_list_counts_for_those_without_a_network_only_if_nothing_is_at_stake(
+    bare: frozenset[TaskId], held: frozenset[TaskId], confirmed: frozenset[TaskId]
+) -> None:
+    listed = CompleteList(tasks("a", "b"), frozenset(), True, bare=bare)
+    verdict = judge_absences(listed, (), {"a": 0.0, "b": 0.0}, 100.0, None)
+    assert (verdict.held, verdict.confirmed) == (held, confirmed)
+    assert verdict.is_credible is not bool(held)
+
+
+def test_who_does_not_say_who_it_is_confirms_nothing() -> None:
+    listed = CompleteList(tasks("a", "b"), frozenset(), True, is_trusted=False)
+    verdict = judge_absences(listed, tasks("a"), {"b": 0.0}, 100.0, None)
+    assert (verdict.now, verdict.waiting) == (tasks("a"), tasks("b"))
+    assert not verdict.is_credible
+
+
 @given(
     known=st.frozensets(st.integers(0, 40)),
     present=st.frozensets(st.integers(0, 40)),
@@ -92,6 +146,6 @@ def test_every_absence_is_in_one_place_and_no_listed_task_is_touched(
     verdict = judge_absences(
         listed, {named[n] for n in evidence}, dict.fromkeys(listed.known, 0.0), waited, None
     )
-    parts = (verdict.now, verdict.waiting, verdict.held)
+    parts = (verdict.now, verdict.confirmed, verdict.waiting, verdict.held)
     assert frozenset().union(*parts) == listed.known - listed.present
     assert sum(map(len, parts)) == len(listed.known - listed.present)
