@@ -168,7 +168,7 @@ class Sensor:
             socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(ETH_P_ALL)
         )
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
-        _attach_filter(self._socket)
+        attach_filter(self._socket)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch)
         self._seen: list[str] = []
@@ -208,7 +208,7 @@ class Sensor:
                     self._seen.append(f"{device} {data[:40].hex()}")
 
 
-def _attach_filter(packets: socket.socket) -> None:
+def attach_filter(packets: socket.socket) -> None:
     """Spare the test the packets that it does not look for: they would cost it its time."""
     program = b"".join(struct.pack("=HBBI", *each) for each in _ONLY_FORBIDDEN)
     kept = ctypes.create_string_buffer(program, len(program))

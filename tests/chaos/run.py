@@ -1,0 +1,274 @@
+"""Runs a plan against a real cluster and says what was violated."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import json
+import signal
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, assert_never
+
+from demo.embedded.control import ClusterGoneError
+from tests.chaos.actions import Action, Break, Cut, EndTask, Kill, Pause, Wish, describe
+from tests.chaos.instruments import (
+    APART,
+    Instrument,
+    InstrumentError,
+    doors,
+    instrument,
+    proxy_socket,
+)
+from tests.chaos.judging import CutTime, Stall, suffers
+from tests.chaos.plan import AGENTS, CONTROLLERS, ETCD, HOSTS, MASTER, Plan
+from tests.chaos.wishes import Wishes
+from tests.cluster.harness import Launched, launched
+from tests.faults.door import Fault
+from tests.faults.switching import switch
+
+CLUSTER = (
+    "--supervised",
+    *("--hosts", str(len(HOSTS)), "--etcd-members", str(len(ETCD))),
+    *("--controllers", str(len(CONTROLLERS)), "--apart", str(APART)),
+)
+REPORT_SECONDS = 1.0
+#: All is in place by then, at first; and again after the last fault.
+SETTLE_SECONDS = 60.0
+CONVERGE_SECONDS = 120.0
+#: Between two looks at whether it is.
+LOOK_SECONDS = 1.0
+PRODUCT = (*CONTROLLERS, *AGENTS, "dns")
+
+
+class ViolationError(Exception):
+    """A promise was broken; what was seen, and when."""
+
+
+@dataclass
+class Figures:
+    """What a run did and saw."""
+
+    actions: int = 0
+    sent: int = 0
+    forbidden: int = 0
+    arrived: int = 0
+    tasks: int = 0
+    echoed: dict[tuple[str, str, float], int] = field(default_factory=dict)
+    longest: float = 0.0
+    late: float = 0.0
+    converged: float = 0.0
+
+    def lines(self) -> list[str]:
+        """For a person."""
+        return [
+            f"{self.actions} actions; {self.tasks} tasks were watched",
+            f"{self.sent} probes sent, of them {self.forbidden} between tasks that share no group;"
+            f" {self.arrived} arrived, none of those",
+            f"{len(self.echoed)} connections carried {sum(self.echoed.values())} numbers there and"
+            f" back; the longest stall was {self.longest:.1f} s; sensors were late by"
+            f" {self.late:.1f} s at most",
+            f"all was in place {self.converged:.1f} s after the last fault",
+        ]
+
+
+class Run:
+    """A cluster under chaos."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        running: Launched,
+        sensors: Instrument,
+        wires: Instrument,
+        wishes: Wishes,
+        say: Callable[[str], None],
+    ) -> None:
+        self._plan = plan
+        self._cluster = running.cluster
+        self._socket = proxy_socket(running.path)
+        self._sensors = sensors
+        self._wires = wires
+        self._wishes = wishes
+        self._say = say
+        self._cuts: list[CutTime] = []
+        self._began = time.monotonic()
+        self._reported = 0.0
+        self.figures = Figures()
+
+    def settle(self) -> None:
+        """Have the first apps in place."""
+        self._wishes.make(*self._plan.begin)
+        took = self._await_place(SETTLE_SECONDS)
+        self._say(f"{self._wishes.instances} tasks are in place after {took:.1f} s")
+
+    def wreak(self) -> None:
+        """Carry the plan out; raises ViolationError as soon as one is seen."""
+        self._began = time.monotonic()
+        order = itertools.count()
+        due: list[tuple[float, int, Callable[[], None]]] = []
+        for action in self._plan.actions:
+            heapq.heappush(due, (action.at, next(order), partial(self._begin, action)))
+            if isinstance(action, Pause | Cut | Break):
+                end = action.at + action.seconds
+                heapq.heappush(due, (end, next(order), partial(self._end, action)))
+        while due:
+            at, _, act = heapq.heappop(due)
+            while (left := self._began + at - time.monotonic()) > 0:
+                time.sleep(min(left, 0.1))
+                self._look()
+            act()
+        while time.monotonic() < self._began + self._plan.seconds:
+            time.sleep(0.1)
+            self._look()
+
+    def converge(self) -> None:
+        """All is as it should be again, and all books agree."""
+        self.figures.converged = self._await_place(CONVERGE_SECONDS)
+        logs = {name: self._cluster.log(name) for name in PRODUCT}
+        for name, log in logs.items():
+            if "Traceback" in log:
+                at = log.index("Traceback")
+                raise self._violated(f"{name} wrote a traceback:\n{log[at - 300 : at + 3000]}")
+
+    def _await_place(self, seconds: float) -> float:
+        began = time.monotonic()
+        self._sensors.ask("clear")
+        while True:
+            report = self._look(now=True)
+            wrong = self._wrong(report)
+            if not wrong:
+                return time.monotonic() - began
+            if time.monotonic() - began > seconds:
+                raise self._violated(f"after {seconds:.0f} s without faults still: {wrong}")
+            time.sleep(LOOK_SECONDS)
+
+    def _wrong(self, report: dict[str, Any]) -> str:
+        """The first thing that is not in place; the cheap ones are looked at first."""
+        if not self._wishes.heard:
+            return "Marathon has not agreed to the last deployment"
+        if len(report["tasks"]) != self._wishes.instances:
+            return f"{len(report['tasks'])} tasks of {self._wishes.instances}"
+        if closed := report["closed"]:
+            return f"{len(closed)} pairs that the groups allow are closed: {closed[:3]}"
+        unopened = [flow for flow in report["flows"] if flow["opened"] is None]
+        if unopened:
+            return f"no connection: {unopened[:3]}"
+        for words in (("diff",), ("ipam", "check")):
+            result = self._cluster.product(*words)
+            if result.returncode != 0:
+                return f"{' '.join(words)}: {result.returncode}\n{result.stdout}{result.stderr}"
+        return ""
+
+    def _begin(self, action: Action) -> None:
+        self._say(describe(action))
+        self.figures.actions += 1
+        control = self._cluster.control
+        match action:
+            case Kill(_, process):
+                control.kill(process, signal.SIGKILL)
+            case Pause(_, process, _):
+                control.kill(process, signal.SIGSTOP)
+            case Cut(_, host, others, _):
+                for other in others:
+                    self._wires.ask(f"cut {host} {other}")
+                    self._cuts.append(CutTime(frozenset((host, other)), time.monotonic()))
+            case Break(_, door, fault, _, delay):
+                switch(self._socket, door, fault, delay)
+            case EndTask(_, app):
+                tasks = sorted(self._look(now=True)["tasks"])
+                for task in [each for each in tasks if each.startswith(f"chaos_{app}.")][:1]:
+                    self._sensors.ask(f"end {task}")
+            case Wish():
+                self._wishes.make(action)
+            case _:
+                assert_never(action)
+
+    def _end(self, action: Pause | Cut | Break) -> None:
+        match action:
+            case Pause(_, process, _):
+                self._cluster.control.kill(process, signal.SIGCONT)
+            case Cut(_, host, others, _):
+                for other in others:
+                    self._wires.ask(f"mend {host} {other}")
+                ended = {frozenset((host, other)) for other in others}
+                self._cuts = [
+                    CutTime(cut.hosts, cut.begin, time.monotonic())
+                    if cut.end is None and cut.hosts in ended
+                    else cut
+                    for cut in self._cuts
+                ]
+            case Break(_, door, _, _, _):
+                switch(self._socket, door, Fault.NONE)
+
+    def _look(self, now: bool = False) -> dict[str, Any]:
+        """Hear of the sensors what happened, at most every second; a violation is raised."""
+        while not self._sensors.told.empty():
+            told = self._sensors.told.get()
+            raise self._violated(told["violation"], told["at"])
+        if not now and time.monotonic() - self._reported < REPORT_SECONDS:
+            return {}
+        self._reported = time.monotonic()
+        report = self._sensors.ask("report")
+        figures = self.figures
+        figures.sent, figures.arrived = report["sent"], report["arrived"]
+        figures.forbidden, figures.tasks = report["forbidden"], report["seen"]
+        figures.late = max(figures.late, report["late"])
+        for flow in report["flows"]:
+            self._judge(flow, report["at"])
+        return report
+
+    def _judge(self, flow: dict[str, Any], now: float) -> None:
+        source, target = flow["source"], flow["target"]
+        one, two = flow["hosts"]
+        if flow["opened"] is not None:
+            self.figures.echoed[(source, target, flow["opened"])] = flow["echoed"]
+        whole = f"the connection of {source} on {one} to {target} on {two}"
+        if flow["broken"]:
+            raise self._violated(f"{whole} broke: {flow['broken']}")
+        stalls = list(flow["stalls"])
+        if flow["standing"] is not None:
+            stalls.append((flow["standing"], now))
+        for begin, end in stalls:
+            self.figures.longest = max(self.figures.longest, end - begin)
+            if suffers(Stall((one, two), begin, end), self._cuts):
+                raise self._violated(f"{whole} stood still for {end - begin:.1f} s", begin)
+
+    def _violated(self, text: str, at: float | None = None) -> ViolationError:
+        seconds = (time.monotonic() if at is None else at) - self._began
+        return ViolationError(f"seed {self._plan.seed}, second {seconds:.1f}: {text}")
+
+
+@contextmanager
+def chaos(plan: Plan, say: Callable[[str], None]) -> Iterator[Run]:
+    """A cluster that is ready for the plan; on a violation its logs are kept."""
+    with ExitStack() as stack:
+        running = stack.enter_context(launched(*CLUSTER))
+        cluster = running.cluster
+        status = cluster.control.status()
+        master = next(host.address for host in status.hosts if host.name == MASTER)
+        hosts = [[host.name, host.pid, host.address] for host in status.hosts]
+        path = str(proxy_socket(running.path))
+        enter = stack.enter_context
+        enter(instrument(cluster, "proxy", "tests.faults", "serve", path, *doors(master)))
+        wires = enter(instrument(cluster, "wires", "tests.chaos.wires", first=json.dumps(hosts)))
+        sensors = enter(instrument(cluster, "sensors", "tests.chaos.sensors", str(plan.seed)))
+        wishes = enter(Wishes(cluster.marathon_url))
+        try:
+            yield Run(plan, running, sensors, wires, wishes, say)
+        except (ViolationError, InstrumentError, ClusterGoneError):
+            say(f"logs are kept in {keep_logs(running, plan)}")
+            raise
+
+
+def keep_logs(running: Launched, plan: Plan) -> Path:
+    """A directory with what every process wrote."""
+    directory = Path(tempfile.mkdtemp(prefix=f"marathon-calico-chaos-{plan.seed}-"))
+    for name, log in running.cluster.logs():
+        (directory / f"{name}.log").write_text(log)
+    return directory
