@@ -7,8 +7,8 @@ import pytest
 from calico.cluster import HoldKind
 from calico.codec import decode_cluster, encode_cluster
 from calico.keys import CLUSTER, READY
-from marathon_client.models import AppId, TaskState
-from marathon_client.stream import Connected
+from marathon_client.events import TaskStatus
+from marathon_client.models import AppId, TaskId, TaskState
 from reconciler.core.removal.withdrawal import CONFIRM_AFTER
 from tests.unit.controller.cluster import UNAVAILABLE, Cluster, MemoryMarathon
 from tests.unit.reconciler.apps import app, task
@@ -67,10 +67,13 @@ def test_of_another_framework_nothing_is_believed(cluster: Cluster) -> None:
 
 def test_not_even_one_task_of_another_framework_is_taken_in_by_its_event(cluster: Cluster) -> None:
     meet_another(cluster)
-    # Nobody noticed yet: the same connection may lead there by another resolution.
-    cluster.loop.handle(Connected("http://marathon", cluster.marathon.leader))
-    cluster.event(task("stranger", app="/other"), TaskState.RUNNING)
-    cluster.event(task("t0"), TaskState.KILLED)
+    # What was told before the connection is due before the list.
+    for app_id, name, state in (
+        ("/other", "stranger", TaskState.RUNNING),
+        ("/app", "t0", TaskState.KILLED),
+    ):
+        cluster.loop.handle(TaskStatus(AppId(app_id), TaskId(name), state, "h1"))
+    cluster.connect()
     assert set(cluster.records()) == {f"t{number}" for number in range(5)}
 
 
@@ -149,6 +152,16 @@ def test_who_does_not_say_who_it_is_may_add_but_not_remove_unproven(
     assert "t1" in cluster.specs()
     cluster.after(3 * CONFIRM_AFTER)
     assert "t1" not in cluster.specs()
+
+
+def test_who_does_not_say_who_it_is_ends_no_hold(cluster: Cluster) -> None:
+    cluster.marathon.current.clear()
+    cluster.connect()
+    held = cluster.holds()
+    assert set(held) == {HoldKind.TASKS}
+    cluster.marathon.framework = None
+    cluster.after(100)
+    assert cluster.holds() == held
 
 
 def test_a_foreign_framework_that_falls_silent_is_foreign_still(cluster: Cluster) -> None:

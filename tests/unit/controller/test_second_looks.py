@@ -155,6 +155,19 @@ def test_what_its_app_still_names_is_kept_however_many_lists_lack_it(
     assert cluster.holds() == {}
 
 
+def test_what_its_app_named_at_last_needs_two_lists_from_then_on(
+    cluster: Cluster, marathon: TwoFacedMarathon
+) -> None:
+    marathon.listed = {WHOLE.id: LESS}
+    cluster.connect()
+    cluster.after(LONG)
+    marathon.put(LESS)
+    cluster.connect()
+    assert "t0" in cluster.specs()
+    cluster.after(LONG)
+    assert "t0" not in cluster.specs()
+
+
 def test_an_app_that_does_not_answer_ends_nothing(
     cluster: Cluster, marathon: TwoFacedMarathon
 ) -> None:
@@ -179,6 +192,24 @@ def test_an_app_that_is_gone_as_a_whole_ends_its_tasks(
     cluster.after(2 * CONFIRM_AFTER)
     assert "x" not in cluster.specs()
     assert AppId("/b") in marathon.asked_alone
+
+
+def test_a_marathon_that_does_not_answer_is_asked_for_one_app_only(
+    cluster: Cluster, marathon: TwoFacedMarathon
+) -> None:
+    # given two apps that are gone unseen
+    for name in ("x", "y"):
+        cluster.run(app(task(name, app=f"/{name}"), name=f"/{name}"))
+    del marathon.current[AppId("/x")], marathon.current[AppId("/y")]
+    cluster.connect()
+    # when the reads hang that should confirm it
+    marathon.alone_fails = True
+    cluster.clock.advance(CONFIRM_AFTER)
+    marathon.asked_alone.clear()
+    cluster.connect()
+    # then not all of them do
+    assert marathon.asked_alone == [AppId("/x")]
+    assert {"x", "y"} <= set(cluster.specs())
 
 
 def test_no_list_asks_for_more_than_so_many_apps(
