@@ -25,9 +25,25 @@ from tests.simulation.twins.marathon import LieKind
 APPS = ("x", "y", "z")
 GROUPS = (("g",), ("k",), ("g", "k"))
 #: Seconds from one action to the next.
-GAPS = (1.0, 5.0, 20.0, 40.0, 130.0)
-#: How many actions a schedule has: most have few, which is found out sooner.
-SIZES = (3,) * 12 + (8,) * 6 + (25,) * 2
+GAPS = (0.2, 1.0, 1.0, 5.0, 5.0, 20.0, 20.0, 40.0, 130.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """So many of a hundred schedules have so many actions.
+
+    `wide` ones have more processes; one of so many `rests` at the end.
+    """
+
+    share: float
+    fewest: int
+    most: int
+    wide: bool = False
+    rests: int = 1
+
+
+#: Most have few, so that many can be had; what needs many is found by the others.
+MIX = (Size(70, 3, 6, rests=3), Size(25, 7, 12), Size(5, 25, 25, wide=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +59,9 @@ class Schedule:
     """Everything that decides how a run goes.
 
     `ends` is when nothing goes wrong any more. `faults` None are those that the
-    seed draws at single operations.
+    seed draws at single operations. `first_tasks` are those that each app has
+    at the beginning: with few, a short list is soon believed. If it `rests`, it
+    is also looked whether all stays quiet once it is as it should be.
     """
 
     seed: int
@@ -52,14 +70,16 @@ class Schedule:
     faults: tuple[tuple[Place, Fault], ...] | None = None
     hosts: int = 2
     controllers: int = 2
+    first_tasks: tuple[int, ...] = (2, 2, 2)
+    rests: bool = True
 
 
 def draw_schedule(seed: int, *, restores: bool = False) -> Schedule:
     """The schedule of a seed; with `restores` etcd also loses what it knew, once."""
     chance = random.Random(f"{seed} actions")
-    length = chance.choice(SIZES)
-    large = length == max(SIZES)
-    hosts, controllers = (chance.choice((2, 3)) if large else 2 for _ in range(2))
+    (size,) = chance.choices(MIX, [each.share for each in MIX])
+    length = chance.randint(size.fewest, size.most)
+    hosts, controllers = (chance.choice((2, 3)) if size.wide else 2 for _ in range(2))
     names = [f"h{n}" for n in range(hosts)]
     processes = [f"c{n}" for n in range(controllers)] + [f"a{n}" for n in range(hosts)]
     now, actions = 0.0, []
@@ -70,7 +90,9 @@ def draw_schedule(seed: int, *, restores: bool = False) -> Schedule:
         where = chance.randrange(length)
         ages = (10.0, 60.0, 200.0, float("inf"))
         actions[where] = Timed(actions[where].at, Restore(chance.choice(ages)))
-    return Schedule(seed, tuple(actions), now, None, hosts, controllers)
+    tasks = tuple(chance.choice((0, 1, 1, 2)) for _ in APPS)
+    rests = chance.randrange(size.rests) == 0
+    return Schedule(seed, tuple(actions), now, None, hosts, controllers, tasks, rests)
 
 
 def _draw(chance: random.Random, hosts: list[str], processes: list[str]) -> Action:

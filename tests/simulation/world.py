@@ -117,7 +117,8 @@ class World:
                 self._pass_time(SETTLED_WITHIN)
             else:
                 self._settle()
-                self._rest()
+                if self._schedule.rests:
+                    self._rest()
         finally:
             self.scheduler.end()
 
@@ -125,10 +126,10 @@ class World:
         self._pass_time(FIRST)
         # The pool is two blocks: a third host borrows.
         have_foreign(self.etcd.store, POOL, tuple(host.name for host in self.hosts[:2]))
-        for app, groups in zip(APPS, GROUPS, strict=True):
+        for app, groups, tasks in zip(APPS, GROUPS, self._schedule.first_tasks, strict=True):
             self.marathon.deploy(app, groups)
-            for half in (0.0, 0.5):
-                self._start(app, half)
+            for number in range(tasks):
+                self._start(app, number / tasks)
         self._pass_time(SECOND - FIRST)
         self.marathon.begin_faults()
         for door in self._doors.values():

@@ -238,7 +238,9 @@ class EtcdClient:
         return kind is FaultKind.LOST
 
     def _answer(self, lost: bool) -> None:
-        self._scheduler.give_way()
+        if self._door.open:
+            # Else nobody can tell: what follows begins with giving way.
+            self._scheduler.give_way()
         if lost:
             raise DatastoreUnavailable("answer lost")
 
