@@ -58,6 +58,7 @@ class Scene:
     def __init__(self) -> None:
         self._wanted: dict[Pair, tuple[object, float]] = {}
         self._differs: dict[Pair, float] = {}
+        self._confirmed: dict[Pair, float] = {}
         self._alarms: dict[Pair, State] = {}
         self._parties: dict[str, Party] = {}
         self._apps: dict[str, str] = {}
@@ -137,8 +138,19 @@ class Scene:
             waits_for = "Tasks of one app differ in whom they reach: a change is under way."
         applied = all(reach is None or reach.applied for reach in reaches)
         allowed = next(iter(told)) if len(told) == 1 else None
-        since = self._wanted[pair][1]
-        return Expected(allowed, since, waits_for, applied, seen.asked, FACTS_LAG)
+        if all(reach is None or reach.confirmed for reach in reaches):
+            self._confirmed.setdefault(pair, now)
+        else:
+            self._confirmed.pop(pair, None)
+        return Expected(
+            allowed=allowed,
+            since=self._wanted[pair][1],
+            waits_for=waits_for,
+            applied=applied,
+            confirmed=self._confirmed.get(pair),
+            asked=seen.asked,
+            lag=FACTS_LAG,
+        )
 
     def _note_parties(
         self, by_id: Mapping[str, Party], seen: Seen, now: float, clock: float
@@ -176,6 +188,7 @@ class Scene:
     def _forget(self, pairs: set[Pair]) -> None:
         self._wanted = {pair: each for pair, each in self._wanted.items() if pair in pairs}
         self._differs = {pair: each for pair, each in self._differs.items() if pair in pairs}
+        self._confirmed = {pair: each for pair, each in self._confirmed.items() if pair in pairs}
 
 
 def _changes(before: Party, after: Party) -> Iterator[tuple[str, str]]:

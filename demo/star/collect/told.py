@@ -30,11 +30,13 @@ class Task:
 class Reach:
     """Whether a task should reach a port of another; None if that is not known.
 
-    `applied` says that the agents have reported all that decides it.
+    `applied` says that the agents have reported all that decides it, `confirmed`
+    that the hosts of both sides have.
     """
 
     allowed: bool | None
     applied: bool
+    confirmed: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +87,9 @@ def _reach(raw: Mapping[str, object]) -> tuple[tuple[str, str, int], Reach]:
     if not isinstance(port, int) or not (allowed is None or isinstance(allowed, bool)):
         raise BadFactsError("a pair has a port and says whether it is allowed")
     key = (_text(raw["from"]), _text(raw["to"]), port)
-    return key, Reach(allowed, raw.get("applied", True) is True)
+    applied = raw.get("applied", True) is True
+    confirmed = raw.get("confirmed", applied) is True
+    return key, Reach(allowed=allowed, applied=applied, confirmed=confirmed)
 
 
 def _host(raw: Mapping[str, object]) -> Host:

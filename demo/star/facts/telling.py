@@ -15,9 +15,10 @@ from netaddr import IPAddress
 from calico.model import PROTOCOLS
 from reconciler.cli.judging.explain import Question, explain
 from reconciler.cli.judging.parties import Side
-from reconciler.cli.judging.why_kernel import judge_kernel
+from reconciler.cli.judging.why_kernel import judge_kernel, revision_needed
 from reconciler.cli.reading.cluster import Cluster, HostView, TaskView
 from reconciler.core.reaching.reach import EndpointParty, first_packet
+from reconciler.core.verdict import AgentState
 
 #: Pairs grow with the square; a page could not show more either.
 MOST_TASKS = 64
@@ -91,7 +92,20 @@ def _expected(cluster: Cluster, tasks: list[TaskView], selection: Selection) -> 
                 "port": port,
                 "allowed": finding.allowed,
                 "applied": kernel is None or kernel.agrees == "yes",
+                "confirmed": _is_confirmed(cluster, source, destination),
             }
+
+
+def _is_confirmed(cluster: Cluster, source: Side, destination: Side) -> bool:
+    """Whether the hosts of both sides have applied all that this pair needs.
+
+    A host without an agent of ours tells nothing, and is not waited for.
+    """
+    needed = revision_needed(cluster, destination.task, source.task)
+    agents = [cluster.host(side.task.host).agent for side in (source, destination) if side.task]
+    return all(
+        agent.applied >= needed for agent in agents if agent.state is not AgentState.UNREGISTERED
+    )
 
 
 def _side(task: TaskView) -> Side:

@@ -84,7 +84,7 @@ def _reported(cluster: Cluster, sender: Side, receiver: Side) -> Kernel | None:
         return Kernel(task.host, "unknown", judgement.reason)
     if judgement.verdict is not Verdict.IN_SYNC:
         return Kernel(task.host, "no", judgement.reason)
-    needed = _revision_needed(cluster, task, sender.task)
+    needed = revision_needed(cluster, task, sender.task)
     if agent.state is AgentState.UNREGISTERED:
         return Kernel(task.host, "unknown", "no agent of ours is registered there")
     if agent.applied < needed:
@@ -95,7 +95,7 @@ def _reported(cluster: Cluster, sender: Side, receiver: Side) -> Kernel | None:
     return Kernel(task.host, "yes", f"up, and revision {needed} is applied")
 
 
-def _revision_needed(cluster: Cluster, receiver: TaskView, sender: TaskView | None) -> int:
+def revision_needed(cluster: Cluster, receiver: TaskView | None, sender: TaskView | None) -> int:
     """The newest of what decides: both specs and their profiles."""
     revisions = [0]
     for task in (receiver, sender):

@@ -101,6 +101,23 @@ def test_a_leak_is_one_entry_that_ends_with_it() -> None:
     assert len(film.look(apart, False)["timeline"]) == 1
 
 
+def test_a_task_that_begins_to_answer_late_or_ends_is_never_told_to_be_broken() -> None:
+    film, together = Film(), told({"a": "g", "b": "g"})
+    shown = [film.look(together, reached) for reached in (False, False, False, True, True)]
+    shown += [film.look(together, False), film.look(together, False)]
+    shown += [film.look(told({"a": "g"}), False)]
+    assert {state(each) for each in shown} == {"settling", "ok-allowed"}
+    assert not [each for each in shown[-1]["timeline"] if each["kind"] == "BROKEN"]
+
+
+def test_what_stays_unreached_is_told_to_be_broken_within_seconds() -> None:
+    film, together = Film(), told({"a": "g", "b": "g"})
+    film.look(together, True)
+    film.look(together, True)
+    states = [state(film.look(together, False)) for _ in range(5)]
+    assert states == ["settling", "settling", "settling", "BROKEN", "BROKEN"]
+
+
 def test_facts_that_are_older_than_the_difference_alarm_nobody() -> None:
     film, apart = Film(), told({"a": "g", "b": "h"})
     film.look(apart, False)

@@ -67,6 +67,59 @@ def test_a_difference_alarms_only_once_what_should_be_was_told_again(
 
 
 def test_what_agents_have_not_reported_yet_is_no_alarm_but_may_be_right_already() -> None:
-    late = wanted(True, applied=False)
+    late = wanted(True, applied=False, confirmed=None)
     assert judge(late, measured(reached=True), None, NOW)[0] is State.OK_ALLOWED
-    assert judge(late, measured(reached=False), LONG_AGO, NOW)[0] is State.SETTLING
+    assert judge(late, measured(reached=False), NOW - 2, NOW)[0] is State.SETTLING
+    old_groups = wanted(False, applied=False)
+    assert judge(old_groups, measured(reached=True), NOW - 2, NOW)[0] is State.SETTLING
+
+
+@pytest.mark.parametrize(
+    ("differed_for", "fields", "state"),
+    [
+        pytest.param(1.5, {}, State.SETTLING, id="it ends, or does not listen yet"),
+        pytest.param(3.1, {}, State.BROKEN, id="it lasts"),
+        pytest.param(30.0, {"since": NOW - 2}, State.SETTLING, id="ready only lately"),
+        pytest.param(3.1, {"confirmed": None}, State.SETTLING, id="a host has not confirmed it"),
+        pytest.param(
+            3.1, {"confirmed": NOW - 0.5}, State.SETTLING, id="tried before it was confirmed"
+        ),
+        pytest.param(6.1, {"confirmed": None}, State.BROKEN, id="a host never confirms it"),
+        pytest.param(6.1, {"applied": False}, State.BROKEN, id="an agent never reports it"),
+        pytest.param(
+            30.0, {"waits_for": "b is PENDING"}, State.SETTLING, id="its network is not ready"
+        ),
+    ],
+)
+def test_a_task_that_starts_or_ends_is_not_broken_and_what_lasts_is(
+    differed_for: float, fields: dict[str, object], state: State
+) -> None:
+    expected = wanted(True, **fields)  # type: ignore[arg-type]
+    assert judge(expected, measured(reached=False), NOW - differed_for, NOW)[0] is state
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        pytest.param({"confirmed": None}, id="a host has not confirmed it"),
+        pytest.param({"since": NOW - 1.5}, id="ready only lately"),
+        pytest.param({}, id="both hosts have confirmed it"),
+    ],
+)
+def test_no_time_to_start_is_given_to_a_leak(fields: dict[str, object]) -> None:
+    expected = wanted(False, **fields)  # type: ignore[arg-type]
+    assert judge(expected, measured(reached=True), NOW - 0.6, NOW)[0] is State.LEAK
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        pytest.param({"applied": False}, id="agents have not reported"),
+        pytest.param({"waits_for": "b is PENDING: agent is silent"}, id="not in sync"),
+        pytest.param({"since": NOW - 0.1}, id="what is wanted changes again and again"),
+    ],
+)
+def test_nothing_under_way_hides_a_leak_for_long(fields: dict[str, object]) -> None:
+    expected = wanted(False, **fields)  # type: ignore[arg-type]
+    assert judge(expected, measured(reached=True), NOW - 4.9, NOW)[0] is State.SETTLING
+    assert judge(expected, measured(reached=True), NOW - 5.1, NOW)[0] is State.LEAK
