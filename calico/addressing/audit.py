@@ -44,10 +44,10 @@ class Standing:
     hosts: Collection[HostName] = frozenset()
     forgotten: Collection[HostName] = frozenset()
 
-    def state_of(self, allocation: Allocation, users: Collection[EndpointId]) -> AddressState:
-        """What an address that is given out is, and that these endpoints have."""
+    def state_of(self, allocation: Allocation, address: IPAddress) -> AddressState:
+        """What an address that is given out is."""
         ours = OWNER in allocation.secondary
-        if users:
+        if address in self.users:
             return AddressState.ASSIGNED if ours else AddressState.FOREIGN
         if allocation.handle is None:
             # Calico gives its tunnels addresses without a handle.
@@ -111,7 +111,7 @@ def held_addresses(books: Books, who: Standing) -> tuple[HeldAddress, ...]:
         HeldAddress(
             address=address,
             block=cidr,
-            state=who.state_of(allocation, users),
+            state=who.state_of(allocation, address),
             allocation=allocation,
             users=users,
         )
