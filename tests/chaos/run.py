@@ -43,6 +43,7 @@ SETTLE_SECONDS = 60.0
 CONVERGE_SECONDS = 120.0
 #: Between two looks at whether it is.
 LOOK_SECONDS = 1.0
+Act = Callable[[], None]
 PRODUCT = (*CONTROLLERS, *AGENTS, "dns")
 
 
@@ -111,12 +112,13 @@ class Run:
         """Carry the plan out; raises ViolationError as soon as one is seen."""
         self._began = time.monotonic()
         order = itertools.count()
-        due: list[tuple[float, int, Callable[[], None]]] = []
+        due: list[tuple[float, int, Act]] = []
         for action in self._plan.actions:
-            heapq.heappush(due, (action.at, next(order), partial(self._begin, action)))
+            begin: Act = partial(self._begin, action)
+            heapq.heappush(due, (action.at, next(order), begin))
             if isinstance(action, Pause | Cut | Break):
-                end = action.at + action.seconds
-                heapq.heappush(due, (end, next(order), partial(self._end, action)))
+                end: Act = partial(self._end, action)
+                heapq.heappush(due, (action.at + action.seconds, next(order), end))
         while due:
             at, _, act = heapq.heappop(due)
             while (left := self._began + at - time.monotonic()) > 0:

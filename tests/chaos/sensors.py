@@ -72,6 +72,9 @@ class Sensors:
                 due = now + EVERY
                 self._step()
             for key, _ in self._selector.select(max(0.0, due - time.monotonic())):
+                if self._selector.get_map().get(key.fd) is not key:
+                    # What came before it in the same turn has closed it.
+                    continue
                 if key.data is not None:
                     key.data()
                 elif not (line := sys.stdin.readline()):

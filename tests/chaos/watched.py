@@ -8,7 +8,7 @@ import socket
 import struct
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from demo.embedded import namespaces
@@ -17,6 +17,8 @@ from tests.kernel.sensors import ETH_P_ALL, FORBIDDEN, attach_filter
 
 #: What chaos' apps declare: where probes go, and where flows do.
 PROBE_PORT, FLOW_PORT = 7001, 7000
+#: Where probes come from: else one that goes back would be an answer, and allowed.
+SOURCE_PORT = 7002
 #: In the environment of their tasks, for no promise may rest on what Marathon says later.
 GROUPS_VARIABLE = "CHAOS_GROUPS"
 PROGRAM = b"demo.star.probe"
@@ -42,8 +44,9 @@ class Watched:
     sensor: socket.socket
     probe: socket.socket
     server: socket.socket
+    _sink: socket.socket
+    _control: socket.socket
     address: str | None = None
-    _control: socket.socket = field(default_factory=socket.socket)
 
     @classmethod
     def open(cls, found: Found) -> Watched:
@@ -57,9 +60,13 @@ class Watched:
                 attach_filter(sensor)
                 probe = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
                 made.append(probe)
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL_BUFFER)
                 probe.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, FORBIDDEN)
-                probe.bind(("0.0.0.0", PROBE_PORT))
+                probe.bind(("0.0.0.0", SOURCE_PORT))
+                # Nobody reads it: without it the kernel would answer each probe.
+                sink = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+                made.append(sink)
+                sink.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL_BUFFER)
+                sink.bind(("0.0.0.0", PROBE_PORT))
                 server = socket.create_server(("0.0.0.0", FLOW_PORT), backlog=64)
                 made.append(server)
                 control = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -71,12 +78,12 @@ class Watched:
             raise
         for each in made:
             each.setblocking(False)
-        return cls(found.task, found.pid, end, sensor, probe, server, _control=control)
+        return cls(found.task, found.pid, end, sensor, probe, server, sink, control)
 
     def close(self) -> None:
         """Let its namespace go."""
         os.close(self.end)
-        for each in (self.sensor, self.probe, self.server, self._control):
+        for each in (self.sensor, self.probe, self.server, self._sink, self._control):
             each.close()
 
     def look(self) -> None:
