@@ -13,15 +13,21 @@ ENVIRONMENT_PREFIX = "MARATHON_CALICO"
 #: Command -> where among the modules of `commands` it is defined, and its line in `--help`.
 COMMANDS = {
     "agent": ("agent:agent", "Make this host's kernel hold what etcd asks for."),
+    "cluster": (
+        "holds:cluster",
+        "What is pinned for the whole, and to accept another Marathon or etcd.",
+    ),
     "cni": ("cni:cni", "Put the CNI plugin where Mesos or podman calls it."),
     "controller": (
         "controller:controller",
         "Follow Marathon and write each task's network into etcd.",
     ),
     "describe": ("describe:describe", "All about one task: desired and actual."),
+    "diags": ("diags:diags", "One file for whoever looks for a fault, without secrets."),
     "diff": ("diff:diff", "Where what agents report differs from what is desired."),
     "dns": ("dns:dns", "Answer for the names of tasks, and pass other questions on."),
     "get": ("get:get", "List tasks, hosts, groups or pools."),
+    "holds": ("holds:holds", "What waits for an operator, and to let it go."),
     "hosts": ("hosts:hosts", "List hosts, or forget one that is gone."),
     "ipam": ("ipam:ipam", "Who has which address, and whether all are accounted for."),
     "netmodules": ("cni:netmodules", "Put the plugin where net-modules calls it."),

@@ -9,6 +9,7 @@ import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import unquote, urlsplit
 
 import click
 
@@ -59,6 +60,12 @@ class EtcdSettings:
 
         tls = TlsFiles(ca=self.ca, cert=self.cert, key=self.key)
         return EtcdDatastore(self.urls, tls=tls if self.ca or self.cert else None, fence=fence)
+
+    @property
+    def secrets(self) -> frozenset[str]:
+        """The passwords, as they are and as they stand in a URL."""
+        given = {urlsplit(url).password or "" for url in self.urls}
+        return frozenset(each for text in given for each in (text, unquote(text)) if each)
 
     def __str__(self) -> str:
         """The servers for a message; user names and passwords are left out."""

@@ -13,7 +13,9 @@ from reconciler.cli.main import ENVIRONMENT_PREFIX, main
 REQUIRED = {
     "cni install": ("--plugins-dir", "{}/plugins", "--config-dir", "{}/networks"),
     "describe": ("task", "web"),
+    "diags": ("--output", "{}/diags.tar.gz"),
     "get": ("tasks",),
+    "holds approve": ("0123456789ab",),
     "hosts forget": ("host-1",),
     "ipam release": ("192.168.0.1",),
     "why": ("web", "db"),
@@ -144,10 +146,19 @@ MALFORMED = {
         "--interpreter": [("/etc", "/etc", "is a directory")],
         "--socket": OF_SOCKETS,
     },
+    "diags": {
+        **OF_ETCD,
+        "--output": [
+            ("/etc/passwd", "/etc/passwd", "give --force"),
+            ("/etc", "/etc", "is a directory"),
+            ("/no/folder/x", "/no/folder/x", "No such file"),
+        ],
+    },
     "ipam show": {**OF_READERS, "--address": [("x", "x", "as 10.0.0.5")]},
     **dict.fromkeys(
         (
-            *("describe", "diff", "get", "hosts forget", "hosts list"),
+            *("cluster adopt", "cluster show", "describe", "diff", "get"),
+            *("holds approve", "holds list", "holds show", "hosts forget", "hosts list"),
             *("ipam check", "ipam release", "status", "why"),
         ),
         OF_READERS,
