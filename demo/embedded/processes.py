@@ -232,6 +232,8 @@ def _facts(master: str, store: Sequence[str]) -> ProcessSpec:
         *store,
         "--listen",
         f"{master}:{FACTS_PORT}",
+        "--marathon",
+        f"http://{master}:{MARATHON_PORT}",
     )
     return ProcessSpec("facts", MASTER, argv)
 

@@ -89,10 +89,18 @@ def test_the_stories_a_regroup_and_a_death_are_seen(stage: Stage, page: playwrig
     # The collector reaches both probes, and they each other.
     playwright.expect(page.locator("td[data-state=reached]")).to_have_count(4, timeout=PATIENCE_MS)
     running = page.locator(".node[data-ring=measured]:not([data-task=collect])")
-    waiting = page.locator(".node[data-ring=gone]")
     assert {each.get_attribute("data-host") for each in running.all()} == HOSTS
-    assert waiting.count() == 2
-    assert page.locator("[data-host-box='Not answering']").count() == 1
+    # The others wait, and are neither counted nor said to be silent.
+    assert page.locator("[data-host-box='Waiting for a host']").count() == 1
+    playwright.expect(page.locator(".node[data-ring=waiting]")).to_have_count(2)
+    playwright.expect(page.locator("#summary")).to_have_text(
+        "4 of 4 pairs reached · 2 tasks wait for a host"
+    )
+    assert page.locator(".node[data-ring=gone]").count() == 0
+    assert page.locator("[data-host-box='Not answering']").count() == 0
+    notes = [each.get_attribute("title") for each in page.locator("td[data-state=no-data]").all()]
+    assert notes
+    assert all("for an offer with a free port 9000" in (note or "") for note in notes)
     stage.retire(before["id"])
     page.wait_for_selector("#stale:not([hidden])")
 

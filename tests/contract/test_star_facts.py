@@ -92,7 +92,24 @@ def test_reach_is_told_as_the_groups_call_for(world: World, facts: str) -> None:
         *((probe, "star_collect.1") for probe in probes),
     }
     assert {each["port"] for each in reach.values()} == {9000}
-    assert all(each["applied"] for each in reach.values())
+    assert all(each["applied"] and each["confirmed"] for each in reach.values())
+
+
+def test_a_pair_is_confirmed_once_the_hosts_of_both_sides_follow(world: World, facts: str) -> None:
+    wait_until(lambda: len(told(facts)["tasks"]) == 4, "all are told")
+    # One host is behind: whoever sends from it cannot know the way yet.
+    world.applied(world.host("host-a", "10.1.0.1"), 1)
+    wait_until(
+        lambda: (
+            {
+                (each["from"] in on_a or each["to"] in on_a) is not each["confirmed"]
+                for each in told(facts)["expected"]
+                for on_a in [{t for t, v in tasks_told(facts).items() if v["host"] == "host-a"}]
+            }
+            == {True}
+        ),
+        "pairs with host-a are not confirmed, others are",
+    )
 
 
 def test_only_what_is_asked_for_is_told_and_other_ports_are_judged(

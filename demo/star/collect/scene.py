@@ -84,7 +84,7 @@ class Scene:
             "mode": "facts" if seen.wants_facts else "measured",
             "problem": _problem(seen, now),
             "parties": [_party(party) for party in parties],
-            "nodes": [node for party in parties for node in _nodes(party)],
+            "nodes": [node for party in parties for node in _nodes(party, seen.facts)],
             "hosts": _hosts(seen.facts, parties),
             "groups": sorted({group for party in parties for group in _groups(party)}),
             "cells": [_cell(cell) for cell in cells],
@@ -103,11 +103,9 @@ class Scene:
         state, note = judge(expected, measured, self._differs.get(pair), now)
         if seen.facts is not None and state in (State.NOT_REACHED, State.NO_DATA):
             parties = (sender, receiver)
-            absent = [each.name for each in parties if not each.tasks and not each.answers]
+            absent = [each for each in parties if not each.tasks and not each.answers]
             if absent:
-                verb = "do" if len(absent) > 1 else "does"
-                text = f"{' and '.join(absent)} {verb} not answer, and nobody tells of a task."
-                return Cell(tried, None, State.NO_DATA, text)
+                return Cell(tried, None, State.NO_DATA, _why_absent(absent, seen.facts))
         return Cell(tried, expected.allowed, state, note)
 
     def _expect(
@@ -223,6 +221,16 @@ def _answers(before: Party, after: Party) -> Iterator[tuple[str, str]]:
         )
 
 
+def _why_absent(absent: list[Party], facts: Facts) -> str:
+    """Why there is nothing to be judged of a pair of which these do not run."""
+    waiting = [f"{each.name} {told}." for each in absent if (told := facts.waiting.get(each.app))]
+    silent = [each.name for each in absent if each.app not in facts.waiting]
+    if silent:
+        verb = "do" if len(silent) > 1 else "does"
+        waiting.append(f"{' and '.join(silent)} {verb} not answer, and nobody tells of a task.")
+    return " ".join(waiting)
+
+
 def _unsettled(cells: list[Cell], by_id: Mapping[str, Party]) -> Iterator[frozenset[str]]:
     for cell in cells:
         pair = frozenset({cell.tried.sender, cell.tried.receiver})
@@ -257,7 +265,7 @@ def _party(party: Party) -> Shown:
     }
 
 
-def _nodes(party: Party) -> Iterator[Shown]:
+def _nodes(party: Party, facts: Facts | None) -> Iterator[Shown]:
     """Each task is a node; a party without any is one nevertheless."""
     for index, task in enumerate(party.tasks):
         ring = "pending"
@@ -277,6 +285,8 @@ def _nodes(party: Party) -> Iterator[Shown]:
             "reason": task.reason,
         }
     if not party.tasks:
+        waits_for = facts.waiting.get(party.app, "") if facts is not None else ""
+        ring = "measured" if party.answers else "waiting" if waits_for else "gone"
         yield {
             "party": party.id,
             "task": "",
@@ -284,9 +294,9 @@ def _nodes(party: Party) -> Iterator[Shown]:
             "host": party.host if party.answers else "",
             "address": "",
             "groups": [],
-            "ring": "measured" if party.answers else "gone",
+            "ring": ring,
             "verdict": "",
-            "reason": "",
+            "reason": waits_for if ring == "waiting" else "",
         }
 
 

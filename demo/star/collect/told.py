@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 IN_SYNC = "IN_SYNC"
 LARGEST_FACTS = 8 << 20
@@ -51,11 +51,15 @@ class Host:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """All that was told at once; `expected` by sender, receiver and port."""
+    """All that was told at once; `expected` by sender, receiver and port.
+
+    `waiting` says what apps that wait for a host wait for, by app.
+    """
 
     tasks: tuple[Task, ...]
     expected: Mapping[tuple[str, str, int], Reach]
     hosts: tuple[Host, ...]
+    waiting: Mapping[str, str] = field(default_factory=dict)
 
 
 def parse_facts(raw: object) -> Facts:
@@ -65,9 +69,15 @@ def parse_facts(raw: object) -> Facts:
         tasks = tuple(_task(_object(each)) for each in _list(whole["tasks"]))
         expected = dict(_reach(_object(each)) for each in _list(whole["expected"]))
         hosts = tuple(_host(_object(each)) for each in _list(whole.get("hosts", [])))
+        waiting = dict(_waiting(_object(each)) for each in _list(whole.get("waiting", [])))
     except KeyError as error:
         raise BadFactsError(f"{error} is missing") from error
-    return Facts(tuple(sorted(tasks, key=lambda task: task.task)), expected, hosts)
+    return Facts(
+        tasks=tuple(sorted(tasks, key=lambda task: task.task)),
+        expected=expected,
+        hosts=hosts,
+        waiting=waiting,
+    )
 
 
 def _task(raw: Mapping[str, object]) -> Task:
@@ -100,6 +110,10 @@ def _host(raw: Mapping[str, object]) -> Host:
         agent=_text(raw.get("agent", "")),
         tasks=tasks if isinstance(tasks, int) else 0,
     )
+
+
+def _waiting(raw: Mapping[str, object]) -> tuple[str, str]:
+    return _text(raw["app"]), _text(raw["reason"])
 
 
 def _object(raw: object) -> Mapping[str, object]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -13,6 +14,7 @@ import click
 
 from calico.datastore.api import Datastore
 from calico.errors import DatastoreError
+from demo.star.facts.queue import LaunchQueue
 from demo.star.facts.telling import MOST_PORTS, MOST_TASKS, Selection, tell
 from demo.star.serving import Asked, Content, Stream, json_content, text_content
 from reconciler.cli.commands.why import ask_on_the_way, judge_why
@@ -31,6 +33,7 @@ class Read:
     """The cluster as it was at a moment."""
 
     cluster: Cluster
+    waiting: Mapping[str, str]
     at: float
     read_at: str
 
@@ -38,8 +41,9 @@ class Read:
 class FactsSite:
     """Answers `/facts`, `/why` and `/healthz`; it only reads."""
 
-    def __init__(self, datastore: Datastore) -> None:
+    def __init__(self, datastore: Datastore, queue: LaunchQueue) -> None:
         self._datastore = datastore
+        self._queue = queue
         self._reading = threading.Lock()
         self._room = threading.BoundedSemaphore(MOST_REASONS)
         self._read: Read | None = None
@@ -53,7 +57,8 @@ class FactsSite:
             match asked.path:
                 case "/facts":
                     read = self._newest()
-                    return json_content(tell(read.cluster, _selection(query), read.read_at))
+                    facts = tell(read.cluster, read.waiting, _selection(query), read.read_at)
+                    return json_content(facts)
                 case "/why":
                     return self._why(query)
                 case "/healthz":
@@ -70,7 +75,8 @@ class FactsSite:
             now = time.monotonic()
             if self._read is None or now - self._read.at >= READ_EVERY:
                 read_at = datetime.now(UTC).isoformat(timespec="milliseconds")
-                self._read = Read(read_cluster(self._datastore), now, read_at)
+                cluster = read_cluster(self._datastore)
+                self._read = Read(cluster, self._queue.waiting(now), now, read_at)
             return self._read
 
     def _why(self, query: dict[str, list[str]]) -> Content:

@@ -6,7 +6,7 @@ hosts' agents, on every port that the destination declares.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
 
@@ -37,14 +37,19 @@ class Selection:
     ports: frozenset[int] = frozenset()
 
 
-def tell(cluster: Cluster, selection: Selection, read_at: str) -> Facts:
-    """All facts about the selected tasks, and about every host."""
+def tell(cluster: Cluster, waiting: Mapping[str, str], selection: Selection, read_at: str) -> Facts:
+    """All facts about the selected tasks, and about every host; `waiting` is by app."""
     tasks = [task for task in cluster.tasks() if task.record is not None]
     chosen = [task for task in tasks if not selection.apps or task.app in selection.apps]
     return {
         "tasks": [_task(task) for task in chosen],
         "expected": list(_expected(cluster, chosen[:MOST_TASKS], selection)),
         "hosts": [_host(host, tasks) for host in cluster.hosts()],
+        "waiting": [
+            {"app": app, "reason": reason}
+            for app, reason in sorted(waiting.items())
+            if not selection.apps or app in selection.apps
+        ],
         "read_at": read_at,
     }
 

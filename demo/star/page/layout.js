@@ -12,22 +12,25 @@ const BESIDE = 225;
 const BOW = 28;
 
 export const NOT_ANSWERING = "not answering";
+export const WAITING = "waiting";
 export const SOMEWHERE = "somewhere";
+const TITLES = { [NOT_ANSWERING]: "Not answering", [WAITING]: "Waiting for a host" };
+const ABSENT = { gone: NOT_ANSWERING, waiting: WAITING };
 
 function boxesOf(state) {
   const boxes = new Map(state.hosts.map((host) => [`host ${host.name}`, { title: host.name, host, nodes: [] }]));
   for (const node of state.nodes) {
     let key = `host ${node.host}`;
-    if (!node.host) key = node.ring === "gone" ? NOT_ANSWERING : SOMEWHERE;
+    if (!node.host) key = ABSENT[node.ring] || SOMEWHERE;
     if (!boxes.has(key)) {
-      const title = node.host || (key === NOT_ANSWERING ? "Not answering" : "Tasks");
-      boxes.set(key, { title, host: null, gone: key === NOT_ANSWERING, nodes: [] });
+      const title = node.host || TITLES[key] || "Tasks";
+      boxes.set(key, { title, host: null, gone: key in TITLES, nodes: [] });
     }
     boxes.get(key).nodes.push(node);
   }
   const named = [...boxes].filter(([key]) => key.startsWith("host ")).map(([, box]) => box);
-  const others = [SOMEWHERE, NOT_ANSWERING].filter((key) => boxes.has(key)).map((key) => boxes.get(key));
-  return { named: others.length && boxes.has(SOMEWHERE) ? [...named, boxes.get(SOMEWHERE)] : named, gone: boxes.get(NOT_ANSWERING) };
+  const absent = Object.keys(TITLES).filter((key) => boxes.has(key)).map((key) => boxes.get(key));
+  return { named: boxes.has(SOMEWHERE) ? [...named, boxes.get(SOMEWHERE)] : named, absent };
 }
 
 // Names stand on the outer side, where no link passes. One column bulges
@@ -83,7 +86,7 @@ function ring(box, at) {
 }
 
 export function layOut(state, width) {
-  const { named, gone } = boxesOf(state);
+  const { named, absent } = boxesOf(state);
   const narrow = width < NARROW;
   const columns = narrow ? 1 : Math.max(1, Math.min(named.length, Math.floor(width / 200)));
   const wide = (width - GAP * (columns - 1)) / columns;
@@ -109,7 +112,7 @@ export function layOut(state, width) {
     }
     top += height + GAP * (narrow ? 2 : 1);
   }
-  if (gone) {
+  for (const gone of absent) {
     const at = { x: 0, y: top, width };
     const height = row(gone, at, false, false);
     placed.push({ ...gone, ...at, height });

@@ -7,7 +7,7 @@ import { STATES, colourOf, patternDefs, patternId, shape, slotOf } from "./shape
 const CLOSED = new Set(["ok-denied", "not-reached"]);
 const BADGES = new Set(["LEAK", "BROKEN"]);
 const MANY = 9;
-const RING = { ok: "in sync", pending: "pending", failed: "failed", measured: "answers", gone: "does not answer" };
+const RING = { ok: "in sync", pending: "pending", failed: "failed", measured: "answers", gone: "does not answer", waiting: "waits for a host" };
 const ORDER = ["no-data", "ok-denied", "not-reached", "ok-allowed", "reached", "settling", "BROKEN", "LEAK"];
 
 function wedge(from, to, radius) {

@@ -47,11 +47,16 @@ function summarize() {
   if (loud.length) [level, text] = ["loud", loud.join(" · ")];
   else if (settling) [level, text] = ["settling", `${settling} pair${settling > 1 ? "s" : ""} settling`];
   else if (measured === 0) [level, text] = ["none", "Nothing is measured yet"];
-  else if (fine < measured || !fine) [level, text] = ["none", `${counts.get("reached") || 0} of ${state.cells.length} pairs reached`];
+  else if (fine < measured || !fine) [level, text] = ["none", `${counts.get("reached") || 0} of ${measured} pairs reached${waitingWords()}`];
   else if (fine < state.cells.length) text = `${fine} pairs are as they should be, ${state.cells.length - fine} without data`;
   byId("summary").dataset.level = level;
   put(byId("summary"), text);
   document.title = loud.length ? `${loud.join(", ")} - Star` : "Star";
+}
+
+function waitingWords() {
+  const count = state.nodes.filter((node) => node.ring === "waiting").length;
+  return count ? ` · ${count} task${count > 1 ? "s wait" : " waits"} for a host` : "";
 }
 
 function connect() {

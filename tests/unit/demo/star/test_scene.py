@@ -16,7 +16,9 @@ B = Resource("B", "http://probe-b.star.marathon.mesos:9000/status")
 Shown = dict[str, Any]
 
 
-def told(groups: dict[str, str], verdict: str = "IN_SYNC") -> Facts:
+def told(
+    groups: dict[str, str], verdict: str = "IN_SYNC", waiting: dict[str, str] | None = None
+) -> Facts:
     """One task per name, as star-facts tells; `name.number` is another task of it."""
     tasks = [
         {
@@ -41,7 +43,8 @@ def told(groups: dict[str, str], verdict: str = "IN_SYNC") -> Facts:
         for other in groups
         if one != other
     ]
-    return parse_facts({"tasks": tasks, "expected": expected, "hosts": []})
+    waits = [{"app": app, "reason": reason} for app, reason in (waiting or {}).items()]
+    return parse_facts({"tasks": tasks, "expected": expected, "hosts": [], "waiting": waits})
 
 
 @dataclass
@@ -156,6 +159,17 @@ def test_who_ended_keeps_its_name_and_has_no_data() -> None:
     assert state(shown, "collect") == "no-data"
     assert shown["timeline"][0]["text"] == "probe-b ended on host-1"
     assert {each["name"] for each in shown["parties"]} == {"collect", "probe-a", "probe-b"}
+
+
+def test_who_waits_for_a_host_is_said_to_wait_and_is_not_judged() -> None:
+    film, reason = Film(), "waits in /v2/queue for an offer with a free port 9000"
+    facts = told({"a": "g"}, waiting={"/star/probe-b": reason})
+    film.look(facts, None)
+    shown = film.look(facts, None)
+    node = next(each for each in shown["nodes"] if each["party"] == "B")
+    assert (node["ring"], node["reason"]) == ("waiting", reason)
+    note = next(each["note"] for each in shown["cells"] if each["to"] == "B")
+    assert (state(shown, "collect"), note) == ("no-data", f"probe-b {reason}.")
 
 
 def test_without_facts_it_shows_what_is_measured() -> None:
