@@ -15,6 +15,7 @@ from netaddr import IPAddress
 
 from calico import keys
 from calico.addressing.addresses import Addresses
+from calico.cluster import HoldKind
 from calico.datastore.api import Key
 from calico.datastore.etcd import EtcdDatastore
 from calico.model import HandleId, HostName, TaskVerdict
@@ -324,3 +325,45 @@ def test_a_host_without_tasks_is_gone_at_once(world: World, own_etcd: str) -> No
     assert done.stdout == "forgot host-c, nobody waits for it any more: nothing is left of it\n"
     assert world.datastore.get(keys.host_key(HostName("host-c"))) is None
     assert run("hosts", "forget", "host-c", "--yes", "--etcd", own_etcd).returncode == 2
+
+
+def test_an_operator_finds_and_approves_exactly_what_waits(world: World, own_etcd: str) -> None:
+    etcd = ("--etcd", own_etcd)
+    nothing = run("holds", *etcd)
+    assert (nothing.returncode, nothing.stdout) == (0, "")
+    assert nothing.stderr == "nothing waits for an operator\n"
+
+    held = world.hold(HoldKind.TASKS, "star_probe-a.1", "star_probe-b.1", reason="too many")
+    listed = run("holds", *etcd)
+    assert listed.returncode == 0
+    assert f"{held.plan}  tasks" in listed.stdout
+    assert f"`marathon-calico holds approve {held.plan} --yes`" in run("status", *etcd).stdout
+    shown = run("holds", "show", *etcd)
+    assert "star_probe-a.1  /star_probe-a  host-a" in shown.stdout
+
+    would = run("holds", "approve", held.plan, *etcd)
+    assert (would.returncode, world.held(HoldKind.TASKS).approved) == (2, "")
+    assert "would approve 2 removals" in would.stdout
+    let_go = run("holds", "approve", held.plan, "--yes", *etcd)
+    assert (let_go.returncode, world.held(HoldKind.TASKS).approved) == (0, held.plan)
+    assert let_go.stdout.startswith(f"approved 2 removals ({held.plan})")
+
+    none = run("holds", "approve", "0123456789ab", "--yes", *etcd)
+    assert (none.returncode, len(none.stderr.splitlines())) == (2, 1)
+
+
+def test_an_operator_adopts_another_marathon(world: World, own_etcd: str) -> None:
+    etcd = ("--etcd", own_etcd)
+    world.pin("first-0000")
+    nothing = run("cluster", "adopt", "--yes", *etcd)
+    assert (nothing.returncode, nothing.stdout.partition(":")[0]) == (0, "nothing to adopt")
+
+    held = world.hold(HoldKind.FRAMEWORK, "second-0000", reason="another one answers")
+    tasks = world.hold(HoldKind.TASKS, "star_probe-a.1")
+    shown = run("cluster", "show", *etcd)
+    assert "framework   first-0000" in shown.stdout
+    assert "another one answers; `marathon-calico cluster adopt --yes`" in shown.stdout
+    assert run("cluster", "adopt", *etcd).returncode == 2
+    assert run("cluster", "adopt", "--yes", *etcd).returncode == 0
+    assert world.held(HoldKind.FRAMEWORK).approved == held.plan
+    assert world.held(HoldKind.TASKS) == tasks

@@ -1,9 +1,22 @@
-"""What waits for an operator, and what ends the wait, in words; pure."""
+"""What waits for an operator, and what ends the wait; pure."""
 
+from collections.abc import Mapping
+from datetime import datetime
 from typing import assert_never
 
+from calico import keys
 from calico.cluster import HoldKind, HoldRecord
+from calico.model import TaskId
+from reconciler.cli.command import NoSuchThing
+from reconciler.cli.printing.render import Answer, Lines, Section, Table, age, joined
+from reconciler.cli.reading.cluster import Cluster, TaskView
 from reconciler.core.removal.held import is_approved, remedy
+
+#: The exit code of a command that was not told to act.
+WOULD_ACT = 2
+#: What an adoption lets go.
+ADOPTED = (HoldKind.FRAMEWORK, HoldKind.STORE)
+NOTHING = "nothing waits for an operator"
 
 
 def what_waits(hold: HoldRecord) -> str:
@@ -11,16 +24,16 @@ def what_waits(hold: HoldRecord) -> str:
     count = len(hold.subjects)
     match hold.kind:
         case HoldKind.TASKS:
-            word = "removal" if count == 1 else "removals"
+            word = "removal"
         case HoldKind.FRAMEWORK:
-            return "all of Marathon's word"
+            return "everything"
         case HoldKind.GROUPS:
-            word = "app" if count == 1 else "apps"
+            word = "app"
         case HoldKind.STORE:
-            word = "host" if count == 1 else "hosts"
+            word = "host"
         case _:
             assert_never(hold.kind)
-    return f"{count} {word}"
+    return f"{count} {word}{'s' * (count != 1)}"
 
 
 def hold_data(hold: HoldRecord) -> dict[str, object]:
@@ -34,3 +47,181 @@ def hold_data(hold: HoldRecord) -> dict[str, object]:
         "approved": is_approved(hold),
         "remedy": remedy(hold),
     }
+
+
+def list_holds(cluster: Cluster, now: datetime) -> Answer:
+    """Every hold in one row; that there are some is no failure of this command."""
+    rows = tuple(
+        (
+            hold.plan,
+            hold.kind.value,
+            what_waits(hold),
+            age(hold.since, now),
+            "approved" if is_approved(hold) else "waits",
+            hold.reason,
+        )
+        for hold in cluster.holds
+    )
+    table = Table(("plan", "kind", "what", "for", "state", "reason"), rows)
+    return Answer(
+        [hold_data(hold) for hold in cluster.holds], (table,), note="" if rows else NOTHING
+    )
+
+
+def show_holds(cluster: Cluster, now: datetime, plan: str | None) -> Answer:
+    """One hold, or all of them, with every subject; raises NoSuchThing."""
+    shown = cluster.holds if plan is None else (one_hold(cluster, plan),)
+    tasks = {task.name: task for task in cluster.tasks()}
+    sections: list[Section] = []
+    for hold in shown:
+        lets_go = "approved: the controller lets it go" if is_approved(hold) else remedy(hold)
+        head = (
+            ("plan", hold.plan),
+            ("kind", hold.kind.value),
+            ("what", what_waits(hold)),
+            ("for", age(hold.since, now)),
+            ("reason", hold.reason),
+            ("ends by", _ends_by(hold)),
+            ("or by", lets_go),
+        )
+        sections.append(Lines(tuple(f"{name:<9}{text}" for name, text in head)))
+        sections.append(_subjects(hold, cluster, tasks))
+    data = [{**hold_data(hold), "tasks": _tasks_data(hold, tasks)} for hold in shown]
+    return Answer(data, tuple(sections), note="" if shown else NOTHING)
+
+
+def adoptable(cluster: Cluster) -> tuple[HoldRecord, ...]:
+    """What an adoption lets go."""
+    return tuple(hold for hold in cluster.holds if hold.kind in ADOPTED)
+
+
+def would(act: str, holds: tuple[HoldRecord, ...]) -> Answer:
+    """What an operator's word would do."""
+    reason = "; ".join(hold.reason for hold in holds)
+    return _outcome(f"would {act}", holds, f"{reason}; --yes does it", WOULD_ACT)
+
+
+def done(acted: str, holds: tuple[HoldRecord, ...]) -> Answer:
+    """The operator's word is written."""
+    return _outcome(acted, holds, "the controller acts on it with its next list", 0)
+
+
+def changed(holds: tuple[HoldRecord, ...]) -> Answer:
+    """Something else waits by now than was shown."""
+    return _outcome("refused", holds, "something else waits by now; see `holds`", 1)
+
+
+def nothing_to_adopt() -> Answer:
+    """Neither Marathon nor etcd was replaced, as far as is known."""
+    return _outcome("nothing to adopt", (), "Marathon and etcd are the known ones", 0)
+
+
+def _outcome(action: str, holds: tuple[HoldRecord, ...], reason: str, exit_code: int) -> Answer:
+    data = {"action": action, "plans": [hold.plan for hold in holds], "reason": reason}
+    what = joined((f"{what_waits(hold)} ({hold.plan})" for hold in holds), empty="")
+    word = action.upper() if action == "refused" else action
+    line = f"{word} {what}".rstrip() + f": {reason}"
+    return Answer(data, (Lines((line,)),), exit_code)
+
+
+def one_hold(cluster: Cluster, plan: str) -> HoldRecord:
+    """The hold of exactly this plan; raises NoSuchThing."""
+    for hold in cluster.holds:
+        if hold.plan == plan:
+            return hold
+    raise NoSuchThing(f"nothing waits under the plan {plan!r}; see `holds`")
+
+
+def show_cluster(cluster: Cluster) -> Answer:
+    """What was decided once for the cluster as a whole."""
+    pinned = cluster.pinned
+    broken = [each for each in cluster.problems if each.key == keys.CLUSTER]
+    if broken:
+        lines = tuple(f"PROBLEM {each.key}: {each.reason}" for each in broken)
+        return Answer({"problem": broken[0].reason}, (Lines(lines),), 1)
+    if pinned is None:
+        raise NoSuchThing("nothing is decided yet: no controller has led this cluster")
+    newest = pinned.chain[-1].number if pinned.chain else 0
+    adopted = [guid for link in pinned.chain for guid in link.adopts]
+    data = {
+        "uuid": pinned.uuid,
+        "schema": pinned.schema,
+        "framework": pinned.framework,
+        "marathon": pinned.marathon,
+        "allow_from": [str(each) for each in pinned.allow_from],
+        "takeovers": newest,
+        "adopted": adopted,
+        "holds": [hold_data(hold) for hold in cluster.holds if hold.kind in ADOPTED],
+    }
+    head = [
+        ("uuid", pinned.uuid),
+        ("framework", pinned.framework or "not told yet"),
+        ("marathon", pinned.marathon or "not told yet"),
+        ("allow from", joined(pinned.allow_from)),
+        ("takeovers", str(newest)),
+        ("adopted", joined(adopted)),
+    ]
+    head.extend(("held", f"{h.reason}; `{remedy(h)}`") for h in cluster.holds if h.kind in ADOPTED)
+    return Answer(data, (Lines(tuple(f"{name:<12}{text}" for name, text in head)),))
+
+
+def _ends_by(hold: HoldRecord) -> str:
+    """What ends it without an operator."""
+    match hold.kind:
+        case HoldKind.TASKS:
+            return "a list that names them, or evidence that they ended"
+        case HoldKind.FRAMEWORK:
+            return "the answer of the framework that is pinned"
+        case HoldKind.GROUPS:
+            return "a new version of each app that names its groups"
+        case HoldKind.STORE:
+            return "the word of each host on what it holds"
+        case _:
+            assert_never(hold.kind)
+
+
+def _subjects(hold: HoldRecord, cluster: Cluster, tasks: Mapping[str, TaskView]) -> Section:
+    match hold.kind:
+        case HoldKind.TASKS:
+            columns = ("task", "app", "host", "addresses", "agent says")
+            rows = tuple(_task_row(name, tasks.get(name)) for name in hold.subjects)
+            return Table(columns, rows)
+        case HoldKind.GROUPS:
+            groups = {app: set[str]() for app in hold.subjects}
+            for record in cluster.records.values():
+                groups.get(record.app, set()).update(record.groups)
+            return Table(
+                ("app", "groups of its running tasks"),
+                tuple((app, joined(sorted(groups[app]))) for app in hold.subjects),
+            )
+        case HoldKind.FRAMEWORK:
+            pinned = cluster.pinned.framework if cluster.pinned else ""
+            return Table(("answers", "pinned"), tuple((each, pinned) for each in hold.subjects))
+        case HoldKind.STORE:
+            return Table(("host",), tuple((each,) for each in hold.subjects))
+        case _:
+            assert_never(hold.kind)
+
+
+def _task_row(name: str, task: TaskView | None) -> tuple[str, ...]:
+    if task is None:
+        return name, "-", "-", "-", "-"
+    said = task.status.state.value if task.status else "-"
+    return name, task.app, task.host, joined(task.addresses), said
+
+
+def _tasks_data(hold: HoldRecord, tasks: Mapping[str, TaskView]) -> list[dict[str, object]]:
+    """For machines what the table of held tasks shows."""
+    if hold.kind is not HoldKind.TASKS:
+        return []
+    found = (tasks[TaskId(name)] for name in hold.subjects if name in tasks)
+    return [
+        {
+            "task": task.name,
+            "app": task.app,
+            "host": task.host,
+            "addresses": list(map(str, task.addresses)),
+            "status": task.status.state.value if task.status else None,
+        }
+        for task in found
+    ]

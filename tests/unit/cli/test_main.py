@@ -15,6 +15,7 @@ from reconciler.cli.main import COMMANDS, main
 READING = (
     *("status", "get", "describe", "diff", "why"),
     *("hosts list", "hosts forget", "ipam show", "ipam check", "ipam release"),
+    *("holds list", "holds show", "holds approve", "cluster show", "cluster adopt"),
 )
 
 

@@ -9,6 +9,7 @@ from netaddr import IPAddress, IPNetwork
 from calico import codec, keys
 from calico.addressing.addresses import Addresses
 from calico.addressing.blocks import CONTAINER, ON_HOST, OWNER
+from calico.cluster import ClusterRecord, HoldKind, HoldRecord, Link
 from calico.datastore.api import Datastore, Key, Revision
 from calico.errors import AddressOutsidePools
 from calico.model import (
@@ -30,6 +31,7 @@ from calico.model import (
     TaskVerdict,
 )
 from calico.names import endpoint_of_task, handle_of_container, interface_of, mac_of
+from reconciler.core.removal.held import plan_name
 from reconciler.core.tasks.profiles import NetworkPolicy, profiles_of
 
 SINCE = "2016-05-01T10:00:00Z"
@@ -45,6 +47,26 @@ class World:
     def lead(self, holder: str = "ctl-1") -> None:
         value = f'{{"holder": "{holder}", "since": "{SINCE}"}}'
         self.datastore.put(keys.LEADER, value, ttl=60)
+
+    def pin(self, framework: str = "first-0000") -> ClusterRecord:
+        """What a controller decided for the cluster."""
+        link = Link(3, "nonce", ("guid-of-before",))
+        allowed = (IPNetwork("10.0.0.9/32"),)
+        record = ClusterRecord("uuid-1", framework, "1.4.13", allowed, (link,))
+        self.datastore.put(keys.CLUSTER, codec.encode_cluster(record))
+        return record
+
+    def hold(self, kind: HoldKind, *subjects: str, reason: str = "why") -> HoldRecord:
+        """Something waits for an operator."""
+        record = HoldRecord(kind, plan_name(kind, subjects), reason, subjects, SINCE)
+        self.datastore.put(keys.hold_key(kind), codec.encode_hold(record))
+        return record
+
+    def held(self, kind: HoldKind) -> HoldRecord:
+        """What waits now."""
+        stored = self.datastore.get(keys.hold_key(kind))
+        assert stored is not None
+        return codec.decode_hold(kind, stored.value)
 
     def pool(self, cidr: str = "192.168.0.0/16") -> None:
         pool = Pool(IPNetwork(cidr), masquerade=True)
