@@ -8,6 +8,7 @@ revision.
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 
 from calico.datastore.api import (
     ABSENT,
@@ -19,7 +20,7 @@ from calico.datastore.api import (
     Stored,
     WatchEvent,
 )
-from calico.errors import Conflict
+from calico.errors import Conflict, DatastoreError
 from reconciler.runtime.clock import Clock, rfc3339
 
 #: Seconds that the key outlives its last renewal.
@@ -92,6 +93,16 @@ class Lease:
             self._datastore.delete(self._key, expect=self._revision)
             self._revision = self.token = None
 
+    def take_back(self, key: Key, revision: Revision) -> None:
+        """Remove what was created by a write that was sent in time and done too late.
+
+        It is as if it had not been: whoever wrote the key since has made another
+        revision of it. May fail without a word, as what then stays is found by
+        the next one who leads.
+        """
+        with suppress(DatastoreError):
+            self._datastore.delete(key, expect=revision)
+
     def _put(self) -> bool:
         sent = self._clock.monotonic()
         if self._revision is None:
@@ -149,7 +160,14 @@ class FencedDatastore:
     ) -> Revision:
         """See Datastore; raises LeaseLost."""
         self._check(key)
-        return self._datastore.put(key, value, expect=expect, ttl=ttl)
+        revision = self._datastore.put(key, value, expect=expect, ttl=ttl)
+        if expect == ABSENT and not self._lease.held:
+            # Who is stopped just before it sends cannot be kept from sending when
+            # it goes on. What exists it does not hit, since that has changed; but
+            # what it creates may have come and gone meanwhile.
+            self._lease.take_back(key, revision)
+            raise LeaseLost(f"{key} was taken back: the lease was lost while it was written")
+        return revision
 
     def delete(self, key: Key, *, expect: Revision | None = None) -> None:
         """See Datastore; raises LeaseLost."""

@@ -2,7 +2,7 @@
 
 import pytest
 
-from calico.datastore.api import Datastore, Key, Revision
+from calico.datastore.api import ABSENT, Datastore, Key, Revision
 from calico.datastore.memory import MemoryDatastore
 from calico.errors import Conflict, DatastoreUnavailable
 from reconciler.runtime.clock import ManualClock
@@ -204,6 +204,44 @@ def test_no_write_is_sent_after_the_write_window(datastore: Datastore, clock: Ma
     stored = datastore.get(Key("/a"))
     assert stored is not None
     assert stored.value == "early"
+
+
+def late(datastore: Datastore, clock: ManualClock) -> FencedDatastore:
+    """What writes for a leader that is stopped for long between its look and the sending."""
+
+    class StoppedStore(MemoryDatastore):
+        def put(
+            self, key: Key, value: str, *, expect: Revision | None = None, ttl: int | None = None
+        ) -> Revision:
+            clock.advance(TTL + 1)
+            return datastore.put(key, value, expect=expect, ttl=ttl)
+
+    one = lease(datastore, clock, "one")
+    assert one.keep()
+    return FencedDatastore(StoppedStore(clock.monotonic), one)
+
+
+def test_what_is_created_too_late_is_taken_back(datastore: Datastore, clock: ManualClock) -> None:
+    stopped = late(datastore, clock)
+
+    with pytest.raises(LeaseLost):
+        stopped.put(Key("/a"), "late", expect=ABSENT)
+
+    assert datastore.get(Key("/a")) is None
+
+
+def test_what_another_made_meanwhile_is_not_taken_back(
+    datastore: Datastore, clock: ManualClock
+) -> None:
+    stopped = late(datastore, clock)
+    datastore.put(Key("/a"), "another's")
+
+    with pytest.raises(Conflict):
+        stopped.put(Key("/a"), "late", expect=ABSENT)
+
+    stored = datastore.get(Key("/a"))
+    assert stored is not None
+    assert stored.value == "another's"
 
 
 def test_the_write_window_ends_before_a_standby_can_take_over() -> None:
