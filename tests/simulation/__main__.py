@@ -5,12 +5,13 @@ import logging
 import os
 import sys
 import time
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from functools import cache, partial
 
 from tests.simulation.faults import parse_fault
 from tests.simulation.replay import Outcome, Replayer
-from tests.simulation.schedule import draw_schedule
+from tests.simulation.schedule import Schedule, draw_schedule
 from tests.simulation.shrinking import command_of, part_of, shrink
 
 #: The order of sets of texts must be the same in every run.
@@ -28,11 +29,12 @@ def main() -> int:
         os.execve(sys.executable, arguments, os.environ | {"PYTHONHASHSEED": HASH_SEED})
     if options.keep is not None:
         faults = tuple(map(parse_fault, filter(None, options.faults.split(","))))
-        drawn = draw_schedule(options.seed, restores=options.restores)
+        drawn = draw_schedule(options.seed, restores=options.restores, wipes=options.wipes)
         outcome = replayer().run(part_of(drawn, options.keep, faults))
         return _show(outcome, options.trace)
     seeds = range(options.seed, options.seed + options.count)
-    run = partial(run_seed, restores=options.restores)
+    draw = partial(draw_schedule, restores=options.restores, wipes=options.wipes)
+    run = partial(run_seed, draw)
     began = time.monotonic()
     count, broken, steps, operations, seconds = 0, 0, 0, 0, 0.0
     with ProcessPoolExecutor(options.jobs) as pool:
@@ -42,7 +44,7 @@ def main() -> int:
             count, seconds = count + 1, seconds + outcome.seconds
             broken += _show(outcome, options.trace)
             if outcome.violation and options.shrink:
-                _show_small(outcome, options.restores)
+                _show_small(outcome, draw)
             if broken and options.stop:
                 pool.shutdown(cancel_futures=True)
                 break
@@ -55,9 +57,9 @@ def main() -> int:
     return 1 if broken else 0
 
 
-def run_seed(seed: int, *, restores: bool) -> Outcome:
+def run_seed(draw: Callable[[int], Schedule], seed: int) -> Outcome:
     """Run the schedule of one seed."""
-    return replayer().run(draw_schedule(seed, restores=restores))
+    return replayer().run(draw(seed))
 
 
 @cache
@@ -75,13 +77,10 @@ def _show(outcome: Outcome, trace: bool) -> int:
     return 1 if outcome.violation else 0
 
 
-def _show_small(outcome: Outcome, restores: bool) -> None:
+def _show_small(outcome: Outcome, draw: Callable[[int], Schedule]) -> None:
     small = shrink(outcome, replayer().run)
     print(f"  shrunk to {len(small.schedule.actions)} actions and {len(small.faults)} faults:")
-    print(
-        f"  {command_of(small, draw_schedule(outcome.schedule.seed, restores=restores))}",
-        flush=True,
-    )
+    print(f"  {command_of(small, draw(outcome.schedule.seed))}", flush=True)
 
 
 def _options() -> argparse.Namespace:
@@ -93,7 +92,8 @@ def _options() -> argparse.Namespace:
     add("--trace", action="store_true", help="print what happened")
     add("--stop", action="store_true", help="stop at the first that is broken")
     add("--shrink", action="store_true", help="find a small part of what is broken")
-    add("--restores", action="store_true", help="etcd also loses what it knew")
+    add("--restores", action="store_true", help="etcd is also set back to a backup")
+    add("--wipes", action="store_true", help="etcd is also emptied")
     add("--keep", help="of the one seed only these actions, as --shrink says")
     add("--faults", default="", help="and only these faults, as --shrink says")
     return parser.parse_args()

@@ -102,6 +102,21 @@ class Meddle:
 
 
 @dataclass(frozen=True, slots=True)
+class Erase:
+    """An operator takes a part of a profile away."""
+
+    pick: float
+
+
+@dataclass(frozen=True, slots=True)
+class Blind:
+    """A host's agent cannot find out where tasks are."""
+
+    host: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Restore:
     """etcd is restored from a backup; it is emptied if there is none of that age."""
 
@@ -121,5 +136,7 @@ Action = (
     | NewLeader
     | Reboot
     | Meddle
+    | Erase
+    | Blind
     | Restore
 )

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from functools import partial
 from typing import TypeVar
 
@@ -23,6 +24,7 @@ from reconciler.controller.loop import Message
 from reconciler.controller.metrics import ControllerMetrics
 from reconciler.controller.reconcile import Marathon
 from reconciler.controller.settings import ControllerSettings
+from reconciler.runtime.clock import ManualClock
 from reconciler.runtime.watchfeed import FeedMessage, WatchFeed
 from tests.simulation.scheduler import Exited, Inbox, Never, Process, Scheduler
 from tests.simulation.twins.host import HostLocator, HostTwin
@@ -35,6 +37,19 @@ RESYNC = 60.0
 LONG = 3600.0
 
 
+class WrongClock:
+    """Measures time right, and shows people a wrong date; implements `Clock`."""
+
+    def __init__(self, clock: ManualClock, offset: timedelta) -> None:
+        self.monotonic = clock.monotonic
+        self._clock = clock
+        self._offset = offset
+
+    def wall(self) -> datetime:
+        """See Clock."""
+        return self._clock.wall() + self._offset
+
+
 @dataclass(frozen=True, slots=True)
 class Surroundings:
     """What all processes share; metrics say nothing here, and are dear to make."""
@@ -43,6 +58,10 @@ class Surroundings:
     chance: random.Random
     controller_metrics: ControllerMetrics
     agent_metrics: AgentMetrics
+
+    def clock(self) -> WrongClock:
+        """The clock of a process that starts, an hour off at most."""
+        return WrongClock(self.scheduler.clock, timedelta(minutes=self.chance.randint(-60, 60)))
 
 
 class ControllerProcess:
@@ -72,7 +91,7 @@ class ControllerProcess:
             inbox,
             lambda _, run: process.spawn(run),
             Never(scheduler),
-            scheduler.clock,
+            self._around.clock(),
             self._around.chance.random,
             follow,
             self._around.controller_metrics,
@@ -98,7 +117,7 @@ class AgentProcess:
     def main(self, process: Process) -> None:
         """Follow the datastore and keep the kernel, for ever."""
         scheduler, host, chance = self._around.scheduler, self._host, self._around.chance
-        clock = scheduler.clock
+        clock = self._around.clock()
         inbox, searches = Inbox[LoopMessage](scheduler), Inbox[frozenset[TaskId]](scheduler)
         states, reported = Inbox[SavedState](scheduler), Inbox[None](scheduler)
         settings = HostSettings(host.name, host.boot_id, locators=("proc",))
@@ -106,7 +125,7 @@ class AgentProcess:
         if host.disk:
             reconciler.restore(parse_state(host.disk))
         reporter = Reporter(host.name, self._store, clock, chance.random)
-        searcher = Searcher((HostLocator(host),), inbox.post)
+        searcher = Searcher((HostLocator(host, scheduler.now),), inbox.post)
 
         def report(newest: Report) -> None:
             reporter.post(newest)

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 
 from tests.simulation.actions import (
     Action,
+    Blind,
     Cut,
     End,
+    Erase,
     GiveUp,
     Kill,
     Lag,
@@ -74,8 +76,11 @@ class Schedule:
     rests: bool = True
 
 
-def draw_schedule(seed: int, *, restores: bool = False) -> Schedule:
-    """The schedule of a seed; with `restores` etcd also loses what it knew, once."""
+def draw_schedule(seed: int, *, restores: bool = False, wipes: bool = False) -> Schedule:
+    """The schedule of a seed.
+
+    With `restores` etcd is also set back once, and with `wipes` it is emptied.
+    """
     chance = random.Random(f"{seed} actions")
     (size,) = chance.choices(MIX, [each.share for each in MIX])
     length = chance.randint(size.fewest, size.most)
@@ -86,13 +91,21 @@ def draw_schedule(seed: int, *, restores: bool = False) -> Schedule:
     for _ in range(length):
         actions.append(Timed(now, _draw(chance, names, processes)))
         now += chance.choice(GAPS)
-    if restores:
+    ages = (10.0, 60.0, 200.0) * restores + (float("inf"),) * wipes
+    if ages:
         where = chance.randrange(length)
-        ages = (10.0, 60.0, 200.0, float("inf"))
         actions[where] = Timed(actions[where].at, Restore(chance.choice(ages)))
     tasks = tuple(chance.choice((0, 1, 1, 2)) for _ in APPS)
-    rests = chance.randrange(size.rests) == 0
-    return Schedule(seed, tuple(actions), now, None, hosts, controllers, tasks, rests)
+    return Schedule(
+        seed,
+        tuple(actions),
+        now,
+        None,
+        hosts,
+        controllers,
+        tasks,
+        rests=chance.randrange(size.rests) == 0,
+    )
 
 
 def _draw(chance: random.Random, hosts: list[str], processes: list[str]) -> Action:
@@ -100,8 +113,8 @@ def _draw(chance: random.Random, hosts: list[str], processes: list[str]) -> Acti
     app = chance.choice(APPS)
     drawn = chance.random() * 100
     table: tuple[tuple[float, Action], ...] = (
-        (24, Start(app, pick)),
-        (18, End(pick)),
+        (22, Start(app, pick)),
+        (16, End(pick)),
         (5, Regroup(app, chance.choice(GROUPS))),
         (7, GiveUp(host, 900.0)),
         (9, Kill(process, chance.choice((1.0, 10.0, 60.0)))),
@@ -109,10 +122,13 @@ def _draw(chance: random.Random, hosts: list[str], processes: list[str]) -> Acti
         (9, Cut(process, chance.choice((10.0, 40.0, 400.0)))),
         (3, Lag(process, chance.choice((5.0, 60.0)))),
         (4, Lie(LieKind.EMPTY, 200.0)),
-        (5, Lie(chance.choice((LieKind.HALF, LieKind.STALE)), 25.0)),
+        (2, Lie(LieKind.FOREIGN, 200.0)),
+        (5, Lie(chance.choice((LieKind.HALF, LieKind.STALE, LieKind.ONE_GONE)), 25.0)),
         (2, NewLeader()),
         (2, Reboot(host, keeps_state=chance.random() < 0.7)),
         (2, Meddle(host, pick)),
+        (1, Erase(pick)),
+        (1, Blind(host, 40.0)),
     )
     for weight, action in table:
         drawn -= weight

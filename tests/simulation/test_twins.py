@@ -22,7 +22,7 @@ class Store:
 
     def __init__(self, *faults: tuple[Place, Fault]) -> None:
         self.scheduler = Scheduler(ManualClock(), random.Random(1))
-        self.etcd = EtcdTwin(self.scheduler)
+        self.etcd = EtcdTwin(self.scheduler, random.Random(1))
         self.process = self.scheduler.process("p")
         door = Door(self.process, self.scheduler, ChosenFaults(faults).at, lambda *_: None)
         door.open = True

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import assert_never
 
 from calico.codec import decode_hold, encode_hold
-from calico.keys import HOLD, parse_hold_key
+from calico.keys import HOLD, PROFILES, parse_hold_key
 from calico.model import TaskId
 from marathon_client.models import AppId
 from reconciler.agent.telling.metrics import AgentMetrics
@@ -14,8 +14,10 @@ from reconciler.controller.metrics import ControllerMetrics
 from reconciler.runtime.clock import ManualClock
 from tests.simulation.actions import (
     Action,
+    Blind,
     Cut,
     End,
+    Erase,
     GiveUp,
     Kill,
     Lag,
@@ -80,7 +82,7 @@ class World:
         self._given_up: dict[TaskId, None] = {}
         self._doors: dict[str, Door] = {}
         self._processes: dict[str, Process] = {}
-        self.etcd = EtcdTwin(self.scheduler)
+        self.etcd = EtcdTwin(self.scheduler, chance)
         self.marathon = MarathonTwin(self.scheduler, chance)
         self.hosts = tuple(self._host(number) for number in range(schedule.hosts))
         self.invariants = Invariants(self.etcd, self.marathon, self.hosts)
@@ -132,6 +134,7 @@ class World:
                 self._start(app, number / tasks)
         self._pass_time(SECOND - FIRST)
         self.marathon.begin_faults()
+        self.etcd.begin_faults()
         for door in self._doors.values():
             door.open = True
 
@@ -139,11 +142,13 @@ class World:
         """Nothing goes wrong from here on, and Marathon is right about every task."""
         self._log("calm")
         self.marathon.be_honest()
+        self.etcd.end_faults()
         for door in self._doors.values():
             door.mend()
         for process in self._processes.values():
             process.paused_until = process.start_at = 0.0
         for host in self.hosts:
+            host.blind_until = 0.0
             for task in [each for each in host.namespaces if each in self._given_up]:
                 self.invariants.touch(host)
                 host.end_task(task)
@@ -237,6 +242,10 @@ class World:
             case Meddle(host, pick):
                 self.invariants.excuse(self._named(host))
                 self._named(host).take_link_away(pick)
+            case Erase(pick):
+                self._erase(pick)
+            case Blind(host, seconds):
+                self._named(host).blind_until = now + seconds
             case Restore(seconds_old):
                 self.invariants.expect_restore()
                 self.etcd.restore(seconds_old)
@@ -260,6 +269,12 @@ class World:
         host.end_task(task)
         self.invariants.touch(host)
         self.marathon.end(frozenset[str]((task,)))
+
+    def _erase(self, pick: float) -> None:
+        """A rule may be lost by that, never come to be; the next complete list mends it."""
+        leaves = self.etcd.store.list(PROFILES).entries
+        if leaves:
+            self.etcd.store.delete(leaves[int(pick * len(leaves))].key)
 
     def _live(self) -> list[tuple[TaskId, HostTwin]]:
         """Tasks that Marathon knows of and could end."""

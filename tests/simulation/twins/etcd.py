@@ -1,5 +1,6 @@
 """etcd in memory: one store, and one faulty connection to it for each process."""
 
+import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -15,6 +16,8 @@ from tests.simulation.scheduler import Scheduler, Thread
 #: on the same way through the code.
 WINDOW = 60
 ROOTS = (Key("/calico"), Key("/marathon-calico"))
+#: Seconds by which a key with a time to live runs out too late, or too early.
+LATE_BY = (0, 0, 0, 5, -4)
 #: Seconds after which who is cut off notices.
 TIMEOUT = 5.0
 
@@ -33,8 +36,10 @@ class Write:
 class EtcdTwin:
     """The store itself, and who waits for its events."""
 
-    def __init__(self, scheduler: Scheduler) -> None:
+    def __init__(self, scheduler: Scheduler, chance: random.Random) -> None:
         self._scheduler = scheduler
+        self._chance = chance
+        self._late_by: tuple[int, ...] = (0,)
         self.store = MemoryDatastore(scheduler.now, WINDOW)
         self.store.listen(self._hear)
         self.newest = Revision(0)
@@ -73,6 +78,14 @@ class EtcdTwin:
             self.store.get(key)
         self._plan()
 
+    def begin_faults(self) -> None:
+        """From now on keys live longer or shorter than they should."""
+        self._late_by = LATE_BY
+
+    def end_faults(self) -> None:
+        """From now on nothing goes wrong."""
+        self._late_by = (0,)
+
     def write_late(self, seconds: float, write: Callable[[], None]) -> None:
         """Have a write arrive when whoever sent it no longer waits."""
         self._late.append((self._scheduler.now() + seconds, write))
@@ -106,10 +119,11 @@ class EtcdTwin:
     ) -> Revision:
         """A write that arrives now."""
         before = self.store.get(key)
-        revision = self.store.put(key, value, expect=expect, ttl=ttl)
+        lives = None if ttl is None else ttl + self._chance.choice(self._late_by)
+        revision = self.store.put(key, value, expect=expect, ttl=lives)
         self._expiries.pop(key, None)
-        if ttl is not None:
-            self._expiries[key] = self._scheduler.now() + ttl
+        if lives is not None:
+            self._expiries[key] = self._scheduler.now() + lives
             self._plan()
         said = None if before is None else before.value
         self.hear_write(Write(process, key, value, expect is not None, said))

@@ -10,8 +10,9 @@ from calico.dataplane.state import HostFacts, RouteKind
 from calico.model import BootId, HostName, InterfaceName, TaskId
 from reconciler.agent.locators.api import Located, LocatorName
 
-#: So many numbers of namespaces are in use before the first is used again.
+#: So many numbers of namespaces, and of processes, before the first is used again.
 INODES = 7
+PIDS = 11
 
 
 class HostTwin:
@@ -23,6 +24,8 @@ class HostTwin:
         self.address = IPAddress(f"10.0.0.{number + 1}")
         #: What the agent's state file holds.
         self.disk = b""
+        #: Until when nobody can tell where a task is.
+        self.blind_until = 0.0
         self._step = step
         self._changed = changed
         self._boots = 0
@@ -46,11 +49,11 @@ class HostTwin:
     def start_task(self, task: TaskId) -> None:
         """A process begins in a network namespace of its own; numbers are reused."""
         self._started += 1
-        pid = 100 + self._started
+        pid = 100 + self._started % PIDS
         inode = 4026000 + 1000 * self.number + self._started % INODES
         if any(each.inode == inode for each in self.namespaces.values()):
             inode = 5000000 + 1000 * self.number + self._started
-        ref = NamespaceRef(pid, pid, inode)
+        ref = NamespaceRef(pid, self._started, inode)
         self.namespaces[task] = ref
         self.dataplane.start_namespace(ref)
 
@@ -95,10 +98,11 @@ class HostLocator:
 
     name: LocatorName = "proc"
 
-    def __init__(self, host: HostTwin) -> None:
+    def __init__(self, host: HostTwin, now: Callable[[], float]) -> None:
         self._host = host
+        self._now = now
 
     def find(self, tasks: Collection[TaskId]) -> Located:
         """See Locator."""
-        namespaces = self._host.namespaces
+        namespaces = {} if self._now() < self._host.blind_until else self._host.namespaces
         return Located({task: namespaces[task] for task in tasks if task in namespaces})

@@ -29,6 +29,7 @@ from tests.simulation.scheduler import Scheduler
 T = TypeVar("T")
 
 URL = "http://marathon:8080"
+FRAMEWORK, ANOTHER_FRAMEWORK = "marathon-0000", "marathon-0001"
 OPENING = PortOpening(80, "tcp", "web")
 
 
@@ -41,6 +42,9 @@ class LieKind(enum.Enum):
     EMPTY = "empty"
     HALF = "half"
     STALE = "stale"
+    ONE_GONE = "one gone"
+    FOREIGN = "foreign"
+    """The Marathon of another cluster answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,9 +131,7 @@ class MarathonTwin:
         """Make an app, or give it a new version; its tasks stay as they are."""
         app_id, version = AppId(f"/{name}"), self._stamp()
         old = self.apps.get(app_id)
-        network = AppNetwork(
-            NetworkMode.CONTAINER, None, groups, (), (OPENING,), NetworkForm.IP_ADDRESS
-        )
+        network = _network(groups)
         tasks = () if old is None else old.tasks
         app = App(app_id, version, version, (network,), (), len(tasks), tasks)
         self._versions[app_id, version] = app
@@ -168,6 +170,11 @@ class MarathonTwin:
         """What is answered for all apps."""
         return AppList(tuple(self._view().values()), (), self.leader)
 
+    def info(self) -> Info:
+        """Who answers."""
+        foreign = self._lie is LieKind.FOREIGN
+        return Info("1.1.1", ANOTHER_FRAMEWORK if foreign else FRAMEWORK, self.leader)
+
     def is_unavailable(self) -> bool:
         """Whether this request comes to nothing."""
         chances = self._chances
@@ -183,6 +190,17 @@ class MarathonTwin:
                 return dict(list(self.apps.items())[: len(self.apps) // 2])
             case LieKind.STALE:
                 return self._before
+            case LieKind.ONE_GONE:
+                return dict(list(self.apps.items())[1:])
+            case LieKind.FOREIGN:
+                return self._others()
+
+    def _others(self) -> dict[AppId, App]:
+        """What another cluster runs: an app of the same name, and one of its own."""
+        found = {}
+        for app_id in (*list(self.apps)[:1], AppId("/theirs")):
+            found[app_id] = App(app_id, "2015-01-01T00:00:00.000Z", "", (_network(("g",)),))
+        return found
 
     def _put(self, app: App) -> None:
         self._before = dict(self.apps)
@@ -210,6 +228,11 @@ class MarathonTwin:
             post(item)
 
 
+def _network(groups: tuple[str, ...]) -> AppNetwork:
+    form = NetworkForm.IP_ADDRESS
+    return AppNetwork(NetworkMode.CONTAINER, None, groups, (), (OPENING,), form)
+
+
 class MarathonConnection:
     """One controller's requests; implements the reconciler's `Marathon`."""
 
@@ -232,7 +255,7 @@ class MarathonConnection:
 
     def info(self) -> Info:
         """See Marathon."""
-        return self._ask(lambda: Info("1.1.1", "marathon-0000", self._marathon.leader))
+        return self._ask(self._marathon.info)
 
     def _ask(self, read: Callable[[], T]) -> T:
         fault = self._door.step()
