@@ -21,12 +21,16 @@ class Link:
 
     A store that was restored from a backup lacks the latest links, or has
     others of the same number. `adopts` are the ClusterGUIDs of the stores whose
-    state an operator, or all agents, had this one take over.
+    state an operator, or all agents, had this one take over, and `hosts` those
+    whose holdings were taken over. `revision` is the one at which the link was
+    published, 0 for the newest one and where that is not known.
     """
 
     number: int
     nonce: str
     adopts: tuple[str, ...] = ()
+    hosts: tuple[HostName, ...] = ()
+    revision: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,10 @@ class InvalidValue(CalicoError):
     """A value in the datastore does not have the form that its key promises."""
 
 
+class UnknownSchema(InvalidValue):
+    """The datastore's keys are laid out as only another version knows."""
+
+
 class DatastoreError(CalicoError):
     """Root of what the datastore raises."""
 

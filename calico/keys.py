@@ -26,6 +26,7 @@ CALICO = Key("/calico/v1")
 READY = Key("/calico/v1/Ready")
 CONFIG = Key("/calico/v1/config")
 CLUSTER_GUID = Key("/calico/v1/config/ClusterGUID")
+CHAIN = Key("/calico/v1/marathon-calico/chain")
 BGP = Key("/calico/bgp/v1")
 ENDPOINTS = Key("/calico/v1/host")
 PROFILES = Key("/calico/v1/policy/profile")
@@ -214,6 +215,12 @@ def parse_hold_key(key: Key) -> HoldKind | None:
     """The kind of what is told there to wait."""
     below = _below(key, HOLD, 1)
     return _HOLD_KINDS.get(below[0]) if below is not None else None
+
+
+def parse_held_key(key: Key) -> HostName | None:
+    """The host that tells there what it holds."""
+    below = _below(key, HELD, 1)
+    return HostName(below[0]) if below else None
 
 
 def held_key(host: HostName) -> Key:

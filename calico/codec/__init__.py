@@ -5,9 +5,11 @@ writers wrote, writes what both accept, and raises InvalidValue for the rest.
 """
 
 from calico.codec.cluster import (
+    decode_chain,
     decode_cluster,
     decode_held,
     decode_hold,
+    encode_chain,
     encode_cluster,
     encode_held,
     encode_hold,
@@ -47,6 +49,7 @@ __all__ = [
     "NO_LABELS",
     "decode_applied",
     "decode_block",
+    "decode_chain",
     "decode_cluster",
     "decode_endpoint",
     "decode_handle",
@@ -65,6 +68,7 @@ __all__ = [
     "decode_task",
     "encode_applied",
     "encode_block",
+    "encode_chain",
     "encode_cluster",
     "encode_endpoint",
     "encode_handle",

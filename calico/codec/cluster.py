@@ -1,9 +1,11 @@
 """Records of the cluster as a whole, below `/marathon-calico`."""
 
+from collections.abc import Iterable
+
 from calico.cluster import SCHEMA, ClusterRecord, HeldRecord, HoldKind, HoldRecord, Link
 from calico.codec.fields import as_int, as_object, as_text, as_tuple, parse_object, render_json
 from calico.datastore.api import Key
-from calico.errors import InvalidValue
+from calico.errors import InvalidValue, UnknownSchema
 from calico.iptext import parse_network
 from calico.model import BootId, HostName
 
@@ -17,20 +19,37 @@ def encode_cluster(record: ClusterRecord) -> str:
             "framework": record.framework,
             "marathon": record.marathon,
             "allow_from": [str(each) for each in record.allow_from],
-            "chain": [
-                {"number": each.number, "nonce": each.nonce, "adopts": list(each.adopts)}
-                for each in record.chain
-            ],
+            "chain": list(map(_render_link, record.chain)),
         }
     )
 
 
+def encode_chain(chain: Iterable[Link]) -> str:
+    """The links alone, as they are published for agents."""
+    return render_json({"chain": list(map(_render_link, chain))})
+
+
+def decode_chain(text: str) -> tuple[Link, ...]:
+    """The links that are published; raises InvalidValue."""
+    return as_tuple(parse_object(text).get("chain"), "chain", _link)
+
+
+def _render_link(link: Link) -> dict[str, object]:
+    return {
+        "number": link.number,
+        "nonce": link.nonce,
+        "adopts": list(link.adopts),
+        "hosts": list(link.hosts),
+        "revision": link.revision,
+    }
+
+
 def decode_cluster(text: str) -> ClusterRecord:
-    """The record at its one key; raises InvalidValue, also for another schema."""
+    """The record at its one key; raises UnknownSchema for another schema, else InvalidValue."""
     raw = parse_object(text)
     schema = as_int(raw.get("schema"), "schema")
     if schema != SCHEMA:
-        raise InvalidValue(
+        raise UnknownSchema(
             f"schema {schema} is not known to this version, which knows {SCHEMA}: "
             "run the version that wrote it, or a newer one"
         )
@@ -51,6 +70,8 @@ def _link(value: object, name: str) -> Link:
         as_int(raw.get("number"), f"{name}.number"),
         as_text(raw.get("nonce"), f"{name}.nonce"),
         as_tuple(raw.get("adopts", []), f"{name}.adopts", as_text),
+        tuple(map(HostName, as_tuple(raw.get("hosts", []), f"{name}.hosts", as_text))),
+        as_int(raw.get("revision", 0), f"{name}.revision"),
     )
 
 

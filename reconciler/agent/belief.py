@@ -9,10 +9,15 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from calico.addressing.ipam import block_of
+from calico.cluster import Link
+from calico.codec import decode_chain
 from calico.datastore.api import Key, Listing, Put, Removed, Revision, Stored, WatchEvent
-from calico.keys import BLOCKS, CALICO, CLUSTER_GUID, HOSTS, READY
+from calico.errors import InvalidValue
+from calico.keys import BLOCKS, CALICO, CHAIN, CLUSTER_GUID, HOSTS, READY
 from calico.mirror import Mirror
-from calico.model import Snapshot
+from calico.model import HostName, Snapshot
+from reconciler.core.lineage import adopts, contradiction
 from reconciler.runtime.watchfeed import Changed, FeedMessage, Loaded, Unreachable
 
 PREFIXES = (CALICO, BLOCKS, HOSTS)
@@ -33,7 +38,9 @@ class View:
 
     `doubt` says why the datastore's newest state is not acted on, `unreachable`
     why there is none; both are empty when all is well. `revision` is that of
-    the newest event among the endpoints, profiles and pools.
+    the newest event among the endpoints, profiles and pools. `guid` and `link`
+    name the store that was believed last; `is_former` is whether what is acted
+    on is of another store, or of another past, than that which answers now.
     """
 
     snapshot: Snapshot | None = None
@@ -42,38 +49,56 @@ class View:
     doubt: str = ""
     unreachable: str = ""
     problems: Mapping[Key, str] = field(default_factory=dict)
+    guid: str = ""
+    link: int = 0
+    is_former: bool = False
 
 
 @dataclass
 class _Raw:
-    """A prefix as the store tells it, kept to be written to the state file."""
+    """A prefix as the store tells it, kept to be written to the state file.
+
+    `before` are the values that were changed since it was believed last, None
+    for what was not there.
+    """
 
     revision: Revision
     entries: dict[Key, Stored] = field(default_factory=dict)
+    before: dict[Key, Stored | None] = field(default_factory=dict)
 
     def apply(self, event: WatchEvent) -> None:
         match event:
             case Put(stored):
+                self.before.setdefault(stored.key, self.entries.get(stored.key))
                 self.entries[stored.key] = stored
                 self.revision = max(self.revision, stored.revision)
             case Removed(key, revision):
-                if self.entries.pop(key, None) is None:
-                    below = key + "/"
-                    self.entries = {
-                        k: v for k, v in self.entries.items() if not k.startswith(below)
-                    }
+                below = key + "/"
+                gone = [key] if key in self.entries else None
+                for each in gone or [k for k in self.entries if k.startswith(below)]:
+                    self.before.setdefault(each, self.entries.pop(each))
                 self.revision = max(self.revision, revision)
+
+    def believed(self) -> dict[Key, Stored]:
+        """The entries as they were believed last."""
+        former = {key: stored for key, stored in self.before.items() if stored is not None}
+        kept = {key: each for key, each in self.entries.items() if key not in self.before}
+        return kept | former
 
 
 class Belief:
     """Takes the feeds' messages in and tells what to act on; owned by one thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, host: HostName) -> None:
+        self._host = host
         self._mirror = Mirror()
         self._raw: dict[Key, _Raw] = {}
         self._unreachable: dict[Key, str] = {}
         self._good: dict[Key, Revision] = {}
-        self._cluster = ""
+        #: What was believed last, by prefix, where the store was listed anew since.
+        self._former: dict[Key, Mapping[Key, Stored]] = {}
+        self._guid = ""
+        self._chain: tuple[Link, ...] = ()
         self._went_back = ""
         self._saved: Snapshot | None = None
         self._view = View()
@@ -89,7 +114,9 @@ class Belief:
         for prefix, listing in listings.items():
             mirror.load(prefix, listing)
             self._good[prefix] = listing.revision
-        self._cluster = _value(_by_key(listings.get(CALICO)), CLUSTER_GUID)
+            self._former[prefix] = _by_key(listing)
+        self._guid = _value(self._former.get(CALICO, {}), CLUSTER_GUID)
+        self._chain = _chain(self._former.get(CALICO, {}))
         self._saved = mirror.snapshot()
 
     @property
@@ -107,9 +134,10 @@ class Belief:
                 if listing.revision < good:
                     self._went_back = (
                         f"the datastore's index went back from {good} to {listing.revision}:"
-                        " it was wiped or restored; the last good state is kept"
-                        " until the agent is restarted with an empty state directory"
+                        " it was wiped or restored"
                     )
+                if prefix in self._raw and prefix in self._good:
+                    self._former.setdefault(prefix, self._raw[prefix].believed())
                 self._raw[prefix] = _Raw(listing.revision, _by_key(listing))
                 self._mirror.load(prefix, listing)
             case Changed(prefix, event):
@@ -134,19 +162,32 @@ class Belief:
             for prefix, raw in self._raw.items()
         }
 
+    def former(self) -> dict[Key, Stored]:
+        """The endpoints, profiles, pools and blocks as they were believed last, raw."""
+        found: dict[Key, Stored] = {}
+        for prefix in (CALICO, BLOCKS):
+            if prefix in self._former:
+                found.update(self._former[prefix])
+            elif prefix in self._raw and prefix in self._good:
+                found.update(self._raw[prefix].believed())
+        return found
+
     def _judged(self) -> View:
         unreachable = next(iter(self._unreachable.values()), "")
         complete = all(prefix in self._raw for prefix in PREFIXES)
-        doubt = self._doubt() if complete else ""
+        former = self._why_former() if complete else ""
+        unready = self._not_ready() if complete else ""
+        doubt = former if self._went_back and former else unready or former
         if complete and not doubt:
-            self._cluster = self._cluster_id()
-            self._good = {prefix: raw.revision for prefix, raw in self._raw.items()}
+            self._believe()
             return View(
                 self._mirror.snapshot(),
                 Source.DATASTORE,
                 self._raw[CALICO].revision,
                 unreachable=unreachable,
                 problems=self._mirror.problems(),
+                guid=self._guid,
+                link=self._link,
             )
         before = self._view
         if before.source is Source.NOTHING and self._saved is not None and (doubt or unreachable):
@@ -158,24 +199,82 @@ class Belief:
             doubt=doubt,
             unreachable=unreachable,
             problems=before.problems,
+            guid=self._guid,
+            link=self._link,
+            is_former=bool(former),
         )
 
-    def _doubt(self) -> str:
-        if self._went_back:
-            return self._went_back
-        if _value(self._raw[CALICO].entries, READY).strip() != "true":
-            return f"{READY} is not true: the datastore is empty or still being filled"
-        found = self._cluster_id()
-        if self._cluster and found != self._cluster:
-            return (
-                f"the datastore is another cluster's: {CLUSTER_GUID} is {found or 'absent'!r},"
-                f" not {self._cluster!r}; the last good state is kept"
-                " until the agent is restarted with an empty state directory"
-            )
-        return ""
+    def _believe(self) -> None:
+        entries = self._raw[CALICO].entries
+        self._guid = _value(entries, CLUSTER_GUID)
+        if CHAIN in self._raw[CALICO].before or not self._good or self._former:
+            self._chain = _chain(entries)
+        self._good = {prefix: raw.revision for prefix, raw in self._raw.items()}
+        self._went_back = ""
+        self._former = {}
+        for raw in self._raw.values():
+            raw.before.clear()
 
-    def _cluster_id(self) -> str:
-        return _value(self._raw[CALICO].entries, CLUSTER_GUID)
+    @property
+    def _link(self) -> int:
+        return self._chain[-1].number if self._chain else 0
+
+    def _not_ready(self) -> str:
+        if _value(self._raw[CALICO].entries, READY).strip() == "true":
+            return ""
+        return f"{READY} is not true: the datastore is empty or still being filled"
+
+    def _why_former(self) -> str:
+        """Why this is not the store that was believed, or an older self of it.
+
+        It is believed all the same once the controller says that it took over
+        what this host told of the former one.
+        """
+        why = self._went_back or self._other_cluster() or self._other_past()
+        if not why or self._is_adopted():
+            return ""
+        return (
+            f"{why}; the last good state is kept until the controller has taken over what this"
+            " host holds, see `marathon-calico holds`"
+        )
+
+    def _other_cluster(self) -> str:
+        found = _value(self._raw[CALICO].entries, CLUSTER_GUID)
+        if not self._guid or found == self._guid:
+            return ""
+        return (
+            f"the datastore is another cluster's: {CLUSTER_GUID} is {found or 'absent'!r},"
+            f" not {self._guid!r}"
+        )
+
+    def _other_past(self) -> str:
+        if not self._chain or (
+            CALICO not in self._former and CHAIN not in self._raw[CALICO].before
+        ):
+            return ""
+        entries = self._raw[CALICO].entries
+        published = entries[CHAIN].revision if CHAIN in entries else Revision(0)
+        return contradiction(self._chain, _chain(entries), published, self._good[CALICO])
+
+    def _is_adopted(self) -> bool:
+        if not adopts(_chain(self._raw[CALICO].entries), self._chain, self._guid, self._host):
+            return False
+        # Blocks are followed apart from endpoints, and may come later.
+        before, now = self._believed_snapshot(), self._mirror.snapshot()
+        if before is None:
+            return True
+        blocks = {block_of(each) for spec in now.specs.values() for each in spec.addresses}
+        return not (blocks & before.block_hosts.keys()) - now.block_hosts.keys()
+
+    def _believed_snapshot(self) -> Snapshot | None:
+        return self._view.snapshot or self._saved
+
+
+def _chain(entries: Mapping[Key, Stored]) -> tuple[Link, ...]:
+    try:
+        return decode_chain(_value(entries, CHAIN))
+    except InvalidValue:
+        return ()
 
 
 def _by_key(listing: Listing | None) -> dict[Key, Stored]:

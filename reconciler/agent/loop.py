@@ -237,12 +237,15 @@ class AgentLoop:
             problems=reached.problems,
             attachments=reached.attachments,
             refusals=self._refusals(),
+            guid=reached.view.guid,
+            link=reached.view.link,
+            doubt=reached.view.doubt,
         )
         statuses = None
         # An old state file knows nothing of endpoints that came since.
         if reached.statuses is not None and reached.view.source is Source.DATASTORE:
             statuses = self._texts.of(reached.statuses)
-        self._outlets.report(Report(record, applied, statuses))
+        self._outlets.report(Report(record, applied, statuses, self._reconciler.holdings()))
         saved = self._reconciler.saved()
         if saved is not None:
             self._outlets.save(saved)

@@ -7,7 +7,7 @@ the cluster. A thread of the leading controller looks and scales.
 import logging
 import threading
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, assert_never
 
 from marathon_client.errors import MarathonError
 from marathon_client.models import AppId
@@ -79,6 +79,8 @@ class AgentsScaler:
                     if self._cluster.scale(self._app_id, instances):
                         self._memory = memory
                         self._note(seen, instances)
+                case _:
+                    assert_never(decision)
         except MarathonError as error:
             # Whatever was seen before is not without a gap any more.
             self._memory = Memory(changed_at=self._memory.changed_at)

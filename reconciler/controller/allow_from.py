@@ -5,17 +5,16 @@ datastore: a name that resolves to something else for a moment must not rewrite
 every profile of the cluster. What is new is added, nothing is taken away.
 """
 
-import json
 import logging
 import socket
 from collections.abc import Callable, Collection, Iterable
+from dataclasses import replace
 from urllib.parse import urlsplit
 
-from netaddr import AddrFormatError, IPAddress, IPNetwork
+from netaddr import IPAddress, IPNetwork
 
-from calico.codec.fields import parse_object
-from calico.datastore.api import ABSENT, Datastore
-from calico.errors import InvalidValue
+from calico.codec import decode_cluster, encode_cluster
+from calico.datastore.api import Datastore
 from calico.keys import CLUSTER
 
 log = logging.getLogger(__name__)
@@ -56,20 +55,19 @@ class AllowFrom:
 
     def _pin(self, urls: Iterable[str]) -> tuple[IPNetwork, ...]:
         stored = self._datastore.get(CLUSTER)
-        record = {} if stored is None else parse_object(stored.value)
-        try:
-            pinned = [IPNetwork(text) for text in record.get("allow_from", ())]
-        except (TypeError, ValueError, AddrFormatError) as error:
-            raise InvalidValue(f"{CLUSTER}: allow_from cannot be read: {error}") from error
+        if stored is None:
+            # Whoever took it away ends this leader too: the lease lies beside it.
+            return self._sources
+        record = decode_cluster(stored.value)
+        pinned = list(record.allow_from)
         if self._asked is not None:
             wanted = list(dict.fromkeys(self._asked))
         else:
             found = (network for url in urls for network in self._resolve(url))
             wanted = list(dict.fromkeys((*pinned, *found)))
-        if wanted != pinned or stored is None:
-            value = {**record, "allow_from": [str(network) for network in wanted]}
-            expect = ABSENT if stored is None else stored.revision
-            self._datastore.put(CLUSTER, json.dumps(value, sort_keys=True), expect=expect)
+        if wanted != pinned:
+            value = encode_cluster(replace(record, allow_from=tuple(wanted)))
+            self._datastore.put(CLUSTER, value, expect=stored.revision)
             log.info("health checks are let in", extra={"from": " ".join(map(str, wanted))})
         if not wanted and not self._told:
             self._told = True

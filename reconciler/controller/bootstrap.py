@@ -4,7 +4,6 @@ Almost everything is written only where nothing is: an operator's settings
 stay. The exceptions are those that the Python plugins made too.
 """
 
-import json
 import uuid
 from collections.abc import Sequence
 
@@ -17,7 +16,6 @@ from calico.errors import Conflict
 from calico.keys import (
     AFFINITIES,
     BGP,
-    CLUSTER,
     CLUSTER_GUID,
     CONFIG,
     ENDPOINTS,
@@ -31,7 +29,6 @@ from calico.keys import (
 from calico.model import INTERFACE_PREFIX, HostName, HostRecord, Pool
 
 DEFAULT_POOL = Pool(IPNetwork("192.168.0.0/16"), masquerade=True)
-SCHEMA = 1
 
 #: What the Python calicoctl sets. ReportingIntervalSecs is Felix's own report;
 #: our agents tell that they are alive whatever it says.
@@ -57,7 +54,7 @@ _LEAVES_OF_HOST = frozenset(
 
 
 def bootstrap(datastore: DirectoryStore, pools: Sequence[Pool]) -> None:
-    """Write what Calico's tools and the agents expect; Ready comes last."""
+    """Write what Calico's tools and the agents expect, where it is not; all but Ready."""
     create(datastore, CLUSTER_GUID, uuid.uuid4().hex)
     for name, value in SETTINGS.items():
         create(datastore, Key(f"{CONFIG}/{name}"), value)
@@ -71,8 +68,10 @@ def bootstrap(datastore: DirectoryStore, pools: Sequence[Pool]) -> None:
         create(datastore, pool_key(pool), encode_pool(pool))
     if not pools and not datastore.list(POOLS).entries:
         create(datastore, pool_key(DEFAULT_POOL), encode_pool(DEFAULT_POOL))
-    cluster = {"schema": SCHEMA, "uuid": uuid.uuid4().hex}
-    create(datastore, CLUSTER, json.dumps(cluster, sort_keys=True))
+
+
+def make_ready(datastore: Datastore) -> None:
+    """Have what was written acted on, unless somebody has said that it is not to be."""
     create(datastore, READY, "true")
 
 

@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
-from calico.errors import CalicoError, DatastoreError
+from calico.errors import CalicoError, DatastoreError, UnknownSchema
 from calico.keys import APPLIED, HOSTS, LEADER, POOLS
 from reconciler.controller.allow_from import AllowFrom
-from reconciler.controller.bootstrap import bootstrap
 from reconciler.controller.loop import ControllerLoop, Message, Outlook, Stopped
 from reconciler.controller.metrics import ControllerMetrics
 from reconciler.controller.reconcile import Marathon, Reconciler
@@ -134,6 +133,9 @@ class Leading:
                 self.last_resync = loop.last_resync
         except (LeaseLost, Stopped):
             pass
+        except UnknownSchema:
+            self._give_back()
+            raise
         if not around.stop.is_set():
             return False
         # What it is given back by may be slow; in this time it runs out by itself.
@@ -149,7 +151,7 @@ class Leading:
             self._marathon, datastore, stored, policy, around.clock, around.metrics
         )
         outlook = Outlook(
-            prepare=partial(bootstrap, datastore, settings.pools),
+            prepare=partial(reconciler.adoption.begin, settings.pools),
             allow_from=AllowFrom(datastore, settings.allow_from, settings.marathon),
             listen=self._listen,
             reconnect=around.reconnect,

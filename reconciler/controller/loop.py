@@ -2,15 +2,16 @@
 
 import enum
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import assert_never
 
 from netaddr import IPNetwork
 
-from calico.errors import CalicoError, Conflict
+from calico.datastore.api import Key as Prefix
+from calico.errors import CalicoError, Conflict, UnknownSchema
 from calico.keys import APPLIED, HOSTS, POOLS
-from calico.model import Attachment
+from calico.model import Attachment, HostName, HostRecord
 from marathon_client.errors import MarathonError
 from marathon_client.events import (
     AppChanged,
@@ -53,6 +54,8 @@ RELOAD_AFTER = 2.0
 LOOK_AGAIN = 1.0
 #: Seconds between two looks for containers of tasks that nobody told of.
 STRANGE_AFTER = 5.0
+#: Seconds between two looks at what hosts hold, while nothing may be given.
+HEAR_EVERY = 1.0
 #: Share of the resync interval by which it varies.
 JITTER = 0.2
 
@@ -66,6 +69,7 @@ class Chore(enum.Enum):
     FINISH = "finish"
     SWEEP = "sweep"
     STRANGERS = "strangers"
+    STORE = "store"
 
 
 class Stopped(Exception):
@@ -136,7 +140,7 @@ class ControllerLoop:
     def step(self) -> bool:
         """Do what is due longest; tells whether anything was.
 
-        Raises LeaseLost and Stopped, after which this loop must end. Any other
+        Raises LeaseLost, Stopped and UnknownSchema, after which this loop must end. Any other
         failure is told once and tried again with backoff.
         """
         if not self._loaded >= {HOSTS, APPLIED}:
@@ -151,7 +155,7 @@ class ControllerLoop:
         again = False
         try:
             again = self._work(key)
-        except (LeaseLost, Stopped):
+        except (LeaseLost, Stopped, UnknownSchema):
             raise
         except (CalicoError, MarathonError) as error:
             self._refused(key, error)
@@ -219,6 +223,12 @@ class ControllerLoop:
                 return
             case _:
                 assert_never(message)
+        self._follow_up(prefix, hosts, now)
+
+    def _follow_up(self, prefix: Prefix, hosts: Mapping[HostName, HostRecord], now: float) -> None:
+        """Ask for what a change below a prefix concerns; `hosts` were there before."""
+        if prefix != POOLS and (self._reconciler.adoption.closed or self._stored.doubting()):
+            self._queue.add(Chore.STORE, now)
         if prefix == HOSTS:
             if self._stored.departed_hosts:
                 self._queue.add(Chore.HOSTS, now)
@@ -245,6 +255,7 @@ class ControllerLoop:
                 self._reconciler.load()
                 self._prepared = True
                 self._ask_for_list(now)
+                self._queue.add(Chore.STORE, now + HEAR_EVERY)
             case Chore.HOSTS:
                 self._reconciler.register_hosts()
             case Chore.RESYNC:
@@ -257,6 +268,8 @@ class ControllerLoop:
                 self._work_sweep(now)
             case Chore.STRANGERS:
                 self._work_strangers(now)
+            case Chore.STORE:
+                self._work_store(now)
             case app_id:
                 self._queue.add(Chore.FINISH, now + FINISH_AFTER)
                 self._pace.looked(AppId(app_id), now)
@@ -272,6 +285,16 @@ class ControllerLoop:
         self._enqueue(self._reconciler.apps_vacant(), now + LOOK_AGAIN)
         if self._reconciler.rests:
             self._queue.add(Chore.SWEEP, now + SWEEP_EVERY)
+
+    def _work_store(self, now: float) -> None:
+        """Hear of what hosts hold; once more is given, or nothing any more, all is looked at."""
+        adoption = self._reconciler.adoption
+        before = adoption.closed, adoption.reason
+        self._reconciler.look_at_store(self._between)
+        if adoption.closed:
+            self._queue.add(Chore.STORE, now + HEAR_EVERY)
+        if before != (adoption.closed, adoption.reason):
+            self._ask_for_list(now)
 
     def _work_strangers(self, now: float) -> None:
         """Ask for a list once for whom nobody has told of between two looks.

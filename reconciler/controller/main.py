@@ -9,6 +9,8 @@ import threading
 from contextlib import ExitStack
 from functools import partial
 
+from calico.errors import UnknownSchema
+from calico.keys import CLUSTER
 from marathon_client.client import MarathonClient
 from marathon_client.scaling import ScalingClient
 from marathon_client.stream import EventStream
@@ -75,7 +77,11 @@ class Controller:
             print(listener.announcement("controller"), flush=True)
             if not self._turn.stand_by():
                 return 0
-            return self._lead()
+            try:
+                return self._lead()
+            except UnknownSchema as error:
+                print(f"marathon-calico controller: {CLUSTER}: {error}", file=sys.stderr)
+                return 2
 
     def _lead(self) -> int:
         token = self._turn.token

@@ -19,6 +19,8 @@ from reconciler.controller.addresses.holdings import read_holdings
 from reconciler.controller.addresses.leftovers import Leftovers
 from reconciler.controller.addresses.sweeper import Sweeper
 from reconciler.controller.addresses.vacancies import Vacancies
+from reconciler.controller.adoption.adoption import Adoption
+from reconciler.controller.adoption.waiting import hosts_named, show_waiting
 from reconciler.controller.departure import Departure
 from reconciler.controller.metrics import ControllerMetrics
 from reconciler.controller.outstanding import Outstanding
@@ -122,6 +124,8 @@ class Reconciler:
         self._departure = Departure(datastore)
         self._registrar = Registrar(datastore, stored, self._writer)
         self._live: frozenset[TaskId] = frozenset()
+        self._named: frozenset[HostName] | None = None
+        self.adoption = Adoption(datastore, stored, self.holds, clock)
         self.policy = policy
 
     def load(self) -> None:
@@ -162,7 +166,7 @@ class Reconciler:
         Raises MarathonError or CalicoError. Without a read nothing is removed;
         a task that cannot be brought keeps none from being withdrawn.
         """
-        if self._framework.trust() is Trust.FOREIGN:
+        if self.adoption.closed or self._framework.trust() is Trust.FOREIGN:
             return Look(again=False, withdrew=False)
         with self._metrics.duration.time():
             app = self._marathon.app(app_id)
@@ -201,6 +205,12 @@ class Reconciler:
             self._metrics.resyncs.labels("foreign").inc()
             return Resync(leader=None, waits=True, writes=0, failures={})
         before = self._writer.writes
+        self._named = hosts_named(listed.apps, self.policy)
+        self.look_at_store(between)
+        if self.adoption.closed:
+            for app in listed.apps if self.adoption.reason else ():
+                show_waiting(app, self._stored, self.policy, self._writer, self.adoption.reason)
+            return Resync(listed.leader, waits=False, writes=0, failures={})
         failures: dict[AppId, CalicoError | MarathonError] = {}
         for app in listed.apps:
             failure = self._bring(app)
@@ -225,6 +235,15 @@ class Reconciler:
             failures=failures,
         )
 
+    def look_at_store(self, between: Callable[[], None] = lambda: None) -> None:
+        """Find out whether hosts hold what this store lacks, once Marathon was heard.
+
+        Raises CalicoError.
+        """
+        if self._named is not None:
+            self.holds.load()
+            self.adoption.look(self._named, between)
+
     def register_hosts(self) -> None:
         """Write what Calico's tools, and the profiles, say of each registered host.
 
@@ -242,6 +261,8 @@ class Reconciler:
 
     def sweep(self) -> bool:
         """Give rested addresses back, and mend their books; tells whether any was."""
+        if self.adoption.closed:
+            return False
         released = self._sweeper.sweep(self._live, self._vacancies.awaited())
         self._vacancies.keep(self._sweeper.apps)
         for host in sorted(self._stored.forgotten_hosts):

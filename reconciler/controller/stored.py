@@ -55,6 +55,7 @@ from calico.model import (
     TaskRecord,
 )
 from calico.names import endpoint_of_task
+from reconciler.core.adoption import History
 from reconciler.core.tasks.attached import is_container_of
 
 T = TypeVar("T")
@@ -92,6 +93,8 @@ class StoredState:
         self.departed_hosts: set[HostName] = set()
         self._host_revisions: dict[HostName, Revision] = {}
         self.applied: dict[HostName, AppliedRecord] = {}
+        #: What agents must tell of for their word to count.
+        self.history = History()
         self._unreadable: dict[Key, Revision] = {}
         self._tasks_by_app: dict[str, set[TaskId]] = {}
 
@@ -188,7 +191,7 @@ class StoredState:
         """
         proved = {
             task
-            for host, applied in self.applied.items()
+            for host, applied in self.believing().items()
             if host in self.hosts and self.hosts[host].boot_id == applied.boot_id
             for task in applied.gone
             if task in self.records and self.records[task].value.host == host
@@ -201,10 +204,27 @@ class StoredState:
             }
         return frozenset(proved)
 
+    def believing(self) -> dict[HostName, AppliedRecord]:
+        """What agents tell that act on this store, and on no earlier one."""
+        return {host: each for host, each in self.applied.items() if self.history.is_of(each)}
+
+    def following(self, *, is_new: bool) -> frozenset[HostName]:
+        """Hosts that have seen the latest takeover; of a new store, also that never saw any."""
+        latest = self.history.link
+        return frozenset(
+            host
+            for host, each in self.applied.items()
+            if (is_new and not each.guid) or (self.history.is_of(each) and each.link == latest)
+        )
+
+    def doubting(self) -> bool:
+        """Whether an agent says that it does not believe this store."""
+        return any(each.doubt for each in self.applied.values())
+
     def attachments_of(self, host: HostName) -> tuple[Attachment, ...]:
         """The unclaimed attachments that a host's agent, of its present boot, tells of."""
         applied = self.applied.get(host)
-        if applied is None or host not in self.hosts:
+        if applied is None or host not in self.hosts or not self.history.is_of(applied):
             return ()
         return applied.attachments if applied.boot_id == self.hosts[host].boot_id else ()
 

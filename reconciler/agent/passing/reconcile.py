@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from netaddr import IPAddress
 
+from calico.cluster import HeldRecord
 from calico.dataplane.api import Dataplane
 from calico.dataplane.changes import NamespaceRef, Plan
 from calico.dataplane.foreign.rules import ForeignRules
@@ -37,6 +38,7 @@ from reconciler.agent.seeing.evidence import Evidence, StillHeld
 from reconciler.agent.seeing.known import KnownKernel, is_breached, learn, lost_addresses
 from reconciler.agent.seeing.looks import VERIFY_AFTER, Looks
 from reconciler.agent.state_file import SavedState
+from reconciler.agent.telling.holdings import held_record
 from reconciler.agent.telling.problems import (
     obstacles,
     problems_here,
@@ -68,7 +70,7 @@ class HostReconciler:
         self._settings = settings
         self._dataplane = dataplane
         self._clock = clock
-        self._belief = Belief()
+        self._belief = Belief(settings.host)
         self._evidence = Evidence(still_held)
         self._searches = Searches()
         self._arrived: set[EndpointId] = set()
@@ -84,6 +86,7 @@ class HostReconciler:
         self._shut: Mapping[EndpointId, str] = {}
         self._saved: tuple[View, Mapping[TaskId, NamespaceRef]] | None = None
         self._looks = Looks(clock.monotonic())
+        self._holdings: HeldRecord | None = None
 
     def restore(self, saved: SavedState) -> None:
         """Take over an earlier run's last good state."""
@@ -192,6 +195,17 @@ class HostReconciler:
             listings=listings,
             attached=attached,
         )
+
+    def holdings(self) -> HeldRecord | None:
+        """What this host holds of another store than answers now; None if that is believed."""
+        view = self._belief.judge()
+        if not view.is_former:
+            self._holdings = None
+        elif self._holdings is None:
+            host, boot = self._settings.host, self._settings.boot_id
+            former = self._belief.former()
+            self._holdings = held_record(host, boot, view.guid, view.link, former)
+        return self._holdings
 
     def reconcile(self) -> Pass:
         """Make the kernel agree with what is believed, and answer who asked for a network."""

@@ -9,7 +9,8 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from calico.codec import encode_applied, encode_host
+from calico.cluster import HeldRecord
+from calico.codec import encode_applied, encode_held, encode_host
 from calico.datastore.api import Datastore, Key
 from calico.errors import CalicoError, Conflict
 from calico.keys import (
@@ -17,6 +18,7 @@ from calico.keys import (
     applied_key,
     check_host,
     felix_status_key,
+    held_key,
     host_key,
     own_directories,
     reaches_etcd,
@@ -38,6 +40,8 @@ APPLIED_SOON = 1.0
 APPLIED_LATER = 10.0
 #: Seconds after which what the datastore holds is read anew.
 RELOAD_EVERY = 60.0
+#: Seconds within which it is noticed that the agent is to stop.
+LONGEST_WAIT = 1.0
 FIRST_BACKOFF = 0.2
 LONGEST_BACKOFF = 5.0
 
@@ -47,12 +51,14 @@ class Report:
     """What the datastore should hold of one agent.
 
     `statuses` None leaves those alone that are there: the agent does not know
-    yet which of them still hold.
+    yet which of them still hold. `holdings` is told while the datastore is not
+    the one that they are of.
     """
 
     host: HostRecord | None
     applied: AppliedRecord
     statuses: Mapping[Key, str] | None = None
+    holdings: HeldRecord | None = None
 
 
 class Reporter:
@@ -98,13 +104,16 @@ class Reporter:
     def run(self, stop: threading.Event) -> None:
         """Report until stopped."""
         while not stop.is_set():
-            self.step(self.wait())
+            self.step(min(LONGEST_WAIT, self.wait()))
 
     def step(self, timeout: float = 0.0) -> None:
         """Take reports in, waiting up to `timeout` for one, and tell the newest."""
         reports = self._inbox.drain(timeout)
         if reports:
-            self._report = reports[-1]
+            before, self._report = self._report, reports[-1]
+            if before is not None and _store(before.applied) != _store(self._report.applied):
+                # Of what was written to another store nothing may be left.
+                self._held = self._delivered = None
         now = self._clock.monotonic()
         if now < self._retry_at:
             return
@@ -123,14 +132,14 @@ class Reporter:
             self._told = ""
 
     def wait(self) -> float:
-        """Seconds until `step` has something to do; 1 at most."""
+        """Seconds until `step` has something to do, unless a report comes."""
         now = self._clock.monotonic()
         due = min(self._alive_due, self._reload_due)
         if self._report is not None and self._report.applied != self._applied:
             due = min(due, self._applied_due)
         if now < self._retry_at:
             due = self._retry_at
-        return min(1.0, max(0.0, due - now))
+        return max(0.0, due - now)
 
     def _tell(self, now: float) -> None:
         if now >= self._alive_due:
@@ -143,6 +152,7 @@ class Reporter:
             return
         if report.host is not None:
             self._put(self._held, host_key(self._host), encode_host(report.host))
+        self._tell_holdings(self._held, report.holdings)
         moved = False
         removed: list[Key] = []
         if report.statuses is not None:
@@ -185,7 +195,7 @@ class Reporter:
             waited_for = (
                 moved
                 or before is None
-                or (applied.gone, applied.problems) != (before.gone, before.problems)
+                or _word(applied) != _word(before)
                 or _named(applied) - _named(before)
             )
             if waited_for:
@@ -199,6 +209,14 @@ class Reporter:
         if self._applied is not None:
             self._put(held, applied_key(self._host), encode_applied(self._applied))
 
+    def _tell_holdings(self, held: dict[Key, str], holdings: HeldRecord | None) -> None:
+        key = held_key(self._host)
+        if holdings is not None:
+            self._put(held, key, encode_held(holdings))
+        elif key in held:
+            self._datastore.delete(key)
+            del held[key]
+
     def _put(self, held: dict[Key, str], key: Key, value: str) -> None:
         if held.get(key) != value:
             self._datastore.put(key, value)
@@ -207,7 +225,7 @@ class Reporter:
     def _read_held(self) -> dict[Key, str]:
         prefix = Key(f"{FELIX}/{check_host(self._host)}/workload")
         held = {each.key: each.value for each in self._datastore.list(prefix).entries}
-        for key in (host_key(self._host), applied_key(self._host)):
+        for key in (host_key(self._host), applied_key(self._host), held_key(self._host)):
             stored = self._datastore.get(key)
             if stored is not None:
                 held[key] = stored.value
@@ -217,6 +235,16 @@ class Reporter:
         prefix = f"{FELIX}/{self._host}/workload/"
         # Who escaped a name did not have it from us.
         return {key for key in held if key.startswith(prefix) and reaches_etcd(key)}
+
+
+def _store(applied: AppliedRecord) -> tuple[object, ...]:
+    """What tells that the datastore is another one, or is another one again."""
+    return applied.guid, applied.doubt
+
+
+def _word(applied: AppliedRecord) -> tuple[object, ...]:
+    """What somebody waits for at once."""
+    return applied.gone, applied.problems, applied.guid, applied.link, applied.doubt
 
 
 def _named(applied: AppliedRecord) -> set[Attachment]:

@@ -85,7 +85,7 @@ class Sweeper:
         free = releasable(
             self._resting,
             self._stored.registered(),
-            self._stored.applied,
+            self._stored.believing(),
             waiting,
             self._clock.monotonic(),
             awaited=awaited,

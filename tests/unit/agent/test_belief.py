@@ -6,7 +6,7 @@ from calico.keys import BLOCKS, CALICO, CLUSTER_GUID, HOSTS, READY
 from calico.model import TaskId
 from reconciler.agent.belief import Belief, Source
 from reconciler.runtime.watchfeed import Changed, Loaded, Unreachable
-from tests.unit.agent.world import filled_store, key_of, loaded, put_spec, spec
+from tests.unit.agent.world import HOST, filled_store, key_of, loaded, put_spec, spec
 
 WEB = spec(TaskId("web.1"), "192.168.0.1", "a")
 
@@ -18,7 +18,7 @@ def store_with_web() -> MemoryDatastore:
 
 
 def believing(store: MemoryDatastore) -> Belief:
-    belief = Belief()
+    belief = Belief(HOST)
     for message in loaded(store):
         belief.handle(message)
     return belief
@@ -26,7 +26,7 @@ def believing(store: MemoryDatastore) -> Belief:
 
 def test_nothing_is_believed_before_every_prefix_was_read() -> None:
     calico, blocks, hosts = loaded(store_with_web())
-    belief = Belief()
+    belief = Belief(HOST)
 
     for message in (hosts, calico):
         belief.handle(message)
@@ -157,7 +157,7 @@ def test_the_state_file_is_acted_on_only_when_the_store_fails() -> None:
     store = store_with_web()
     first = believing(store)
     first.judge()
-    belief = Belief()
+    belief = Belief(HOST)
     belief.restore(first.listings())
 
     calico, *_ = loaded(store)
@@ -178,7 +178,7 @@ def test_the_state_file_is_acted_on_only_when_the_store_fails() -> None:
 def test_a_store_that_was_wiped_while_the_agent_was_down_is_not_believed() -> None:
     first = believing(store_with_web())
     first.judge()
-    belief = Belief()
+    belief = Belief(HOST)
     belief.restore(first.listings())
 
     for message in loaded(filled_store(cluster="two")):

@@ -6,9 +6,8 @@ from netaddr import IPAddress
 
 from calico.addressing.addresses import Addresses
 from calico.addressing.blocks import marks_of_container
-from calico.codec import encode_applied
 from calico.datastore.api import Datastore, DirectoryStore, Key, Listing, Revision, Stored
-from calico.keys import HOSTS, applied_key
+from calico.keys import HOSTS
 from calico.model import AppliedRecord, Attachment, BootId, ContainerId, HostName
 from calico.names import handle_of_container
 from tests.unit.controller.cluster import Cluster
@@ -42,7 +41,7 @@ def tell(cluster: Cluster, *attachments: Attachment, host: str = "h1") -> None:
         cluster.store.list(HOSTS).revision,
         attachments=attachments,
     )
-    cluster.store.put(applied_key(record.host), encode_applied(record))
+    cluster.tell(record)
     cluster.tell_hosts()
 
 

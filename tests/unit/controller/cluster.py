@@ -1,11 +1,15 @@
 """The controller's loop on memory twins and a clock that is turned by hand."""
 
+from contextlib import suppress
 from dataclasses import replace
+from typing import Any
 
 from netaddr import IPAddress, IPNetwork
 
 from calico.cluster import HoldKind, HoldRecord
 from calico.codec import (
+    decode_applied,
+    decode_chain,
     decode_endpoint,
     decode_hold,
     decode_task,
@@ -15,8 +19,11 @@ from calico.codec import (
 )
 from calico.datastore.api import DirectoryStore
 from calico.datastore.memory import MemoryDatastore
+from calico.errors import InvalidValue
 from calico.keys import (
     APPLIED,
+    CHAIN,
+    CLUSTER_GUID,
     ENDPOINTS,
     HOLD,
     HOSTS,
@@ -24,6 +31,7 @@ from calico.keys import (
     applied_key,
     hold_key,
     host_key,
+    parse_applied_key,
     parse_endpoint_key,
     parse_hold_key,
     parse_task_key,
@@ -43,7 +51,6 @@ from marathon_client.events import TaskStatus
 from marathon_client.models import App, AppId, AppList, Info, Problem, Task, TaskState
 from marathon_client.stream import Connected
 from reconciler.controller.allow_from import AllowFrom
-from reconciler.controller.bootstrap import bootstrap
 from reconciler.controller.loop import READ_EVERY, ControllerLoop, Outlook
 from reconciler.controller.metrics import ControllerMetrics
 from reconciler.controller.reconcile import Reconciler
@@ -117,6 +124,7 @@ class Cluster:
         self.clock = ManualClock()
         self.store = store or MemoryDatastore(self.clock.monotonic)
         self.marathon = marathon or MemoryMarathon()
+        self._seen: dict[str, Any] = {}
         for number, name in enumerate(hosts or ("h1", "h2")):
             self.register(name, number)
         self.pools = pools
@@ -133,7 +141,7 @@ class Cluster:
         )
 
         outlook = Outlook(
-            prepare=lambda: bootstrap(self.store, self.pools),
+            prepare=lambda: self.reconciler.adoption.begin(self.pools),
             allow_from=AllowFrom(self.store, self.asked, (), lambda url: NAMES.get(url, ())),
             reconnect=self._reconnect,
         )
@@ -151,6 +159,31 @@ class Cluster:
             HostName(name), IPAddress(f"172.31.0.{number + 1}"), BootId("boot"), "machine", "1"
         )
         self.store.put(host_key(host.name), encode_host(host))
+        if self.store.get(applied_key(host.name)) is None:
+            self.tell(AppliedRecord(host.name, host.boot_id, 0))
+
+    def tell(self, record: AppliedRecord) -> None:
+        """Let an agent tell something as one that follows this store."""
+        record = replace(record, **self._followed())
+        self.store.put(applied_key(record.host), encode_applied(record))
+
+    def _followed(self) -> dict[str, Any]:
+        guid, chain = self.store.get(CLUSTER_GUID), self.store.get(CHAIN)
+        link = 0 if chain is None else decode_chain(chain.value)[-1].number
+        return {"guid": "" if guid is None else guid.value, "link": link}
+
+    def _follow(self) -> bool:
+        """Let agents see the latest takeover; tells whether they had not yet."""
+        if self._seen == (seen := self._followed()):
+            return False
+        self._seen = seen
+        for stored in self.store.list(APPLIED).entries:
+            host = parse_applied_key(stored.key)
+            if host is not None:
+                with suppress(InvalidValue):
+                    self.tell(decode_applied(host, stored.value))
+        self.loop.handle(Loaded(APPLIED, self.store.list(APPLIED)))
+        return True
 
     def applied(self, *, gone: tuple[str, ...] = (), hosts: tuple[str, ...] = ("h1", "h2")) -> None:
         """Let hosts report that they are as far as the store is."""
@@ -159,7 +192,7 @@ class Cluster:
             record = AppliedRecord(
                 HostName(name), BootId("boot"), revision, tuple(map(TaskId, gone))
             )
-            self.store.put(applied_key(record.host), encode_applied(record))
+            self.tell(record)
         self.tell_hosts()
 
     def connect(self) -> None:
@@ -188,7 +221,7 @@ class Cluster:
     def settle(self) -> None:
         """Work until nothing is due."""
         for _ in range(1000):
-            if not self.loop.step():
+            if not self.loop.step() and not self._follow():
                 return
         raise AssertionError("the loop does not come to rest")
 

@@ -11,7 +11,13 @@ from calico.datastore.memory import MemoryDatastore
 from calico.errors import Conflict
 from calico.keys import BGP, CALICO, CONFIG, READY
 from calico.model import BootId, HostName, HostRecord
-from reconciler.controller.bootstrap import DIRECTORIES, PREFIXES, bootstrap, bootstrap_host
+from reconciler.controller.bootstrap import (
+    DIRECTORIES,
+    PREFIXES,
+    bootstrap,
+    bootstrap_host,
+    make_ready,
+)
 
 DEFAULTS = {
     "/calico/v1/Ready": "true",
@@ -64,6 +70,7 @@ def is_directory(store: MemoryDatastore, key: str) -> bool:
 
 def test_a_first_start_writes_what_the_python_calicoctl_writes(store: MemoryDatastore) -> None:
     bootstrap(store, ())
+    make_ready(store)
     assert {key: value(store, key) for key in DEFAULTS} == DEFAULTS
     assert json.loads(value(store, f"{BGP}/global/node_mesh") or "") == {"enabled": True}
     assert re.fullmatch(r"[0-9a-f]{32}", value(store, f"{CONFIG}/ClusterGUID") or "")
@@ -71,6 +78,7 @@ def test_a_first_start_writes_what_the_python_calicoctl_writes(store: MemoryData
 
 def test_ready_is_the_last_key_of_a_first_start(store: MemoryDatastore) -> None:
     bootstrap(store, ())
+    make_ready(store)
     newest = max(store.list(Key("/calico")).entries, key=lambda each: each.revision)
     assert newest.key == READY
 

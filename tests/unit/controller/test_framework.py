@@ -6,6 +6,7 @@ import pytest
 
 from calico.cluster import HoldKind
 from calico.codec import decode_cluster, encode_cluster
+from calico.errors import UnknownSchema
 from calico.keys import CLUSTER, READY
 from marathon_client.events import TaskStatus
 from marathon_client.models import AppId, TaskId, TaskState
@@ -179,7 +180,8 @@ def test_a_record_of_another_schema_stops_everything_but_what_is_there(cluster: 
     later = encode_cluster(replace(decode_cluster(stored.value), schema=2))
     cluster.store.put(CLUSTER, later)
     cluster.marathon.put(app(task("new", app="/b"), name="/b"))
-    cluster.connect()
+    with pytest.raises(UnknownSchema):
+        cluster.connect()
     assert set(cluster.specs()) == {f"t{number}" for number in range(5)}
     assert cluster.store.get(READY) is not None
     assert cluster.store.get(CLUSTER) is not None

@@ -8,14 +8,13 @@ from dataclasses import replace
 import pytest
 from netaddr import IPNetwork
 
-from calico.codec import encode_applied, encode_host
+from calico.codec import encode_host
 from calico.datastore.api import Key, Revision, WatchEvent
 from calico.datastore.memory import MemoryDatastore
 from calico.errors import DatastoreUnavailable
 from calico.keys import (
     HANDLES,
     HOSTS,
-    applied_key,
     endpoint_key,
     host_key,
     pool_key,
@@ -133,7 +132,7 @@ def test_only_the_agent_of_its_own_host_proves_a_task_gone(
         cluster.store.list(HOSTS).revision,
         tuple(TaskId(each.id) for each in made.tasks),
     )
-    cluster.store.put(applied_key(word.host), encode_applied(word))
+    cluster.tell(word)
     cluster.applied(hosts=())
     assert len(cluster.specs()) == 20
 

@@ -1,8 +1,6 @@
 """A datastore that was restored from a backup: its numbers begin anew."""
 
 from calico.addressing.addresses import Addresses
-from calico.codec import encode_applied
-from calico.keys import applied_key
 from calico.model import AppliedRecord, BootId, HostName, TaskId
 from reconciler.core.removal.quarantine import REST
 from tests.unit.controller.cluster import Cluster
@@ -16,7 +14,7 @@ def tell(cluster: Cluster, *, gone: tuple[str, ...] = ()) -> None:
     """Both agents tell what they reached before the store was restored."""
     for name in ("h1", "h2"):
         word = AppliedRecord(HostName(name), BootId("boot"), FORMER_LIFE, tuple(map(TaskId, gone)))
-        cluster.store.put(applied_key(word.host), encode_applied(word))
+        cluster.tell(word)
     cluster.tell_hosts()
 
 

@@ -125,7 +125,7 @@ def test_what_was_missed_while_others_wrote_is_listed_anew() -> None:
 
 
 def test_a_restored_etcd_is_not_believed() -> None:
-    store, belief = filled_store(), Belief()
+    store, belief = filled_store(), Belief(HOST)
     for message in loaded(store):
         belief.handle(message)
     before = belief.judge()

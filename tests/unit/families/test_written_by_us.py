@@ -26,7 +26,7 @@ from calico.model import (
     TaskRecord,
 )
 from reconciler.agent.telling.registration import render_alive
-from reconciler.controller.bootstrap import DIRECTORIES, bootstrap, bootstrap_host
+from reconciler.controller.bootstrap import DIRECTORIES, bootstrap, bootstrap_host, make_ready
 from reconciler.core.tasks.profiles import NetworkPolicy, profiles_of
 from tests.unit.families import go_family, ours, pycalico, python_family
 from tests.unit.families.meaning import PacketMeaning, RefusedError, RuleMeaning
@@ -212,6 +212,7 @@ def test_a_first_start_is_complete_for_confd_and_for_both_calicoctls(
 ) -> None:
     store = MemoryDatastore()
     bootstrap(store, ())
+    make_ready(store)
     for host in registered:
         bootstrap_host(store, host)
     found = {str(each.key): each.value for each in store.list(Key("/calico")).entries}

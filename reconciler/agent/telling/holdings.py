@@ -1,0 +1,67 @@
+"""What a host holds of a store that is not there any more, for the controller to take over."""
+
+from collections.abc import Collection, Mapping
+from contextlib import suppress
+from dataclasses import replace
+
+from netaddr import IPAddress
+
+from calico.addressing.blocks import Allocation, Block
+from calico.cluster import HeldRecord
+from calico.codec import decode_block, decode_endpoint, encode_block
+from calico.datastore.api import Key, Stored
+from calico.errors import InvalidValue
+from calico.keys import parse_block_key, parse_endpoint_key, parse_pool_key, parse_profile_key
+from calico.model import BootId, HostName, ProfileId
+
+
+def held_record(
+    host: HostName, boot_id: BootId, guid: str, link: int, former: Mapping[Key, Stored]
+) -> HeldRecord:
+    """What of the former store is of this host's endpoints and containers.
+
+    Texts are as they were stored. Only blocks are not: of each is told what
+    this host has of it, as what others have may be older here than there.
+    """
+    told: dict[Key, str] = {}
+    addresses: set[IPAddress] = set()
+    profiles: set[ProfileId] = set()
+    for key, stored in former.items():
+        endpoint = parse_endpoint_key(key)
+        if endpoint is None or endpoint.host != host:
+            continue
+        with suppress(InvalidValue):
+            spec = decode_endpoint(endpoint, stored.value)
+            addresses.update(spec.addresses)
+            profiles.update(spec.profiles)
+            told[key] = stored.value
+    for key, stored in former.items():
+        if (leaf := parse_profile_key(key)) is not None and leaf[0] in profiles:
+            told[key] = stored.value
+        elif parse_pool_key(key) is not None:
+            # Each: whose pool a container's address is of matters too.
+            told[key] = stored.value
+        elif (cidr := parse_block_key(key)) is not None:
+            with suppress(InvalidValue):
+                block = _own_part(decode_block(cidr, stored.value), host, addresses)
+                if any(block.allocations):
+                    told[key] = encode_block(block)
+    return HeldRecord(host, boot_id, guid, link, tuple(sorted(told.items())))
+
+
+def _own_part(block: Block, host: HostName, addresses: Collection[IPAddress]) -> Block:
+    """The block with only what the host's endpoints and containers have."""
+
+    def own(address: IPAddress, held: Allocation | None) -> Allocation | None:
+        if held is None:
+            return None
+        unclaimed = held.unclaimed and held.is_given_on(host)
+        return held if address in addresses or unclaimed else None
+
+    allocations = tuple(
+        own(block.cidr[ordinal], each) for ordinal, each in enumerate(block.allocations)
+    )
+    free = tuple(ordinal for ordinal, each in enumerate(allocations) if each is None)
+    kept = tuple(each for each in block.unallocated if each in free)
+    added = tuple(each for each in free if each not in block.unallocated)
+    return replace(block, allocations=allocations, unallocated=(*kept, *added))

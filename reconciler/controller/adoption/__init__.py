@@ -1,0 +1,1 @@
+"""What a new leader does before it gives any address: it learns what hosts hold."""

@@ -1,0 +1,55 @@
+"""The takeovers of the lease, kept so that a store is told from its older self."""
+
+from collections.abc import Collection
+from dataclasses import replace
+
+from calico.cluster import ClusterRecord, Link
+from calico.codec import decode_chain, decode_cluster, encode_chain, encode_cluster
+from calico.datastore.api import ABSENT, Datastore, Stored
+from calico.errors import InvalidValue
+from calico.keys import CHAIN, CLUSTER
+from calico.model import HostName
+
+#: Links that are kept; a backup that is older than these is not told as one.
+LONGEST_CHAIN = 64
+
+
+def append_link(
+    datastore: Datastore,
+    nonce: str,
+    adopts: Collection[str] = (),
+    hosts: Collection[HostName] = (),
+) -> tuple[Link, ...]:
+    """Have a link of this nonce at the chain's end, and tell the agents; the chain before it.
+
+    Again is a success. The record is written first, and decides between two
+    writers. Agents read the copy below Calico's own keys, by the very watch
+    that brings them endpoints, so that they see both in one order. Raises
+    DatastoreError, and UnknownSchema before anything is written.
+    """
+    stored = datastore.get(CLUSTER)
+    record = ClusterRecord(uuid=nonce) if stored is None else decode_cluster(stored.value)
+    published = datastore.get(CHAIN)
+    before = tuple(each for each in record.chain if each.nonce != nonce)
+    if before == record.chain:
+        number = before[-1].number + 1 if before else 1
+        link = Link(number, nonce, tuple(sorted(adopts)), tuple(sorted(hosts)))
+        chain = (*_dated(before, published), link)[-LONGEST_CHAIN:]
+        record = replace(record, chain=chain)
+        expect = ABSENT if stored is None else stored.revision
+        datastore.put(CLUSTER, encode_cluster(record), expect=expect)
+    text = encode_chain(record.chain)
+    if published is None or published.value != text:
+        datastore.put(CHAIN, text, expect=ABSENT if published is None else published.revision)
+    return before
+
+
+def _dated(chain: tuple[Link, ...], published: Stored | None) -> tuple[Link, ...]:
+    """The chain with the revision of its last link, if that was published."""
+    try:
+        told = () if published is None else decode_chain(published.value)
+    except InvalidValue:
+        return chain
+    if published is None or not told or not chain or told[-1].nonce != chain[-1].nonce:
+        return chain
+    return (*chain[:-1], replace(chain[-1], revision=int(published.revision)))

@@ -1,0 +1,132 @@
+"""Writes into the store what hosts tell that they hold, as it was.
+
+Nothing is given to anybody meanwhile, so that what is free here stays free
+until it is taken under its old handle. Every step is a compare-and-swap that
+may be made again: a crash in between leaves what the next leader takes up.
+"""
+
+import logging
+from collections.abc import Callable, Collection, Sequence
+
+from netaddr import IPAddress
+
+from calico.addressing import ipam
+from calico.addressing.blocks import OWNER, Allocation, Block
+from calico.addressing.handles import ATTEMPTS
+from calico.addressing.ledger import Ledger
+from calico.datastore.api import ABSENT, Datastore, Key
+from calico.errors import AddressTaken, Conflict
+from calico.keys import endpoint_key
+from calico.model import EndpointId, EndpointSpec, HostName
+from reconciler.controller.stored import StoredState
+from reconciler.core.adoption import HeldAddress, Holdings, contested
+
+log = logging.getLogger(__name__)
+
+
+class Importer:
+    """Takes over what several hosts tell; `stored` is as just read, and is not kept in step."""
+
+    def __init__(self, datastore: Datastore, stored: StoredState, told: Sequence[Holdings]) -> None:
+        """`told` is what every host told that holds back, not only what is to be imported."""
+        self._datastore = datastore
+        self._stored = stored
+        self._ledger = Ledger(datastore)
+        self._told = {each.host: each for each in told}
+        self._contested = contested(told)
+        self._held = {
+            (each.host, claim.address, claim.handle) for each in told for claim in each.addresses
+        }
+
+    def take_over(self, held: Holdings, between: Callable[[], None]) -> frozenset[IPAddress]:
+        """Import what one host holds; the addresses that are another's, which stay as they are.
+
+        Raises DatastoreError.
+        """
+        for key, text in held.pools:
+            self._create(key, text)
+        lost = set(self._contested)
+        for claim in held.addresses:
+            between()
+            if claim.address not in lost and not self._allocate(claim):
+                lost.add(claim.address)
+        for key, text in held.leaves:
+            self._create(key, text)
+        for spec, text in held.endpoints:
+            if lost.isdisjoint(spec.addresses):
+                self._write(spec, text)
+        return frozenset(lost & {claim.address for claim in held.addresses})
+
+    def _allocate(self, claim: HeldAddress) -> bool:
+        """Have the address held as it was; False if it is another's."""
+        cidr = ipam.block_of(claim.address)
+
+        def step(block: Block) -> tuple[Block, IPAddress]:
+            taken = ipam.allocate_fixed(block, claim.handle, claim.address, claim.secondary)
+            return taken, claim.address
+
+        for _ in range(ATTEMPTS):
+            found = self._ledger.block(cidr)
+            if found is None:
+                self._ledger.claim(claim.affinity, cidr, strict=claim.strict)
+                continue
+            held = ipam.allocation_of(found[0], claim.address)
+            if held is not None and not _is_same(held, claim):
+                if not self._yields(held, claim):
+                    return False
+                self._ledger.release(held.handle, claim.address)
+            try:
+                self._ledger.allocate(cidr, claim.handle, step)
+            except AddressTaken:
+                continue
+            return True
+        raise Conflict(f"block {cidr} changes faster than it can be written")
+
+    def _yields(self, held: Allocation, claim: HeldAddress) -> bool:
+        """Whether nobody stands behind an allocation any more: those tell that could have it.
+
+        The endpoints of such a task go with it, or two would have one address.
+        """
+        if OWNER not in held.secondary:
+            return False
+        users = self._users(claim.address)
+        hosts = {endpoint.host for endpoint in users} | ({held.host} - {None})
+        if not all(self._denies(host, held, claim.address) for host in hosts):
+            return False
+        for endpoint in users:
+            if endpoint.workload != claim.handle:
+                key = endpoint_key(endpoint)
+                self._datastore.delete(key, expect=self._stored.specs[endpoint].revision)
+                log.warning("endpoint gives way", extra={"task": endpoint.workload})
+        return True
+
+    def _users(self, address: IPAddress) -> Collection[EndpointId]:
+        specs = self._stored.specs
+        return [each for each, kept in specs.items() if address in kept.value.addresses]
+
+    def _denies(self, host: HostName | None, held: Allocation, address: IPAddress) -> bool:
+        """Whether a host has told what it holds, and this is not of it."""
+        return host in self._told and (host, address, held.handle) not in self._held
+
+    def _write(self, spec: EndpointSpec, text: str) -> None:
+        kept = self._stored.specs.get(spec.id)
+        if kept is not None and kept.value == spec:
+            return
+        key = endpoint_key(spec.id)
+        stored = self._datastore.get(key)
+        if stored is None or stored.value != text:
+            expect = ABSENT if stored is None else stored.revision
+            self._datastore.put(key, text, expect=expect)
+            log.warning(
+                "endpoint taken over", extra={"task": spec.id.workload, "host": spec.id.host}
+            )
+
+    def _create(self, key: Key, text: str) -> None:
+        """Write what is not there: what is may be newer, or an operator's choice."""
+        if self._datastore.get(key) is None:
+            self._datastore.put(key, text, expect=ABSENT)
+
+
+def _is_same(held: Allocation, claim: HeldAddress) -> bool:
+    """Whether it is held so already; containers of two hosts may have one id."""
+    return held.handle == claim.handle and held.host in (None, claim.host)
