@@ -8,6 +8,8 @@ import threading
 
 import msgspec
 
+from demo.marathon.api.request import Reply
+
 
 class Answer(enum.StrEnum):
     """What a REST request gets instead of its answer, or on top of it."""
@@ -18,6 +20,12 @@ class Answer(enum.StrEnum):
     EMPTY = "empty"
     DELAY = "delay"
     HANG = "hang"
+    STALE = "stale"
+    """What the first request since the fault began was answered."""
+    LACKING = "lacking"
+    """No app, task or pod in it whose id fits `ids`."""
+    PATCHED = "patched"
+    """With other `fields` at its top."""
 
 
 class RestFault(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -29,24 +37,36 @@ class RestFault(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     status: int = 503
     seconds: float = 1.0
     times: int | None = None
+    ids: str = ""
+    fields: dict[str, object] = {}
 
 
 class StreamFaults(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What goes wrong on the event stream; `drop` has names, `*` is all of them."""
+    """What goes wrong on the event stream; `drop` has names, `*` is all of them.
+
+    `youngest_first` turns the order of events round that are late together;
+    `ends` ends each stream behind its headers.
+    """
 
     heartbeat: bool = True
     drop: tuple[str, ...] = ()
     delay: float = 0.0
     copies: int = 1
     refuse: int | None = None
+    youngest_first: bool = False
+    ends: bool = False
 
 
 class FaultTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Everything that is wrong at one time; `cut` ends the open streams once."""
+    """Everything that is wrong at one time; `cut` ends the open streams once.
+
+    `leader` is HOST:PORT of whom answers name as the leader instead.
+    """
 
     rest: tuple[RestFault, ...] = ()
     stream: StreamFaults = StreamFaults()
     cut: str = ""
+    leader: str = ""
 
 
 class Faults:
@@ -56,6 +76,7 @@ class Faults:
         self._changed = threading.Condition()
         self._table = FaultTable()
         self._left: dict[int, int] = {}
+        self._kept: dict[str, Reply] = {}
 
     @property
     def table(self) -> FaultTable:
@@ -66,6 +87,21 @@ class Faults:
     def heartbeat(self) -> bool:
         """False while streams are to fall silent."""
         return self._table.stream.heartbeat
+
+    @property
+    def youngest_first(self) -> bool:
+        """True while of events that are late together the last is sent first."""
+        return self._table.stream.youngest_first
+
+    @property
+    def ends_streams(self) -> bool:
+        """True while new streams end behind their headers."""
+        return self._table.stream.ends
+
+    @property
+    def leader(self) -> str:
+        """Whom answers name as the leader; empty for the truth."""
+        return self._table.leader
 
     @property
     def event_delay(self) -> float:
@@ -87,6 +123,7 @@ class Faults:
         """Put another table in force; what hung goes on."""
         with self._changed:
             self._table = table
+            self._kept.clear()
             self._left = {
                 index: fault.times
                 for index, fault in enumerate(table.rest)
@@ -106,11 +143,42 @@ class Faults:
                     return fault
         return None
 
+    def stale(self, request: str, reply: Reply) -> Reply:
+        """What this request was answered first since the table is in force."""
+        with self._changed:
+            return self._kept.setdefault(request, reply)
+
     def hold(self, seconds: float | None) -> None:
         """Wait that long, or until another table is in force."""
         with self._changed:
             table = self._table
             self._changed.wait_for(lambda: self._table is not table, seconds)
+
+
+def bent(fault: RestFault, body: object) -> object:
+    """The answer as the fault shows it: well-formed, and a lie."""
+    match fault.answer, body:
+        case Answer.EMPTY, _:
+            return emptied(body)
+        case Answer.LACKING, _:
+            return lacking(fault.ids, body)
+        case Answer.PATCHED, dict():
+            return body | fault.fields
+        case _:
+            return body
+
+
+def lacking(ids: str, body: object) -> object:
+    """The answer without the objects at any depth whose id fits a pattern."""
+    if isinstance(body, dict):
+        return {key: lacking(ids, value) for key, value in body.items()}
+    if isinstance(body, list):
+        return [lacking(ids, each) for each in body if not _has_id(each, ids)]
+    return body
+
+
+def _has_id(value: object, ids: str) -> bool:
+    return isinstance(value, dict) and fnmatch.fnmatchcase(str(value.get("id", "")), ids)
 
 
 def emptied(body: object) -> object:

@@ -16,9 +16,10 @@ from demo.marathon.definitions.commands import CommandRule, own_programs
 from demo.marathon.era import DEFAULT_ERA, Era
 from demo.marathon.faults import Faults
 from demo.marathon.loop import Loop
+from demo.marathon.replies.events import Event
 from demo.marathon.serving.server import ApiServer, Site, open_listener
 from demo.marathon.serving.stream import Cut, Hub
-from demo.mesos.records import HostName
+from demo.mesos.records import HostName, Json
 
 HEARTBEAT_SECONDS = 10.0
 
@@ -102,6 +103,10 @@ class StandIn:
         for server in self._servers:
             server.server_close()
         self._servers.clear()
+
+    def send(self, name: str, body: Json) -> None:
+        """An event that this version does not have goes to every open stream."""
+        self._hub.publish(Event(name, body, body))
 
     def cut_streams(self, how: Cut = Cut.NOW) -> None:
         """End every open stream once."""

@@ -31,13 +31,20 @@ Attached = dict[str, tuple[ContainerId, tuple[IPAddress, ...]]]
 class EraCluster:
     """One host, one Marathon, one controller whose clock is turned by hand."""
 
-    def __init__(self, marathon: Marathon, store: MemoryDatastore, attached: Attached) -> None:
+    def __init__(
+        self,
+        marathon: Marathon,
+        store: MemoryDatastore,
+        attached: Attached,
+        client: MarathonClient | None = None,
+        stream: EventStream | None = None,
+    ) -> None:
         self.marathon = marathon
         self.attached = attached
         self._told: tuple[Attachment, ...] = ()
         self._items: queue.SimpleQueue[StreamItem] = queue.SimpleQueue()
-        self._client = MarathonClient([marathon.url])
-        self._stream = EventStream([marathon.url])
+        self._client = client or MarathonClient([marathon.url])
+        self._stream = stream or EventStream([marathon.url])
         self.cluster = Cluster(HOST, pools=(POOL,), marathon=self._client, store=store)
         self._thread = threading.Thread(target=self._read, name="stream", daemon=True)
 
@@ -56,12 +63,16 @@ class EraCluster:
         deadline = time.monotonic() + PATIENCE
         while not holds():
             assert time.monotonic() < deadline, (self.cluster.records(), self.cluster.specs())
-            try:
-                self.cluster.loop.handle(self._items.get(timeout=0.02))
-            except queue.Empty:
-                self.cluster.clock.advance(0.1)
-            self.tell()
-            self.cluster.settle()
+            self.work()
+
+    def work(self, step: float = 0.1, patience: float = 0.02) -> None:
+        """Do what the next event asks for; without one, let so many seconds go by."""
+        try:
+            self.cluster.loop.handle(self._items.get(timeout=patience))
+        except queue.Empty:
+            self.cluster.clock.advance(step)
+        self.tell()
+        self.cluster.settle()
 
     def tell(self) -> None:
         """Let the host's agent tell of the containers that no task has claimed."""

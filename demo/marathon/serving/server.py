@@ -19,7 +19,7 @@ from demo.marathon.api.request import DEPLOYMENT_HEADER, Reply, Request
 from demo.marathon.api.routes import READS, MethodNotAllowed, find_route
 from demo.marathon.era import Era
 from demo.marathon.errors import ApiError
-from demo.marathon.faults import Answer, Faults, FaultTable, RestFault, emptied
+from demo.marathon.faults import Answer, Faults, FaultTable, RestFault, bent
 from demo.marathon.loop import Loop
 from demo.marathon.replies.system import render_info
 from demo.marathon.serving.stream import Cut, Hub, StreamRequest
@@ -160,18 +160,20 @@ class _Handler(BaseHTTPRequestHandler):
             reply = Reply(error.in_era(site.era), error.status)
         except TimeoutError:
             reply = Reply({"message": "timed out"}, HTTPStatus.SERVICE_UNAVAILABLE)
+        if fault is not None and fault.answer is Answer.STALE:
+            reply = site.faults.stale(f"{request.method} {self.path}", reply)
         self._send(site, reply, fault)
 
     def _send(self, site: Site, reply: Reply, fault: RestFault | None = None) -> None:
         answer = None if fault is None else fault.answer
-        value = emptied(reply.body) if answer is Answer.EMPTY else reply.body
+        value = reply.body if fault is None else bent(fault, reply.body)
         if isinstance(value, bytes):
             content, content_type = value, "text/plain;charset=utf-8"
         else:
             content = b"" if value is None else msgspec.json.encode(value)
             content_type = site.era.content_type
         self.send_response(reply.status)
-        self.send_header("X-Marathon-Leader", f"http://{site.leader}")
+        self.send_header("X-Marathon-Leader", f"http://{site.faults.leader or site.leader}")
         for name, text in reply.headers.items():
             if name != DEPLOYMENT_HEADER or site.era.has_instances:
                 self.send_header(name, text)
@@ -225,6 +227,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Type", "text/event-stream;charset=utf-8")
             self.send_header("Connection", "close")
             self.end_headers()
+            if site.faults.ends_streams:
+                return
             subscriber.serve(self.connection, site.heartbeat, site.faults)
         finally:
             site.hub.detach(subscriber)
@@ -238,7 +242,7 @@ def _answer(site: Site, request: Request) -> Reply:
         case "/ping":
             return Reply(b"pong\n" if not site.era.has_instances else b"pong")
         case "/v2/leader":
-            return Reply({"leader": site.leader})
+            return Reply({"leader": site.faults.leader or site.leader})
         case "/v2/info":
             info = site.loop.ask(
                 lambda cluster, _now: render_info(cluster.state, site.era, site.leader)

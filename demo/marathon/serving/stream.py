@@ -68,11 +68,12 @@ class Subscriber:
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._cut: Cut | None = None
 
-    def offer(self, event: Event, due: float) -> None:
-        """Queue an event; a full queue drops it or ends the stream, as its era does."""
+    def offer(self, event: Event, due: float, *, first: bool = False) -> None:
+        """Queue an event, or jump the queue; a full one drops it or ends the stream by era."""
         with self._lock:
             if len(self._waiting) < self._limit:
-                self._waiting.append((due, event))
+                add = self._waiting.appendleft if first else self._waiting.append
+                add((due, event))
             elif self._closes_when_full:
                 self._cut = Cut.NOW
             os.eventfd_write(self._wake, 1)
@@ -157,7 +158,7 @@ class Hub:
         with self._lock:
             for _ in range(self._faults.copies_of(event.name)):
                 for subscriber in self._subscribers:
-                    subscriber.offer(event, due)
+                    subscriber.offer(event, due, first=self._faults.youngest_first)
 
     def attach(self, request: StreamRequest) -> Subscriber:
         """A new client; everybody, it included, is told so."""

@@ -1,0 +1,167 @@
+"""F2, F15 to F18, F23, F25, F27 and F29: REST and the lists go wrong."""
+
+import socket
+
+import pytest
+
+from demo.marathon import Answer, RestFault
+from marathon_client.events import TaskStatus
+from marathon_client.models import AppId, TaskId, TaskState
+from marathon_client.stream import Backoff, EventStream
+from reconciler.controller.hints import subject
+from reconciler.controller.loop import Message
+from reconciler.runtime.inbox import Inbox
+from tests.contract.failure_modes.world import QUICK, WEB, following
+from tests.unit.marathon_client.loopback import Loopback
+
+
+def running(app: str, task: str) -> TaskStatus:
+    """Marathon says of a task that it runs."""
+    return TaskStatus(AppId(app), TaskId(task), TaskState.RUNNING, "host-1")
+
+
+LISTS = "/v2/apps"
+ONE = f"/v2/apps{WEB}"
+
+
+def test_f02_a_marathon_that_never_answers_delays_no_app_for_good() -> None:
+    # given a first URL where connections are taken and nothing is ever said
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        url = f"http://127.0.0.1:{deaf.getsockname()[1]}"
+        with following(urls=(url, ""), timeouts=QUICK) as world:
+            world.deploy()
+            world.deploy("/other")
+            world.by_event(lambda: len(world.opened()) == 2)
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_f15_an_event_that_is_ahead_of_rest_is_looked_at_again(times: int) -> None:
+    with following() as world:
+        world.deploy()
+        world.until_open(1)
+        world.client.app(AppId(WEB))
+        # given reads that show the app as it was before its change
+        world.break_rest(RestFault(Answer.STALE, path=ONE, times=times))
+        world.client.app(AppId(WEB))
+        world.change(instances=3)
+        world.by_event(lambda: len(world.running()) == 3 and world.opened() == world.running())
+
+
+def test_f15_an_app_that_is_not_found_keeps_its_tasks() -> None:
+    with following() as world:
+        world.deploy(instances=3)
+        world.until_open(3)
+        opened = world.opened()
+        world.break_rest(RestFault(Answer.STATUS, path=ONE, method="GET", status=404))
+        world.tell(sorted(opened)[0], "TASK_RUNNING")
+        world.pass_by(200, lambda: opened <= world.opened())
+
+
+WRONG_LISTS = [
+    pytest.param(RestFault(Answer.EMPTY, path=LISTS), id="empty"),
+    pytest.param(RestFault(Answer.TRUNCATED, path="/v2/*"), id="cut in the middle"),
+    pytest.param(RestFault(Answer.HTML, path="/v2/*"), id="a page of a proxy"),
+    pytest.param(RestFault(Answer.STATUS, path="/v2/*", status=500), id="a failure"),
+    pytest.param(RestFault(Answer.STALE, path="/v2/*"), id="of long ago"),
+    pytest.param(RestFault(Answer.LACKING, path=LISTS, ids=f"{WEB}-0"), id="without one app"),
+    pytest.param(RestFault(Answer.LACKING, path=LISTS, ids=f"{WEB}-[0-5]"), id="without most"),
+    pytest.param(
+        RestFault(Answer.LACKING, path=LISTS, ids="shop_web-3.*"), id="without one app's tasks"
+    ),
+    pytest.param(
+        RestFault(Answer.PATCHED, path="/v2/info", fields={"frameworkId": "other-0000"}),
+        id="of another framework",
+    ),
+]
+
+
+@pytest.mark.parametrize("fault", WRONG_LISTS)
+def test_f16_a_wrong_list_ends_nobody_however_long_it_is_served(fault: RestFault) -> None:
+    with following() as world:
+        for number in range(8):
+            world.deploy(f"{WEB}-{number}")
+        world.until_open(8)
+        living = world.opened()
+        world.break_rest(fault)
+        world.pass_by(300, lambda: living <= world.opened())
+
+        # then what changes is followed again as soon as answers are right
+        world.heal()
+        world.deploy(f"{WEB}-8")
+        world.by_event(lambda: len(world.opened()) == 9)
+        world.pass_by(90, lambda: living <= world.opened())
+
+
+def test_f17_a_storm_of_events_is_not_a_storm_of_reads() -> None:
+    with following() as world:
+        world.deploy()
+        world.until_open(1)
+        (name,) = world.opened()
+        before = world.client.reads[AppId(WEB)]
+        began = world.cluster.clock.monotonic()
+        for _ in range(1_000):
+            world.cluster.loop.handle(running(WEB, name))
+            world.cluster.settle()
+        world.pass_by(5)
+        seconds = world.cluster.clock.monotonic() - began
+        reads = world.client.reads[AppId(WEB)] - before
+    # A burst, then five a second while the storm is on; it is over after one.
+    assert reads <= 10
+    assert seconds < 10
+
+
+def test_f18_clients_that_are_cut_at_once_come_back_spread_out() -> None:
+    # given a thousand clients whose leader starts anew and refuses them twice
+    backoff = Backoff()
+    pauses = [backoff.pause(3, number / 1_000) for number in range(1_000)]
+
+    # then no tenth of the time sees more than a fifth of them
+    width = (max(pauses) - min(pauses)) / 10
+    tenths = [int((pause - min(pauses)) / width) for pause in pauses]
+    assert max(map(tenths.count, range(11))) <= 200
+
+
+def test_f23_nobody_is_asked_to_compress_the_stream() -> None:
+    with Loopback({}) as server:
+        stream = EventStream([server.url], backoff=Backoff(least=0.01, most=0.02))
+        next(iter(stream))
+        stream.stop()
+        asked = [each for each in server.requests if each.path == "/v2/events"]
+    assert [each.all("Accept-Encoding") for each in asked] == [["identity"]]
+
+
+def test_f25_refused_credentials_are_neither_pressed_nor_the_end(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with following() as world:
+        world.deploy()
+        world.until_open(1)
+        world.break_rest(RestFault(Answer.STATUS, path="/v2/*", method="GET", status=401))
+        before = world.client.lists + sum(world.client.reads.values())
+        world.change(instances=2)
+        world.pass_by(120, lambda: bool(world.opened()))
+        asked = world.client.lists + sum(world.client.reads.values()) - before
+        world.heal()
+        world.until_open(2)
+    # Backoff to 30 s for the list and for the one app, not a loop.
+    assert asked <= 40
+    told = [r for r in caplog.records if "401" in str(r.__dict__.get("why"))]
+    assert 1 <= len(told) <= 4
+
+
+def test_f27_events_that_come_while_rest_is_down_wait_once_for_each_subject() -> None:
+    inbox: Inbox[Message] = Inbox(subject)
+    for number in range(50_000):
+        inbox.post(running(f"/app-{number % 20}", f"t{number % 100}"))
+
+    assert len(inbox.drain(0)) == 100
+
+
+def test_f29_a_slow_list_is_asked_for_once_and_delays_no_app_longer_than_it_takes() -> None:
+    with following() as world:
+        world.break_rest(RestFault(Answer.DELAY, path=LISTS, seconds=2.0))
+        lists = world.client.lists
+        world.marathon.stand_in.cut_streams()
+        world.deploy()
+        world.by_event(lambda: len(world.opened()) == 1)
+        assert world.client.lists - lists <= 2
