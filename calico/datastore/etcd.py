@@ -5,8 +5,8 @@ comes next, what a failure means and whether to ask again is decided here, in
 the open, because a repeated write that had landed looks like a lost race.
 """
 
-import json
 import logging
+import ssl
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
@@ -30,7 +30,7 @@ from calico.datastore.api import (
     WatchEvent,
     unfenced,
 )
-from calico.datastore.connections import asking_pools, never_sent, reason_of
+from calico.datastore.connections import asking_pools, is_refusal, never_sent, unanswered
 from calico.datastore.members import Member, TlsFiles, parse_member
 from calico.errors import Conflict, DatastoreRefused, DatastoreUnavailable, HistoryLost
 from calico.keys import check_key
@@ -69,7 +69,7 @@ class _Client(etcd.Client):  # type: ignore[misc]  # python-etcd has no types
     """Tells an answer of another kind of server apart, by its status."""
 
     def _handle_server_response(self, response: Any) -> Any:
-        if response.status not in (200, 201) and not _is_refusal(response.data):
+        if response.status not in (200, 201) and not is_refusal(response.data):
             raise _NotServed(response.status, empty=not response.data)
         return super()._handle_server_response(response)
 
@@ -78,19 +78,6 @@ class _Client(etcd.Client):  # type: ignore[misc]  # python-etcd has no types
             return super()._result_from_response(response)
         except (etcd.EtcdException, RecursionError) as error:
             raise _NotServed(response.status, empty=not response.data) from error
-
-
-def _is_refusal(body: bytes) -> bool:
-    """Whether etcd itself says so, and not what stands before it."""
-    try:
-        said = json.loads(body)
-    except (ValueError, TypeError, RecursionError):
-        return False
-    return (
-        isinstance(said, dict)
-        and isinstance(said.get("errorCode"), int)
-        and isinstance(said.get("index", 0), int)
-    )
 
 
 @dataclass(slots=True)
@@ -270,6 +257,8 @@ class EtcdDatastore:
             allow_redirect=False,
             allow_reconnect=False,
         )
+        # Also without an authority of our own: then the usual ones count.
+        client.http.connection_pool_kw["cert_reqs"] = ssl.CERT_REQUIRED
         # urllib3 would repeat requests, writes included, and quadruple timeouts.
         client.http.connection_pool_kw["retries"] = urllib3.Retry(total=0, redirect=0)
         client.http.pool_classes_by_scheme = asking_pools(self._weak_fence())
@@ -299,7 +288,7 @@ class EtcdDatastore:
                 raise
             except etcd.EtcdConnectionFailed as error:
                 self._turn()
-                failures.append(f"{member.url} ({reason_of(error.cause)})")
+                failures.append((member.url, error.cause))
                 if not repeatable and not never_sent(error.cause):
                     break
             except _CONFLICTS as error:
@@ -309,9 +298,7 @@ class EtcdDatastore:
             except (_NotServed, etcd.EtcdException) as error:
                 self._turn()
                 _refuse(member, error)
-        raise DatastoreUnavailable(
-            f"etcd does not answer at {', '.join(failures)}: is it running, and is --etcd right?"
-        )
+        raise DatastoreUnavailable(unanswered(failures))
 
 
 def _watch(client: Any, prefix: Key, index: int, timeout: urllib3.Timeout) -> Any:

@@ -9,6 +9,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 START_WITHIN = 20.0
@@ -27,17 +28,31 @@ def free_port() -> int:
         return port
 
 
+@dataclass(frozen=True, slots=True)
+class ServerTls:
+    """PEM files of a server which talks only to those that `clients` has signed."""
+
+    cert: str
+    key: str
+    clients: str
+
+
 @contextmanager
-def running_etcd(directory: Path, *, v2: bool = True, port: int = 0) -> Iterator[str]:
+def running_etcd(
+    directory: Path, *, v2: bool = True, port: int = 0, tls: ServerTls | None = None
+) -> Iterator[str]:
     """Its URL, once it answers; another process may take the port meanwhile, so try again."""
     binary = etcd_binary()
     if binary is None:
         raise FileNotFoundError("etcd is neither in the virtual environment nor on the PATH")
     for attempt in range(3):
-        url = f"http://127.0.0.1:{port or free_port()}"
-        process = _start(binary, directory / str(attempt), url, v2=v2)
+        scheme = "http" if tls is None else "https"
+        url = f"{scheme}://127.0.0.1:{port or free_port()}"
+        # Who it talks to matters nothing there.
+        metrics = f"http://127.0.0.1:{free_port()}"
+        process = _start(binary, directory / str(attempt), url, metrics, v2=v2, tls=tls)
         try:
-            if _answers(process, url):
+            if _answers(process, metrics):
                 yield url
                 return
         finally:
@@ -50,7 +65,9 @@ def running_etcd(directory: Path, *, v2: bool = True, port: int = 0) -> Iterator
     raise RuntimeError(f"etcd did not start, see {directory}")
 
 
-def _start(binary: str, directory: Path, url: str, *, v2: bool) -> subprocess.Popen[bytes]:
+def _start(
+    binary: str, directory: Path, url: str, metrics: str, *, v2: bool, tls: ServerTls | None
+) -> subprocess.Popen[bytes]:
     directory.mkdir(parents=True)
     peer = f"http://127.0.0.1:{free_port()}"
     command = [
@@ -61,8 +78,11 @@ def _start(binary: str, directory: Path, url: str, *, v2: bool) -> subprocess.Po
         *("--initial-cluster", f"one={peer}"),
         # One member elects itself: there is nobody to wait for.
         *("--heartbeat-interval", "10", "--election-timeout", "100"),
-        f"--enable-v2={'true' if v2 else 'false'}",
+        *(f"--enable-v2={'true' if v2 else 'false'}", "--listen-metrics-urls", metrics),
     ]
+    if tls is not None:
+        command += ["--cert-file", tls.cert, "--key-file", tls.key]
+        command += ["--client-cert-auth", "--trusted-ca-file", tls.clients]
     setpriv = shutil.which("setpriv")
     if setpriv is not None:
         # Not to be left behind when the test runner is killed.
