@@ -12,7 +12,7 @@ endif
 
 .PHONY: help demo check test test-pure test-simulation test-contract test-kernel test-browser
 .PHONY: test-image test-cluster soak bench simulate
-.PHONY: images cluster cluster-down prepare prepare-test clean
+.PHONY: chaos images cluster cluster-down prepare prepare-test clean
 
 help:
 	@echo "make demo   start a cluster on this machine and show isolation at work;"
@@ -22,6 +22,8 @@ help:
 	@echo "make soak   what make test repeats a few times, many times: up to an hour"
 	@echo "make simulate SEED=7"
 	@echo "            repeat one schedule of the simulator and print it; N=1000 runs so many"
+	@echo "make chaos SEED=7 SECONDS=600"
+	@echo "            a real cluster under faults drawn from a seed, every task watched for leaks"
 	@echo "make bench  figures, as ratios against a reference in the same run; PARTS=packets"
 	@echo "            or endpoints, policy, agent, latency, dns, attach, opening makes only these"
 	@echo "make images, make cluster, make cluster-down"
@@ -78,6 +80,10 @@ test: prepare-test check test-simulation test-contract test-kernel test-browser 
 
 soak: prepare-test
 	timeout --foreground 3600 $(PYTEST_INSIDE) --soak -m soak tests
+
+# What happens, and when, is drawn from the seed and printed before the start.
+chaos: prepare-test
+	$(PY) -m tests.chaos --seed $(or $(SEED),1) --seconds $(or $(SECONDS),600)
 
 bench:
 	@demo/prepare.sh bench

@@ -15,7 +15,9 @@ _SECRET_NAME = re.compile(r"passw|secret|credential|authorization", re.IGNORECAS
 _USER_IN_URL = re.compile(r"://[^/@\s]+@")
 _PLAIN = re.compile(r"[^\s\"'=\\]+")
 #: Libraries that tell of every request; what they do is logged where it is handled.
-_TALKATIVE = ("urllib3", "etcd", "pyroute2", "requests", "asyncio")
+_TALKATIVE = ("etcd", "pyroute2", "requests", "asyncio")
+#: It also warns of each answer that is cut off in its head, with a traceback.
+_ALARMED = "urllib3"
 
 
 def setup(level: str, form: str, stream: TextIO) -> None:
@@ -29,6 +31,7 @@ def setup(level: str, form: str, stream: TextIO) -> None:
     root.setLevel(level.upper())
     for name in _TALKATIVE:
         logging.getLogger(name).setLevel(max(root.level, logging.WARNING))
+    logging.getLogger(_ALARMED).setLevel(logging.ERROR)
 
 
 class TextFormatter(logging.Formatter):

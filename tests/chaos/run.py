@@ -141,9 +141,13 @@ class Run:
     def _await_place(self, seconds: float) -> float:
         began = time.monotonic()
         self._sensors.ask("clear")
+        told = ""
         while True:
             report = self._look(now=True)
             wrong = self._wrong(report)
+            if wrong and wrong.strip("0123456789 ") != told:
+                told = wrong.strip("0123456789 ")
+                self._say(f"not in place yet: {wrong}")
             if not wrong:
                 return time.monotonic() - began
             if time.monotonic() - began > seconds:

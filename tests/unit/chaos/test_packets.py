@@ -1,0 +1,65 @@
+"""Who may reach whom in a chaos run, and what a sensor reads from a packet."""
+
+import socket
+
+import pytest
+from netaddr import IPAddress
+
+from demo.stories.matrix import Task
+from tests.chaos.actions import Wish
+from tests.chaos.packets import Arrival, is_leak, parse_arrival, render_probe
+from tests.chaos.watched import parse_environment
+from tests.chaos.wishes import render_app, render_group
+from tests.kernel.probes import ipv4_packet, udp_payload
+
+A, B = IPAddress("192.168.0.1"), IPAddress("192.168.0.2")
+
+
+def task(name: str, *groups: str) -> Task:
+    return Task(name, "host-1", frozenset(groups), (7000, 7001))
+
+
+@pytest.mark.parametrize(
+    ("source", "receiver", "leaks"),
+    [
+        pytest.param(task("a", "red"), task("b", "red"), False, id="a group in common"),
+        pytest.param(task("a", "red"), task("b", "blue"), True, id="none in common"),
+        pytest.param(task("a"), task("b"), True, id="no groups at all"),
+        pytest.param(task("a", "red"), task("b", "public"), False, id="to a public one"),
+        pytest.param(task("a", "public"), task("b", "red"), True, id="from a public one"),
+        pytest.param(task("a"), task("a"), False, id="to itself"),
+    ],
+)
+def test_a_leak_is_what_the_groups_keep_from_arriving(
+    source: Task, receiver: Task, leaks: bool
+) -> None:
+    assert is_leak(source, receiver) is leaks
+
+
+def test_a_probe_is_read_back_from_its_packet() -> None:
+    packet = ipv4_packet(
+        A, B, socket.IPPROTO_UDP, udp_payload(7002, 7001, render_probe("a", "b", 7))
+    )
+
+    assert parse_arrival(packet) == Arrival("a", "b", 7)
+
+
+def test_an_answer_of_a_kernel_is_no_probe() -> None:
+    assert parse_arrival(ipv4_packet(A, B, socket.IPPROTO_ICMP, b"\x03\x03" + bytes(60))) is None
+
+
+def test_a_task_says_itself_which_groups_it_has() -> None:
+    app = render_app(Wish(0.0, "a", 2, ("blue", "red")))
+    words = ["MESOS_TASK_ID=chaos_a.1", "HOST=host-2", f"CHAOS_GROUPS={app['env']['CHAOS_GROUPS']}"]
+
+    assert app["ipAddress"]["groups"] == ["blue", "red"]
+    assert parse_environment("\0".join(words).encode()) == Task(
+        "chaos_a.1", "host-2", frozenset({"red", "blue"}), (7000, 7001)
+    )
+    assert parse_environment("\0".join(words[:2]).encode()) is None
+
+
+def test_an_app_of_no_tasks_is_deleted() -> None:
+    wishes = {"a": Wish(0.0, "a", 1), "b": Wish(1.0, "b", 0)}
+
+    assert [app["id"] for app in render_group(wishes)["apps"]] == ["a"]
