@@ -21,10 +21,11 @@ from demo.embedded.cluster import Cluster
 from demo.embedded.control import ClusterGoneError, RefusedRequestError
 from demo.embedded.directory import LOG_NAME, NotRunningError
 from demo.embedded.hosts import GATEWAY, MASTER
-from demo.embedded.launcher import AlreadyRunningError, LaunchError, Options
+from demo.embedded.launcher import Options
+from demo.embedded.locked import AlreadyRunningError, LaunchError
 from demo.embedded.namespaces import NamespacesRefusedError
 from demo.embedded.processes import Shape
-from demo.embedded.product.listing import show_product
+from demo.embedded.product.listing import list_all
 from demo.embedded.remedy import explain, read_machine
 from demo.options import (
     APART,
@@ -195,16 +196,10 @@ def status(directory: Path) -> None:
         reply = cluster.control.status()
     click.echo(f"Marathon  {cluster.marathon_url}")
     click.echo(f"Star      {cluster.star_url}")
-    for host in reply.hosts:
-        click.echo(f"{host.name:<18} {host.address:<14} pid {host.pid}")
-    for process in reply.processes:
-        state = f"pid {process.pid}" if process.pid else "down" if process.wanted else "stopped"
-        click.echo(
-            f"  {process.name:<16} {process.host:<14} {state:<10} {process.restarts} restarts"
-        )
-    complete = all(process.pid is not None for process in reply.processes)
-    if not cluster.record.supervised:
-        complete = show_product(cluster, len(reply.hosts) - 1) and complete
+    lines, lack = list_all(cluster, reply)
+    for line in filter(None, (*lines, lack)):
+        click.echo(line)
+    complete = not lack and all(process.pid is not None for process in reply.processes)
     if not complete:
         sys.exit(1)
 

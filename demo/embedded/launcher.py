@@ -7,12 +7,10 @@ inherited: they listen on this machine's loopback, all else is out of reach.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import select
 import signal
 import socket
-import stat
 import sys
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
@@ -31,6 +29,7 @@ from demo.embedded.directory import (
     write_record,
 )
 from demo.embedded.hosts import plan_hosts
+from demo.embedded.locked import LaunchError, remove, take
 from demo.embedded.namespaces import NamespacesRefusedError, Refusal
 from demo.embedded.processes import PROJECT, Shape
 from demo.embedded.product.names import parse_name
@@ -38,20 +37,7 @@ from demo.embedded.supervisor import ClusterPlan, Failed, Ready, Refused, Report
 from demo.mesos.processes import start_time
 from demo.stories.rest import MarathonApi, MarathonRefusedError
 
-LOCK_NAME = "lock"
 END_SECONDS = 10.0
-
-
-class LaunchError(Exception):
-    """There is no cluster, for the reason given; `log` tells more, while it is there."""
-
-    def __init__(self, reason: str, log: Path | None = None) -> None:
-        super().__init__(reason)
-        self.log = log
-
-
-class AlreadyRunningError(Exception):
-    """The directory belongs to a cluster that runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +120,7 @@ def end_background(directory: Path) -> None:
     try:
         handle = os.pidfd_open(record.pid)
     except ProcessLookupError:
-        forget(directory)
+        remove(directory)
         return
     try:
         # Looked at again behind the handle: from here on it cannot be another process.
@@ -146,7 +132,7 @@ def end_background(directory: Path) -> None:
                 break
     finally:
         os.close(handle)
-    forget(directory)
+    remove(directory)
 
 
 def _deploy(record: ClusterRecord, options: Options) -> None:
@@ -186,7 +172,7 @@ def _launch(
         raise LaunchError(f"{hidden[0]} is below /run, which each host has of its own")
     if not options.supervised:
         _refuse_unsupervised(options)
-    lock = _take(directory)
+    lock = take(directory)
     try:
         with (
             _listen(options.marathon_port) as marathon,
@@ -310,21 +296,6 @@ def _judge(packet: bytes, log: Path) -> None:
             return
         case _:
             assert_never(report)
-
-
-def _take(directory: Path) -> int:
-    """Make the directory if need be and lock it."""
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    found = directory.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
-        raise LaunchError(f"{directory} must be a directory that only its owner may enter")
-    lock = os.open(directory / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(lock)
-        raise AlreadyRunningError(f"a cluster runs already in {directory}") from error
-    return lock
 
 
 def _listen(port: int) -> socket.socket:

@@ -52,11 +52,11 @@ class Host:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A task as its app describes it: name, host, groups, declared TCP ports."""
+    """A task as its app describes it: name, host, groups in its order, declared TCP ports."""
 
     name: str
     host: str
-    groups: frozenset[str]
+    groups: tuple[str, ...]
     ports: tuple[int, ...]
 
 
@@ -82,7 +82,7 @@ def is_open(source: Sender, target: Task, port: int) -> bool:
         case Host():
             return source.trusted or PUBLIC in target.groups
         case Task():
-            return PUBLIC in target.groups or bool(source.groups & target.groups)
+            return PUBLIC in target.groups or bool({*source.groups} & {*target.groups})
 
 
 def pairs(senders: Iterable[Sender], targets: Sequence[Task], port: int | None) -> list[Pair]:

@@ -241,17 +241,17 @@ def is_on_host(app: Json) -> bool:
     return "ipAddress" not in app
 
 
-def policy(app: Json) -> tuple[frozenset[str], tuple[int, ...]]:
+def policy(app: Json) -> tuple[tuple[str, ...], tuple[int, ...]]:
     """Groups and declared TCP ports of an app's definition.
 
     Nothing keeps anybody from what is on its host's network: it is public.
     """
     if is_on_host(app):
-        return frozenset({PUBLIC}), tuple(app["ports"])
+        return (PUBLIC,), tuple(app["ports"])
     network = app["ipAddress"]
     ports = network.get("discovery", {}).get("ports", ())
     return (
-        frozenset(network.get("groups", ())),
+        tuple(network.get("groups", ())),
         tuple(port["number"] for port in ports if port.get("protocol", "tcp") == "tcp"),
     )
 

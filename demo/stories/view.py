@@ -52,7 +52,7 @@ def render_tasks(actors: Sequence[Actor], reachable: Mapping[str, float]) -> Ren
             actor.task.name,
             actor.task.host,
             actor.address or "none",
-            " ".join(sorted(actor.task.groups)) or "none",
+            " ".join(actor.task.groups) or "none",
             f"{actor.verdict} {actor.reason}".strip(),
             "" if seconds is None else f"{seconds * 1000:.0f} ms",
         )

@@ -117,10 +117,12 @@ export function createMatrix(choose) {
   return (state, chosen) => {
     build(state);
     const names = new Map(state.parties.map((party) => [party.id, party.name]));
+    const waits = new Map(state.nodes.filter((node) => node.ring === "waiting").map((node) => [node.party, node.reason]));
     const cells = new Map(state.cells.map((cell) => [`${cell.from}\n${cell.to}`, cell]));
     for (const element of frame.querySelectorAll("td[data-from]")) {
       const { from, to } = element.dataset;
-      const none = { from, to, state: "no-data", note: "Nobody measures this." };
+      const note = waits.has(from) ? `${names.get(from)} ${waits.get(from)}.` : "Nobody measures this.";
+      const none = { from, to, state: "no-data", note };
       show(element, cells.get(`${from}\n${to}`) || none, names);
       element.setAttribute("aria-selected", String(Boolean(chosen) && chosen[0] === from && chosen[1] === to));
     }

@@ -17,7 +17,7 @@ from demo.stories.matrix import (
 
 
 def task(name: str, *groups: str, host: str = "host-1", ports: tuple[int, ...] = (80,)) -> Task:
-    return Task(name, host, frozenset(groups), ports)
+    return Task(name, host, tuple(groups), ports)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,8 @@ import shlex
 import pytest
 
 from demo.embedded.hosts import plan_hosts
-from demo.embedded.launcher import LaunchError, Options, launch_background
+from demo.embedded.launcher import Options, launch_background
+from demo.embedded.locked import LaunchError
 from demo.embedded.processes import MESOS_PORTS
 from demo.embedded.product.apps import render_apps
 from demo.embedded.product.names import explain, name_task, parse_name

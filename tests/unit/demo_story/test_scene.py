@@ -19,7 +19,7 @@ def test_only_tcp_ports_are_tried() -> None:
         }
     }
 
-    assert policy(app) == (frozenset({"x"}), (80, 81))
+    assert policy(app) == (("x",), (80, 81))
 
 
 def test_the_deployed_group_isolates_two_pairs_beside_a_collector() -> None:

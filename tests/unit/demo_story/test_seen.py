@@ -6,7 +6,7 @@ from demo.stories.matrix import Outcome, Pair, Task
 from demo.stories.seen import app_of, see
 
 COLLECTOR = "/star/collect"
-GROUPS = frozenset({"public"})
+GROUPS = ("public",)
 TASKS = {
     COLLECTOR: Task("collect", "host-1", GROUPS, (9001,)),
     "/star/probe-a": Task("probe-a", "host-1", GROUPS, (9000,)),
