@@ -39,7 +39,7 @@ class Difference:
 def diff(cluster: Cluster, now: datetime, name: str | None, kernel: bool) -> Answer:  # noqa: ARG001 - a read has a time
     """Where what agents report, or what their kernels hold, differs from what is desired.
 
-    Exits 0 if it is the same, 1 if it is not, 2 if there is no such TASK or HOST,
+    Exits 0 if it is the same, and says so, 1 if it is not, 2 if there is no such TASK or HOST,
     3 if nothing differs but an agent is silent. Lines begin with + (desired, not
     there), - (there, not desired) or ? (the agent is silent, or cannot be asked
     for its kernel: nobody knows). A kernel that cannot be asked leaves the exit
@@ -65,7 +65,23 @@ def judge_diff(cluster: Cluster, name: str | None, kernels: Kernels = NOT_ASKED)
         lines = [f"{subject[1] or 'agent'} on {subject[0]}"]
         lines.extend(_line(each) for each in found if (each.host, each.task) == subject)
         sections.append(Lines(tuple(lines)))
+    if not found:
+        sections.append(Lines((_agreement(cluster, tasks, name, kernels),)))
     return Answer([asdict(each) for each in found], tuple(sections), _exit_code(found))
+
+
+def _agreement(
+    cluster: Cluster, tasks: tuple[TaskView, ...], name: str | None, kernels: Kernels
+) -> str:
+    """What was compared, where nothing differs."""
+    compared = {host.name for host in cluster.hosts() if name in (None, host.name)}
+    hosts = len(compared | {task.host for task in tasks})
+    tasks_word, hosts_word = ("" if count == 1 else "s" for count in (len(tasks), hosts))
+    compared_with = "" if kernels.hosts else ", as agents report"
+    return (
+        f"desired and actual agree: {len(tasks)} task{tasks_word} on {hosts} host{hosts_word}"
+        + compared_with
+    )
 
 
 def _exit_code(found: Iterable[Difference]) -> int:

@@ -37,10 +37,16 @@ def ipam() -> None:
 
 
 @ipam.command("show", short_help="Pools and blocks, or who has one address.")
-@click.option("--address", type=ADDRESS, help="Who has this one.")
+@click.argument("asked", metavar="[ADDRESS]", type=ADDRESS, required=False)
+@click.option("--address", type=ADDRESS, help="The same as ADDRESS.")
 @reads_cluster
-def show_command(cluster: Cluster, now: datetime, address: IPAddress | None) -> Answer:  # noqa: ARG001 - a read has a time
-    """Pools and blocks with their use, or who has one address.
+def show_command(
+    cluster: Cluster,
+    now: datetime,  # noqa: ARG001 - a read has a time
+    asked: IPAddress | None,
+    address: IPAddress | None,
+) -> Answer:
+    """Pools and blocks with their use, or who has ADDRESS.
 
     An address is free, assigned (to a task, or kept for one, or of a container
     that is attached and not known to be a task yet), resting (its task
@@ -54,14 +60,15 @@ def show_command(cluster: Cluster, now: datetime, address: IPAddress | None) -> 
                options
       blocks   block, host (null for none), strict, free, assigned, resting,
                foreign, leaked; all null but block if it cannot be read
-    With --address:
+    With ADDRESS:
       address, state, pools, block, host, handle, attributes, endpoints (task,
       host), app, container (that it was given to before a task ran, or null)
     """
+    if asked is not None and address not in (None, asked):
+        raise click.UsageError(f"one address at a time: {asked} or --address {address}")
     usage = usage_of(cluster)
-    if address is None:
-        return judge_show(cluster, usage)
-    return judge_address(cluster, usage, address)
+    chosen = asked if asked is not None else address
+    return judge_show(cluster, usage) if chosen is None else judge_address(cluster, usage, chosen)
 
 
 @ipam.command("check", short_help="Whether every address is accounted for.")

@@ -65,7 +65,9 @@ def parse_target(cluster: Cluster, text: str) -> Target:
         name, _, suffix = text.rpartition(":")
         if name and find_side(cluster, name) is not None:
             raise click.BadParameter(f"{suffix!r} is no port, as in {name}:80 or {name}:53/udp")
-        raise _nothing(match["name"] if match is not None else text)
+        if match is None:
+            raise _nothing(text)
+        raise _nothing(match["name"], f":{match['port']}" if match["port"] else "")
     port = int(match["port"]) if match["port"] else None
     protocol = match["protocol"] or ("tcp" if port is not None else None)
     if port is not None and not 1 <= port <= 65535:
@@ -96,8 +98,11 @@ def find_side(cluster: Cluster, name: str) -> Side | None:
     return _task(found[0]) if found else None
 
 
-def _nothing(name: str) -> NoSuchThing:
-    return NoSuchThing(f"{name!r} is no task (id, prefix or app id), host or address")
+def _nothing(name: str, port: str = "") -> NoSuchThing:
+    return NoSuchThing(
+        f"{name!r} is no task (id, prefix or app id), registered host or address; see `get tasks`"
+        f" and `get hosts`, and name any other machine by its address, as in 10.0.0.5{port}"
+    )
 
 
 def _address(text: str) -> IPAddress | None:

@@ -27,7 +27,7 @@ from reconciler.cli.commands.diff import judge_diff
 from reconciler.cli.commands.get import judge_get
 from reconciler.cli.commands.status import judge_status
 from reconciler.cli.commands.why import judge_why
-from reconciler.cli.printing.render import Answer, render
+from reconciler.cli.printing.render import Answer, Lines, render
 from reconciler.cli.reading.cluster import Cluster, read_cluster
 from reconciler.core.tasks.profiles import NetworkPolicy
 from tests.unit.cli.world import World, star
@@ -300,7 +300,21 @@ def test_an_ambiguous_name_lists_what_it_may_mean(world: World) -> None:
 
 
 def test_nothing_differs_when_all_is_reported(world: World) -> None:
-    assert judge_diff(cluster(world), None) == Answer([], (), 0)
+    answer = judge_diff(cluster(world), None)
+    said = Lines(("desired and actual agree: 4 tasks on 2 hosts, as agents report",))
+    assert answer == Answer([], (said,), 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        pytest.param("host-a", "2 tasks on 1 host", id="a host"),
+        pytest.param("star_probe-a.1", "1 task on 1 host", id="a task"),
+    ],
+)
+def test_it_says_of_how_much_nothing_differs(world: World, name: str, said: str) -> None:
+    (lines,) = judge_diff(cluster(world), name).sections
+    assert lines == Lines((f"desired and actual agree: {said}, as agents report",))
 
 
 def test_what_differs_is_told_with_signs(world: World) -> None:
