@@ -30,8 +30,14 @@ class Request:
 class Loopback:
     """Answers each path by its reply; one request per connection."""
 
-    def __init__(self, routes: Mapping[str, "Reply"], tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self,
+        routes: Mapping[str, "Reply"],
+        tls: ssl.SSLContext | None = None,
+        otherwise: "Reply | None" = None,
+    ) -> None:
         self.routes = dict(routes)
+        self._otherwise = otherwise or not_marathon()
         self._tls = tls
         self.requests: list[Request] = []
         self.closing = threading.Event()
@@ -81,7 +87,7 @@ class Loopback:
             if request is None:
                 return
             self.requests.append(request)
-            self.routes.get(request.path, not_marathon())(connection, self)
+            self.routes.get(request.path, self._otherwise)(connection, self)
 
     def _secured(self, connection: socket.socket) -> socket.socket:
         if self._tls is None:
