@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 # It has no types of its own and no stubs.
-from dnslib import QTYPE, RCODE, RR, SRV, A  # type: ignore[import-untyped]
+from dnslib import QTYPE, RCODE, RR, SOA, SRV, A  # type: ignore[import-untyped]
 from dnslib.server import BaseResolver, DNSServer  # type: ignore[import-untyped]
 
 from demo.names.records import Records
@@ -16,6 +16,10 @@ from demo.names.records import Records
 TTL = 1
 #: As often is read what there is, at most.
 FRESH_SECONDS = 0.25
+#: As Mesos-DNS says it of its domain; only how long a denial counts (the last of
+#: the times) is as short as all else here.
+DOMAIN, SERVER, MAILBOX = "mesos.", "ns1.mesos.", "root.ns1.mesos."
+TIMES = (1, 60, 600, 86400, TTL)
 ATTEMPTS = 10
 
 
@@ -42,6 +46,7 @@ class Resolver(BaseResolver):  # type: ignore[misc] # dnslib has no types
         name = str(asked).rstrip(".").lower()
         if name not in records.hosts and name not in records.services:
             reply.header.rcode = RCODE.NXDOMAIN
+            reply.add_auth(_authority())
             return reply
         if request.q.qtype in (QTYPE.A, QTYPE.ANY):
             for host in records.hosts.get(name, ()):
@@ -50,6 +55,8 @@ class Resolver(BaseResolver):  # type: ignore[misc] # dnslib has no types
         if request.q.qtype in (QTYPE.SRV, QTYPE.ANY):
             for target, port in records.services.get(name, ()):
                 reply.add_answer(RR(asked, QTYPE.SRV, ttl=TTL, rdata=SRV(0, 0, port, target)))
+        if not reply.rr:
+            reply.add_auth(_authority())
         return reply
 
     def _present(self) -> Records | None:
@@ -60,6 +67,11 @@ class Resolver(BaseResolver):  # type: ignore[misc] # dnslib has no types
                 self._records = self._read() or self._records
                 self._read_at = now
             return self._records
+
+
+def _authority() -> Any:
+    """Whose word it is that there is no such name or record (RFC 2308)."""
+    return RR(DOMAIN, QTYPE.SOA, ttl=TTL, rdata=SOA(SERVER, MAILBOX, TIMES))
 
 
 class NameServer:

@@ -369,6 +369,22 @@ def test_names_of_the_domain_that_no_task_of_ours_has_are_forwarded() -> None:
         assert not resolver.asked
 
 
+@pytest.mark.parametrize("tcp", [pytest.param(False, id="udp"), pytest.param(True, id="tcp")])
+def test_what_a_forward_denies_passes_as_it_is(tcp: bool) -> None:
+    def denial(question: dnslib.DNSRecord) -> list[bytes]:
+        reply = question.reply()
+        reply.header.rcode = NXDOMAIN
+        times = (1, 60, 600, 86400, 33)
+        authority = dnslib.SOA("ns1.mesos", "root.ns1.mesos", times)
+        reply.add_auth(dnslib.RR("mesos", dnslib.QTYPE.SOA, ttl=33, rdata=authority))
+        return [reply.pack()]
+
+    with elsewhere(denial) as mesos_dns, following(forwards=[mesos_dns.address]) as running:
+        answer = running.asker.ask("nobody.marathon.mesos", tcp=tcp)
+        assert answer.header.rcode == NXDOMAIN
+        assert [(str(each.rname), each.ttl) for each in answer.auth] == [("mesos.", 33)]
+
+
 def test_a_forward_that_does_not_answer_makes_no_name_unknown() -> None:
     gone = ListenAddress("127.0.0.1", free_port())
     with following(forwards=[gone]) as running:

@@ -74,6 +74,10 @@ def test_names_and_services_are_answered_and_no_others(tcp: bool) -> None:
     ]
     assert nobody.header.rcode == NXDOMAIN
     assert (other.header.rcode, other.rr) == (NOERROR, [])
+    # Who denies says for how long that may be remembered.
+    for denied in (nobody, other):
+        assert [(str(each.rname), each.ttl) for each in denied.auth] == [("mesos.", 1)]
+    assert named.auth == service.auth == []
 
 
 def test_without_marathon_no_name_is_denied() -> None:

@@ -40,14 +40,23 @@ class Server:
     """Everything but the sockets."""
 
     def __init__(
-        self, *tasks: NamedTask, complete: bool = True, recursive: bool = False, seed: int = 1
+        self,
+        *tasks: NamedTask,
+        complete: bool = True,
+        recursive: bool = False,
+        forwarding: bool = False,
+        seed: int = 1,
     ) -> None:
         self.zone = Zone("mesos", "marathon", [Address(IPAddress("10.0.0.53"))])
         for each in tasks:
             self.zone.publish(each)
         self.answers = Answers(self.zone, 7, random.Random(seed))
         self.desk = Desk(self.answers, Access(None), DnsMetrics())
-        self._told = {"complete": complete, "recursive": recursive}
+        self._told = {
+            "complete": complete,
+            "recursive": recursive,
+            "forwarding": forwarding,
+        }
         self.update()
 
     def update(self) -> None:
@@ -172,6 +181,25 @@ def test_nothing_is_said_with_the_authority_of_the_zone(
     (authority,) = answer.auth
     assert (str(authority.rname), authority.rtype, authority.ttl) == (apex, dnslib.QTYPE.SOA, 5)
     assert authority.rdata.times[-1] == 5
+
+
+@pytest.mark.parametrize(
+    ("name", "recursion", "zone"),
+    [
+        pytest.param("nobody.marathon.mesos", 0, "mesos.", id="who asks for no more than we know"),
+        pytest.param(
+            "9.0.168.192.in-addr.arpa", 1, "168.192.in-addr.arpa.", id="an address of a pool"
+        ),
+    ],
+)
+def test_what_is_denied_while_others_may_have_names_says_for_how_long(
+    name: str, recursion: int, zone: str
+) -> None:
+    question = dnslib.DNSRecord.question(name)
+    question.header.rd = recursion
+    answer = Server(task(0), forwarding=True, recursive=True).message(question)
+    assert (answer.header.rcode, answer.header.aa) == (NXDOMAIN, 1)
+    assert [(str(each.rname), each.rtype) for each in answer.auth] == [(zone, dnslib.QTYPE.SOA)]
 
 
 def test_nothing_is_said_also_where_names_are_long() -> None:
