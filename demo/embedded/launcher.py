@@ -93,7 +93,7 @@ def launch_foreground(directory: Path, options: Options) -> Foreground:
         raise
     finally:
         os.close(lifeline_read)
-    running = Foreground(directory, record, keeper, lifeline_write)
+    running = Foreground(directory=directory, record=record, keeper=keeper, lifeline=lifeline_write)
     try:
         _deploy(record, options)
     except BaseException:

@@ -87,7 +87,12 @@ def main(
     hidden: tuple[str, ...] = ()
     if network_cni_config_dir is not None and version.has_containers:
         place = state_dir if network_cni_root_dir_persist else runtime_dir or state_dir
-        cni = _cni(network_cni_config_dir, network_cni_plugins_dir, place / CNI_PLACE, version)
+        cni = _cni(
+            config=network_cni_config_dir,
+            plugins=network_cni_plugins_dir,
+            root=place / CNI_PLACE,
+            version=version,
+        )
         isolators.append(cni)
         hidden = (str(cni.root),)
     if isolation is not None:

@@ -238,11 +238,11 @@ class Supervisor:
         return Reply(
             processes=tuple(
                 ProcessStatus(
-                    process.spec.name,
-                    process.spec.host,
-                    process.wanted,
-                    process.pid,
-                    max(0, process.starts - 1),
+                    name=process.spec.name,
+                    host=process.spec.host,
+                    wanted=process.wanted,
+                    pid=process.pid,
+                    restarts=max(0, process.starts - 1),
                 )
                 for process in self._processes.values()
             ),

@@ -156,7 +156,9 @@ class MemoryAgent:
         with self._changed:
             self._changed.wait_for(lambda: self._revision > after, timeout)
             records = tuple(self._records.values())
-            return TaskReport(self._agent_id, self._revision, records, self._ports)
+            return TaskReport(
+                agent_id=self._agent_id, revision=self._revision, tasks=records, ports=self._ports
+            )
 
     def run(self, task_id: TaskId) -> None:
         """The task's process is there."""

@@ -132,7 +132,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         path, _, query = self.path.partition("?")
         method = "GET" if self.command == "HEAD" else self.command
-        answer = self.server.site(Asked(method, path, query, body))
+        answer = self.server.site(Asked(method=method, path=path, query=query, body=body))
         match answer:
             case Content():
                 self._send(answer)

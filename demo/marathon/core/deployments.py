@@ -192,7 +192,13 @@ class Deployments:
                     continue
                 if same_config(present.definition, definition):
                     changed_at = present.last_config_change_at
-            app = App(app_id, definition, version, version, changed_at)
+            app = App(
+                id=app_id,
+                definition=definition,
+                version=version,
+                last_scaling_at=version,
+                last_config_change_at=changed_at,
+            )
             state.apps[app_id] = app
             versions = state.versions.setdefault(app_id, {})
             versions[version] = app

@@ -142,16 +142,16 @@ class Health:
         versions = self._state.versions.get(task.app_id, {})
         app = versions.get(task.version) or self._state.apps[task.app_id]
         return Target(
-            task.id,
-            index,
-            check["protocol"],
+            task_id=task.id,
+            index=index,
+            protocol=check["protocol"],
             # A task on its host's network has the host's address here.
-            task.addresses[0] if task.addresses else None,
-            checked_port(app.definition, check, task.ports),
-            check.get("path", "/"),
-            float(check["intervalSeconds"]),
-            float(check["timeoutSeconds"]),
-            check.get("ignoreHttp1xx", False),
+            address=task.addresses[0] if task.addresses else None,
+            port=checked_port(app.definition, check, task.ports),
+            path=check.get("path", "/"),
+            interval=float(check["intervalSeconds"]),
+            timeout=float(check["timeoutSeconds"]),
+            ignore_1xx=check.get("ignoreHttp1xx", False),
         )
 
     def _pod_checks(self, task: Task) -> bool:

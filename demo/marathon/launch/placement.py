@@ -113,7 +113,15 @@ class Placement:
             parts = tuple(Part(pod_task_id(task_id, name, self._era), name) for name in names)
         else:
             task_id = app_task_id(app.id, unique, self._era)
-        return Task(task_id, app.id, host, app.version, when, ports=ports, parts=parts)
+        return Task(
+            id=task_id,
+            app_id=app.id,
+            host=host,
+            version=app.version,
+            staged_at=when,
+            ports=ports,
+            parts=parts,
+        )
 
     def _app_port(self) -> int:
         # Inside a namespace of its own any number is free; these are nobody else's.
@@ -125,4 +133,12 @@ def _again(ended: Task, app: App, host: HostName, ports: tuple[int, ...], when: 
     """The next incarnation of an instance; a pod's keeps its id, its tasks do not."""
     parts = tuple(Part(next_incarnation(part.id), part.name) for part in ended.parts)
     task_id = ended.id if parts else next_incarnation(ended.id)
-    return Task(task_id, app.id, host, app.version, when, ports=ports, parts=parts)
+    return Task(
+        id=task_id,
+        app_id=app.id,
+        host=host,
+        version=app.version,
+        staged_at=when,
+        ports=ports,
+        parts=parts,
+    )

@@ -120,15 +120,15 @@ class Live:
     def _look(self) -> None:
         facts, asked = self._told
         seen = Seen(
-            self._poller.resources(),
-            self._poller.answers(),
-            bool(self._facts_url),
-            facts,
-            asked,
-            self._problem,
-            self._own,
+            resources=self._poller.resources(),
+            answers=self._poller.answers(),
+            wants_facts=bool(self._facts_url),
+            facts=facts,
+            asked=asked,
+            problem=self._problem,
+            own=self._own,
         )
-        shown = self._scene.look(seen, time.monotonic(), time.time())
+        shown = self._scene.look(seen, now=time.monotonic(), clock=time.time())
         text = json.dumps(shown, separators=(",", ":"))
         with self._changed:
             self._shown = shown

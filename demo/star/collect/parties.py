@@ -79,20 +79,30 @@ def find_parties(
     own_name = next((name for name in OWN_NAMES if name not in taken), OWN_NAMES[-1] + "'s own")
     # Beside tasks of which no host is known, its own would tell nothing.
     own_host = own.host if facts is not None else ""
-    found = [Party(own_name, own.app, _tasks(facts, own.app), None, own_host, True, True)]
+    found = [
+        Party(
+            id=own_name,
+            app=own.app,
+            tasks=_tasks(facts, own.app),
+            place=None,
+            host=own_host,
+            asked=True,
+            answers=True,
+        )
+    ]
     for resource in resources:
         place = parse_url(resource.url)
         app = _app_by_place(facts, place) or app_of(resource) or apps.get(resource.url, "")
         answer = answers.get(resource.id)
         found.append(
             Party(
-                resource.id,
-                app,
-                _tasks(facts, app),
-                place,
-                _host_of(facts, answer.peer if answer is not None else ""),
-                answer is not None,
-                answer is not None and answer.reached,
+                id=resource.id,
+                app=app,
+                tasks=_tasks(facts, app),
+                place=place,
+                host=_host_of(facts, answer.peer if answer is not None else ""),
+                asked=answer is not None,
+                answers=answer is not None and answer.reached,
             )
         )
     return tuple(found)
@@ -109,7 +119,9 @@ def find_tries(
         if answer is not None:
             measured = Measured(answer.reached, answer.began, answer.heard)
         if probe.place is not None:
-            yield Try(collector.id, probe.id, probe.place.port, measured)
+            yield Try(
+                sender=collector.id, receiver=probe.id, port=probe.place.port, measured=measured
+            )
     by_url = {resource.url: resource.id for resource in resources}
     by_host: dict[str, list[str]] = {}
     for probe in probes:
@@ -128,7 +140,7 @@ def find_tries(
                 continue
             began = answer.began - (UNTOLD_AGE if age is None else age)
             measured = Measured(reached, began, answer.heard)
-            yield Try(probe.id, receiver, place.port, measured)
+            yield Try(sender=probe.id, receiver=receiver, port=place.port, measured=measured)
 
 
 def _targets(document: object) -> Iterator[tuple[str, bool, float | None]]:

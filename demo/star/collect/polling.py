@@ -118,7 +118,14 @@ def ask(url: str) -> Answer:
         document = parse_json(fetched.body)
     except BadResourceError:
         return Answer(began, heard, peer=fetched.peer, reached=True)
-    return Answer(began, heard, fetched.status, document, fetched.peer, reached=True)
+    return Answer(
+        began=began,
+        heard=heard,
+        status=fetched.status,
+        json=document,
+        peer=fetched.peer,
+        reached=True,
+    )
 
 
 def _id_of(entry: tuple[Resource, Answer]) -> str:

@@ -68,7 +68,7 @@ class Scene:
 
     def look(self, seen: Seen, now: float, clock: float) -> Shown:
         """The page's state at a moment of a steady clock, and of the wall's."""
-        parties = find_parties(seen.resources, seen.answers, seen.facts, seen.own, self._apps)
+        parties = find_parties(seen.resources, seen.answers, seen.facts, seen.own, apps=self._apps)
         by_id = {party.id: party for party in parties}
         # Who has ended is still known by its name.
         self._apps = {each.url: by_id[each.id].app for each in seen.resources}
@@ -76,8 +76,8 @@ class Scene:
             self._judge(tried, by_id, seen, now)
             for tried in find_tries(parties, seen.resources, seen.answers)
         ]
-        self._note_parties(by_id, seen, now, clock)
-        self._note_alarms(cells, by_id, now, clock)
+        self._note_parties(by_id, seen, now=now, clock=clock)
+        self._note_alarms(cells, by_id, now=now, clock=clock)
         self._forget({(cell.tried.sender, cell.tried.receiver) for cell in cells})
         self._timeline.settle([*_unsettled(cells, by_id)], now)
         return {
@@ -161,7 +161,7 @@ class Scene:
                 if name not in self._with_tasks:
                     changes = chain(changes, _answers(before, party))
                 for kind, text in changes:
-                    self._timeline.add(kind, text, {name}, now, clock)
+                    self._timeline.add(kind=kind, text=text, subjects={name}, now=now, clock=clock)
         self._parties = dict(by_id)
         self._with_tasks |= {name for name, party in by_id.items() if party.tasks}
         self._had_facts = self._had_facts or seen.facts is not None
@@ -180,7 +180,7 @@ class Scene:
                 does = "reaches" if state is State.LEAK else "does not reach"
                 should = "which it should not" if state is State.LEAK else "which it should"
                 text = f"{sender} {does} {receiver}, {should}"
-                self._timeline.add(state.value, text, pair, now, clock)
+                self._timeline.add(kind=state.value, text=text, subjects=pair, now=now, clock=clock)
         self._alarms = alarms
 
     def _forget(self, pairs: set[Pair]) -> None:

@@ -35,7 +35,14 @@ class Timeline:
     def add(self, kind: str, text: str, subjects: Iterable[str], now: float, clock: float) -> None:
         """Note a change that begins now."""
         self._count += 1
-        entry = Entry(self._count, clock, now, kind, text, frozenset(subjects))
+        entry = Entry(
+            number=self._count,
+            clock=clock,
+            began=now,
+            kind=kind,
+            text=text,
+            subjects=frozenset(subjects),
+        )
         self._entries = [*self._entries[-MOST_ENTRIES + 1 :], entry]
 
     def settle(self, unsettled: Collection[frozenset[str]], now: float) -> None:

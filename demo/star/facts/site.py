@@ -76,7 +76,9 @@ class FactsSite:
             if self._read is None or now - self._read.at >= READ_EVERY:
                 read_at = datetime.now(UTC).isoformat(timespec="milliseconds")
                 cluster = read_cluster(self._datastore)
-                self._read = Read(cluster, self._queue.waiting(now), now, read_at)
+                self._read = Read(
+                    cluster=cluster, waiting=self._queue.waiting(now), at=now, read_at=read_at
+                )
             return self._read
 
     def _why(self, query: dict[str, list[str]]) -> Content:
@@ -87,7 +89,7 @@ class FactsSite:
         try:
             sides = parse_source(cluster, source), parse_target(cluster, destination)
             kernels = ask_on_the_way(cluster, *sides)
-            answer = judge_why(cluster, source, destination, kernels)
+            answer = judge_why(cluster, source=source, destination=destination, kernels=kernels)
         except click.ClickException as error:
             return text_content(f"{error.format_message()}\n", HTTPStatus.NOT_FOUND)
         finally:

@@ -115,7 +115,7 @@ def _is_confirmed(cluster: Cluster, source: Side, destination: Side) -> bool:
 
 def _side(task: TaskView) -> Side:
     party = EndpointParty(task.spec) if task.spec is not None else None
-    return Side("task", task.name, party, task.addresses, task)
+    return Side(kind="task", name=task.name, party=party, addresses=task.addresses, task=task)
 
 
 def _question(
@@ -129,7 +129,13 @@ def _question(
     assert destination.party is not None
     packet = first_packet(*pair, PROTOCOLS["tcp"], port)
     parties = (source.party, destination.party)
-    return Question(cluster.snapshot, source, destination, parties, packet)
+    return Question(
+        snapshot=cluster.snapshot,
+        source=source,
+        destination=destination,
+        parties=parties,
+        packet=packet,
+    )
 
 
 def _pair(source: Side, destination: Side) -> tuple[IPAddress, IPAddress] | None:
