@@ -3,7 +3,7 @@
 import functools
 import sys
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import IO, Any, Concatenate, ParamSpec
 
 import click
@@ -12,6 +12,7 @@ from calico.errors import DatastoreError
 from reconciler.cli.options import EtcdSettings, etcd_options, output_option
 from reconciler.cli.printing.render import Answer, clean, write
 from reconciler.cli.reading.cluster import Cluster, read_cluster
+from reconciler.runtime.clock import SYSTEM_CLOCK
 
 Arguments = ParamSpec("Arguments")
 
@@ -48,7 +49,7 @@ def reads_cluster(
     def callback(
         etcd: EtcdSettings, output: str, *args: Arguments.args, **kwargs: Arguments.kwargs
     ) -> None:
-        show(judge(read(etcd), datetime.now(UTC), *args, **kwargs), output)
+        show(judge(read(etcd), SYSTEM_CLOCK.wall(), *args, **kwargs), output)
 
     described: Callable[..., None] = functools.wraps(judge)(callback)
     return etcd_options(output_option(described))

@@ -5,7 +5,6 @@ import logging
 import random
 import sys
 import threading
-import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -22,7 +21,7 @@ from reconciler.dns.serving.sockets import CannotListen, Channel, open_channels
 from reconciler.dns.settings import DnsSettings, is_own, resolvers_of
 from reconciler.dns.world import PREFIXES, World
 from reconciler.dns.zone import Zone
-from reconciler.runtime.clock import SystemClock
+from reconciler.runtime.clock import SYSTEM_CLOCK
 from reconciler.runtime.listener import ListenAddress, Listener
 from reconciler.runtime.signals import stopped_by_signals
 from reconciler.runtime.watchfeed import WatchFeed
@@ -82,7 +81,7 @@ def _server(
 ) -> NameServer:
     own = [IPAddress(each.address.host) for each in channels if settings.listen_dns.host]
     zone = Zone(settings.domain, settings.framework, list(map(Address, own)))
-    answers = Answers(zone, int(time.time()), random.Random())
+    answers = Answers(zone, int(SYSTEM_CLOCK.wall().timestamp()), random.Random())
     access = Access(settings.allow, own)
     return NameServer(
         zone,
@@ -91,7 +90,7 @@ def _server(
         access,
         resolvers,
         metrics,
-        SystemClock(),
+        SYSTEM_CLOCK,
         settings.forwards,
     )
 
