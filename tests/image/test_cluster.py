@@ -6,6 +6,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -53,6 +54,8 @@ def test_stars_isolated_story_comes_true_between_hosts(project: Project, outside
     tasks = project.ask("get", "tasks")
     assert all(f"{NET}.{number}" in tasks for number in (11, 12))
     assert tasks.count("IN_SYNC") == 5
+    # and the page has been told what should be, by the service beside Marathon
+    _wait_for(lambda: _judged() == {("ok-allowed", 4 + 4), ("ok-denied", 8)})
 
 
 def test_stars_first_story_has_its_ports_and_names_on_hosts_networks(
@@ -133,6 +136,15 @@ def _reached(*, all_answer: bool = True) -> set[tuple[str, str]]:
         }
         found |= {(probe, name) for name, reachable in names.items() if reachable}
     return found
+
+
+def _judged() -> set[tuple[str, int]]:
+    """How many pairs the page calls what, once it knows what to call them."""
+    with urllib.request.urlopen(f"{PAGE}/state", timeout=5) as answer:
+        state = json.load(answer)
+    if state["mode"] != "facts" or state["problem"]:
+        return set()
+    return set(Counter(cell["state"] for cell in state["cells"]).items())
 
 
 def _wait_for(holds: Callable[[], bool]) -> None:

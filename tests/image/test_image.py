@@ -1,7 +1,8 @@
 """The image as the Dockerfile makes it: who it runs as, with what rights, and what is in it."""
 
+import shlex
 import subprocess
-import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from tests.image.images import BASE, IMAGE, call
 from tests.kernel.docker import Docker
 from tests.kernel.probes import connects, listening
 from tests.minimal.machine import HOST
+from tests.pages import told, typed
 
 pytestmark = pytest.mark.timeout(400)
 
@@ -68,16 +70,41 @@ def test_an_agent_without_one_of_its_capabilities_says_which(host: Host, without
     assert f"CAP_{without}" in host.told("agent")
 
 
-def test_the_plugin_is_put_on_a_host_out_of_the_image(product: Docker, tmp_path: Path) -> None:
-    # as docs/real-cluster.md says
-    directories = ("/opt/cni/bin", "/etc/mesos/cni")
-    volumes = [f"--volume={tmp_path}{each}:{each}" for each in directories]
-    call(
-        product,
-        *("run", "--rm", "--network=none", "--user=0", *volumes, IMAGE),
-        *("cni", "install", "--plugins-dir", directories[0], "--config-dir", directories[1]),
-        *("--interpreter", sys.executable),
-    )
+def test_the_agent_runs_as_the_page_on_docker_says(host: Host, tmp_path: Path) -> None:
+    (command,) = (each for each in typed("docs/docker.md") if each.startswith("docker run"))
+    places = {
+        "YOUR_IMAGE": IMAGE,
+        "http://10.0.0.1:2379": host.machine.etcd,
+        "-v /var/run/docker.sock": f"-v {host.docker.socket}",
+        "-v /": f"-v {tmp_path}/",
+    }
+    for name in ("var/lib", "run"):
+        (tmp_path / name / "marathon-calico").mkdir(parents=True)
+
+    # when it is started, with all that is the reader's own put in
+    host.names.append("marathon-calico-agent")
+    _type(host.docker, command, places)
+
+    # then it is there for the operator, who ends it as he is told
+    flags = ("--rm", "--network=host", *LOCKED)
+    asked = ("run", *flags, IMAGE, "get", "hosts", "--etcd", host.machine.etcd)
+    host.wait_for("a report", lambda: "reporting" in call(host.docker, *asked))
+    (end,) = (each for each in told("docs/uninstall.md") if each.startswith("docker rm"))
+    _type(host.docker, end, {})
+    host.names.remove("marathon-calico-agent")
+
+
+def test_the_image_puts_the_plugin_on_a_host_and_goes_as_the_pages_say(
+    product: Docker, source: Path, tmp_path: Path
+) -> None:
+    (build,) = (each for each in told("docs/real-cluster.md") if each.startswith("docker build -"))
+    (command,) = (each for each in typed("docs/real-cluster.md") if each.startswith("docker run"))
+    (remove,) = (each for each in told("docs/uninstall.md") if each.startswith("docker rmi"))
+    # Nothing is pulled, and what was built already is not built again.
+    own = f"docker build --network none --build-arg PIP_NO_INDEX=1 --build-arg BASE={BASE}"
+
+    _type(product, build, {"docker build": own, " .": f" {source}"})
+    _type(product, command, {"run --rm": "run --rm --network none", "-v /": f"-v {tmp_path}/"})
 
     plugin = tmp_path / "opt/cni/bin/marathon-calico-cni"
     done = subprocess.run(
@@ -85,6 +112,16 @@ def test_the_plugin_is_put_on_a_host_out_of_the_image(product: Docker, tmp_path:
     )
     assert b'"supportedVersions": ["0.1.0"' in done.stdout
     assert (tmp_path / "etc/mesos/cni/calico.conf").exists()
+    _type(product, remove, {})
+    assert call(product, "images", "--quiet", "marathon-calico:latest") == ""
+
+
+def _type(docker: Docker, command: str, places: Mapping[str, str]) -> None:
+    """Give a page's command to the test's engine, with what is the reader's own put in."""
+    for place, own in places.items():
+        assert place in command
+        command = command.replace(place, own)
+    call(docker, *shlex.split(command)[1:])
 
 
 def test_nothing_that_builds_is_left_in_the_image(product: Docker) -> None:

@@ -12,8 +12,9 @@ import requests
 from tests.kernel.namespaces import Namespace
 from tests.kernel.test_links import run
 from tests.minimal.machine import HOST, Machine, running_machine
+from tests.pages import block_with
 
-PAGE = (Path(__file__).parents[2] / "docs/uninstall.md").read_text()
+PAGE = "docs/uninstall.md"
 #: What the page removes of the machine's own files is not ours to remove here.
 FILES = re.compile(r"^ *rm .*\n", re.MULTILINE)
 
@@ -24,11 +25,9 @@ def machine(host_network: None, tmp_path: Path) -> Iterator[Machine]:
         yield made
 
 
-def block_with(words: str) -> str:
+def commands_with(words: str) -> str:
     """The page's one block of commands with these words, but for what removes files."""
-    blocks = re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)
-    (found,) = (each for each in blocks if words in each)
-    return FILES.sub("", found)
+    return FILES.sub("", block_with(PAGE, words))
 
 
 def kernel() -> str:
@@ -72,8 +71,8 @@ def test_the_pages_commands_leave_nothing(
     machine.stop()
     assert "marathon-calico" in kernel()
 
-    do(block_with("nft delete table"))
-    do(block_with("/v2/keys/"))
+    do(commands_with("nft delete table"))
+    do(commands_with("/v2/keys/"))
 
     assert kernel() == bare
     assert is_empty(machine.etcd, "marathon-calico")

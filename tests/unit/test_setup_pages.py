@@ -3,7 +3,6 @@
 import configparser
 import re
 import shlex
-from pathlib import Path
 
 import click
 import pytest
@@ -12,14 +11,10 @@ from marathon_client.decode import parse_app
 from marathon_client.models import NetworkMode
 from reconciler.agent.preflight import CAPABILITIES
 from reconciler.cli.commands.agent import agent
+from tests.pages import PAGES, blocks
 
-DOCS = Path(__file__).parents[2] / "docs"
-DOCKER, SYSTEMD = (DOCS / "docker.md").read_text(), (DOCS / "systemd.md").read_text()
+DOCKER, SYSTEMD = "docs/docker.md", "docs/systemd.md"
 PREFIX = "MARATHON_CALICO_AGENT_"
-
-
-def blocks(page: str, kind: str) -> list[str]:
-    return re.findall(rf"^```{kind}\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
 
 
 def parsed(words: list[str]) -> click.Context:
@@ -47,7 +42,7 @@ def test_the_agent_takes_the_flags_on_the_docker_page(text: str) -> None:
     assert parsed(words).params["locator"] == ("mesos", "docker")
 
 
-@pytest.mark.parametrize("flag", re.findall(r"^\| `(--[a-z-]+)", DOCKER, re.MULTILINE))
+@pytest.mark.parametrize("flag", re.findall(r"^\| `(--[a-z-]+)", PAGES[DOCKER], re.MULTILINE))
 def test_the_flags_on_the_docker_page_exist(flag: str) -> None:
     assert flag in {option for each in agent.params for option in each.opts}
 
@@ -70,7 +65,7 @@ def test_the_unit_gives_the_agent_what_it_needs_and_no_more() -> None:
 
 def test_the_unit_reads_a_file_whose_variables_are_flags() -> None:
     given = [text for text in blocks(SYSTEMD, "sh") if text.startswith("MARATHON")]
-    assert unit()["Service"]["EnvironmentFile"] in SYSTEMD.partition("```sh")[0]
+    assert unit()["Service"]["EnvironmentFile"] in PAGES[SYSTEMD].partition("```sh")[0]
     names = {line.partition("=")[0] for line in given[0].splitlines()}
     flags = {option.removeprefix("--") for each in agent.params for option in each.opts}
 

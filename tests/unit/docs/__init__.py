@@ -1,0 +1,1 @@
+"""What the pages say, beside what the product and its tests know."""
