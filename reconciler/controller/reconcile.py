@@ -27,6 +27,7 @@ from reconciler.controller.outstanding import Outstanding
 from reconciler.controller.registrar import Registrar
 from reconciler.controller.removal.absences import Absences
 from reconciler.controller.removal.framework import FrameworkPin
+from reconciler.controller.removal.groups import GroupsGuard
 from reconciler.controller.removal.holds import Holds
 from reconciler.controller.removal.second_looks import SecondLooks
 from reconciler.controller.stored import StoredState
@@ -117,6 +118,7 @@ class Reconciler:
         self._vacancies = Vacancies(clock.monotonic)
         self.holds = Holds(datastore, clock)
         self._framework = FrameworkPin(marathon, datastore, self.holds)
+        self._groups = GroupsGuard(self._framework, self.holds, stored)
         looks = SecondLooks(marathon, datastore, stored)
         self._absences = Absences(self.holds, looks, stored, clock)
         self._sweeper = Sweeper(datastore, stored, clock, metrics)
@@ -211,6 +213,7 @@ class Reconciler:
             for app in listed.apps if self.adoption.reason else ():
                 show_waiting(app, self._stored, self.policy, self._writer, self.adoption.reason)
             return Resync(listed.leader, waits=False, writes=0, failures={})
+        self._groups.judge(listed, self.policy)
         failures: dict[AppId, CalicoError | MarathonError] = {}
         for app in listed.apps:
             failure = self._bring(app)
@@ -297,9 +300,10 @@ class Reconciler:
         hosts = frozenset(HostName(task.host) for task in app.tasks if task.host)
         reading = read_holdings(self._datastore, self._stored, needed, hosts)
         failure = reading.failure or failure
-        for desired in desired_tasks(
+        wanted = desired_tasks(
             app, versions, records, self._stored.hosts, self.policy, reading.holdings
-        ):
+        )
+        for desired in self._groups.withhold(app, wanted, records, self.policy):
             try:
                 self._writer.bring(desired, reading.blocks)
             except CalicoError as error:

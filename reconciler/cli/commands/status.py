@@ -59,7 +59,8 @@ def judge_status(cluster: Cluster, now: datetime) -> Answer:
     problems.extend((each.host, each.in_words()) for each in waiting if each.is_wrong)
     counts = Counter(task.judgement.verdict for task in tasks)
     silent = [host.name for host in hosts if host.agent.state is not AgentState.REPORTING]
-    ok = not (attention or problems or cluster.holds)
+    waits = not all(is_approved(hold) for hold in cluster.holds)
+    ok = not (attention or problems or waits)
     data = {
         "ok": ok,
         "leader": cluster.leader

@@ -11,6 +11,7 @@ from calico.keys import CLUSTER
 from marathon_client.errors import MarathonError
 from marathon_client.models import Info
 from reconciler.controller.removal.holds import Holds
+from reconciler.core.removal.era import crosses, is_newer, parse_version
 from reconciler.core.removal.framework import Trust, judge_frameworks
 
 log = logging.getLogger(__name__)
@@ -32,6 +33,10 @@ class FrameworkPin:
         self._datastore = datastore
         self._holds = holds
         self._trust: Trust | None = None
+        self._version = ""
+        #: Whether Marathon was upgraded past 1.5, and that is not accepted yet;
+        #: None before it said its version.
+        self.crosses: bool | None = None
 
     def ask(self) -> Info | None:
         """What Marathon says of itself at the moment, None if it does not."""
@@ -61,6 +66,16 @@ class FrameworkPin:
         self._trust = self._judge(told)
         return self._trust
 
+    def accept_version(self) -> None:
+        """What the upgrade did to apps is settled; raises CalicoError."""
+        stored = self._datastore.get(CLUSTER)
+        if stored is None:
+            return
+        pinned = replace(decode_cluster(stored.value), marathon=self._version)
+        self._datastore.put(CLUSTER, encode_cluster(pinned), expect=stored.revision)
+        self.crosses = False
+        log.info("Marathon's upgrade accepted", extra={"version": self._version})
+
     def _judge(self, told: tuple[Info | None, ...]) -> Trust:
         stored = self._datastore.get(CLUSTER)
         if stored is None:
@@ -87,9 +102,23 @@ class FrameworkPin:
                 return Trust.FOREIGN if is_held else Trust.UNTOLD
             case Trust.OURS:
                 pass
-        if record.framework != found.framework:
-            pinned = replace(record, framework=found.framework)
+        self._version = max((each.version for each in told if each is not None), key=_numbers)
+        self.crosses = crosses(record.marathon, self._version)
+        newer = is_newer(self._version, record.marathon) and not self.crosses
+        pinned = replace(
+            record,
+            framework=found.framework,
+            marathon=self._version if newer else record.marathon,
+        )
+        if pinned != record:
             self._datastore.put(CLUSTER, encode_cluster(pinned), expect=stored.revision)
-            log.info("framework pinned", extra={"framework": found.framework})
+            log.info(
+                "Marathon pinned",
+                extra={"framework": pinned.framework, "version": pinned.marathon},
+            )
         self._holds.end(HoldKind.FRAMEWORK)
         return Trust.OURS
+
+
+def _numbers(version: str) -> tuple[int, int, int]:
+    return parse_version(version) or (0, 0, 0)

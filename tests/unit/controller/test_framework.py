@@ -49,7 +49,7 @@ def test_the_first_answer_is_pinned_and_nothing_else_of_the_record_changed() -> 
     after = cluster.store.get(CLUSTER)
     assert after is not None
     old = decode_cluster(before.value)
-    assert decode_cluster(after.value) == replace(old, framework="first-0000")
+    assert decode_cluster(after.value) == replace(old, framework="first-0000", marathon="1.1.1")
 
 
 def test_of_another_framework_nothing_is_believed(cluster: Cluster) -> None:

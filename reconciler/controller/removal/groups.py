@@ -1,0 +1,70 @@
+"""Apps that lost their groups with Marathon's upgrade: their new tasks wait."""
+
+from collections.abc import Collection, Mapping
+
+from calico.cluster import HoldKind
+from calico.model import TaskId, TaskRecord
+from marathon_client.models import App, AppList
+from reconciler.controller.removal.framework import FrameworkPin
+from reconciler.controller.removal.holds import Holds
+from reconciler.controller.stored import StoredState
+from reconciler.core.desired import DesiredTask
+from reconciler.core.removal.era import grouped_apps, lost_groups, withheld
+from reconciler.core.tasks.profiles import NetworkPolicy
+
+
+class GroupsGuard:
+    """Looks for them from the upgrade on until none is left; one thread owns it.
+
+    The version that is pinned stays that of before for so long, so that the
+    next controller looks for them too.
+    """
+
+    def __init__(self, pin: FrameworkPin, holds: Holds, stored: StoredState) -> None:
+        self._pin = pin
+        self._holds = holds
+        self._stored = stored
+
+    def judge(self, listed: AppList, policy: NetworkPolicy) -> None:
+        """Tell which apps wait, by a complete list; raises CalicoError."""
+        if self._pin.crosses is None:
+            return
+        if not self._pin.crosses:
+            self._holds.end(HoldKind.GROUPS)
+            return
+        lost = {app.id for app in listed.apps if self._lost(app, policy)}
+        if lost and not self._holds.approves(HoldKind.GROUPS, lost):
+            count = len(lost)
+            reason = f"Marathon's upgrade dropped the groups of {count} app{'s' * (count != 1)}"
+            self._holds.hold(HoldKind.GROUPS, lost, reason)
+            return
+        # One that the list lacks, or shows as nonsense, may have lost its own.
+        records = (kept.value for kept in self._stored.records.values())
+        if grouped_apps(records) <= {app.id for app in listed.apps}:
+            self._pin.accept_version()
+            self._holds.end(HoldKind.GROUPS)
+
+    def withhold(
+        self,
+        app: App,
+        desired: Collection[DesiredTask],
+        records: Mapping[TaskId, TaskRecord],
+        policy: NetworkPolicy,
+    ) -> Collection[DesiredTask]:
+        """What the tasks of an app should have as long as its groups are missing."""
+        if self._pin.crosses is False or not self._lost(app, policy) or self._is_approved(app):
+            return desired
+        return withheld(desired, records)
+
+    def _lost(self, app: App, policy: NetworkPolicy) -> bool:
+        records = self._stored.records_of(app.id).values()
+        return lost_groups(app, records, policy, is_held=app.id in self._subjects())
+
+    def _is_approved(self, app: App) -> bool:
+        return app.id in self._subjects() and bool(self._holds.approved_plan(HoldKind.GROUPS))
+
+    def _subjects(self) -> frozenset[str]:
+        for record in self._holds.records:
+            if record.kind is HoldKind.GROUPS:
+                return frozenset(record.subjects)
+        return frozenset()

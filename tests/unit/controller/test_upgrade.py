@@ -1,0 +1,216 @@
+"""A controller while Marathon is upgraded to 1.5, which drops the groups of apps."""
+
+from dataclasses import replace
+
+import pytest
+
+from calico.cluster import HoldKind
+from calico.codec import decode_cluster
+from calico.keys import CLUSTER
+from calico.model import ContainerId, TaskVerdict
+from marathon_client.events import TaskStatus
+from marathon_client.models import App, AppId, NetworkForm, Problem, TaskState
+from reconciler.core.removal.era import WITHHELD
+from tests.unit.controller.attaching import attach
+from tests.unit.controller.cluster import UNAVAILABLE, Cluster
+from tests.unit.reconciler.apps import V1, V3, app, network, task
+
+OLD, NEW = "1.4.13", "1.8.244"
+WEB = app(task("web0", app="/web"), name="/web", net=network("g"))
+DB = app(task("db0", app="/db"), name="/db", net=network("g", "h"))
+PLAIN = app(task("plain0", app="/plain"), name="/plain", net=network())
+APPS = (WEB, DB, PLAIN)
+
+
+@pytest.fixture
+def cluster() -> Cluster:
+    """Three apps with tasks, two of them with groups, on Marathon 1.4."""
+    cluster = Cluster()
+    cluster.marathon.release = OLD
+    cluster.connect()
+    for each in APPS:
+        cluster.run(each)
+    assert len(cluster.specs()) == 3
+    return cluster
+
+
+def migrate(made: App, *more: str, groups: tuple[str, ...] = (), version: str = V1) -> App:
+    """An app as Marathon 1.5 shows it, with these tasks added."""
+    added = (task(name, app=made.id, version=version) for name in more)
+    return replace(
+        made,
+        networks=(network(*groups, form=NetworkForm.NETWORKS, name="calico"),),
+        tasks=(*made.tasks, *added),
+        version=version,
+        config_version=version,
+    )
+
+
+def upgrade(cluster: Cluster) -> None:
+    """Marathon comes back as a newer one."""
+    cluster.marathon.release = NEW
+    for each in APPS:
+        cluster.marathon.put(migrate(each))
+    cluster.connect()
+
+
+def pinned(cluster: Cluster) -> str:
+    stored = cluster.store.get(CLUSTER)
+    assert stored is not None
+    return decode_cluster(stored.value).marathon
+
+
+def add(cluster: Cluster, made: App, name: str, **more: object) -> None:
+    """A new task of an app begins, whose container was given an address."""
+    changed = migrate(made, name, **more)  # type: ignore[arg-type]
+    addresses = attach(cluster.store, ContainerId(f"box-{name}"), runs=name)
+    begun = replace(changed.tasks[-1], addresses=addresses)
+    cluster.marathon.put(replace(changed, tasks=(*made.tasks, begun)))
+    cluster.event(begun, TaskState.RUNNING)
+
+
+def test_the_highest_version_is_pinned(cluster: Cluster) -> None:
+    assert pinned(cluster) == OLD
+    cluster.marathon.release = "1.4.14"
+    cluster.after(100)
+    assert pinned(cluster) == "1.4.14"
+    cluster.marathon.release = OLD
+    cluster.after(100)
+    assert pinned(cluster) == "1.4.14"
+
+
+def test_apps_that_lost_their_groups_are_told_and_keep_what_runs(cluster: Cluster) -> None:
+    before = cluster.specs()
+    upgrade(cluster)
+    cluster.after(300)
+    held = cluster.holds()[HoldKind.GROUPS]
+    assert held.subjects == ("/db", "/web")
+    assert held.reason == "Marathon's upgrade dropped the groups of 2 apps"
+    assert cluster.specs() == before
+    assert pinned(cluster) == OLD
+
+
+def test_their_new_tasks_wait_and_those_of_others_do_not(cluster: Cluster) -> None:
+    upgrade(cluster)
+    add(cluster, WEB, "web1")
+    add(cluster, PLAIN, "plain1")
+    record = cluster.records()["web1"]
+    assert (record.verdict, record.reason) == (TaskVerdict.PENDING, WITHHELD)
+    assert "web1" not in cluster.specs()
+    assert "plain1" in cluster.specs()
+
+
+def test_a_task_that_starts_before_the_first_list_after_the_upgrade_waits(
+    cluster: Cluster,
+) -> None:
+    cluster.marathon.release = NEW
+    changed = migrate(WEB, "web1")
+    cluster.marathon.put(changed)
+    cluster.loop.handle(TaskStatus(WEB.id, changed.tasks[-1].id, TaskState.RUNNING, "h1"))
+    cluster.connect()
+    assert "web1" not in cluster.specs()
+
+
+def test_an_app_that_names_its_groups_goes_on_at_once(cluster: Cluster) -> None:
+    upgrade(cluster)
+    add(cluster, WEB, "web1", groups=("g",), version=V3)
+    assert cluster.records()["web1"].groups == ("g",)
+    assert "web1" in cluster.specs()
+    cluster.after(100)
+    assert cluster.holds()[HoldKind.GROUPS].subjects == ("/db",)
+    cluster.marathon.put(migrate(DB, groups=("g", "h"), version=V3))
+    cluster.after(100)
+    assert cluster.holds() == {}
+    assert pinned(cluster) == NEW
+
+
+def test_a_later_version_without_groups_is_of_the_same_loss(cluster: Cluster) -> None:
+    upgrade(cluster)
+    add(cluster, WEB, "web1", version=V3)
+    cluster.after(100)
+    assert "web1" not in cluster.specs()
+    assert "/web" in cluster.holds()[HoldKind.GROUPS].subjects
+
+
+def test_an_approval_lets_their_new_tasks_in_without_groups_and_for_good(
+    cluster: Cluster,
+) -> None:
+    upgrade(cluster)
+    add(cluster, WEB, "web1")
+    cluster.approve(HoldKind.GROUPS)
+    cluster.after(100)
+    assert cluster.records()["web1"].groups == ()
+    assert "web1" in cluster.specs()
+    assert cluster.records()["web0"].groups == ("g",)
+    assert cluster.holds() == {}
+    assert pinned(cluster) == NEW
+    cluster.start()
+    cluster.connect()
+    add(cluster, DB, "db1")
+    assert "db1" in cluster.specs()
+    assert cluster.holds() == {}
+
+
+def test_the_next_controller_knows_of_the_upgrade(cluster: Cluster) -> None:
+    upgrade(cluster)
+    cluster.start()
+    add(cluster, WEB, "web1")
+    cluster.connect()
+    cluster.after(100)
+    assert "web1" not in cluster.specs()
+    assert "/web" in cluster.holds()[HoldKind.GROUPS].subjects
+
+
+def test_a_marathon_that_does_not_say_its_version_ends_no_wait(cluster: Cluster) -> None:
+    upgrade(cluster)
+    cluster.marathon.unnamed = UNAVAILABLE
+    cluster.start()
+    add(cluster, WEB, "web1")
+    cluster.connect()
+    cluster.after(100)
+    assert "web1" not in cluster.specs()
+    assert HoldKind.GROUPS in cluster.holds()
+
+
+@pytest.mark.parametrize("shown", ["nothing", "nonsense"])
+def test_an_app_that_a_list_does_not_show_may_have_lost_its_groups(
+    cluster: Cluster, shown: str
+) -> None:
+    # given an upgrade after which the first lists lack what lost its groups
+    cluster.marathon.release = NEW
+    for each in (WEB, DB):
+        del cluster.marathon.current[each.id]
+    cluster.marathon.put(migrate(PLAIN))
+    if shown == "nonsense":
+        problems = (Problem(AppId("/web"), "?"), Problem(AppId("/db"), "?"))
+        cluster.marathon.problems = problems
+    cluster.connect()
+    cluster.after(20)
+    assert HoldKind.GROUPS not in cluster.holds()
+    # when they are shown
+    cluster.marathon.problems = ()
+    upgrade(cluster)
+    # then nothing was settled before
+    assert cluster.holds()[HoldKind.GROUPS].subjects == ("/db", "/web")
+
+
+def test_an_upgrade_that_drops_nothing_is_accepted_at_once(cluster: Cluster) -> None:
+    cluster.marathon.release = NEW
+    cluster.marathon.put(migrate(WEB, groups=("g",)))
+    cluster.marathon.put(migrate(DB, groups=("g", "h")))
+    cluster.marathon.put(migrate(PLAIN))
+    cluster.connect()
+    assert cluster.holds() == {}
+    assert pinned(cluster) == NEW
+
+
+def test_groups_that_are_taken_away_later_are_taken_away(cluster: Cluster) -> None:
+    cluster.marathon.release = NEW
+    for each, groups in ((WEB, ("g",)), (DB, ("g", "h")), (PLAIN, ())):
+        cluster.marathon.put(migrate(each, groups=groups))
+    cluster.connect()
+    add(cluster, WEB, "web1", version=V3)
+    assert cluster.records()["web1"].groups == ()
+    assert "web1" in cluster.specs()
+    cluster.after(100)
+    assert cluster.holds() == {}
