@@ -125,6 +125,8 @@ class Cluster:
         self.store = store or MemoryDatastore(self.clock.monotonic)
         self.marathon = marathon or MemoryMarathon()
         self._seen: dict[str, Any] = {}
+        #: Whether agents say nothing of their own accord.
+        self.mute = False
         for number, name in enumerate(hosts or ("h1", "h2")):
             self.register(name, number)
         self.pools = pools
@@ -153,18 +155,21 @@ class Cluster:
     def _reconnect(self) -> None:
         self.reconnects += 1
 
-    def register(self, name: str, number: int = 9) -> None:
-        """An agent on a new host."""
+    def register(self, name: str, number: int = 9, *, silent: bool = False) -> None:
+        """An agent on a new host; a `silent` one has not said yet how far it is."""
         host = HostRecord(
             HostName(name), IPAddress(f"172.31.0.{number + 1}"), BootId("boot"), "machine", "1"
         )
         self.store.put(host_key(host.name), encode_host(host))
-        if self.store.get(applied_key(host.name)) is None:
+        if self.store.get(applied_key(host.name)) is None and not silent:
             self.tell(AppliedRecord(host.name, host.boot_id, 0))
 
     def tell(self, record: AppliedRecord) -> None:
         """Let an agent tell something as one that follows this store."""
-        record = replace(record, **self._followed())
+        self.say(replace(record, **self._followed()))
+
+    def say(self, record: AppliedRecord) -> None:
+        """Let an agent tell just this."""
         self.store.put(applied_key(record.host), encode_applied(record))
 
     def _followed(self) -> dict[str, Any]:
@@ -174,14 +179,16 @@ class Cluster:
 
     def _follow(self) -> bool:
         """Let agents see the latest takeover; tells whether they had not yet."""
-        if self._seen == (seen := self._followed()):
+        if self.mute or self._seen == (seen := self._followed()):
             return False
         self._seen = seen
         for stored in self.store.list(APPLIED).entries:
             host = parse_applied_key(stored.key)
             if host is not None:
                 with suppress(InvalidValue):
-                    self.tell(decode_applied(host, stored.value))
+                    record = decode_applied(host, stored.value)
+                    if not record.doubt:
+                        self.tell(record)
         self.loop.handle(Loaded(APPLIED, self.store.list(APPLIED)))
         return True
 

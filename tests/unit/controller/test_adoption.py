@@ -1,0 +1,350 @@
+"""etcd wiped, restored or replaced: no live task is re-addressed, by any way through it."""
+
+from contextlib import suppress
+from dataclasses import replace
+
+import pytest
+from netaddr import IPAddress
+
+from calico.addressing.addresses import Addresses
+from calico.cluster import HeldRecord, HoldKind
+from calico.codec import decode_chain, encode_endpoint, encode_held
+from calico.datastore.api import Datastore, Key, Revision, Stored
+from calico.datastore.memory import MemoryDatastore
+from calico.keys import (
+    BLOCKS,
+    CALICO,
+    CHAIN,
+    CLUSTER_GUID,
+    HELD,
+    READY,
+    endpoint_key,
+    held_key,
+)
+from calico.model import AppliedRecord, BootId, HostName, TaskId, TaskVerdict
+from calico.names import endpoint_of_task, interface_of, mac_of
+from reconciler.agent.telling.holdings import held_record
+from reconciler.controller.adoption.adoption import WAIT
+from tests.convergence.test_ipam_kills import Killed, MortalStore
+from tests.unit.controller.cluster import Cluster
+from tests.unit.reconciler.apps import app, task
+
+WEB = app(task("a.1"), task("a.2", host="h2"))
+DB = app(task("b.1", app="/b"), name="/b")
+OTHER = app(task("c.1", app="/c", host="h2"), name="/c")
+
+
+def addresses(cluster: Cluster) -> dict[str, str]:
+    return {name: str(spec.addresses[0]) for name, spec in cluster.specs().items()}
+
+
+def told_by(cluster: Cluster, host: str) -> HeldRecord:
+    """What the agent of a host tells that saw the store as it is now."""
+    guid, chain = cluster.store.get(CLUSTER_GUID), cluster.store.get(CHAIN)
+    assert guid is not None
+    assert chain is not None
+    entries = (each for root in (CALICO, BLOCKS) for each in cluster.store.list(root).entries)
+    link = decode_chain(chain.value)[-1].number
+    former = {each.key: each for each in entries}
+    return held_record(HostName(host), BootId("boot"), guid.value, link, former)
+
+
+def object_to(cluster: Cluster, *records: HeldRecord) -> None:
+    """Agents do not believe the store, and tell what they hold."""
+    for record in records:
+        word = AppliedRecord(
+            record.host, record.boot_id, 0, guid=record.guid, link=record.link, doubt="wiped"
+        )
+        cluster.say(word)
+        cluster.store.put(held_key(record.host), encode_held(record))
+    cluster.tell_hosts()
+
+
+@pytest.fixture
+def cluster() -> Cluster:
+    """Three tasks on two hosts, whose agents have followed everything."""
+    cluster = Cluster()
+    cluster.connect()
+    for each in (WEB, DB):
+        cluster.run(each)
+    cluster.applied()
+    return cluster
+
+
+def replace_store(cluster: Cluster, store: MemoryDatastore) -> None:
+    """Another leader finds this store, in which no agent has said anything yet."""
+    cluster.store = store
+    for number, name in enumerate(("h1", "h2")):
+        cluster.register(name, number, silent=True)
+    # The order of addresses is another one, were they given anew.
+    cluster.marathon.current = dict(reversed(cluster.marathon.current.items()))
+    cluster.start()
+    cluster.connect()
+
+
+def everything(store: Datastore) -> tuple[Stored, ...]:
+    roots = (Key("/calico"), Key("/marathon-calico"))
+    return tuple(each for root in roots for each in store.list(root).entries)
+
+
+def restored(cluster: Cluster, backup: tuple[Stored, ...]) -> MemoryDatastore:
+    """A store with what was saved, all of whose numbers are others."""
+    store = wiped(cluster)
+    for each in backup:
+        store.put(each.key, each.value)
+    return store
+
+
+def wiped(cluster: Cluster) -> MemoryDatastore:
+    return MemoryDatastore(cluster.clock.monotonic)
+
+
+def test_after_a_wipe_every_task_has_the_address_that_its_host_tells(cluster: Cluster) -> None:
+    # given what hosts hold of a store, which is emptied then
+    before, held = addresses(cluster), [told_by(cluster, each) for each in ("h1", "h2")]
+    handles = {name: Addresses(cluster.store).holder(IPAddress(it)) for name, it in before.items()}
+    replace_store(cluster, wiped(cluster))
+    cluster.marathon.put(OTHER)
+
+    # when all have told
+    object_to(cluster, *held)
+    cluster.after(2)
+
+    # then nothing is held, and all are as they were; a new task has an address of its own
+    found = addresses(cluster)
+    new = found.pop("c.1")
+    assert found == before
+    assert new not in before.values()
+    for name, address in before.items():
+        assert Addresses(cluster.store).holder(IPAddress(address)) == handles[name] == name
+    assert {each.verdict for each in cluster.records().values()} == {TaskVerdict.ACCEPTED}
+    assert cluster.store.get(READY) is not None
+    assert cluster.holds() == {}
+
+
+def test_agents_are_told_by_a_link_that_their_host_was_taken_over(cluster: Cluster) -> None:
+    held = [told_by(cluster, each) for each in ("h1", "h2")]
+    replace_store(cluster, wiped(cluster))
+    object_to(cluster, *held)
+    cluster.after(2)
+
+    chain = cluster.store.get(CHAIN)
+    assert chain is not None
+    link = decode_chain(chain.value)[-1]
+    assert (link.adopts, link.hosts) == ((held[0].guid,), ("h1", "h2"))
+
+
+def test_while_a_host_is_silent_nothing_is_given_and_operators_see_why(cluster: Cluster) -> None:
+    held = told_by(cluster, "h1")
+    replace_store(cluster, wiped(cluster))
+    object_to(cluster, held)
+    cluster.after(10 * WAIT)
+
+    assert set(addresses(cluster)) == {"a.1", "b.1"}
+    hold = cluster.holds()[HoldKind.STORE]
+    assert hold.subjects == ("h2",)
+    assert "not heard of yet: h2" in hold.reason
+    assert cluster.records()["a.2"].verdict is TaskVerdict.PENDING
+    assert cluster.records()["a.2"].reason == hold.reason
+    assert cluster.store.get(READY) is None
+
+
+def test_the_hold_ends_by_itself_once_the_last_host_told(cluster: Cluster) -> None:
+    before, held = addresses(cluster), [told_by(cluster, each) for each in ("h1", "h2")]
+    replace_store(cluster, wiped(cluster))
+    object_to(cluster, held[0])
+    cluster.after(10 * WAIT)
+
+    object_to(cluster, held[1])
+    cluster.after(2)
+
+    assert addresses(cluster) == before
+    assert cluster.holds() == {}
+
+
+def test_an_operator_goes_on_without_a_host_and_it_is_imported_later(cluster: Cluster) -> None:
+    # given a store that was adopted without h2, whose task got another address
+    before, held = addresses(cluster), [told_by(cluster, each) for each in ("h1", "h2")]
+    replace_store(cluster, wiped(cluster))
+    object_to(cluster, held[0])
+    cluster.after(WAIT)
+    cluster.approve(HoldKind.STORE)
+    cluster.after(5)
+    assert cluster.store.get(READY) is not None
+    assert addresses(cluster)["a.2"] not in {before["a.1"], before["b.1"]}
+
+    # when h2 comes back and tells what its task has had all the time
+    object_to(cluster, held[1])
+    cluster.after(5)
+
+    # then it has that, if nobody else got it
+    assert addresses(cluster) == before
+
+
+def test_a_store_in_use_is_closed_again_while_a_host_that_objects_is_heard(
+    cluster: Cluster,
+) -> None:
+    # given a store that all follow, and a host that comes with something of an earlier one
+    held = told_by(cluster, "h2")
+    object_to(cluster, replace(held, guid="earlier", entries=()))
+    cluster.after(2)
+
+    # then it is told that what it held, nothing, was taken over
+    chain = cluster.store.get(CHAIN)
+    assert chain is not None
+    link = decode_chain(chain.value)[-1]
+    assert (link.adopts, link.hosts) == (("earlier",), ("h2",))
+
+
+def test_an_address_that_two_hosts_claim_is_given_to_neither(cluster: Cluster) -> None:
+    before = addresses(cluster)
+    one, two = (told_by(cluster, each) for each in ("h1", "h2"))
+    moved = tuple(
+        (key, text.replace(before["a.2"], before["a.1"]) if "/endpoint/" in key else text)
+        for key, text in two.entries
+    )
+    two = replace(two, entries=moved)
+    replace_store(cluster, wiped(cluster))
+    object_to(cluster, one, two)
+    cluster.after(2 * WAIT)
+
+    assert set(addresses(cluster)) == {"b.1"}
+    assert cluster.holds()[HoldKind.STORE].subjects == (before["a.1"],)
+
+
+def test_a_first_install_waits_for_nobody() -> None:
+    cluster = Cluster()
+    cluster.marathon.put(WEB)
+    cluster.connect()
+    assert set(addresses(cluster)) == {"a.1", "a.2"}
+
+
+def test_a_takeover_gives_no_address_before_the_hosts_follow_it(cluster: Cluster) -> None:
+    before = addresses(cluster)
+    replace_store(cluster, cluster.store)  # type: ignore[arg-type]
+    cluster.mute = True
+    cluster.start()
+    cluster.marathon.put(OTHER)
+    cluster.connect()
+    assert addresses(cluster) == before
+
+    cluster.mute = False
+    cluster.after(2)
+    assert set(addresses(cluster)) == {*before, "c.1"}
+
+
+def test_a_host_that_is_dead_holds_up_a_takeover_for_a_moment_only(cluster: Cluster) -> None:
+    cluster.mute = True
+    cluster.start()
+    cluster.marathon.put(OTHER)
+    cluster.connect()
+    cluster.after(WAIT + 2)
+    assert "c.1" in addresses(cluster)
+
+
+def test_what_came_after_a_backup_is_brought_back(cluster: Cluster) -> None:
+    # given a backup, after which a task came on either host, and one ended
+    backup = everything(cluster.store)
+    cluster.kill(WEB, WEB.tasks[0])
+    cluster.run(OTHER)
+    cluster.applied()
+    cluster.after(200)
+    cluster.applied()
+    cluster.after(10)
+    before, held = addresses(cluster), [told_by(cluster, each) for each in ("h1", "h2")]
+
+    # when that is what etcd holds
+    replace_store(cluster, restored(cluster, backup))
+    object_to(cluster, *held)
+    cluster.after(5)
+
+    # then who lives has what it had
+    found = addresses(cluster)
+    assert {name: found[name] for name in before} == before
+
+
+def test_an_address_that_a_backup_gives_to_the_dead_is_its_live_owners(cluster: Cluster) -> None:
+    # given a backup in which a task has the address that a later one of its host has by now
+    before, (one, two) = addresses(cluster), (told_by(cluster, each) for each in ("h1", "h2"))
+    live = endpoint_of_task(HostName("h1"), TaskId("n.1"))
+    dead = cluster.specs()["a.1"]
+    spec = replace(dead, id=live, interface=interface_of(live), mac=mac_of(live))
+    entries = {key: text.replace('"a.1"', '"n.1"') for key, text in one.entries}
+    del entries[endpoint_key(dead.id)]
+    entries[endpoint_key(live)] = encode_endpoint(spec)
+
+    # when its host tells so
+    replace_store(cluster, restored(cluster, everything(cluster.store)))
+    object_to(cluster, replace(one, entries=tuple(sorted(entries.items()))), two)
+    cluster.after(2)
+
+    # then that one has it, and whoever was given it before has another or none
+    found = addresses(cluster)
+    assert found["n.1"] == before["a.1"]
+    assert Addresses(cluster.store).holder(IPAddress(before["a.1"])) == "n.1"
+    assert list(found.values()).count(before["a.1"]) == 1
+
+
+@pytest.mark.parametrize("position", range(0, 75, 5))
+def test_a_leader_may_die_at_any_write_of_an_import(cluster: Cluster, position: int) -> None:
+    # given a wiped store, and a leader that dies after some of its writes
+    before, held = addresses(cluster), [told_by(cluster, each) for each in ("h1", "h2")]
+    store = wiped(cluster)
+    cluster.mute, cluster.store = True, store
+    for name in ("h1", "h2"):
+        cluster.register(name, silent=True)
+    for each in held:
+        store.put(held_key(each.host), encode_held(each))
+    cluster.store = MortalStore(store, position)
+    with suppress(Killed):
+        cluster.start()
+        cluster.connect()
+        cluster.after(2)
+
+    # when the next one leads
+    cluster.mute = False
+    replace_store(cluster, store)
+    object_to(cluster, *held)
+    cluster.after(2)
+
+    # then it took up what was left
+    assert addresses(cluster) == before
+    assert cluster.holds() == {}
+
+
+@pytest.mark.parametrize(
+    ("guid", "link", "doubt"),
+    [
+        pytest.param("another", 1, "", id="of another store"),
+        pytest.param("", 1, "", id="of no store"),
+        pytest.param(None, 99, "", id="of another past"),
+        pytest.param(None, 1, "went back", id="of one that is doubted"),
+    ],
+)
+def test_what_an_agent_says_of_another_store_proves_nothing(
+    cluster: Cluster, guid: str | None, link: int, doubt: str
+) -> None:
+    own = cluster.store.get(CLUSTER_GUID)
+    assert own is not None
+    word = AppliedRecord(
+        HostName("h1"),
+        BootId("boot"),
+        Revision(1),
+        gone=(TaskId("a.1"),),
+        guid=own.value if guid is None else guid,
+        link=link,
+        doubt=doubt,
+    )
+    cluster.marathon.current.clear()
+    cluster.say(word)
+    cluster.tell_hosts()
+    cluster.after(3)
+    assert "a.1" in addresses(cluster)
+
+
+def test_what_was_told_is_deleted_by_nobody_but_its_agent(cluster: Cluster) -> None:
+    held = [told_by(cluster, each) for each in ("h1", "h2")]
+    replace_store(cluster, wiped(cluster))
+    object_to(cluster, *held)
+    cluster.after(5)
+    assert len(cluster.store.list(HELD).entries) == 2
