@@ -91,7 +91,7 @@ class Run:
         say: Callable[[str], None],
     ) -> None:
         self._plan = plan
-        self._cluster = running.cluster
+        self.cluster = running.cluster
         self._socket = proxy_socket(running.path)
         self._sensors = sensors
         self._wires = wires
@@ -132,7 +132,7 @@ class Run:
     def converge(self) -> None:
         """All is as it should be again, and all books agree."""
         self.figures.converged = self._await_place(CONVERGE_SECONDS)
-        logs = {name: self._cluster.log(name) for name in PRODUCT}
+        logs = {name: self.cluster.log(name) for name in PRODUCT}
         for name, log in logs.items():
             if "Traceback" in log:
                 at = log.index("Traceback")
@@ -166,7 +166,7 @@ class Run:
         if unopened:
             return f"no connection: {unopened[:3]}"
         for words in (("diff",), ("ipam", "check")):
-            result = self._cluster.product(*words)
+            result = self.cluster.product(*words)
             if result.returncode != 0:
                 return f"{' '.join(words)}: {result.returncode}\n{result.stdout}{result.stderr}"
         return ""
@@ -174,7 +174,7 @@ class Run:
     def _begin(self, action: Action) -> None:
         self._say(describe(action))
         self.figures.actions += 1
-        control = self._cluster.control
+        control = self.cluster.control
         match action:
             case Kill(_, process):
                 control.kill(process, signal.SIGKILL)
@@ -198,7 +198,7 @@ class Run:
     def _end(self, action: Pause | Cut | Break) -> None:
         match action:
             case Pause(_, process, _):
-                self._cluster.control.kill(process, signal.SIGCONT)
+                self.cluster.control.kill(process, signal.SIGCONT)
             case Cut(_, host, others, _):
                 for other in others:
                     self._wires.ask(f"mend {host} {other}")

@@ -1,9 +1,12 @@
-"""A minute of what `make chaos` does for ten."""
+"""A minute of what `make chaos` does for ten, and what its sensors are worth."""
+
+import signal
+from dataclasses import replace
 
 import pytest
 
-from tests.chaos.plan import draw_plan
-from tests.chaos.run import chaos
+from tests.chaos.plan import AGENTS, HOSTS, draw_plan
+from tests.chaos.run import Run, ViolationError, chaos
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(360)]
 SEED, SECONDS = 2, 60.0
@@ -23,3 +26,34 @@ def test_nothing_leaks_and_no_connection_suffers_whatever_is_killed_stopped_or_c
     assert run.figures.forbidden > 1000
     assert run.figures.arrived > 1000
     assert len(run.figures.echoed) > 10
+
+
+def test_the_sensors_see_a_hole_in_a_closed_way_and_a_wall_on_an_open_one() -> None:
+    calm = replace(draw_plan(SEED, 6.0), actions=())
+    with chaos(calm, print) as run:
+        run.settle()
+        # Else they would mend it before anybody suffers.
+        for agent in AGENTS:
+            run.cluster.control.kill(agent, signal.SIGSTOP)
+
+        insert_rule(run, "accept")
+        await_violation(run, "LEAK: chaos_")
+        insert_rule(run, "drop")
+        await_violation(run, "stood still for")
+
+
+def await_violation(run: Run, what: str) -> None:
+    """Return once this is seen; earlier ones of another kind are told before."""
+    told = ""
+    while what not in told:
+        with pytest.raises(ViolationError) as caught:
+            run.wreak()
+        told = str(caught.value)
+
+
+def insert_rule(run: Run, verdict: str) -> None:
+    """From now on every packet that a host passes on meets this verdict first."""
+    for host in HOSTS:
+        rule = ("insert", "rule", "inet", "marathon-calico", "forward", verdict)
+        result = run.cluster.run(host, ("nft", *rule))
+        assert result.returncode == 0, result.stderr
