@@ -1,7 +1,7 @@
 """What must hold after every step, and what must hold once all is quiet."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 
 from netaddr import IPAddress
 
@@ -21,12 +21,15 @@ from calico.keys import (
     status_key,
 )
 from calico.model import EndpointId, EndpointState, HandleId, TaskId
+from tests.simulation.flows import Flows
 from tests.simulation.foreign import FOREIGN
 from tests.simulation.leaks import Resident, Rules, find_leak, rules_of
 from tests.simulation.twins.etcd import EtcdTwin, Write
 from tests.simulation.twins.host import HostTwin
 from tests.simulation.twins.marathon import MarathonTwin
 
+#: Seconds for which nobody gets an address that a task had.
+RESTS = 120.0
 #: The last parts of keys that an agent writes as long as it lives.
 ALIVE = ("/status", "/last_reported_status")
 
@@ -46,6 +49,9 @@ class Invariants:
         self._touched: dict[int, HostTwin] = {}
         self._networks: dict[Key, tuple[EndpointId, tuple[str, ...]]] = {}
         self._holders: dict[Key, Mapping[IPAddress, HandleId]] = {}
+        #: Since when nobody has an address that a task had, and which task.
+        self._left: dict[IPAddress, tuple[float, str]] = {}
+        self._flows = Flows(hosts)
         self._residents: dict[int, tuple[Resident, ...]] = {}
         self._rules: dict[int, Rules] = {}
         self._had_endpoint: set[TaskId] = set()
@@ -86,10 +92,18 @@ class Invariants:
             self._read(key)
         looked, self._touched = self._touched, {}
         moved = [host for host in looked.values() if self._look(host)]
+        everybody = [each for residents in self._residents.values() for each in residents]
         self._check_addresses()
         self._check_endpoints()
         if moved:
-            self._check_reach(self._hosts)
+            inherited = self._flows.inherited(everybody)
+            if inherited:
+                raise Violation(f"P2 {inherited}")
+            self._check_reach(everybody)
+            # Whom the datastore no longer names may be reached on its own host until
+            # that hears of it; what begins then is not revoked a second time.
+            told = {each.workload for each, _ in self._networks.values()}
+            self._flows.begin([each for each in everybody if each.task in told], self._rules)
 
     def unsettled(self) -> str:
         """P8: what is not yet as it should be; empty if all is."""
@@ -115,7 +129,9 @@ class Invariants:
         if held != sorted(live):
             return f"addresses are held by {held}, not by {sorted(live)}"
         found = drifts(books)
-        return f"the books do not agree: {found}" if found else ""
+        if found:
+            return f"the books do not agree: {found}"
+        return self._flows.left(live)
 
     def _note_key(self, key: Key) -> None:
         if key.startswith((ENDPOINTS, BLOCKS)):
@@ -134,11 +150,14 @@ class Invariants:
         endpoint, block = parse_endpoint_key(key), parse_block_key(key)
         if endpoint is not None:
             if stored is None:
-                self._networks.pop(key, None)
+                _, networks = self._networks.pop(key, (endpoint, ()))
+                for network in networks:
+                    left = (self._etcd.now(), endpoint.workload)
+                    self._left[IPAddress(network.partition("/")[0])] = left
             else:
                 self._networks[key] = (endpoint, tuple(json.loads(stored.value)["ipv4_nets"]))
         elif block is not None:
-            self._holders.pop(key, None)
+            before = self._holders.pop(key, {})
             if stored is not None:
                 allocations = decode_block(block, stored.value).allocations
                 self._holders[key] = {
@@ -146,6 +165,22 @@ class Invariants:
                     for ordinal, each in enumerate(allocations)
                     if each is not None and each.handle is not None
                 }
+                self._check_given(before, self._holders[key])
+
+    def _check_given(
+        self, before: Mapping[IPAddress, HandleId], after: Mapping[IPAddress, HandleId]
+    ) -> None:
+        """P5: what a task had rests before another one gets it; others' addresses stay."""
+        for address in before.keys() | after.keys():
+            had, has = before.get(address), after.get(address)
+            if had == has:
+                continue
+            if had is not None and had.startswith(FOREIGN):
+                raise Violation(f"P5 {address} was {had}'s and is {has}'s")
+            when, task = self._left.get(address, (float("-inf"), ""))
+            rested = self._etcd.now() - when
+            if has is not None and has != task and rested < RESTS and not self.restored:
+                raise Violation(f"P5 {address} was given to {has} {rested:.0f} s after {task}")
 
     def _look(self, host: HostTwin) -> bool:
         """Read what decides about packets of a host; tells whether anything of it changed."""
@@ -158,9 +193,8 @@ class Invariants:
         self._residents[host.number], self._rules[host.number] = residents, rules
         return (residents, rules) != known
 
-    def _check_reach(self, hosts: Iterable[HostTwin]) -> None:
-        everybody = [each for residents in self._residents.values() for each in residents]
-        for host in hosts:
+    def _check_reach(self, everybody: Sequence[Resident]) -> None:
+        for host in self._hosts:
             rules = self._rules.get(host.number)
             leak = "" if rules is None else find_leak(host.number, rules, everybody)
             if leak:

@@ -41,32 +41,37 @@ def rules_of(state: HostState) -> Rules:
 def find_leak(host: int, rules: Rules, everybody: Iterable[Resident]) -> str:
     """A pair without a common group of which this host lets a connection in; or empty."""
     residents = tuple(everybody)
-    table = Table(rules.chains, rules.sets)
-    macs = _macs(rules.sets)
     for target in residents:
         if target.host != host:
             continue
         for source in residents:
             if source.groups & target.groups or source.task == target.task:
                 continue
-            probe = Probe(
-                source=source.address,
-                destination=target.address,
-                protocol=TCP,
-                iifname=source.interface if source.host == host else UNDERLAY,
-                ether_source=macs.get(str(source.address), "") if source.host == host else "",
-                source_port=HIGH_PORT,
-                destination_port=PORT,
-            )
-            if walk(table, PREROUTING.hook, probe).verdict is Verdict.DROP:
-                continue
-            verdict = walk(table, FORWARD.hook, replace(probe, oifname=target.interface)).verdict
-            if verdict is not Verdict.DROP:
+            if admits(host, rules, source, target):
                 return (
                     f"h{host} lets {source.task} {sorted(source.groups)} at {source.address} in to"
-                    f" {target.task} {sorted(target.groups)} at {target.address}: {verdict.value}"
+                    f" {target.task} {sorted(target.groups)} at {target.address}"
                 )
     return ""
+
+
+def admits(host: int, rules: Rules, source: Resident, target: Resident) -> bool:
+    """Whether a host lets a connection to a task of its own in."""
+    table = Table(rules.chains, rules.sets)
+    here = source.host == host
+    probe = Probe(
+        source=source.address,
+        destination=target.address,
+        protocol=TCP,
+        iifname=source.interface if here else UNDERLAY,
+        ether_source=_macs(rules.sets).get(str(source.address), "") if here else "",
+        source_port=HIGH_PORT,
+        destination_port=PORT,
+    )
+    if walk(table, PREROUTING.hook, probe).verdict is Verdict.DROP:
+        return False
+    to_task = replace(probe, oifname=target.interface)
+    return walk(table, FORWARD.hook, to_task).verdict is not Verdict.DROP
 
 
 def _macs(sets: Mapping[str, NftSet]) -> dict[str, str]:

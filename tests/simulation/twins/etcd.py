@@ -40,6 +40,7 @@ class EtcdTwin:
         self._scheduler = scheduler
         self._chance = chance
         self._late_by: tuple[int, ...] = (0,)
+        self.now = scheduler.now
         self.store = MemoryDatastore(scheduler.now, WINDOW)
         self.store.listen(self._hear)
         self.newest = Revision(0)
@@ -55,6 +56,11 @@ class EtcdTwin:
         self.hear_write: Callable[[Write], None] = lambda _: None
         #: Told of every key that changes.
         self.hear_key: Callable[[Key], None] = lambda _: None
+
+    @property
+    def expects_writes(self) -> bool:
+        """Whether a write is still under way that nobody waits for."""
+        return bool(self._late)
 
     def next_event(self) -> float:
         """When something happens here although nobody asks."""
