@@ -1,12 +1,28 @@
 """What of the datastore is acted on: never a wiped, restored or foreign one."""
 
+from dataclasses import replace
+
+import pytest
+
+from calico.addressing.ipam import block_of, new_block
+from calico.cluster import Link
+from calico.codec import encode_block, encode_chain
 from calico.datastore.api import Key, Listing, Put, Removed, Revision, Stored
 from calico.datastore.memory import MemoryDatastore
-from calico.keys import BLOCKS, CALICO, CLUSTER_GUID, HOSTS, READY
+from calico.keys import (
+    BLOCKS,
+    CALICO,
+    CHAIN,
+    CLUSTER_GUID,
+    HOSTS,
+    READY,
+    block_key,
+    parse_endpoint_key,
+)
 from calico.model import TaskId
 from reconciler.agent.belief import Belief, Source
-from reconciler.runtime.watchfeed import Changed, Loaded, Unreachable
-from tests.unit.agent.world import HOST, filled_store, key_of, loaded, put_spec, spec
+from reconciler.runtime.watchfeed import Changed, FeedMessage, Loaded, Unreachable
+from tests.unit.agent.world import HOST, OTHER_HOST, filled_store, key_of, loaded, put_spec, spec
 
 WEB = spec(TaskId("web.1"), "192.168.0.1", "a")
 
@@ -215,3 +231,176 @@ def test_a_directory_that_was_removed_takes_along_only_what_is_in_it() -> None:
 
     kept = {each.key for each in belief.listings()[CALICO].entries}
     assert kept.intersection(names) == set(names[2:])
+
+
+FIRST = Link(1, "n1")
+SECOND = Link(2, "n2", revision=20)
+
+
+def with_chain(*chain: Link, filler: int = 0) -> MemoryDatastore:
+    """A store after these takeovers; `filler` writes make its index higher."""
+    store = store_with_web()
+    for _ in range(filler):
+        put_spec(store, WEB)
+    store.put(CHAIN, encode_chain(chain))
+    return store
+
+
+def after(former: MemoryDatastore, store: MemoryDatastore) -> Belief:
+    """An agent that believed the one store, and then is told of the other."""
+    belief = believing(former)
+    belief.judge()
+    for message in loaded(store):
+        belief.handle(message)
+    return belief
+
+
+@pytest.mark.parametrize(
+    "chain",
+    [
+        pytest.param((FIRST,), id="without the latest takeover"),
+        pytest.param((FIRST, Link(2, "another")), id="with another one of its number"),
+        pytest.param((FIRST, Link(2, "another"), Link(3, "later")), id="that went on since"),
+        pytest.param((), id="without any"),
+    ],
+)
+def test_a_backup_is_not_believed_although_its_index_has_caught_up(chain: tuple[Link, ...]) -> None:
+    belief = after(with_chain(FIRST, SECOND), with_chain(*chain, filler=50))
+
+    view = belief.judge()
+
+    assert "restored from a backup" in view.doubt
+    assert view.is_former
+    assert (view.guid, view.link) == ("one", 2)
+
+
+def test_a_backup_of_the_same_takeover_is_told_by_the_next_one() -> None:
+    """The agent had seen all up to an index at which this takeover was told elsewhere."""
+    former = with_chain(FIRST, filler=50)
+    restored = with_chain(FIRST, SECOND)
+    for _ in range(100):
+        put_spec(restored, WEB)
+
+    assert "an index that had passed without it" in after(former, restored).judge().doubt
+
+
+def test_takeovers_that_came_since_are_believed() -> None:
+    former = with_chain(FIRST)
+    belief = believing(former)
+    belief.judge()
+
+    chain = (replace(FIRST, revision=10), SECOND)
+    belief.handle(Changed(CALICO, Put(Stored(CHAIN, encode_chain(chain), Revision(99)))))
+
+    view = belief.judge()
+    assert (view.doubt, view.link) == ("", 2)
+
+
+def test_a_store_that_took_over_what_the_host_held_is_believed() -> None:
+    # given an agent that doubts a new store
+    belief = after(with_chain(FIRST), replaced())
+    assert belief.judge().is_former
+
+    # when that tells that it took over what this host, or another one, held
+    tell_link(belief, Link(1, "x", ("one",), (OTHER_HOST,)), 98)
+    assert belief.judge().is_former
+    tell_link(belief, Link(2, "y", ("one",), (HOST,)), 99)
+
+    # then it is believed, and from then on it is the one
+    view = belief.judge()
+    assert (view.doubt, view.is_former) == ("", False)
+    assert (view.guid, view.link) == ("two", 2)
+
+
+def test_a_takeover_that_was_known_before_a_restore_adopts_nothing() -> None:
+    adopting = Link(2, "n2", ("one",), (HOST,))
+    belief = after(with_chain(FIRST, adopting, filler=50), with_chain(FIRST, adopting))
+    assert "went back" in belief.judge().doubt
+
+
+def test_a_store_that_adopted_is_not_believed_before_it_is_ready() -> None:
+    belief = after(with_chain(FIRST), replaced(ready="false"))
+    tell_link(belief, Link(1, "x", ("one",), (HOST,)), 98)
+
+    view = belief.judge()
+
+    assert str(READY) in view.doubt
+    assert not view.is_former
+
+
+def test_a_store_that_adopted_is_not_believed_before_its_blocks_are_seen() -> None:
+    # given an agent that knows whose block a task's address is of
+    former = with_chain(FIRST)
+    cidr = block_of(WEB.addresses[0])
+    block = encode_block(new_block(cidr, HOST))
+    former.put(block_key(cidr), block)
+    belief = after(former, replaced())
+
+    # when the link is seen before the block
+    tell_link(belief, Link(1, "x", ("one",), (HOST,)), 98)
+    assert belief.judge().is_former
+
+    # then it waits for that
+    belief.handle(Changed(BLOCKS, Put(Stored(block_key(cidr), block, Revision(97)))))
+    assert belief.judge().doubt == ""
+
+
+def test_doubt_outlives_the_agent() -> None:
+    first = believing(with_chain(FIRST, SECOND))
+    first.judge()
+    belief = Belief(HOST)
+    belief.restore(first.listings())
+
+    for message in loaded(with_chain(FIRST, filler=50)):
+        belief.handle(message)
+
+    view = belief.judge()
+    assert "restored from a backup" in view.doubt
+    assert WEB.id in {
+        endpoint for each in belief.former() if (endpoint := parse_endpoint_key(each))
+    }
+
+
+def test_a_state_file_that_knows_of_no_takeover_is_believed_still() -> None:
+    first = believing(store_with_web())
+    first.judge()
+    belief = Belief(HOST)
+    belief.restore(first.listings())
+
+    for message in loaded(with_chain(FIRST, filler=50)):
+        belief.handle(message)
+
+    assert belief.judge().doubt == ""
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        pytest.param(Changed(CALICO, Removed(CALICO, Revision(99))), id="its root was removed"),
+        pytest.param(Loaded(CALICO, Listing(Revision(99), ())), id="it was listed empty"),
+    ],
+)
+def test_what_was_believed_is_kept_raw_while_the_store_is_another(message: FeedMessage) -> None:
+    store = store_with_web()
+    belief = believing(store)
+    belief.judge()
+    before = {each.key: each for each in store.list(CALICO).entries}
+
+    belief.handle(message)
+    belief.handle(Changed(CALICO, Put(Stored(key_of(WEB.id), "{}", Revision(100)))))
+    assert belief.judge().is_former
+
+    assert belief.former() == before
+
+
+def replaced(ready: str = "true") -> MemoryDatastore:
+    """Another store, in which the task has its old network."""
+    store = filled_store(cluster="two", ready=ready)
+    put_spec(store, WEB)
+    return store
+
+
+def tell_link(belief: Belief, link: Link, revision: int) -> None:
+    """Let the store tell of a takeover."""
+    stored = Stored(CHAIN, encode_chain((link,)), Revision(revision))
+    belief.handle(Changed(CALICO, Put(stored)))

@@ -1,0 +1,74 @@
+"""What a host tells of a store that is not there any more."""
+
+from netaddr import IPAddress
+
+from calico.addressing.addresses import Addresses
+from calico.addressing.blocks import OWNER, marks_of_container
+from calico.addressing.ipam import allocation_of, block_of
+from calico.cluster import HeldRecord
+from calico.codec import decode_block, encode_endpoint
+from calico.keys import BLOCKS, CALICO, block_key, pool_key, profile_key
+from calico.model import BootId, ContainerId, HandleId, TaskId
+from calico.names import handle_of_container
+from reconciler.agent.telling.holdings import held_record
+from reconciler.core.adoption import holdings_of
+from tests.unit.agent.world import HOST, OTHER_HOST, POOL, filled_store, key_of, put_spec, spec
+
+WEB = spec(TaskId("web.1"), "192.168.0.1", "a")
+REMOTE = spec(TaskId("db.1"), "192.168.0.2", "b", host=OTHER_HOST)
+BOX, OTHER_BOX = ContainerId("box"), ContainerId("other-box")
+
+
+def told() -> HeldRecord:
+    """A host with one task and one container, in a block that it shares with another."""
+    store = filled_store()
+    for each in (WEB, REMOTE):
+        put_spec(store, each)
+    addresses = Addresses(store)
+    for each in (WEB, REMOTE):
+        handle = HandleId(each.id.workload)
+        addresses.assign_fixed(HOST, handle, each.addresses[0], secondary=(OWNER,))
+    for box, host, last in ((BOX, HOST, 3), (OTHER_BOX, OTHER_HOST, 4)):
+        marks = marks_of_container(box, host)
+        handle = handle_of_container(box)
+        addresses.assign_fixed(HOST, handle, IPAddress(f"192.168.0.{last}"), secondary=marks)
+    entries = (each for root in (CALICO, BLOCKS) for each in store.list(root).entries)
+    return held_record(HOST, BootId("boot"), "guid", 7, {each.key: each for each in entries})
+
+
+def test_a_host_tells_of_its_own_endpoints_and_of_what_these_name() -> None:
+    cidr = block_of(WEB.addresses[0])
+    assert {key for key, _ in told().entries} == {
+        key_of(WEB.id),
+        profile_key(WEB.profiles[0], "tags"),
+        profile_key(WEB.profiles[0], "rules"),
+        pool_key(POOL),
+        block_key(cidr),
+    }
+
+
+def test_of_a_block_a_host_tells_what_its_tasks_and_containers_have() -> None:
+    cidr = block_of(WEB.addresses[0])
+    block = decode_block(cidr, dict(told().entries)[block_key(cidr)])
+
+    held = {str(each): allocation_of(block, each) for each in cidr}
+    assert {address for address, found in held.items() if found} == {"192.168.0.1", "192.168.0.3"}
+    box = held["192.168.0.3"]
+    assert box is not None
+    assert box.container == BOX
+
+
+def test_what_a_host_told_is_understood_as_it_was() -> None:
+    found = holdings_of(told())
+
+    assert [(each.id, text) for each, text in found.endpoints] == [(WEB.id, encode_endpoint(WEB))]
+    assert {(str(each.address), each.handle, each.affinity) for each in found.addresses} == {
+        ("192.168.0.1", "web.1", HOST),
+        ("192.168.0.3", handle_of_container(BOX), HOST),
+    }
+
+
+def test_a_host_speaks_for_no_other() -> None:
+    record = told()
+    stranger = HeldRecord(OTHER_HOST, record.boot_id, record.guid, record.link, record.entries)
+    assert holdings_of(stranger).endpoints == ()
