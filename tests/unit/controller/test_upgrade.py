@@ -138,7 +138,7 @@ def test_an_approval_lets_their_new_tasks_in_without_groups_and_for_good(
     upgrade(cluster)
     add(cluster, WEB, "web1")
     cluster.approve(HoldKind.GROUPS)
-    cluster.after(100)
+    cluster.connect()
     assert cluster.records()["web1"].groups == ()
     assert "web1" in cluster.specs()
     assert cluster.records()["web0"].groups == ("g",)
@@ -149,6 +149,18 @@ def test_an_approval_lets_their_new_tasks_in_without_groups_and_for_good(
     add(cluster, DB, "db1")
     assert "db1" in cluster.specs()
     assert cluster.holds() == {}
+
+
+def test_an_approval_counts_while_another_app_is_not_shown(cluster: Cluster) -> None:
+    upgrade(cluster)
+    del cluster.marathon.current[DB.id]
+    cluster.connect()
+    assert cluster.holds()[HoldKind.GROUPS].subjects == ("/web",)
+    cluster.approve(HoldKind.GROUPS)
+    cluster.connect()
+    add(cluster, WEB, "web1")
+    assert "web1" in cluster.specs()
+    assert pinned(cluster) == OLD
 
 
 def test_the_next_controller_knows_of_the_upgrade(cluster: Cluster) -> None:
