@@ -71,6 +71,12 @@ function drawNode(node, party) {
   );
 }
 
+// What all of a box wait for, where there is room to say it.
+function reasonOf(box) {
+  const reasons = [...new Set(box.nodes.map((node) => node.reason))];
+  return reasons.length === 1 && box.width > 480 ? reasons[0].replace(/^waits /, "") : "";
+}
+
 function drawBox(box) {
   const others = box.host && box.host.others ? `+${box.host.others} other task${box.host.others > 1 ? "s" : ""}` : "";
   const agent = box.host && box.host.agent && box.host.agent !== "reporting" ? `agent ${box.host.agent}` : "";
@@ -79,7 +85,7 @@ function drawBox(box) {
     { class: box.gone ? "host gone" : "host", "data-host-box": box.title },
     svg("rect", { x: box.x + 0.5, y: box.y + 0.5, width: box.width - 1, height: box.height - 1, rx: 12 }),
     svg("text", { x: box.x + 16, y: box.y + 25, class: "host-name" }, short(box.title, 28)),
-    svg("text", { x: box.x + box.width - 16, y: box.y + 25, class: "host-more" }, [agent, others].filter(Boolean).join(" · ")),
+    svg("text", { x: box.x + box.width - 16, y: box.y + 25, class: "host-more" }, [agent, others, box.gone ? reasonOf(box) : ""].filter(Boolean).join(" · ")),
   );
 }
 
