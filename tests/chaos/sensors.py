@@ -24,7 +24,7 @@ from typing import Any
 
 from demo.stories.matrix import Task, is_open
 from tests.chaos.flows import Flow
-from tests.chaos.packets import is_leak, parse_arrival, render_probe
+from tests.chaos.packets import Kind, is_leak, parse_arrival, render_packet, render_probe
 from tests.chaos.watched import FLOW_PORT, PROBE_PORT, Watched, find
 from tests.kernel.sensors import PACKET_OUTGOING
 
@@ -38,6 +38,8 @@ PAIRS = 16
 #: An ended task's address is still tried, in case another one gets it.
 GHOST_SECONDS = 150.0
 LATE_SECONDS = 0.2
+
+KINDS = tuple(Kind)
 
 Act = Callable[[], None]
 
@@ -140,8 +142,9 @@ class Sensors:
         return pairs
 
     def _send_probes(self) -> None:
-        for source, target in self._hot:
-            self._probe(source, target.task.name, target.address)
+        for number, (source, target) in enumerate(self._hot):
+            kind = KINDS[(self._tick + number) % len(KINDS)]
+            self._probe(source, target.task.name, target.address, kind)
         for _ in range(PAIRS):
             pair = next(self._turn, None)
             if pair is None:
@@ -157,13 +160,19 @@ class Sensors:
             for name, address, _ in self._ghosts:
                 self._probe(self._chance.choice(list(self._watched.values())), name, address)
 
-    def _probe(self, source: Watched, name: str, address: str | None) -> None:
+    def _probe(
+        self, source: Watched, name: str, address: str | None, kind: Kind | None = None
+    ) -> None:
         if address is None or source.pid not in self._watched:
             return
         # No route, or no room: then nothing was sent.
         with contextlib.suppress(OSError):
-            packet = render_probe(source.task.name, name, self._sent)
-            source.probe.sendto(packet, (address, PROBE_PORT))
+            probe = render_probe(source.task.name, name, self._sent)
+            if kind is None:
+                source.probe.sendto(probe, (address, PROBE_PORT))
+            elif source.address is not None:
+                packet = render_packet(kind, source.address, address, probe)
+                source.raw.sendto(packet, (address, 0))
             self._sent += 1
             receiver = self._task_by_name.get(name)
             self._forbidden += receiver is not None and is_leak(source.task, receiver)

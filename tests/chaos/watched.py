@@ -43,6 +43,7 @@ class Watched:
     end: int
     sensor: socket.socket
     probe: socket.socket
+    raw: socket.socket
     server: socket.socket
     _sink: socket.socket
     _control: socket.socket
@@ -67,6 +68,8 @@ class Watched:
                 made.append(sink)
                 sink.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL_BUFFER)
                 sink.bind(("0.0.0.0", PROBE_PORT))
+                raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
+                made.append(raw)
                 server = socket.create_server(("0.0.0.0", FLOW_PORT), backlog=64)
                 made.append(server)
                 control = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -78,12 +81,12 @@ class Watched:
             raise
         for each in made:
             each.setblocking(False)
-        return cls(found.task, found.pid, end, sensor, probe, server, sink, control)
+        return cls(found.task, found.pid, end, sensor, probe, raw, server, sink, control)
 
     def close(self) -> None:
         """Let its namespace go."""
         os.close(self.end)
-        for each in (self.sensor, self.probe, self.server, self._sink, self._control):
+        for each in (self.sensor, self.probe, self.raw, self.server, self._sink, self._control):
             each.close()
 
     def look(self) -> None:
@@ -119,6 +122,6 @@ def parse_environment(environment: bytes) -> Task | None:
     return Task(
         variables["MESOS_TASK_ID"],
         variables["HOST"],
-        frozenset(filter(None, groups.split(","))),
+        tuple(filter(None, groups.split(","))),
         (FLOW_PORT, PROBE_PORT),
     )

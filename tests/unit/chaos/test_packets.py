@@ -7,16 +7,24 @@ from netaddr import IPAddress
 
 from demo.stories.matrix import Task
 from tests.chaos.actions import Wish
-from tests.chaos.packets import Arrival, is_leak, parse_arrival, render_probe
+from tests.chaos.packets import (
+    Arrival,
+    Kind,
+    is_leak,
+    parse_arrival,
+    render_packet,
+    render_probe,
+)
 from tests.chaos.watched import parse_environment
 from tests.chaos.wishes import render_app, render_group
-from tests.kernel.probes import ipv4_packet, udp_payload
+from tests.kernel.probes import ipv4_packet, tcp_payload
+from tests.kernel.sensors import ETH_P_IP, FORBIDDEN, type_of_service
 
 A, B = IPAddress("192.168.0.1"), IPAddress("192.168.0.2")
 
 
 def task(name: str, *groups: str) -> Task:
-    return Task(name, "host-1", frozenset(groups), (7000, 7001))
+    return Task(name, "host-1", groups, (7000, 7001))
 
 
 @pytest.mark.parametrize(
@@ -36,16 +44,30 @@ def test_a_leak_is_what_the_groups_keep_from_arriving(
     assert is_leak(source, receiver) is leaks
 
 
-def test_a_probe_is_read_back_from_its_packet() -> None:
-    packet = ipv4_packet(
-        A, B, socket.IPPROTO_UDP, udp_payload(7002, 7001, render_probe("a", "b", 7))
-    )
+@pytest.mark.parametrize("kind", list(Kind))
+def test_a_probe_is_read_back_from_a_packet_of_any_kind(kind: Kind) -> None:
+    packet = render_packet(kind, str(A), str(B), render_probe("a", "b", 7))
 
     assert parse_arrival(packet) == Arrival("a", "b", 7)
+    assert type_of_service(ETH_P_IP, packet) == FORBIDDEN
 
 
-def test_an_answer_of_a_kernel_is_no_probe() -> None:
-    assert parse_arrival(ipv4_packet(A, B, socket.IPPROTO_ICMP, b"\x03\x03" + bytes(60))) is None
+@pytest.mark.parametrize(
+    "packet",
+    [
+        pytest.param(
+            ipv4_packet(A, B, socket.IPPROTO_ICMP, b"\x03\x03" + bytes(6) + b"a|b|7"),
+            id="that it was refused",
+        ),
+        pytest.param(
+            ipv4_packet(A, B, socket.IPPROTO_TCP, tcp_payload(A, B, 7000, 7002, 0x14)),
+            id="a reset",
+        ),
+        pytest.param(b"", id="nothing"),
+    ],
+)
+def test_an_answer_of_a_kernel_is_no_probe(packet: bytes) -> None:
+    assert parse_arrival(packet) is None
 
 
 def test_a_task_says_itself_which_groups_it_has() -> None:
@@ -54,7 +76,7 @@ def test_a_task_says_itself_which_groups_it_has() -> None:
 
     assert app["ipAddress"]["groups"] == ["blue", "red"]
     assert parse_environment("\0".join(words).encode()) == Task(
-        "chaos_a.1", "host-2", frozenset({"red", "blue"}), (7000, 7001)
+        "chaos_a.1", "host-2", ("blue", "red"), (7000, 7001)
     )
     assert parse_environment("\0".join(words[:2]).encode()) is None
 
