@@ -58,7 +58,7 @@ class Flows:
             for target in scene.actors:
                 if source is target:
                     continue
-                allowed = source.task.groups & target.task.groups
+                allowed = {*source.task.groups} & {*target.task.groups}
                 pair = {"pid": source.pid, "address": target.address}
                 name = f"{source.task.name}>{target.task.name}"
                 if allowed:
