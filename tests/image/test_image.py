@@ -89,7 +89,7 @@ def test_the_agent_runs_as_the_page_on_docker_says(host: Host, tmp_path: Path) -
     flags = ("--rm", "--network=host", *LOCKED)
     asked = ("run", *flags, IMAGE, "get", "hosts", "--etcd", host.machine.etcd)
     host.wait_for("a report", lambda: "reporting" in call(host.docker, *asked))
-    (end,) = (each for each in told("docs/uninstall.md") if each.startswith("docker rm"))
+    (end,) = (each for each in told("docs/uninstall.md") if each.startswith("docker rm -f"))
     _type(host.docker, end, {})
     host.names.remove("marathon-calico-agent")
 
