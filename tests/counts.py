@@ -11,7 +11,7 @@ class Counts:
     """Under a flood: agents ended by kill -9, policies changed, hosts rebooted.
 
     `policies` are those whose every packet is compared with what it should be,
-    `schedules` those of the simulator.
+    `schedules` those of the simulator, which spoils one of `stride` positions.
     """
 
     kills: int
@@ -19,7 +19,8 @@ class Counts:
     reboots: int
     policies: int
     schedules: int
+    stride: int
 
 
-FEW = Counts(kills=20, changes=100, reboots=2, policies=150, schedules=60)
-MANY = Counts(kills=200, changes=1000, reboots=20, policies=5000, schedules=5_000)
+FEW = Counts(kills=20, changes=100, reboots=2, policies=150, schedules=60, stride=12)
+MANY = Counts(kills=200, changes=1000, reboots=20, policies=5000, schedules=5_000, stride=1)

@@ -81,6 +81,14 @@ class Lie:
 
 
 @dataclass(frozen=True, slots=True)
+class Darken:
+    """Marathon lists nothing while the agents of a host are cut off from etcd."""
+
+    host: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class NewLeader:
     """Another Marathon leads; all event streams end and begin."""
 
@@ -133,6 +141,7 @@ Action = (
     | Cut
     | Lag
     | Lie
+    | Darken
     | NewLeader
     | Reboot
     | Meddle

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from tests.simulation.faults import WRITES, Fault, FaultKind, Place
+from tests.simulation.faults import CHANGES, WRITES, Fault, FaultKind, Place
 from tests.simulation.scheduler import Process, Scheduler
 
 
@@ -20,28 +20,30 @@ class Door:
         self._scheduler = scheduler
         self._fault_at = fault_at
         self._hit = hit
-        self.operations = 0
-        self._writes = 0
+        #: So many of each kind there were, by the last character of their places.
+        self.counts = {"": 0, WRITES: 0, CHANGES: 0}
         #: Whether faults are drawn at all.
         self.open = False
         self.cut_until = 0.0
         self.lag_until = 0.0
+
+    @property
+    def operations(self) -> int:
+        """So many there were of all kinds."""
+        return sum(self.counts.values())
 
     def mend(self) -> None:
         """Nothing goes wrong here any more."""
         self.open = False
         self.cut_until = self.lag_until = 0.0
 
-    def step(self, *, write: bool = False) -> Fault | None:
+    def step(self, kind: str = "") -> Fault | None:
         """One operation begins; may end the process or stop it, and tells other faults."""
         self._scheduler.give_way()
         if not self.open:
             return None
-        self.operations += 1
-        place = Place(self.process.name, self.operations - self._writes)
-        if write:
-            self._writes += 1
-            place = Place(f"{self.process.name}{WRITES}", self._writes)
+        self.counts[kind] += 1
+        place = Place(f"{self.process.name}{kind}", self.counts[kind])
         fault = self._fault_at(place)
         if fault is None:
             return None
@@ -49,9 +51,7 @@ class Door:
         now = self._scheduler.now()
         match fault.kind:
             case FaultKind.KILL:
-                self.process.kill()
-                self.process.start_at = now + fault.seconds
-                self._scheduler.give_way()
+                self.end(fault)
             case FaultKind.PAUSE:
                 self.process.paused_until = now + fault.seconds
                 self._scheduler.give_way()
@@ -60,3 +60,9 @@ class Door:
             case _:
                 return fault
         return None
+
+    def end(self, fault: Fault) -> None:
+        """The process ends here, and is started again a while later."""
+        self.process.kill()
+        self.process.start_at = self._scheduler.now() + fault.seconds
+        self._scheduler.give_way()

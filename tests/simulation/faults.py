@@ -11,7 +11,9 @@ class FaultKind(enum.Enum):
 
     UNSENT never arrives; LOST is done, but the answer does not arrive; LATE
     arrives when nobody waits for it any more; LAG keeps the news of a process
-    back for a while.
+    back for a while. After END it is done, and its process ends before it hears
+    of it. STALE is what was true a while ago, where something may be old: else
+    it is UNSENT.
     """
 
     KILL = "kill"
@@ -20,6 +22,8 @@ class FaultKind(enum.Enum):
     LOST = "lost"
     LATE = "late"
     LAG = "lag"
+    END = "end"
+    STALE = "stale"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +39,8 @@ class Place:
     """One operation of one process, however often it was started anew.
 
     Writes are counted apart, under the process' name and `!`: there are few of
-    them, and most that can go wrong goes wrong there.
+    them, and most that can go wrong goes wrong there. Changes of a kernel are
+    counted under the name and `#`.
     """
 
     process: str
@@ -66,6 +71,7 @@ RATES: tuple[tuple[FaultKind, float, tuple[float, ...]], ...] = (
 
 #: Of writes more fail.
 WRITES = "!"
+CHANGES = "#"
 AT_WRITES = 6
 
 

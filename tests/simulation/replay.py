@@ -25,6 +25,8 @@ class Outcome:
     steps: int
     operations: int
     seconds: float
+    counts: dict[str, int]
+    events: int
 
     @property
     def promise(self) -> str:
@@ -67,6 +69,8 @@ class Replayer:
             steps=world.scheduler.steps,
             operations=world.operations,
             seconds=world.scheduler.now(),
+            counts=world.counts,
+            events=world.events,
         )
 
 

@@ -16,6 +16,7 @@ from tests.simulation.actions import (
     Action,
     Blind,
     Cut,
+    Darken,
     End,
     Erase,
     GiveUp,
@@ -31,7 +32,7 @@ from tests.simulation.actions import (
     Start,
 )
 from tests.simulation.doors import Door
-from tests.simulation.faults import ChosenFaults, DrawnFaults, Fault, Place, render_fault
+from tests.simulation.faults import CHANGES, ChosenFaults, DrawnFaults, Fault, Place, render_fault
 from tests.simulation.foreign import have_foreign
 from tests.simulation.invariants import Invariants, Violation
 from tests.simulation.processes import POOL, AgentProcess, ControllerProcess, Surroundings
@@ -39,7 +40,7 @@ from tests.simulation.schedule import APPS, GROUPS, Schedule
 from tests.simulation.scheduler import Process, Scheduler
 from tests.simulation.twins.etcd import EtcdClient, EtcdTwin
 from tests.simulation.twins.host import HostTwin
-from tests.simulation.twins.marathon import MarathonConnection, MarathonTwin
+from tests.simulation.twins.marathon import LieKind, MarathonConnection, MarathonTwin
 
 #: More tasks than these do not live at once.
 MOST_TASKS = 7
@@ -78,7 +79,7 @@ class World:
         self.hits: list[tuple[Place, Fault]] = []
         self._digest = hashlib.sha256()
         self.lines: list[str] = []
-        self._taken = 0
+        self._taken = self._told = 0
         self._given_up: dict[TaskId, None] = {}
         self._doors: dict[str, Door] = {}
         self._processes: dict[str, Process] = {}
@@ -101,6 +102,20 @@ class World:
     def operations(self) -> int:
         """Operations of all processes, at any of which one may fail."""
         return sum(door.operations for door in self._doors.values())
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many operations there were while faults could happen, by process and kind."""
+        return {
+            f"{name}{kind}": count
+            for name, door in self._doors.items()
+            for kind, count in door.counts.items()
+        }
+
+    @property
+    def events(self) -> int:
+        """How many events Marathon told meanwhile."""
+        return self.marathon.told - self._told
 
     def run(self) -> None:
         """Carry the schedule out; raises Violation."""
@@ -126,6 +141,8 @@ class World:
 
     def begin(self) -> None:
         """Have a cluster with some tasks, of which all is well."""
+        if self._schedule.from_start:
+            self._open()
         self._pass_time(FIRST)
         # The pool is two blocks: a third host borrows.
         have_foreign(self.etcd.store, POOL, tuple(host.name for host in self.hosts[:2]))
@@ -134,8 +151,15 @@ class World:
             for number in range(tasks):
                 self._start(app, number / tasks)
         self._pass_time(SECOND - FIRST)
-        self.marathon.begin_faults()
-        self.etcd.begin_faults()
+        if not self._schedule.from_start:
+            self._open()
+        if self._schedule.chances:
+            self.marathon.begin_faults()
+            self.etcd.begin_faults()
+
+    def _open(self) -> None:
+        self._told = self.marathon.told
+        self.marathon.forgets = self._told + self._schedule.forgotten_event
         for door in self._doors.values():
             door.open = True
 
@@ -231,6 +255,9 @@ class World:
                 self._doors[name].lag_until = now + seconds
             case Lie(kind, seconds):
                 self.marathon.lie(kind, seconds)
+            case Darken(host, seconds):
+                self._doors[f"a{self._named(host).number}"].cut_until = now + seconds
+                self.marathon.lie(LieKind.EMPTY, seconds)
             case NewLeader():
                 self.marathon.elect()
             case Reboot(host, keeps_state):
@@ -305,7 +332,7 @@ class World:
 
     def _host(self, number: int) -> HostTwin:
         def step() -> None:
-            self._doors[f"a{number}"].step()
+            self._doors[f"a{number}"].step(CHANGES)
 
         def changed() -> None:
             self.invariants.touch(self.hosts[number])

@@ -9,7 +9,7 @@ from calico.datastore.memory import Backup, MemoryDatastore
 from calico.errors import CalicoError, DatastoreUnavailable
 from calico.keys import LEADER
 from tests.simulation.doors import Door
-from tests.simulation.faults import FaultKind
+from tests.simulation.faults import WRITES, Fault, FaultKind
 from tests.simulation.scheduler import Scheduler, Thread
 
 #: Events that are remembered. The real one keeps 1,000; fewer are lost sooner,
@@ -178,16 +178,16 @@ class EtcdClient:
 
     def get(self, key: Key) -> Stored | None:
         """See Datastore."""
-        lost = self._ask()
+        fault = self._ask()
         found = self._etcd.store.get(key)
-        self._answer(lost)
+        self._answer(fault)
         return found
 
     def list(self, prefix: Key) -> Listing:
         """See Datastore."""
-        lost = self._ask()
+        fault = self._ask()
         found = self._etcd.store.list(prefix)
-        self._answer(lost)
+        self._answer(fault)
         return found
 
     def put(
@@ -195,37 +195,37 @@ class EtcdClient:
     ) -> Revision:
         """See Datastore."""
         name = self._door.process.name
-        lost = self._ask(lambda: self._etcd.put(name, key, value, expect, ttl))
+        fault = self._ask(lambda: self._etcd.put(name, key, value, expect, ttl))
         try:
             return self._etcd.put(name, key, value, expect, ttl)
         finally:
             # A refusal gets lost like any other answer.
-            self._answer(lost)
+            self._answer(fault)
 
     def delete(self, key: Key, *, expect: Revision | None = None) -> None:
         """See Datastore."""
         name = self._door.process.name
-        lost = self._ask(lambda: self._etcd.delete(name, key, expect))
+        fault = self._ask(lambda: self._etcd.delete(name, key, expect))
         try:
             self._etcd.delete(name, key, expect)
         finally:
-            self._answer(lost)
+            self._answer(fault)
 
     def make_directory(self, key: Key) -> None:
         """See DirectoryStore."""
-        lost = self._ask(lambda: self._etcd.store.make_directory(key))
+        fault = self._ask(lambda: self._etcd.store.make_directory(key))
         self._etcd.store.make_directory(key)
-        self._answer(lost)
+        self._answer(fault)
 
     def watch(self, prefix: Key, after: Revision, timeout: float) -> Iterator[WatchEvent]:
         """See Datastore."""
         end, breaks = self._scheduler.now() + timeout, self._etcd.breaks
         while True:
-            lost = self._ask(news=True)
+            fault = self._ask(news=True)
             if self._etcd.breaks != breaks:
                 raise DatastoreUnavailable("connection broken")
             event, newest = self._etcd.store.first_after(prefix, after), self._etcd.newest
-            self._answer(lost)
+            self._answer(fault)
             if event is not None:
                 after = event.stored.revision if isinstance(event, Put) else event.revision
                 yield event
@@ -239,9 +239,9 @@ class EtcdClient:
                 return
             self._etcd.wait(prefix, left)
 
-    def _ask(self, late: Callable[[], object] | None = None, *, news: bool = False) -> bool:
-        """Go out by the door; tells whether the answer is lost, raises if nothing arrives."""
-        fault = self._door.step(write=late is not None)
+    def _ask(self, late: Callable[[], object] | None = None, *, news: bool = False) -> Fault | None:
+        """Go out by the door; tells what befalls the answer, raises if nothing arrives."""
+        fault = self._door.step("" if late is None else WRITES)
         kind = None if fault is None else fault.kind
         door, now = self._door, self._scheduler.now()
         if now < door.cut_until:
@@ -249,20 +249,25 @@ class EtcdClient:
             raise DatastoreUnavailable("cut off")
         if news and now < door.lag_until:
             self._scheduler.sleep(door.lag_until - now)
-        if kind is FaultKind.UNSENT:
+        if kind is FaultKind.STALE and fault is not None and news:
+            self._scheduler.sleep(fault.seconds)
+        elif kind in (FaultKind.UNSENT, FaultKind.STALE):
             raise DatastoreUnavailable("not sent")
         if kind is FaultKind.LATE and late is not None and fault is not None:
             self._etcd.write_late(fault.seconds, lambda: _quietly(late))
             self._scheduler.sleep(TIMEOUT)
             raise DatastoreUnavailable("no answer")
-        return kind is FaultKind.LOST
+        return fault if kind in (FaultKind.LOST, FaultKind.END) else None
 
-    def _answer(self, lost: bool) -> None:
+    def _answer(self, fault: Fault | None) -> None:
         if self._door.open:
             # Else nobody can tell: what follows begins with giving way.
             self._scheduler.give_way()
-        if lost:
-            raise DatastoreUnavailable("answer lost")
+        if fault is None:
+            return
+        if fault.kind is FaultKind.END:
+            self._door.end(fault)
+        raise DatastoreUnavailable("answer lost")
 
 
 def _quietly(write: Callable[[], object]) -> None:
