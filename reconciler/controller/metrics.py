@@ -33,6 +33,11 @@ class ControllerMetrics:
         self.releases = Counter(
             f"{prefix}_releases", "Addresses given back to their pool", registry=self.registry
         )
+        self.profiles = Counter(
+            f"{prefix}_profiles_collected",
+            "Profiles of apps that nothing referred to any more",
+            registry=self.registry,
+        )
         self.events = Counter(
             f"{prefix}_events", "Marathon's events, by type", ["type"], registry=self.registry
         )

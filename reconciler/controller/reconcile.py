@@ -29,6 +29,7 @@ from reconciler.controller.removal.absences import Absences
 from reconciler.controller.removal.framework import FrameworkPin
 from reconciler.controller.removal.groups import GroupsGuard
 from reconciler.controller.removal.holds import Holds
+from reconciler.controller.removal.profile_sweeper import ProfileSweeper
 from reconciler.controller.removal.second_looks import SecondLooks
 from reconciler.controller.stored import StoredState
 from reconciler.controller.writer import TaskWriter
@@ -123,6 +124,7 @@ class Reconciler:
         self._absences = Absences(self.holds, looks, stored, clock)
         self._sweeper = Sweeper(datastore, stored, clock, metrics)
         self._leftovers = Leftovers(datastore, stored, clock)
+        self._profiles = ProfileSweeper(datastore, stored, clock, metrics)
         self._departure = Departure(datastore)
         self._registrar = Registrar(datastore, stored, self._writer)
         self._live: frozenset[TaskId] = frozenset()
@@ -263,7 +265,7 @@ class Reconciler:
         return self._writer.finish_one()
 
     def sweep(self) -> bool:
-        """Give rested addresses back, and mend their books; tells whether any was."""
+        """Give rested addresses back, mend books, collect profiles; tells whether any was given."""
         if self.adoption.closed:
             return False
         released = self._sweeper.sweep(self._live, self._vacancies.awaited())
@@ -273,6 +275,7 @@ class Reconciler:
             with suppress(Conflict):
                 self._departure.clear(host)
         self._leftovers.mend()
+        self._profiles.sweep(self.policy, is_held=bool(self.holds.records))
         return released
 
     @property
