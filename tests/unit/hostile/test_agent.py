@@ -1,0 +1,102 @@
+"""Whole passes of an agent over what it should never have been given."""
+
+import json
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from calico.datastore.api import Key
+from calico.keys import CALICO, CLUSTER_GUID, READY
+from calico.model import EndpointState, TaskId
+from reconciler.agent.belief import PREFIXES
+from reconciler.agent.state_file import (
+    StateFileError,
+    parse_state,
+    render_state,
+    seal,
+)
+from tests.unit.agent.test_reconcile import Agent, Machine
+from tests.unit.agent.test_state_file import STATE
+from tests.unit.agent.world import filled_store, put_spec, spec
+from tests.unit.hostile.values import damaged, json_values
+
+PASSES = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+WEB = spec(TaskId("web.1"), "192.168.0.1", "a")
+DB = spec(TaskId("db.1"), "192.168.0.2", "b")
+
+
+def running() -> tuple[Agent, Machine]:
+    """Two tasks in two groups, all as it should be."""
+    machine, store = Machine(), filled_store()
+    for each in (WEB, DB):
+        put_spec(store, each)
+        machine.start(each)
+    agent = Agent(machine, store)
+    agent.list()
+    agent.settle_without_store()
+    return agent, machine
+
+
+def stored(agent: Agent) -> dict[Key, str]:
+    roots = [*PREFIXES, *(CLUSTER_GUID, READY)]
+    return {each.key: each.value for root in roots for each in agent.store.list(root).entries}
+
+
+KEYS = sorted(key for key in stored(running()[0]) if key.startswith(f"{CALICO}/"))
+
+
+@PASSES
+@given(key=st.sampled_from(KEYS), data=st.data())
+def test_a_damaged_value_ends_nothing_and_opens_nothing(key: Key, data: st.DataObject) -> None:
+    agent, machine = running()
+    whole = stored(agent)[key]
+    routed = machine.routed()
+    agent.store.put(key, data.draw(damaged(whole)))
+
+    agent.settle()
+    # Who runs is not cut off for a word that makes no sense, nor reached by more.
+    assert machine.routed() <= routed
+
+    agent.store.put(key, whole)
+    agent.settle()
+    reached = agent.settle()
+    states = {status.state for status in reached.statuses.values()}
+    assert states == {EndpointState.UP}
+    assert machine.routed() == routed
+
+
+@pytest.mark.parametrize("cut", range(0, len(render_state(STATE)), 7))
+def test_a_state_file_that_was_cut_is_refused(cut: int) -> None:
+    with pytest.raises(StateFileError):
+        parse_state(render_state(STATE)[:cut])
+
+
+@PASSES
+@given(data=st.data())
+def test_a_state_file_of_any_damage_is_refused_or_whole(data: st.DataObject) -> None:
+    content = bytearray(render_state(STATE))
+    for _ in range(data.draw(st.integers(1, 4))):
+        at = data.draw(st.integers(0, len(content)))
+        more = data.draw(st.binary(max_size=8))
+        content[at : at + data.draw(st.integers(0, 8))] = more
+    try:
+        found = parse_state(bytes(content))
+    except StateFileError:
+        return
+    assert found == STATE
+
+
+@PASSES
+@given(data=st.data())
+def test_a_state_of_another_shape_is_refused_or_read_and_never_half(data: st.DataObject) -> None:
+    body = render_state(STATE).partition(b"\n")[2].strip()
+    value = json.loads(body)
+    name = data.draw(st.sampled_from(sorted(value)))
+    value[name] = data.draw(json_values(*value))
+    text = json.dumps(value)
+    try:
+        found = parse_state(seal(text.encode()))
+    except StateFileError:
+        return
+    assert parse_state(render_state(found)) == found
