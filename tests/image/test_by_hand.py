@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from demo.embedded.etcd_binary import find_etcd
-from tests.image.spare import ETCD, SpareMachine, running_spare_machine
+from tests.image.spare import ETCD, HOST, MARATHON, SpareMachine, running_spare_machine
 from tests.pages import PAGES, ROOT, block_with, blocks, commands_of, told
 
 pytestmark = pytest.mark.timeout(300)
@@ -55,6 +55,8 @@ def test_a_host_is_set_up_upgraded_and_cleared_by_hand(machine: SpareMachine) ->
     # given etcd, and the program with its service
     machine.run(f"PATH=$PATH:{Path(find_etcd()).parent}:{OPT}")
     machine.begin(one_told(HAND, "etcd "), "etcd.log")
+    stand_in = f"--listen {MARATHON}:8080 --state /var/tmp/m.json --agent {HOST}=http://{HOST}:5051"
+    machine.begin(f".venv/bin/python -m demo.marathon {stand_in}", "marathon.log")
     install = block_with(HAND, "python3 -m venv")
     assert install in block_with(SYSTEMD, "systemctl")
     machine.run(install)
@@ -73,6 +75,7 @@ def test_a_host_is_set_up_upgraded_and_cleared_by_hand(machine: SpareMachine) ->
 
     # then the operator is told so
     until(machine, one_told(HAND, "marathon-calico status"), "hosts +1/1 reporting")
+    until(machine, "nft list tables", "inet marathon-calico\n")
 
     # and the plugins are where they were asked for
     cni, modules = (one_told(HAND, f"marathon-calico {each} ") for each in ("cni", "netmodules"))
@@ -89,7 +92,6 @@ def test_a_host_is_set_up_upgraded_and_cleared_by_hand(machine: SpareMachine) ->
         "tasks",
     ]
     machine.run("kill $agent $controller; wait $agent $controller", code=0)
-    assert "marathon-calico" in machine.run("nft list tables")
     machine.attempt(block_with(UNINSTALL, "nft delete table"))
     machine.run(block_with(UNINSTALL, "rm -f"))
     machine.run(f"ETCD=http://{ETCD}:2379; {block_with(UNINSTALL, '/v2/keys/')}")
