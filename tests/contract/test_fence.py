@@ -10,7 +10,7 @@ import pytest
 from calico.datastore.api import Fence, Key, Revision, unfenced
 from calico.datastore.etcd import EtcdDatastore
 from calico.datastore.memory import MemoryDatastore
-from calico.keys import READY
+from calico.keys import CLUSTER
 from reconciler.controller.main import Controller
 from reconciler.controller.settings import ControllerSettings
 from reconciler.runtime.clock import ManualClock, SystemClock
@@ -135,8 +135,7 @@ def test_a_controller_writes_only_behind_its_lease() -> None:
     controller = threading.Thread(target=Controller(settings, SystemClock(), stop).run)
     controller.start()
     try:
-        for _ in store.watch(READY, Revision(0), 30.0):
-            break
+        assert next(store.watch(CLUSTER, Revision(0), 30.0), None) is not None
         (fence,) = (each for each in fences if each is not unfenced)
         fence()
     finally:
