@@ -12,7 +12,7 @@ endif
 
 .PHONY: help demo check test test-pure test-simulation test-contract test-kernel test-browser
 .PHONY: test-image test-cluster soak bench simulate
-.PHONY: chaos images cluster cluster-down prepare prepare-test clean
+.PHONY: chaos mutants test-root images cluster cluster-down prepare prepare-test clean
 
 help:
 	@echo "make demo   start a cluster on this machine and show isolation at work;"
@@ -24,6 +24,8 @@ help:
 	@echo "            repeat one schedule of the simulator and print it; N=1000 runs so many"
 	@echo "make chaos SEED=7 SECONDS=600"
 	@echo "            a real cluster under faults drawn from a seed, every task watched for leaks"
+	@echo "make mutants"
+	@echo "            plants bugs one by one, each of which a test must catch; BUGS=word some of them"
 	@echo "make bench  figures, as ratios against a reference in the same run; PARTS=packets"
 	@echo "            or endpoints, policy, agent, latency, dns, attach, opening makes only these"
 	@echo "make images, make cluster, make cluster-down"
@@ -62,11 +64,11 @@ test-contract: prepare-test
 
 # Each test has a network namespace of its own, and mostly waits.
 test-kernel: prepare-test
-	$(PYTEST_INSIDE) -n 2 --dist loadfile tests/kernel
+	$(PYTEST_INSIDE) -n 3 --dist loadfile tests/kernel
 
 # Pages, in a headless Chromium.
 test-browser: prepare-test
-	$(PYTEST) tests/browser
+	$(PYTEST) -n 2 --dist loadfile tests/browser
 
 # The image, on a Docker engine of the tests' own.
 test-image: prepare-test
@@ -74,7 +76,16 @@ test-image: prepare-test
 
 # Each file has clusters of its own, and mostly waits.
 test-cluster: prepare-test
-	$(PYTEST) -n 2 --dist loadfile tests/cluster
+	$(PYTEST) -n 3 --dist loadfile tests/cluster
+
+# What an ordinary user's run leaves out, and a little of the rest as root.
+test-root: prepare-test
+	$(PYTEST) -n 2 --dist loadfile tests/image tests/cluster/test_isolation.py \
+	    $(addprefix tests/kernel/test_,charts.py docker.py kernel_dataplane.py minimal_cluster.py)
+
+# Every planted bug must be caught by the tests that it names.
+mutants: prepare-test
+	$(PY) -m tests.mutants $(BUGS)
 
 test: prepare-test check test-simulation test-contract test-kernel test-browser test-image test-cluster
 
