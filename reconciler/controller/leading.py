@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
+from calico.cluster import HoldRecord
 from calico.errors import CalicoError, DatastoreError, UnknownSchema
 from calico.keys import APPLIED, HOSTS, LEADER, POOLS
 from reconciler.controller.allow_from import AllowFrom
@@ -82,6 +83,8 @@ class Leading:
         #: When it last came to an end with something, and with a complete list.
         self.last_step = around.clock.monotonic()
         self.last_resync: float | None = None
+        #: What waits for an operator.
+        self.holds: tuple[HoldRecord, ...] = ()
         #: Why the datastore does not serve at the moment.
         self.trouble = ""
 
@@ -130,7 +133,7 @@ class Leading:
                     loop.handle(message)
                 loop.step()
                 self._note_step()
-                self.last_resync = loop.last_resync
+                self.last_resync, self.holds = loop.last_resync, loop.holds
         except (LeaseLost, Stopped):
             pass
         except UnknownSchema:

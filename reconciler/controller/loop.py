@@ -8,6 +8,7 @@ from typing import assert_never
 
 from netaddr import IPNetwork
 
+from calico.cluster import HoldRecord
 from calico.datastore.api import Key as Prefix
 from calico.errors import CalicoError, Conflict, UnknownSchema
 from calico.keys import APPLIED, HOSTS, POOLS
@@ -128,6 +129,11 @@ class ControllerLoop:
         self._listed: frozenset[Attachment] = frozenset()
         self.last_resync: float | None = None
         self._queue.add(Chore.RELOAD, clock.monotonic())
+
+    @property
+    def holds(self) -> tuple[HoldRecord, ...]:
+        """What waits for an operator."""
+        return self._reconciler.holds.records
 
     def handle(self, message: Message) -> None:
         """Take one message in: it marks keys dirty and is otherwise forgotten."""

@@ -20,6 +20,7 @@ from reconciler.controller.leading import Around, Leading
 from reconciler.controller.loop import Message
 from reconciler.controller.metrics import ControllerMetrics
 from reconciler.controller.settings import ControllerSettings
+from reconciler.core.removal.held import told
 from reconciler.runtime.clock import Clock, SystemClock
 from reconciler.runtime.inbox import Inbox
 from reconciler.runtime.listener import Listener, Page
@@ -61,7 +62,7 @@ class Controller:
             self._metrics,
         )
         self._turn = Leading(settings, self._client, self._holder, around)
-        self._metrics.follow(self._resync_age, lambda: self._stream.stats)
+        self._metrics.follow(self._resync_age, lambda: self._stream.stats, lambda: self._turn.holds)
 
     def run(self) -> int:
         """Serve pages, win the lease, work; the exit code when it ends."""
@@ -139,7 +140,9 @@ class Controller:
                 reason = "no complete list of Marathon yet"
             elif age > STALE_RESYNCS * self._settings.resync:
                 reason = f"the last complete list of Marathon is {age:.0f} s old"
-        return Page(not reason, {"leads": leads, "reason": reason})
+        # What is held waits for an operator, and for nothing that a restart would do.
+        holds = list(map(told, self._turn.holds)) if leads else []
+        return Page(not reason, {"leads": leads, "reason": reason, "holds": holds})
 
     def _resync_age(self) -> float:
         last = self._turn.last_resync

@@ -1,9 +1,11 @@
 """What the controller counts."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from functools import partial
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from calico.cluster import HoldKind, HoldRecord
 from marathon_client.stream import StreamStats
 
 
@@ -44,6 +46,12 @@ class ControllerMetrics:
         self.held = Gauge(
             f"{prefix}_held_removals", "Removals that wait for proof", registry=self.registry
         )
+        self._holds = Gauge(
+            f"{prefix}_held",
+            "What waits for an operator, by kind; see `marathon-calico holds`",
+            ["kind"],
+            registry=self.registry,
+        )
         self.tasks = Gauge(
             f"{prefix}_tasks",
             "Tasks with a record, by verdict",
@@ -80,13 +88,23 @@ class ControllerMetrics:
             f"{prefix}_reconcile_seconds", "Time for one look at one app", registry=self.registry
         )
 
-    def follow(self, resync_age: Callable[[], float], stream: Callable[[], StreamStats]) -> None:
+    def follow(
+        self,
+        resync_age: Callable[[], float],
+        stream: Callable[[], StreamStats],
+        holds: Callable[[], Collection[HoldRecord]],
+    ) -> None:
         """Ask for these ages whenever the metrics are read; NaN before the first."""
 
         def since_byte() -> float:
             age = stream().since_byte
             return float("nan") if age is None else age
 
+        def waiting(kind: HoldKind) -> float:
+            return float(sum(len(each.subjects) for each in holds() if each.kind is kind))
+
+        for kind in HoldKind:
+            self._holds.labels(kind.value).set_function(partial(waiting, kind))
         self._since_resync.set_function(resync_age)
         self._since_byte.set_function(since_byte)
         self._connected.set_function(lambda: float(stream().connected))

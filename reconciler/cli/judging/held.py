@@ -30,7 +30,7 @@ def what_waits(hold: HoldRecord) -> str:
         case HoldKind.GROUPS:
             word = "app"
         case HoldKind.STORE:
-            word = "host"
+            return "every new address"
         case _:
             assert_never(hold.kind)
     return f"{count} {word}{'s' * (count != 1)}"
@@ -198,7 +198,9 @@ def _subjects(hold: HoldRecord, cluster: Cluster, tasks: Mapping[str, TaskView])
             pinned = cluster.pinned.framework if cluster.pinned else ""
             return Table(("answers", "pinned"), tuple((each, pinned) for each in hold.subjects))
         case HoldKind.STORE:
-            return Table(("host",), tuple((each,) for each in hold.subjects))
+            return Table(
+                ("not heard of, or claimed twice",), tuple((each,) for each in hold.subjects)
+            )
         case _:
             assert_never(hold.kind)
 

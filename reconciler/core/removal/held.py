@@ -27,3 +27,15 @@ def remedy(hold: HoldRecord) -> str:
 def is_approved(hold: HoldRecord) -> bool:
     """Whether an operator let exactly this go; the controller ends it then."""
     return hold.approved == hold.plan
+
+
+def told(hold: HoldRecord) -> dict[str, object]:
+    """One hold on a page of the controller, however many wait."""
+    return {
+        "kind": hold.kind.value,
+        "plan": hold.plan,
+        "count": len(hold.subjects),
+        "reason": hold.reason,
+        "since": hold.since,
+        "remedy": remedy(hold),
+    }

@@ -35,7 +35,7 @@ KINDS = [
     pytest.param(HoldKind.TASKS, TASKS[:1], "1 removal", "holds approve", id="one task"),
     pytest.param(HoldKind.FRAMEWORK, ("b-0000",), "everything", "cluster adopt", id="framework"),
     pytest.param(HoldKind.GROUPS, ("/a", "/b"), "2 apps", "holds approve", id="groups"),
-    pytest.param(HoldKind.STORE, ("host-a",), "1 host", "cluster adopt", id="store"),
+    pytest.param(HoldKind.STORE, ("host-a",), "every new address", "cluster adopt", id="store"),
 ]
 
 
