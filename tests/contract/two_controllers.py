@@ -16,18 +16,27 @@ from typing import Any
 
 from netaddr import IPAddress
 
-from calico.codec import encode_host
+from calico.codec import decode_chain, encode_applied, encode_host
 from calico.datastore.api import Key
 from calico.datastore.etcd import EtcdDatastore
-from calico.keys import ENDPOINTS, LEADER, host_key, parse_endpoint_key
-from calico.model import BootId, HostName, HostRecord
+from calico.keys import (
+    CHAIN,
+    CLUSTER_GUID,
+    ENDPOINTS,
+    LEADER,
+    PROFILES,
+    applied_key,
+    host_key,
+    parse_endpoint_key,
+)
+from calico.model import AppliedRecord, BootId, HostName, HostRecord
 from tests.contract.real_etcd import running_etcd
 from tests.faults.door import WRITES, Door, Fault
 from tests.faults.proxy import Proxy, proxied
 from tests.minimal.marathon import MinimalMarathon
 
 COMMAND = str(Path(sys.executable).parent / "marathon-calico")
-HOST = "host-1"
+HOST, BOOT = HostName("host-1"), BootId("boot")
 PATIENCE = 20.0
 RESYNC = 2.0
 
@@ -113,13 +122,42 @@ class Pair:
         )
         return {stored.key: stored.value for stored in listed if stored.key != LEADER}
 
+    @property
+    def links(self) -> int:
+        """How often somebody took the store over."""
+        chain = EtcdDatastore([self.etcd]).get(CHAIN)
+        return decode_chain(chain.value)[-1].number if chain else 0
+
+    def follow(self) -> None:
+        """Have the host say that it has seen the newest takeover, as its agent does.
+
+        Else whoever leads waits for it before it gives an address.
+        """
+        store = EtcdDatastore([self.etcd])
+        guid = store.get(CLUSTER_GUID)
+        told = AppliedRecord(HOST, BOOT, 0, guid=guid.value if guid else "", link=self.links)
+        store.put(applied_key(HOST), encode_applied(told))
+
     def settle(self) -> dict[Key, str]:
-        """What is in etcd once nothing has changed for more than a resync."""
+        """What is in etcd once nothing has changed for more than a resync.
+
+        Of a profile the labels come last, when there is nothing else to do.
+        """
         while True:
             before = self.everything()
             time.sleep(RESYNC * 1.5)
-            if self.everything() == before:
+            profiles = {key.rpartition("/")[0] for key in before if key.startswith(PROFILES)}
+            if before == self.everything() and all(f"{each}/labels" in before for each in profiles):
                 return before
+
+    def changed(self, before: Mapping[Key, str]) -> dict[Key, tuple[str | None, str | None]]:
+        """What is in etcd another than it was, and how, by its key."""
+        now = self.everything()
+        return {
+            key: (before.get(key), now.get(key))
+            for key in sorted({*before, *now})
+            if before.get(key) != now.get(key)
+        }
 
     def switch(self, who: Controller, fault: Fault) -> None:
         """Have this happen to what one of them says to etcd."""
@@ -141,13 +179,14 @@ def two_controllers(directory: Path) -> Iterator[Pair]:
     """`one` leads and `other` stands by; there is a host, and no app yet."""
     with ExitStack() as stack:
         etcd = stack.enter_context(running_etcd(directory / "etcd"))
-        host = HostRecord(HostName(HOST), IPAddress("172.31.0.1"), BootId("boot"), "machine", "1")
+        host = HostRecord(HOST, IPAddress("172.31.0.1"), BOOT, "machine", "1")
         EtcdDatastore([etcd]).put(host_key(host.name), encode_host(host))
         marathon = stack.enter_context(MinimalMarathon())
         proxy = stack.enter_context(proxied({"one": etcd, "other": etcd}))
         one = stack.enter_context(_controller("one", directory, proxy, marathon))
         other = _controller("other", directory, proxy, marathon)
         made = Pair(directory, etcd, marathon, proxy, one, one)
+        made.follow()
         made.until("the first leads", lambda: one.token is not None)
         made.other = stack.enter_context(other)
         made.until("the other stands by", lambda: "another controller leads" in made.other.log)
