@@ -7,14 +7,17 @@ from netaddr import IPAddress
 
 from calico.addressing.audit import drifts
 from calico.addressing.books import decode_books
-from calico.codec import decode_status
+from calico.codec import decode_applied, decode_chain, decode_status
 from calico.codec.ipam import decode_block
 from calico.datastore.api import Key
 from calico.keys import (
     BLOCKS,
+    CHAIN,
     ENDPOINTS,
     IPAM,
     LEADER,
+    applied_key,
+    held_key,
     parse_applied_key,
     parse_block_key,
     parse_endpoint_key,
@@ -107,6 +110,9 @@ class Invariants:
 
     def unsettled(self) -> str:
         """P8: what is not yet as it should be; empty if all is."""
+        for host in self._hosts:
+            if not self._follows(host):
+                return f"{host.name} does not follow the latest takeover"
         live = {task: host.name for host in self._hosts for task in host.namespaces}
         told = {TaskId(each.workload): each.host for each, _ in self._networks.values()}
         if told != live:
@@ -132,6 +138,15 @@ class Invariants:
         if found:
             return f"the books do not agree: {found}"
         return self._flows.left(live)
+
+    def _follows(self, host: HostTwin) -> bool:
+        """Whether the agent believes the store as its last leader left it."""
+        store = self._etcd.store
+        chain, applied = store.get(CHAIN), store.get(applied_key(host.name))
+        if chain is None or applied is None or store.get(held_key(host.name)) is not None:
+            return False
+        word = decode_applied(host.name, applied.value)
+        return not word.doubt and word.link == decode_chain(chain.value)[-1].number
 
     def _note_key(self, key: Key) -> None:
         if key.startswith((ENDPOINTS, BLOCKS)):

@@ -129,13 +129,9 @@ class World:
                 self._do(timed.action)
             self._pass_time(began + self._schedule.ends - self.scheduler.now())
             self._calm()
-            if self.invariants.restored:
-                # Until what agents hold is taken over again, an operator is needed.
-                self._pass_time(SETTLED_WITHIN)
-            else:
-                self._settle()
-                if self._schedule.rests:
-                    self.rest()
+            self._settle()
+            if self._schedule.rests:
+                self.rest()
         finally:
             self.scheduler.end()
 
@@ -145,7 +141,8 @@ class World:
             self._open()
         self._pass_time(FIRST)
         # The pool is two blocks: a third host borrows.
-        have_foreign(self.etcd.store, POOL, tuple(host.name for host in self.hosts[:2]))
+        names = tuple(host.name for host in self.hosts[:2])
+        have_foreign(self.etcd.store, POOL, names, self._schedule.foreign)
         for app, groups, tasks in zip(APPS, GROUPS, self._schedule.first_tasks, strict=True):
             self.marathon.deploy(app, groups)
             for number in range(tasks):
