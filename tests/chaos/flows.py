@@ -21,6 +21,14 @@ TCP_RTO_MAX_MS, RTO_MILLISECONDS = 44, 1000
 TRY_SECONDS = 1.5
 
 
+def hurry(channel: socket.socket) -> None:
+    """Let one end send at once, and again soon after a loss."""
+    channel.setblocking(False)
+    channel.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    with suppress(OSError):
+        channel.setsockopt(socket.IPPROTO_TCP, TCP_RTO_MAX_MS, RTO_MILLISECONDS)
+
+
 @dataclass
 class Flow:
     """One connection; a number goes out every now and then, and comes back."""
@@ -43,10 +51,7 @@ class Flow:
         """Try to connect; raises OSError if the source has ended."""
         with namespaces.network_of(source.pid):
             channel = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        channel.setblocking(False)
-        channel.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        with suppress(OSError):
-            channel.setsockopt(socket.IPPROTO_TCP, TCP_RTO_MAX_MS, RTO_MILLISECONDS)
+        hurry(channel)
         channel.connect_ex((target.address or "", FLOW_PORT))
         return cls(source, target, channel, wanted, time.monotonic())
 

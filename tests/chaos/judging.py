@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-#: So long after a cut ends all packets have been sent again.
+#: So long after a cut ends, at least, packets are sent again; TCP doubles its
+#: waits, so that after a long cut it may wait for as long once more.
 RECOVERY_SECONDS = 5.0
 #: A connection that stands still for longer, without a cut on its way, suffers.
 STALL_LIMIT = 3.0
@@ -32,7 +33,10 @@ class Stall:
 def unexcused(stall: Stall, cuts: Iterable[CutTime]) -> float:
     """For how long it stood still though no cut was on its way, nor had just been."""
     times = sorted(
-        (cut.begin, stall.end if cut.end is None else cut.end + RECOVERY_SECONDS)
+        (
+            cut.begin,
+            stall.end if cut.end is None else cut.end + max(RECOVERY_SECONDS, cut.end - cut.begin),
+        )
         for cut in cuts
         if cut.hosts == frozenset(stall.hosts)
     )

@@ -23,7 +23,7 @@ from functools import partial
 from typing import Any
 
 from demo.stories.matrix import Task, is_open
-from tests.chaos.flows import Flow
+from tests.chaos.flows import Flow, hurry
 from tests.chaos.packets import Kind, is_leak, parse_arrival, render_packet, render_probe
 from tests.chaos.watched import FLOW_PORT, PROBE_PORT, Watched, find
 from tests.kernel.sensors import PACKET_OUTGOING
@@ -222,8 +222,8 @@ class Sensors:
     def _accept(self, watched: Watched) -> None:
         with contextlib.suppress(OSError):
             channel, _ = watched.server.accept()
-            channel.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            channel.setblocking(False)
+            # Its answers wait behind what was lost.
+            hurry(channel)
             self._on_read(channel, partial(self._echo, channel))
 
     def _echo(self, channel: socket.socket) -> None:
