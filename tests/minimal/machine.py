@@ -35,6 +35,10 @@ class Machine:
     mesos: MinimalMesosAgent
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     agent_flags: tuple[str, ...] = ()
+    #: Process -> file with its user and password for etcd, where that asks who asks.
+    credentials: dict[str, str] = field(default_factory=dict)
+    #: Etcd's URL for the test's own questions, if they need a user.
+    asked_as: str = ""
 
     @property
     def socket(self) -> Path:
@@ -52,6 +56,8 @@ class Machine:
                 *self.agent_flags,
             ],
         }[name]
+        if name in self.credentials:
+            arguments += ["--etcd-credentials", self.credentials[name]]
         with (self.directory / f"{name}.log").open("ab") as log:
             self.processes[name] = subprocess.Popen(
                 [COMMAND, name, "--etcd", self.etcd, *arguments],
@@ -89,7 +95,7 @@ class Machine:
 
     def addresses(self) -> dict[str, IPAddress]:
         """The address of each task that its agent reports as up."""
-        store = EtcdDatastore([self.etcd])
+        store = EtcdDatastore([self.asked_as or self.etcd])
         up = set()
         for stored in store.list(FELIX).entries:
             endpoint = parse_status_key(stored.key)
@@ -102,9 +108,9 @@ class Machine:
                 found[endpoint.workload] = decode_endpoint(endpoint, stored.value).addresses[0]
         return found
 
-    def wait_for(self, what: str, holds: Callable[[], bool]) -> None:
+    def wait_for(self, what: str, holds: Callable[[], bool], patience: float = PATIENCE) -> None:
         """Wait until something holds; the logs are shown if it never does."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + patience
         while time.monotonic() < deadline:
             if holds():
                 return
@@ -115,9 +121,9 @@ class Machine:
         )
         raise AssertionError(f"never came about: {what}\n{logs}")
 
-    def wait_up(self, *tasks: str) -> dict[str, IPAddress]:
+    def wait_up(self, *tasks: str, patience: float = PATIENCE) -> dict[str, IPAddress]:
         """Wait until exactly these tasks are up; their addresses."""
-        self.wait_for(f"up: {tasks}", lambda: self.addresses().keys() == set(tasks))
+        self.wait_for(f"up: {tasks}", lambda: self.addresses().keys() == set(tasks), patience)
         return self.addresses()
 
 

@@ -56,6 +56,10 @@ RUN = {
         "cp charts/values.example.json values.json",
         ".venv/bin/python -m charts render --values values.json --out apps",
     ),
+    "tests/kernel/test_etcd_roles.py::test_an_agent_does_all_its_work_and_nobody_elses": (
+        *("etcdctl user add", "etcdctl user grant", "etcdctl role add", "etcdctl role grant"),
+        "etcdctl auth enable",
+    ),
     "tests/kernel/test_uninstall_page.py::test_the_pages_commands_leave_nothing": (
         "nft delete table inet marathon-calico",
         "ip route flush",
