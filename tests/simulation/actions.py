@@ -25,6 +25,13 @@ class End:
 
 
 @dataclass(frozen=True, slots=True)
+class Again:
+    """A task ends, and another of its app takes its place on the same host."""
+
+    pick: float
+
+
+@dataclass(frozen=True, slots=True)
 class Regroup:
     """A new version of an app asks for other groups; old tasks keep theirs."""
 
@@ -134,6 +141,7 @@ class Restore:
 Action = (
     Start
     | End
+    | Again
     | Regroup
     | GiveUp
     | Kill

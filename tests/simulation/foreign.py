@@ -11,12 +11,12 @@ from calico.model import HandleId, HostName, Pool
 
 #: The start of the handles of those.
 FOREIGN = "foreign."
-#: So many of each block of 64.
-EACH = 58
 
 
 @cache
-def foreign_books(pool: Pool, hosts: tuple[HostName, ...]) -> tuple[tuple[Key, str], ...]:
+def foreign_books(
+    pool: Pool, hosts: tuple[HostName, ...], each: int
+) -> tuple[tuple[Key, str], ...]:
     """What the datastore holds of them, made once: it is the same in every run."""
     store = MemoryDatastore()
     store.put(pool_key(pool.cidr), encode_pool(pool))
@@ -24,12 +24,14 @@ def foreign_books(pool: Pool, hosts: tuple[HostName, ...]) -> tuple[tuple[Key, s
     for host in hosts:
         handle = HandleId(f"{FOREIGN}{host}")
         first = addresses.assign(host, handle)
-        for ordinal in range(1, EACH):
+        for ordinal in range(1, each):
             addresses.assign_fixed(host, handle, first + ordinal)
-    return tuple((each.key, each.value) for each in store.list(IPAM).entries)
+    return tuple((stored.key, stored.value) for stored in store.list(IPAM).entries)
 
 
-def have_foreign(store: MemoryDatastore, pool: Pool, hosts: tuple[HostName, ...]) -> None:
-    """Let another orchestrator have its addresses before we give any."""
-    for key, value in foreign_books(pool, hosts):
+def have_foreign(
+    store: MemoryDatastore, pool: Pool, hosts: tuple[HostName, ...], each: int
+) -> None:
+    """Let another orchestrator have so many addresses of each block before we give any."""
+    for key, value in foreign_books(pool, hosts, each):
         store.put(key, value, expect=ABSENT)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from tests.simulation.actions import (
     Action,
+    Again,
     Blind,
     Cut,
     Darken,
@@ -27,6 +28,10 @@ from tests.simulation.twins.marathon import LieKind
 
 APPS = ("x", "y", "z")
 GROUPS = (("g",), ("k",), ("g", "k"))
+#: Addresses of each block of 64 that others have; four must be left for the most tasks.
+FOREIGN = (58, 60, 60)
+#: How often a task that fails is started again, and after how many seconds.
+AGAIN, AGAIN_AFTER = 4, 6.0
 #: Seconds from one action to the next.
 GAPS = (0.2, 1.0, 1.0, 5.0, 5.0, 20.0, 20.0, 40.0, 130.0)
 
@@ -63,7 +68,8 @@ class Schedule:
 
     `ends` is when nothing goes wrong any more. `faults` None are those that the
     seed draws at single operations. `first_tasks` are those that each app has
-    at the beginning: with few, a short list is soon believed. If it `rests`, it
+    at the beginning: with few, a short list is soon believed. The more addresses
+    of each block are `foreign`, the sooner one is given again. If it `rests`, it
     is also looked whether all stays quiet once it is as it should be. Without
     `chances` nothing goes wrong but what is named: `faults`, which may happen
     `from_start` on, and the one event of Marathon that nobody hears of.
@@ -76,6 +82,7 @@ class Schedule:
     hosts: int = 2
     controllers: int = 2
     first_tasks: tuple[int, ...] = (2, 2, 2)
+    foreign: int = 58
     rests: bool = True
     chances: bool = True
     from_start: bool = False
@@ -95,11 +102,15 @@ def draw_schedule(seed: int, *, restores: bool = False, wipes: bool = False) -> 
     processes = [f"c{n}" for n in range(controllers)] + [f"a{n}" for n in range(hosts)]
     now, actions = 0.0, []
     for _ in range(length):
-        actions.append(Timed(now, _draw(chance, names, processes)))
+        action = _draw(chance, names, processes)
+        # What fails at once is started again and again.
+        often = AGAIN if isinstance(action, Again) else 1
+        actions.extend(Timed(now + number * AGAIN_AFTER, action) for number in range(often))
+        now += (often - 1) * AGAIN_AFTER
         now += chance.choice(GAPS)
     ages = (10.0, 60.0, 200.0) * restores + (float("inf"),) * wipes
     if ages:
-        where = chance.randrange(length)
+        where = chance.randrange(len(actions))
         actions[where] = Timed(actions[where].at, Restore(chance.choice(ages)))
     tasks = tuple(chance.choice((0, 1, 1, 2)) for _ in APPS)
     return Schedule(
@@ -110,6 +121,7 @@ def draw_schedule(seed: int, *, restores: bool = False, wipes: bool = False) -> 
         hosts,
         controllers,
         tasks,
+        foreign=chance.choice(FOREIGN),
         rests=chance.randrange(size.rests) == 0,
     )
 
@@ -119,8 +131,9 @@ def _draw(chance: random.Random, hosts: list[str], processes: list[str]) -> Acti
     app = chance.choice(APPS)
     drawn = chance.random() * 100
     table: tuple[tuple[float, Action], ...] = (
-        (22, Start(app, pick)),
-        (16, End(pick)),
+        (20, Start(app, pick)),
+        (14, End(pick)),
+        (4, Again(pick)),
         (5, Regroup(app, chance.choice(GROUPS))),
         (7, GiveUp(host, 900.0)),
         (9, Kill(process, chance.choice((1.0, 10.0, 60.0)))),

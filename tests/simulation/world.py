@@ -14,6 +14,7 @@ from reconciler.controller.metrics import ControllerMetrics
 from reconciler.runtime.clock import ManualClock
 from tests.simulation.actions import (
     Action,
+    Again,
     Blind,
     Cut,
     Darken,
@@ -235,6 +236,8 @@ class World:
                 self._start(app, pick)
             case End(pick):
                 self._end(pick)
+            case Again(pick):
+                self._again(pick)
             case Regroup(app, groups):
                 self.marathon.deploy(app, groups)
             case GiveUp(host, seconds):
@@ -285,6 +288,14 @@ class World:
         host.start_task(task)
         self.invariants.touch(host)
         self.marathon.start(AppId(f"/{app}"), task, host.name)
+
+    def _again(self, pick: float) -> None:
+        live = self._live()
+        if live:
+            task, host = live[int(pick * len(live))]
+            self._end(pick)
+            app = task.partition(".")[0]
+            self._start(app, (host.number + 0.5) / len(self.hosts))
 
     def _end(self, pick: float) -> None:
         live = self._live()
