@@ -2,6 +2,7 @@
 
 from tests.mutants.agents import AGENTS
 from tests.mutants.controllers import CONTROLLERS
+from tests.mutants.leadership import LEADERSHIP
 from tests.mutants.stores import STORES
 
-MUTANTS = (*STORES, *CONTROLLERS, *AGENTS)
+MUTANTS = (*STORES, *LEADERSHIP, *CONTROLLERS, *AGENTS)
