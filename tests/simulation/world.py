@@ -7,8 +7,6 @@ from typing import assert_never
 
 from calico.codec import decode_hold, encode_hold
 from calico.keys import HOLD, PROFILES, parse_hold_key
-from calico.model import TaskId
-from marathon_client.models import AppId
 from reconciler.agent.telling.metrics import AgentMetrics
 from reconciler.controller.metrics import ControllerMetrics
 from reconciler.runtime.clock import ManualClock
@@ -39,12 +37,11 @@ from tests.simulation.invariants import Invariants, Violation
 from tests.simulation.processes import POOL, AgentProcess, ControllerProcess, Surroundings
 from tests.simulation.schedule import APPS, GROUPS, Schedule
 from tests.simulation.scheduler import Process, Scheduler
+from tests.simulation.tasks import Tasks
 from tests.simulation.twins.etcd import EtcdClient, EtcdTwin
 from tests.simulation.twins.host import HostTwin
 from tests.simulation.twins.marathon import LieKind, MarathonConnection, MarathonTwin
 
-#: More tasks than these do not live at once.
-MOST_TASKS = 7
 #: Seconds for the first start, and for the first tasks.
 FIRST, SECOND = 8.0, 15.0
 #: Seconds within which all must be as it should be once nothing goes wrong.
@@ -80,14 +77,14 @@ class World:
         self.hits: list[tuple[Place, Fault]] = []
         self._digest = hashlib.sha256()
         self.lines: list[str] = []
-        self._taken = self._told = 0
-        self._given_up: dict[TaskId, None] = {}
+        self._told = 0
         self._doors: dict[str, Door] = {}
         self._processes: dict[str, Process] = {}
         self.etcd = EtcdTwin(self.scheduler, chance)
         self.marathon = MarathonTwin(self.scheduler, chance)
         self.hosts = tuple(self._host(number) for number in range(schedule.hosts))
         self.invariants = Invariants(self.etcd, self.marathon, self.hosts)
+        self.tasks = Tasks(self.hosts, self.marathon, self.invariants.touch)
         surroundings = Surroundings(self.scheduler, chance, metrics.controller, metrics.agent)
         for number in range(schedule.controllers):
             self._add_controller(f"c{number}", surroundings)
@@ -147,7 +144,7 @@ class World:
         for app, groups, tasks in zip(APPS, GROUPS, self._schedule.first_tasks, strict=True):
             self.marathon.deploy(app, groups)
             for number in range(tasks):
-                self._start(app, number / tasks)
+                self.tasks.start(app, number / tasks)
         self._pass_time(SECOND - FIRST)
         if not self._schedule.from_start:
             self._open()
@@ -172,9 +169,7 @@ class World:
             process.paused_until = process.start_at = 0.0
         for host in self.hosts:
             host.blind_until = 0.0
-            for task in [each for each in host.namespaces if each in self._given_up]:
-                self.invariants.touch(host)
-                host.end_task(task)
+            self.tasks.end_given_up(host)
 
     def _settle(self) -> None:
         began = self.scheduler.now()
@@ -233,18 +228,17 @@ class World:
         now = self.scheduler.now()
         match action:
             case Start(app, pick):
-                self._start(app, pick)
+                self.tasks.start(app, pick)
             case End(pick):
-                self._end(pick)
+                self.tasks.end(pick)
             case Again(pick):
-                self._again(pick)
+                self.tasks.again(pick)
             case Regroup(app, groups):
                 self.marathon.deploy(app, groups)
             case GiveUp(host, seconds):
                 twin = self._named(host)
                 self._doors[f"a{twin.number}"].cut_until = now + seconds
-                self._given_up |= dict.fromkeys(twin.namespaces)
-                self.marathon.end(frozenset[str](twin.namespaces))
+                self.tasks.give_up(twin)
             case Kill(name, seconds):
                 self._kill(name, seconds)
             case Pause(name, seconds):
@@ -280,46 +274,11 @@ class World:
             case _:
                 assert_never(action)
 
-    def _start(self, app: str, pick: float) -> None:
-        if len(self._live()) >= MOST_TASKS:
-            self._end(pick)
-        self._taken += 1
-        host, task = self.hosts[int(pick * len(self.hosts))], TaskId(f"{app}.{self._taken}")
-        host.start_task(task)
-        self.invariants.touch(host)
-        self.marathon.start(AppId(f"/{app}"), task, host.name)
-
-    def _again(self, pick: float) -> None:
-        live = self._live()
-        if live:
-            task, host = live[int(pick * len(live))]
-            self._end(pick)
-            app = task.partition(".")[0]
-            self._start(app, (host.number + 0.5) / len(self.hosts))
-
-    def _end(self, pick: float) -> None:
-        live = self._live()
-        if not live:
-            return
-        task, host = live[int(pick * len(live))]
-        host.end_task(task)
-        self.invariants.touch(host)
-        self.marathon.end(frozenset[str]((task,)))
-
     def _erase(self, pick: float) -> None:
         """A rule may be lost by that, never come to be; the next complete list mends it."""
         leaves = self.etcd.store.list(PROFILES).entries
         if leaves:
             self.etcd.store.delete(leaves[int(pick * len(leaves))].key)
-
-    def _live(self) -> list[tuple[TaskId, HostTwin]]:
-        """Tasks that Marathon knows of and could end."""
-        return [
-            (task, host)
-            for host in self.hosts
-            for task in host.namespaces
-            if task not in self._given_up
-        ]
 
     def _kill(self, name: str, seconds: float) -> None:
         process = self._processes[name]
