@@ -85,7 +85,7 @@ test-root: prepare-test
 
 # Every planted bug must be caught by the tests that it names.
 mutants: prepare-test
-	$(PY) -m tests.mutants $(BUGS)
+	$(INSIDE) $(PY) -m tests.mutants $(BUGS)
 
 test: prepare-test check test-simulation test-contract test-kernel test-browser test-image test-cluster
 
