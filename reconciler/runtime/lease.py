@@ -21,6 +21,7 @@ from calico.datastore.api import (
     WatchEvent,
 )
 from calico.errors import Conflict, DatastoreError
+from calico.keys import own_directories, parse_endpoint_key
 from reconciler.runtime.clock import Clock, rfc3339
 
 #: Seconds that the key outlives its last renewal.
@@ -102,6 +103,10 @@ class Lease:
         """
         with suppress(DatastoreError):
             self._datastore.delete(key, expect=revision)
+            if parse_endpoint_key(key) is not None:
+                # Of an endpoint also what calicoctl would count as a workload.
+                for directory in own_directories(key):
+                    self._datastore.delete(directory)
 
     def _put(self) -> bool:
         sent = self._clock.monotonic()

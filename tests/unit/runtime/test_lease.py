@@ -5,6 +5,7 @@ import pytest
 from calico.datastore.api import ABSENT, Datastore, Key, Revision
 from calico.datastore.memory import MemoryDatastore
 from calico.errors import Conflict, DatastoreUnavailable
+from calico.keys import ENDPOINTS
 from reconciler.runtime.clock import ManualClock
 from reconciler.runtime.lease import TTL, WRITE_WINDOW, FencedDatastore, Lease, LeaseLost
 from tests.contract.lossy import LossyStore
@@ -228,6 +229,19 @@ def test_what_is_created_too_late_is_taken_back(datastore: Datastore, clock: Man
         stopped.put(Key("/a"), "late", expect=ABSENT)
 
     assert datastore.get(Key("/a")) is None
+
+
+def test_an_endpoint_that_is_taken_back_leaves_no_workload_behind(
+    datastore: Datastore, clock: ManualClock
+) -> None:
+    stopped = late(datastore, clock)
+    workload = f"{ENDPOINTS}/h1/workload/mesos/web.1"
+
+    with pytest.raises(LeaseLost):
+        stopped.put(Key(f"{workload}/endpoint/{'a' * 32}"), "{}", expect=ABSENT)
+
+    # then there is not even a directory
+    datastore.put(Key(workload), "free")
 
 
 def test_what_another_made_meanwhile_is_not_taken_back(
