@@ -8,6 +8,7 @@ import json
 import signal
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -43,8 +44,12 @@ SETTLE_SECONDS = 60.0
 CONVERGE_SECONDS = 120.0
 #: Between two looks at whether it is.
 LOOK_SECONDS = 1.0
+#: So much is told of what is not in place yet.
+WORDS = 200
 Act = Callable[[], None]
-PRODUCT = (*CONTROLLERS, *AGENTS, "dns")
+#: They never end by themselves; a controller does that has lost its lease.
+STEADY = (*AGENTS, "dns")
+PRODUCT = (*CONTROLLERS, *STEADY)
 
 
 class ViolationError(Exception):
@@ -98,6 +103,7 @@ class Run:
         self._wishes = wishes
         self._say = say
         self._cuts: list[CutTime] = []
+        self._kills: Counter[str] = Counter()
         self._began = time.monotonic()
         self._reported = 0.0
         self.figures = Figures()
@@ -137,6 +143,10 @@ class Run:
             if "Traceback" in log:
                 at = log.index("Traceback")
                 raise self._violated(f"{name} wrote a traceback:\n{log[at - 300 : at + 3000]}")
+        for name in STEADY:
+            restarts = self.cluster.control.process(name).restarts
+            if restarts > self._kills[name]:
+                raise self._violated(f"{name} ended by itself:\n{logs[name][-3000:]}")
 
     def _await_place(self, seconds: float) -> float:
         began = time.monotonic()
@@ -145,11 +155,12 @@ class Run:
         while True:
             report = self._look(now=True)
             wrong = self._wrong(report)
-            if wrong and wrong.strip("0123456789 ") != told:
-                told = wrong.strip("0123456789 ")
-                self._say(f"not in place yet: {wrong}")
             if not wrong:
                 return time.monotonic() - began
+            kind = wrong.lstrip("0123456789").partition(":")[0]
+            if kind != told:
+                told = kind
+                self._say(f"not in place yet: {wrong[:WORDS]}")
             if time.monotonic() - began > seconds:
                 raise self._violated(f"after {seconds:.0f} s without faults still: {wrong}")
             time.sleep(LOOK_SECONDS)
@@ -177,6 +188,7 @@ class Run:
         control = self.cluster.control
         match action:
             case Kill(_, process):
+                self._kills[process] += 1
                 control.kill(process, signal.SIGKILL)
             case Pause(_, process, _):
                 control.kill(process, signal.SIGSTOP)
