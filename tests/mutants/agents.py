@@ -115,4 +115,28 @@ AGENTS = (
         "why = self._went_back or self._other_cluster()",
         ("tests/unit/agent",),
     ),
+    Mutant(
+        "P2",
+        "connections of a narrowed policy go on",
+        "reconciler/agent/passing/revocation.py",
+        "self._forget(revoked.gone | frozenset(lost), revoked.narrowed, judged_by, config)",
+        "self._forget(revoked.gone | frozenset(lost), frozenset(), judged_by, config)",
+        ("tests/unit/agent/test_revocation.py", "tests/unit/agent/test_reconcile.py"),
+    ),
+    Mutant(
+        "P2",
+        "a rule that was taken away leaves connections alone",
+        "reconciler/core/reaching/revoked.py",
+        "    return not left\n\n\ndef _only_appended(",
+        "    return True\n\n\ndef _only_appended(",
+        ("tests/unit/reconciler/test_revoked.py",),
+    ),
+    Mutant(
+        "P25",
+        "an agent that holds reports as if it followed",
+        "reconciler/agent/loop.py",
+        "if reached.statuses is not None and reached.view.source is Source.DATASTORE:",
+        "if reached.statuses is not None:",
+        ("tests/unit/agent/test_loop.py",),
+    ),
 )

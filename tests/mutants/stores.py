@@ -125,7 +125,7 @@ STORES = (
         "calico/addressing/ledger.py",
         "if held is None or held != ipam.allocation_of(changed, address):",
         "if False:",
-        ("tests/contract/test_lost_replies.py",),
+        ("tests/unit/calico/test_unanswered.py",),
     ),
     Mutant(
         "P1",
@@ -148,5 +148,32 @@ STORES = (
         "self._datastore.put(block_key(cidr), text, expect=revision)",
         "self._datastore.put(block_key(cidr), text)",
         ("tests/contract/test_claims.py", "tests/convergence/test_claim_kills.py"),
+    ),
+    Mutant(
+        "P1",
+        "a write follows a redirect",
+        "calico/datastore/etcd.py",
+        "urllib3.Retry(total=0, redirect=0)\n",
+        (
+            "urllib3.Retry(total=1, connect=0, read=0, other=0)\n"
+            "        client._allow_redirect = True\n"
+        ),
+        ("tests/contract/test_datastore_etcd.py",),
+    ),
+    Mutant(
+        "P3",
+        "a connection that was made late sends without asking once more",
+        "calico/datastore/etcd.py",
+        "        client.http.pool_classes_by_scheme = asking_pools(self._weak_fence())\n",
+        "",
+        ("tests/contract/test_fence.py",),
+    ),
+    Mutant(
+        "P3",
+        "a connection that stands is written on without asking",
+        "calico/datastore/etcd.py",
+        "            self._ask_fence()\n            member",
+        "            member",
+        ("tests/contract/test_fence.py",),
     ),
 )
