@@ -224,7 +224,7 @@ class Reconciler:
             between()
         self._show_problems(listed)
         self._live = frozenset(task for app in listed.apps for task in present_tasks(app))
-        withdrawals = self._absences.judge(listed, trust, asked_at)
+        withdrawals = self._absences.judge(listed, trust, asked_at, between)
         for task in sorted(withdrawals.now):
             self._withdraw(task)
         self._metrics.resyncs.labels("partial" if failures else "done").inc()

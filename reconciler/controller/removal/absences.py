@@ -2,7 +2,7 @@
 
 import logging
 from collections import OrderedDict
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import replace
 
 from calico.cluster import HoldKind
@@ -68,10 +68,17 @@ class Absences:
         ended = (record_id(t.id) for app in apps for t in app.tasks if t.state.is_terminal)
         return frozenset((*self._evidence, *ended)) | self._stored.gone()
 
-    def judge(self, listed: AppList, trust: Trust, asked: float) -> Withdrawals:
+    def judge(
+        self,
+        listed: AppList,
+        trust: Trust,
+        asked: float,
+        between: Callable[[], None] = lambda: None,
+    ) -> Withdrawals:
         """Decide about every task of ours that a complete list lacks.
 
         `asked` is when the list was asked for: what it shows may be as old.
+        `between` is called before each further read of Marathon.
         Writes what is held where operators see it; raises CalicoError.
         """
         if listed.leader is None:
@@ -100,7 +107,7 @@ class Absences:
             asked,
             self._holds.approved_plan(HoldKind.TASKS),
         )
-        reread = self._looks.reread(found.confirmed)
+        reread = self._looks.reread(found.confirmed, between)
         found = replace(
             found,
             now=found.now | reread.ended,

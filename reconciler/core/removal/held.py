@@ -26,7 +26,7 @@ def remedy(hold: HoldRecord) -> str:
 
 def is_approved(hold: HoldRecord) -> bool:
     """Whether an operator let exactly this go; the controller ends it then."""
-    return hold.approved == hold.plan
+    return hold.plan != "" and hold.approved == hold.plan
 
 
 def told(hold: HoldRecord) -> dict[str, object]:

@@ -128,13 +128,21 @@ def test_a_controller_that_led_before_changes_nothing(bench: Bench) -> None:
     assert held.subjects == ("a",)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"plan": 7}', '{"plan": "x", "subjects": "a"}'])
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", '{"plan": 7}', '{"subjects": []}', '{"plan": "x", "subjects": "a"}']
+)
 def test_what_cannot_be_read_approves_nothing_and_is_replaced(bench: Bench, text: str) -> None:
     bench.store.put(hold_key(KIND), text)
     bench.holds.load()
     assert bench.holds.records == ()
     bench.holds.hold(KIND, ["a"], "why")
     assert bench.stored() == bench.holds.records[0]
+
+
+def test_a_hold_without_a_plan_is_not_approved_by_no_word_at_all(bench: Bench) -> None:
+    bench.store.put(hold_key(KIND), encode_hold(HoldRecord(KIND, "", "why")))
+    bench.holds.load()
+    assert bench.holds.approved_plan(KIND) is None
 
 
 def test_a_key_of_no_kind_is_left_alone(bench: Bench) -> None:
