@@ -86,8 +86,9 @@ class HeldRecord:
 
     `guid` and `link` are those of the store that the agent last believed.
     `entries` are keys and values as that store had them, for the endpoints and
-    attachments of this host alone: specs, task records, leaves of their profiles,
-    and the blocks and handles of their addresses.
+    attachments of this host alone: specs, leaves of their profiles, pools and
+    blocks, of which those hold nothing else. `hosts` are all that were
+    registered: any of them may hold an address that is not to be given.
     """
 
     host: HostName
@@ -95,3 +96,4 @@ class HeldRecord:
     guid: str
     link: int
     entries: tuple[tuple[Key, str], ...] = field(default=())
+    hosts: tuple[HostName, ...] = ()

@@ -109,6 +109,7 @@ def encode_held(record: HeldRecord) -> str:
             "guid": record.guid,
             "link": record.link,
             "entries": [list(each) for each in record.entries],
+            "hosts": list(record.hosts),
         }
     )
 
@@ -122,6 +123,7 @@ def decode_held(host: HostName, text: str) -> HeldRecord:
         guid=as_text(raw.get("guid"), "guid"),
         link=as_int(raw.get("link"), "link"),
         entries=as_tuple(raw.get("entries", []), "entries", _entry),
+        hosts=tuple(map(HostName, as_tuple(raw.get("hosts", []), "hosts", as_text))),
     )
 
 

@@ -163,9 +163,9 @@ class Belief:
         }
 
     def former(self) -> dict[Key, Stored]:
-        """The endpoints, profiles, pools and blocks as they were believed last, raw."""
+        """All as it was believed last, raw."""
         found: dict[Key, Stored] = {}
-        for prefix in (CALICO, BLOCKS):
+        for prefix in PREFIXES:
             if prefix in self._former:
                 found.update(self._former[prefix])
             elif prefix in self._raw and prefix in self._good:

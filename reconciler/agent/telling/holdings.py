@@ -11,7 +11,13 @@ from calico.cluster import HeldRecord
 from calico.codec import decode_block, decode_endpoint, encode_block
 from calico.datastore.api import Key, Stored
 from calico.errors import InvalidValue
-from calico.keys import parse_block_key, parse_endpoint_key, parse_pool_key, parse_profile_key
+from calico.keys import (
+    parse_block_key,
+    parse_endpoint_key,
+    parse_host_key,
+    parse_pool_key,
+    parse_profile_key,
+)
 from calico.model import BootId, HostName, ProfileId
 
 
@@ -35,8 +41,11 @@ def held_record(
             addresses.update(spec.addresses)
             profiles.update(spec.profiles)
             told[key] = stored.value
+    hosts: set[HostName] = set()
     for key, stored in former.items():
-        if (leaf := parse_profile_key(key)) is not None and leaf[0] in profiles:
+        if (registered := parse_host_key(key)) is not None:
+            hosts.add(registered)
+        elif (leaf := parse_profile_key(key)) is not None and leaf[0] in profiles:
             told[key] = stored.value
         elif parse_pool_key(key) is not None:
             # Each: whose pool a container's address is of matters too.
@@ -46,7 +55,7 @@ def held_record(
                 block = _own_part(decode_block(cidr, stored.value), host, addresses)
                 if any(block.allocations):
                     told[key] = encode_block(block)
-    return HeldRecord(host, boot_id, guid, link, tuple(sorted(told.items())))
+    return HeldRecord(host, boot_id, guid, link, tuple(sorted(told.items())), tuple(sorted(hosts)))
 
 
 def _own_part(block: Block, host: HostName, addresses: Collection[IPAddress]) -> Block:

@@ -90,7 +90,8 @@ class Adoption:
                 return
             self._close()
         heard = {each.host for each in records} | self._stored.following(is_new=self._is_new)
-        awaited = (self._stored.registered() | set(named)) - heard
+        known = {host for each in objecting for host in each.hosts} - self._stored.forgotten_hosts
+        awaited = (self._stored.registered() | set(named) | known) - heard
         if not objecting:
             if not awaited or self._clock.monotonic() - self._since >= WAIT:
                 self._open(())

@@ -7,9 +7,10 @@ from calico.addressing.blocks import OWNER, marks_of_container
 from calico.addressing.ipam import allocation_of, block_of
 from calico.cluster import HeldRecord
 from calico.codec import decode_block, encode_endpoint
-from calico.keys import BLOCKS, CALICO, block_key, pool_key, profile_key
+from calico.keys import block_key, pool_key, profile_key
 from calico.model import BootId, ContainerId, HandleId, TaskId
 from calico.names import handle_of_container
+from reconciler.agent.belief import PREFIXES
 from reconciler.agent.telling.holdings import held_record
 from reconciler.core.adoption import holdings_of
 from tests.unit.agent.world import HOST, OTHER_HOST, POOL, filled_store, key_of, put_spec, spec
@@ -32,7 +33,7 @@ def told() -> HeldRecord:
         marks = marks_of_container(box, host)
         handle = handle_of_container(box)
         addresses.assign_fixed(HOST, handle, IPAddress(f"192.168.0.{last}"), secondary=marks)
-    entries = (each for root in (CALICO, BLOCKS) for each in store.list(root).entries)
+    entries = (each for root in PREFIXES for each in store.list(root).entries)
     return held_record(HOST, BootId("boot"), "guid", 7, {each.key: each for each in entries})
 
 
@@ -72,3 +73,7 @@ def test_a_host_speaks_for_no_other() -> None:
     record = told()
     stranger = HeldRecord(OTHER_HOST, record.boot_id, record.guid, record.link, record.entries)
     assert holdings_of(stranger).endpoints == ()
+
+
+def test_a_host_tells_who_else_may_hold_something() -> None:
+    assert told().hosts == (HOST, OTHER_HOST)

@@ -7,9 +7,11 @@ from netaddr import IPNetwork
 
 from calico.cluster import ClusterRecord, HeldRecord, HoldKind, HoldRecord, Link
 from calico.codec import (
+    decode_chain,
     decode_cluster,
     decode_held,
     decode_hold,
+    encode_chain,
     encode_cluster,
     encode_held,
     encode_hold,
@@ -18,7 +20,14 @@ from calico.datastore.api import Key
 from calico.errors import InvalidValue
 from calico.model import BootId, HostName
 
-links = st.builds(Link, st.integers(0, 10**9), st.text(), st.lists(st.text()).map(tuple))
+links = st.builds(
+    Link,
+    st.integers(0, 10**9),
+    st.text(),
+    st.lists(st.text()).map(tuple),
+    st.lists(st.text().map(HostName)).map(tuple),
+    st.integers(0, 10**9),
+)
 clusters = st.builds(
     ClusterRecord,
     uuid=st.text(),
@@ -46,12 +55,18 @@ held = st.builds(
     guid=st.text(),
     link=st.integers(0, 10**9),
     entries=st.lists(st.tuples(st.text().map(Key), st.text())).map(tuple),
+    hosts=st.lists(st.text().map(HostName)).map(tuple),
 )
 
 
 @given(clusters)
 def test_a_cluster_record_is_read_as_it_was_written(record: ClusterRecord) -> None:
     assert decode_cluster(encode_cluster(record)) == record
+
+
+@given(st.lists(links).map(tuple))
+def test_a_chain_is_read_as_it_was_published(chain: tuple[Link, ...]) -> None:
+    assert decode_chain(encode_chain(chain)) == chain
 
 
 @given(holds)

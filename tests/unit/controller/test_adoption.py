@@ -12,8 +12,6 @@ from calico.codec import decode_chain, encode_endpoint, encode_held
 from calico.datastore.api import Datastore, Key, Revision, Stored
 from calico.datastore.memory import MemoryDatastore
 from calico.keys import (
-    BLOCKS,
-    CALICO,
     CHAIN,
     CLUSTER_GUID,
     HELD,
@@ -23,6 +21,7 @@ from calico.keys import (
 )
 from calico.model import AppliedRecord, BootId, HostName, TaskId, TaskVerdict
 from calico.names import endpoint_of_task, interface_of, mac_of
+from reconciler.agent.belief import PREFIXES
 from reconciler.agent.telling.holdings import held_record
 from reconciler.controller.adoption.adoption import WAIT
 from tests.convergence.test_ipam_kills import Killed, MortalStore
@@ -43,7 +42,7 @@ def told_by(cluster: Cluster, host: str) -> HeldRecord:
     guid, chain = cluster.store.get(CLUSTER_GUID), cluster.store.get(CHAIN)
     assert guid is not None
     assert chain is not None
-    entries = (each for root in (CALICO, BLOCKS) for each in cluster.store.list(root).entries)
+    entries = (each for root in PREFIXES for each in cluster.store.list(root).entries)
     link = decode_chain(chain.value)[-1].number
     former = {each.key: each for each in entries}
     return held_record(HostName(host), BootId("boot"), guid.value, link, former)
@@ -147,6 +146,18 @@ def test_while_a_host_is_silent_nothing_is_given_and_operators_see_why(cluster: 
     assert cluster.records()["a.2"].verdict is TaskVerdict.PENDING
     assert cluster.records()["a.2"].reason == hold.reason
     assert cluster.store.get(READY) is None
+
+
+def test_a_host_of_which_only_another_one_knows_is_waited_for(cluster: Cluster) -> None:
+    # given a host without a task that Marathon names, which may hold one that it gave up
+    cluster.register("h3")
+    cluster.tell_hosts()
+    held = [told_by(cluster, each) for each in ("h1", "h2")]
+    replace_store(cluster, wiped(cluster))
+    object_to(cluster, *held)
+    cluster.after(WAIT)
+
+    assert cluster.holds()[HoldKind.STORE].subjects == ("h3",)
 
 
 def test_the_hold_ends_by_itself_once_the_last_host_told(cluster: Cluster) -> None:
