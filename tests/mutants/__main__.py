@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from queue import SimpleQueue
 
-from tests.mutants.mutant import Mutant, Outcome, judge, planted
+from tests.mutants.mutant import Mutant, Outcome, judge, planted, render_table
 from tests.mutants.table import MUTANTS
 
 ROOT = Path(__file__).parents[2]
@@ -32,7 +32,11 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("words", nargs="*", help="only bugs whose description has one of these")
     parser.add_argument("--jobs", type=int, default=2, metavar="N", help="bugs at a time")
     parser.add_argument("--no-baseline", action="store_true", help="believe that all is green")
+    parser.add_argument("--table", action="store_true", help="only tell which bugs there are")
     asked = parser.parse_args(arguments)
+    if asked.table:
+        print(render_table(MUTANTS), end="")
+        return 0
     chosen = [m for m in MUTANTS if not asked.words or any(w in m.what for w in asked.words)]
     if not chosen:
         print("no planted bug is described so", file=sys.stderr)

@@ -76,7 +76,7 @@ AGENTS = (
         ("tests/unit/agent/test_evidence.py",),
     ),
     Mutant(
-        "P1",
+        "P15",
         "a reused pid is entered",
         "calico/dataplane/namespaces.py",
         "if before != ref.start_time or _start_time(ref.pid) != ref.start_time:",
@@ -84,7 +84,7 @@ AGENTS = (
         ("tests/kernel/test_namespaces.py",),
     ),
     Mutant(
-        "P2",
+        "P15",
         "the host's own namespace is entered",
         "calico/dataplane/namespaces.py",
         ("            if inode in own:\n                raise NamespaceRefused(\n"),

@@ -163,7 +163,7 @@ CONTROLLERS = (
         ("tests/unit/reconciler/test_quarantine.py", "tests/unit/controller/test_loop.py"),
     ),
     Mutant(
-        "P13",
+        "P10",
         "a new version changes tasks of the old one",
         "reconciler/core/desired.py",
         ("if record is not None and _accepted(record):\n        return _as_accepted"),

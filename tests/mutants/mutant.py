@@ -1,6 +1,7 @@
 """One planted bug, and what came of it."""
 
 import enum
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 
@@ -9,7 +10,8 @@ class Mutant:
     """A text of one file that another replaces, and the test files that should see it.
 
     `promise` is the number in docs/reliability.md, `what` says what the code
-    then does wrong. `old` occurs once in the file.
+    then does wrong. `old` occurs once in the file. The first of the tests is the
+    one that catches it, the others are close.
     """
 
     promise: str
@@ -51,3 +53,11 @@ def judge(code: int, output: str) -> tuple[Outcome, str]:
     if code == 1 and test:
         return Outcome.CAUGHT, test
     return Outcome.UNCLEAR, output.strip().rpartition("\n")[2]
+
+
+def render_table(mutants: Iterable[Mutant]) -> str:
+    """Markdown: by promise, what each bug does wrong and where it is caught."""
+    rows = ["| Promise | What the code does wrong | Caught by |", "|---|---|---|"]
+    for each in sorted(mutants, key=lambda mutant: int(mutant.promise.removeprefix("P"))):
+        rows.append(f"| {each.promise} | {each.what} | `{each.tests[0]}` |")
+    return "".join(f"{row}\n" for row in rows)

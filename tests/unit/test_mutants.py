@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.mutants.mutant import Mutant, Outcome, judge, planted
+from tests.mutants.mutant import Mutant, Outcome, judge, planted, render_table
 from tests.mutants.table import MUTANTS
 
 ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs/planted-bugs.md"
 
 
 @pytest.mark.parametrize("mutant", [pytest.param(each, id=each.what) for each in MUTANTS])
@@ -15,6 +16,12 @@ def test_a_planted_bug_fits_the_code_and_names_its_tests(mutant: Mutant) -> None
     assert planted(mutant, (ROOT / mutant.file).read_text()) is not None
     assert mutant.tests
     assert [test for test in mutant.tests if not (ROOT / test).exists()] == []
+
+
+def test_the_page_names_every_planted_bug() -> None:
+    table = PAGE.read_text().partition("\n| ")[1:]
+
+    assert "".join(table).lstrip() == render_table(MUTANTS), "python -m tests.mutants --table"
 
 
 def test_every_planted_bug_is_described_by_itself() -> None:
