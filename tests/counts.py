@@ -22,5 +22,5 @@ class Counts:
     stride: int
 
 
-FEW = Counts(kills=20, changes=100, reboots=2, policies=150, schedules=60, stride=12)
-MANY = Counts(kills=200, changes=1000, reboots=20, policies=5000, schedules=5_000, stride=1)
+FEW = Counts(kills=20, changes=100, reboots=2, policies=150, schedules=2_000, stride=12)
+MANY = Counts(kills=200, changes=1000, reboots=20, policies=5000, schedules=10_000, stride=1)

@@ -1,5 +1,31 @@
 """The real controllers and agents on twins of etcd, Marathon, hosts and clock.
 
 One seed is one schedule: who runs when, what fails where and what people do
-meanwhile are drawn from it, and nothing else decides.
+meanwhile are drawn from it, and nothing else decides. Of a hundred, seventy are
+short (3 to 6 actions), twenty-five medium and five long, with up to three
+controllers and three hosts.
+
+What goes wrong:
+
+- processes: killed and started again, or stopped for up to 300 s, at any
+  operation of any thread, so that several controllers believe that they lead;
+  their wall clocks are up to an hour off;
+- etcd: a request is not sent, or done and its answer lost, or arrives up to 60 s
+  late, also after its sender's death; a refusal is lost; a process is cut off
+  for up to 900 s; events lag, or are forgotten after 60; keys with a time to
+  live run out 4 s early or 5 s late; with `--restores` it is set back to a
+  backup, with `--wipes` emptied;
+- Marathon: events are lost, doubled, late and out of order; requests fail; it
+  lists nothing, a half, all but one app, what was true before, or the apps of
+  another framework; it changes its leader; it gives up tasks that live on;
+- hosts: reboot with or without their disk, reuse the numbers of processes and
+  namespaces, lose links to another program, cannot find where tasks are;
+- people: erase a profile, start what fails again and again, and have given all
+  but a few addresses to another orchestrator.
+
+What holds after every step (`invariants`): P1, P2 for new connections and old
+ones, on stale hosts too, P3, P4, P5, and P7 once etcd was set back; in the end
+P8, and P13 where a schedule rests. `every_position` spoils scenarios position by
+position. Not here: attached containers and Marathon's `networks`, whose twin
+would be a plugin; followers of etcd that lag, which no read of ours asks.
 """

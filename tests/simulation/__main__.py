@@ -16,8 +16,10 @@ from tests.simulation.shrinking import command_of, part_of, shrink
 
 #: The order of sets of texts must be the same in every run.
 HASH_SEED = "0"
-#: Seeds that a process is given at once.
-CHUNK = 4
+#: Seeds that a process is given at once, as few as that and as many.
+CHUNKS = (4, 64)
+#: Of so many it is told how far it is.
+TOLD_EVERY = 10_000
 
 
 def main() -> int:
@@ -35,14 +37,17 @@ def main() -> int:
     seeds = range(options.seed, options.seed + options.count)
     draw = partial(draw_schedule, restores=options.restores, wipes=options.wipes)
     run = partial(run_seed, draw)
+    chunk = min(max(options.count // (100 * options.jobs), CHUNKS[0]), CHUNKS[1])
     began = time.monotonic()
     count, broken, steps, operations, seconds = 0, 0, 0, 0, 0.0
     with ProcessPoolExecutor(options.jobs) as pool:
-        runs = map(run, seeds) if options.jobs == 1 else pool.map(run, seeds, chunksize=CHUNK)
+        runs = map(run, seeds) if options.jobs == 1 else pool.map(run, seeds, chunksize=chunk)
         for outcome in runs:
             steps, operations = steps + outcome.steps, operations + outcome.operations
             count, seconds = count + 1, seconds + outcome.seconds
             broken += _show(outcome, options.trace)
+            if count % TOLD_EVERY == 0 and count < options.count:
+                print(f"{count} schedules, {broken} broken", flush=True)
             if outcome.violation and options.shrink:
                 _show_small(outcome, draw)
             if broken and options.stop:

@@ -33,7 +33,7 @@ FOREIGN = (58, 60, 60)
 #: How often a task that fails is started again, and after how many seconds.
 AGAIN, AGAIN_AFTER = 4, 6.0
 #: Seconds from one action to the next.
-GAPS = (0.2, 1.0, 1.0, 5.0, 5.0, 20.0, 20.0, 40.0, 130.0)
+GAPS = (0.2, 0.2, 1.0, 1.0, 2.0, 5.0, 5.0, 10.0, 10.0, 20.0, 20.0, 40.0, 130.0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from tests.counts import Counts
 
 
 @pytest.mark.soak
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 def test_no_spoilt_position_breaks_a_promise(counts: Counts) -> None:
     # Each day others, so that all come round.
     day = datetime.now(UTC).toordinal()

@@ -13,19 +13,28 @@ from tests.simulation.schedule import draw_schedule
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(1800)
 def test_no_schedule_breaks_a_promise(counts: Counts) -> None:
     ended = simulate("--seed", "1", "--count", str(counts.schedules), "--jobs", "2")
     assert ended.returncode == 0, ended.stdout[-4000:] + ended.stderr[-4000:]
 
 
-def test_a_store_that_goes_back_cuts_no_task_off() -> None:
-    ended = simulate("--seed", "1", "--count", "12", "--restores")
+@pytest.mark.parametrize("how", ["--restores", "--wipes"])
+def test_a_store_that_goes_back_cuts_no_task_off(how: str) -> None:
+    ended = simulate("--seed", "1", "--count", "12", how)
     assert ended.returncode == 0, ended.stdout[-4000:] + ended.stderr[-4000:]
 
 
-def test_one_seed_is_one_run() -> None:
-    first, second = (Replayer().run(draw_schedule(5)) for _ in range(2))
+@pytest.mark.parametrize("seed", range(50, 550, 50))
+def test_one_seed_is_one_run(seed: int) -> None:
+    first, second = (Replayer().run(draw_schedule(seed)) for _ in range(2))
     assert (first.digest, first.steps) == (second.digest, second.steps)
+
+
+def test_the_mix_is_mostly_short() -> None:
+    lengths = [len({each.at for each in draw_schedule(seed).actions}) for seed in range(1000)]
+    assert 150 > sum(length >= 25 for length in lengths) > 20
+    assert sum(length <= 6 for length in lengths) > 550
 
 
 def test_two_seeds_are_two_runs() -> None:
