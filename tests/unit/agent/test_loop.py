@@ -27,7 +27,7 @@ from reconciler.core.kernels.look import Look
 from reconciler.runtime.clock import ManualClock
 from reconciler.runtime.inbox import Inbox
 from reconciler.runtime.watchfeed import Unreachable
-from tests.unit.agent.world import HOST, UNDERLAY, filled_store, loaded, put_spec, spec
+from tests.unit.agent.world import HOST, OTHER_HOST, UNDERLAY, filled_store, loaded, put_spec, spec
 
 WEB = spec(TaskId("web.1"), "192.168.0.1", "a")
 PROTECTED = Protected(IPNetwork("10.0.0.9/32"), 2379)
@@ -217,6 +217,13 @@ def test_an_agent_tells_nothing_that_it_reached_of_a_store_that_it_doubts(
     told = bench.reports[-1].applied
     assert any("went back" in problem for problem in told.problems)
     assert told.revision == 0
+    assert "went back" in told.doubt
+
+    # but what it holds of the one that it did follow
+    holdings = bench.reports[-1].holdings
+    assert holdings is not None
+    assert (holdings.guid, holdings.hosts) == (told.guid, (HOST, OTHER_HOST))
+    assert bench.reports[0].holdings is None
 
 
 def test_an_agent_that_acts_on_its_state_file_reports_of_no_endpoint(

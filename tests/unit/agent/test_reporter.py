@@ -7,11 +7,12 @@ from dataclasses import replace
 import pytest
 from netaddr import IPAddress
 
-from calico.codec import decode_applied, decode_host
+from calico.cluster import HeldRecord
+from calico.codec import decode_applied, decode_held, decode_host, encode_held
 from calico.datastore.api import Key, Listing, Revision, Stored, WatchEvent
 from calico.datastore.memory import MemoryDatastore
 from calico.errors import DatastoreUnavailable
-from calico.keys import applied_key, felix_status_key, host_key, status_key
+from calico.keys import applied_key, felix_status_key, held_key, host_key, status_key
 from calico.model import AppliedRecord, BootId, HostName, HostRecord, TaskId
 from calico.names import endpoint_of_task
 from reconciler.agent.telling.reporter import Report, Reporter
@@ -229,3 +230,70 @@ def test_what_went_during_an_outage_is_written_again_at_once(
     reporter.step()
 
     assert value(store, WEB) == "up"
+
+
+HOLDINGS = HeldRecord(HOST, BootId("boot"), "former", 3, ((WEB, "{}"),), (HOST,))
+DOUBTING = replace(APPLIED, revision=0, guid="former", link=3, doubt="it was wiped")
+
+
+def test_what_a_host_holds_of_another_store_is_told_until_this_one_is_believed(
+    reporter: Reporter, store: Flaky, clock: ManualClock
+) -> None:
+    tell(reporter, Report(RECORD, DOUBTING, None, HOLDINGS))
+    assert decode_held(HOST, value(store, held_key(HOST)) or "") == HOLDINGS
+
+    clock.advance(30)
+    tell(reporter, Report(RECORD, replace(APPLIED, guid="this"), {}))
+    assert value(store, held_key(HOST)) is None
+
+
+def test_what_an_agent_told_before_it_was_stopped_is_taken_back(
+    reporter: Reporter, memory: MemoryDatastore, store: Flaky
+) -> None:
+    memory.put(held_key(HOST), encode_held(HOLDINGS))
+    tell(reporter, Report(RECORD, APPLIED, {}))
+    assert value(store, held_key(HOST)) is None
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        pytest.param(replace(APPLIED, doubt="it was wiped"), id="it is doubted"),
+        pytest.param(replace(APPLIED, guid="this"), id="it is another one that is believed"),
+    ],
+)
+def test_another_store_is_told_everything_at_once(
+    reporter: Reporter,
+    memory: MemoryDatastore,
+    store: Flaky,
+    clock: ManualClock,
+    told: AppliedRecord,
+) -> None:
+    # given a store that was told everything, and lost it without a failed write
+    tell(reporter, Report(RECORD, APPLIED, {WEB: "up"}))
+    for key in (host_key(HOST), WEB):
+        memory.delete(key)
+
+    # when the agent has noticed
+    clock.advance(1)
+    tell(reporter, Report(RECORD, told, {WEB: "up"}))
+
+    # then it is told anew
+    assert value(store, host_key(HOST)) is not None
+    assert value(store, WEB) == "up"
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        pytest.param(replace(APPLIED, link=4), id="a takeover"),
+        pytest.param(replace(APPLIED, doubt="it was wiped"), id="a doubt"),
+    ],
+)
+def test_a_leader_waits_for_word_of(
+    reporter: Reporter, store: Flaky, clock: ManualClock, told: AppliedRecord
+) -> None:
+    tell(reporter, Report(RECORD, APPLIED, {}))
+    clock.advance(1)
+    tell(reporter, Report(RECORD, told, {}))
+    assert decode_applied(HOST, value(store, applied_key(HOST)) or "") == told
