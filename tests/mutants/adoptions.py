@@ -49,7 +49,7 @@ ADOPTIONS = (
         "reconciler/controller/adoption/importing.py",
         "if not all(self._denies(host, held, claim.address) for host in hosts):",
         "if False:",
-        ("tests/unit/controller/test_adoption.py", "tests/unit/controller/test_restored.py"),
+        ("tests/unit/controller/test_importing.py",),
     ),
     Mutant(
         "P5",
@@ -57,7 +57,7 @@ ADOPTIONS = (
         "reconciler/controller/addresses/sweeper.py",
         "            self._stored.believing(),\n",
         "            self._stored.applied,\n",
-        ("tests/unit/controller/test_restored.py",),
+        ("tests/unit/controller/test_restored.py", "tests/unit/controller/test_adoption.py"),
     ),
     Mutant(
         "P5",
@@ -65,7 +65,7 @@ ADOPTIONS = (
         "reconciler/core/adoption.py",
         "            and applied.guid == self.guid\n",
         "",
-        ("tests/unit/reconciler/test_lineage.py", "tests/unit/controller/test_restored.py"),
+        ("tests/unit/controller/test_adoption.py",),
     ),
     Mutant(
         "P5",
@@ -73,7 +73,7 @@ ADOPTIONS = (
         "reconciler/core/adoption.py",
         "            not applied.doubt\n            and bool(self.guid)\n",
         "            bool(self.guid)\n",
-        ("tests/unit/reconciler/test_lineage.py", "tests/unit/controller/test_restored.py"),
+        ("tests/unit/controller/test_adoption.py",),
     ),
     Mutant(
         "P5",
@@ -81,7 +81,7 @@ ADOPTIONS = (
         "reconciler/core/adoption.py",
         "            and 1 <= applied.link <= self.link\n",
         "",
-        ("tests/unit/reconciler/test_lineage.py", "tests/unit/controller/test_restored.py"),
+        ("tests/unit/controller/test_adoption.py",),
     ),
     Mutant(
         "P5",
@@ -89,6 +89,6 @@ ADOPTIONS = (
         "reconciler/controller/stored.py",
         "        if applied.revision >= stored.revision:\n",
         "        if False:\n",
-        ("tests/unit/controller/test_restored.py",),
+        ("tests/unit/controller/test_restored.py", "tests/unit/controller/test_adoption.py"),
     ),
 )
