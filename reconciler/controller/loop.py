@@ -233,8 +233,10 @@ class ControllerLoop:
 
     def _follow_up(self, prefix: Prefix, hosts: Mapping[HostName, HostRecord], now: float) -> None:
         """Ask for what a change below a prefix concerns; `hosts` were there before."""
-        if prefix != POOLS and (self._reconciler.adoption.closed or self._stored.doubting()):
+        if prefix != POOLS and self._reconciler.adoption.closed:
             self._queue.add(Chore.STORE, now)
+        elif prefix == APPLIED and self._stored.doubting():
+            self._queue.add(Chore.STORE, now + HEAR_EVERY)
         if prefix == HOSTS:
             if self._stored.departed_hosts:
                 self._queue.add(Chore.HOSTS, now)
@@ -330,6 +332,8 @@ class ControllerLoop:
             self._allow(self._outlook.allow_from.learn(done.leader))
             if self._stream.is_deposed(done.leader):
                 self._outlook.reconnect()
+        if self._reconciler.adoption.closed:
+            self._queue.add(Chore.STORE, now + HEAR_EVERY)
         if done.waits:
             self._queue.add(Chore.RESYNC, now + CONFIRM_AFTER)
         for chore in (Chore.HOSTS, Chore.SWEEP, Chore.FINISH):

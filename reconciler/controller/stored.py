@@ -214,7 +214,8 @@ class StoredState:
         return frozenset(
             host
             for host, each in self.applied.items()
-            if (is_new and not each.guid) or (self.history.is_of(each) and each.link == latest)
+            if (each.guid and self.history.is_of(each) and each.link == latest)
+            or (is_new and not each.guid)
         )
 
     def doubting(self) -> bool:

@@ -28,12 +28,12 @@ class History:
 
     def is_of(self, applied: AppliedRecord) -> bool:
         """Whether an agent tells of this store, and acts on it."""
-        return (
-            not applied.doubt
-            and bool(self.guid)
-            and applied.guid == self.guid
-            and 1 <= applied.link <= self.link
-        )
+        if applied.doubt:
+            return False
+        if not applied.guid and not applied.link:
+            # It has acted on nothing yet, or is too old to tell what it acts on.
+            return True
+        return bool(self.guid) and applied.guid == self.guid and 1 <= applied.link <= self.link
 
 
 @dataclass(frozen=True, slots=True)

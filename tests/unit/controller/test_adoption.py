@@ -12,6 +12,7 @@ from calico.codec import decode_chain, encode_endpoint, encode_held
 from calico.datastore.api import Datastore, Key, Revision, Stored
 from calico.datastore.memory import MemoryDatastore
 from calico.keys import (
+    APPLIED,
     CHAIN,
     CLUSTER_GUID,
     HELD,
@@ -359,3 +360,22 @@ def test_what_was_told_is_deleted_by_nobody_but_its_agent(cluster: Cluster) -> N
     object_to(cluster, *held)
     cluster.after(5)
     assert len(cluster.store.list(HELD).entries) == 2
+
+
+def test_agents_of_a_version_that_tells_no_store_are_waited_for_shortly(cluster: Cluster) -> None:
+    # given agents that tell how far they are, and not of which store
+    before = addresses(cluster)
+    cluster.mute = True
+    for name in ("h1", "h2"):
+        revision = cluster.store.list(APPLIED).revision
+        cluster.say(AppliedRecord(HostName(name), BootId("boot"), revision))
+
+    # when another leader comes
+    cluster.start()
+    cluster.marathon.put(OTHER)
+    cluster.connect()
+    cluster.after(WAIT + 2)
+
+    # then all is given, and nothing is held
+    assert addresses(cluster).keys() == {*before, "c.1"}
+    assert cluster.holds() == {}
