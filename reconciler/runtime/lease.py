@@ -97,11 +97,14 @@ class Lease:
     def take_back(self, key: Key, revision: Revision) -> None:
         """Remove what was created by a write that was sent in time and done too late.
 
-        It is as if it had not been: whoever wrote the key since has made another
-        revision of it. May fail without a word, as what then stays is found by
-        the next one who leads.
+        Too late is after another won the lease: what was there by then has been
+        seen, and may be relied on. Whoever wrote the key since has made another
+        revision of it. May fail without a word.
         """
         with suppress(DatastoreError):
+            leader = self._datastore.get(self._key)
+            if leader is None or self._is_held_by_us(leader.value) or revision < _won_at(leader):
+                return
             self._datastore.delete(key, expect=revision)
             if parse_endpoint_key(key) is not None:
                 # Of an endpoint also what calicoctl would count as a workload.
@@ -112,7 +115,10 @@ class Lease:
         sent = self._clock.monotonic()
         if self._revision is None:
             self._since = rfc3339(self._clock.wall())
-        value = json.dumps({"holder": self._holder, "since": self._since}, sort_keys=True)
+        said: dict[str, object] = {"holder": self._holder, "since": self._since}
+        if self.token is not None:
+            said["token"] = self.token
+        value = json.dumps(said, sort_keys=True)
         expect = ABSENT if self._revision is None else self._revision
         self._unanswered = True
         try:
@@ -145,6 +151,14 @@ class Lease:
             return False
 
 
+def _won_at(leader: Stored) -> int:
+    """The token of a lease; its first write, which has none in it, is the one that won it."""
+    try:
+        return int(json.loads(leader.value)["token"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return leader.revision
+
+
 class FencedDatastore:
     """A datastore that sends no write once the lease may be another's."""
 
@@ -171,7 +185,7 @@ class FencedDatastore:
             # it goes on. What exists it does not hit, since that has changed; but
             # what it creates may have come and gone meanwhile.
             self._lease.take_back(key, revision)
-            raise LeaseLost(f"{key} was taken back: the lease was lost while it was written")
+            raise LeaseLost(f"the lease was lost while {key} was written")
         return revision
 
     def delete(self, key: Key, *, expect: Revision | None = None) -> None:

@@ -20,6 +20,14 @@ LEADERSHIP = (
         ("tests/unit/runtime/test_lease.py",),
     ),
     Mutant(
+        "P4",
+        "what a stopped leader created in time is taken back",
+        "reconciler/runtime/lease.py",
+        " or revision < _won_at(leader)",
+        "",
+        ("tests/unit/runtime/test_lease.py",),
+    ),
+    Mutant(
         "P3",
         "a lease is given back as its last answer was, not as it is",
         "reconciler/runtime/lease.py",

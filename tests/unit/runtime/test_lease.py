@@ -207,28 +207,70 @@ def test_no_write_is_sent_after_the_write_window(datastore: Datastore, clock: Ma
     assert stored.value == "early"
 
 
-def late(datastore: Datastore, clock: ManualClock) -> FencedDatastore:
-    """What writes for a leader that is stopped for long between its look and the sending."""
+class StoppedStore(MemoryDatastore):
+    """How a leader writes that is stopped for long while another takes over.
 
-    class StoppedStore(MemoryDatastore):
-        def put(
-            self, key: Key, value: str, *, expect: Revision | None = None, ttl: int | None = None
-        ) -> Revision:
-            clock.advance(TTL + 1)
-            return datastore.put(key, value, expect=expect, ttl=ttl)
+    It is stopped before its write is sent, or before it reads the answer.
+    """
 
-    one = lease(datastore, clock, "one")
+    def __init__(
+        self, store: Datastore, clock: ManualClock, rival: Lease, *, before: bool, renewed: bool
+    ) -> None:
+        super().__init__(clock.monotonic)
+        self._store, self._clock, self._rival = store, clock, rival
+        self._before, self._renewed = before, renewed
+
+    def put(
+        self, key: Key, value: str, *, expect: Revision | None = None, ttl: int | None = None
+    ) -> Revision:
+        if self._before:
+            self._stop()
+            return self._store.put(key, value, expect=expect, ttl=ttl)
+        revision = self._store.put(key, value, expect=expect, ttl=ttl)
+        self._stop()
+        return revision
+
+    def _stop(self) -> None:
+        self._clock.advance(TTL + 1)
+        assert self._rival.keep()
+        if self._renewed:
+            assert self._rival.keep()
+
+
+def late(
+    datastore: Datastore, clock: ManualClock, *, before: bool = True, renewed: bool = True
+) -> FencedDatastore:
+    """What a leader writes by that is stopped in the middle of its next write."""
+    one, rival = lease(datastore, clock, "one"), lease(datastore, clock, "rival")
     assert one.keep()
-    return FencedDatastore(StoppedStore(clock.monotonic), one)
+    stopped = StoppedStore(datastore, clock, rival, before=before, renewed=renewed)
+    return FencedDatastore(stopped, one)
 
 
-def test_what_is_created_too_late_is_taken_back(datastore: Datastore, clock: ManualClock) -> None:
-    stopped = late(datastore, clock)
+@pytest.mark.parametrize("renewed", [False, True], ids=["just won", "renewed"])
+def test_what_is_created_after_another_took_over_is_taken_back(
+    datastore: Datastore, clock: ManualClock, renewed: bool
+) -> None:
+    stopped = late(datastore, clock, renewed=renewed)
 
     with pytest.raises(LeaseLost):
         stopped.put(Key("/a"), "late", expect=ABSENT)
 
     assert datastore.get(Key("/a")) is None
+
+
+@pytest.mark.parametrize("renewed", [False, True], ids=["just won", "renewed"])
+def test_what_was_created_before_another_took_over_stays(
+    datastore: Datastore, clock: ManualClock, renewed: bool
+) -> None:
+    # given a write that was done in time, of which the writer is told too late
+    stopped = late(datastore, clock, before=False, renewed=renewed)
+
+    with pytest.raises(LeaseLost):
+        stopped.put(Key("/a"), "in time", expect=ABSENT)
+
+    # then who took over has seen it, and relies on it
+    assert datastore.get(Key("/a")) is not None
 
 
 def test_an_endpoint_that_is_taken_back_leaves_no_workload_behind(
