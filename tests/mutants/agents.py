@@ -1,4 +1,4 @@
-"""Bugs of agents, of the kernel's state and of what is printed."""
+"""Bugs of agents and of the kernel's state."""
 
 from tests.mutants.mutant import Mutant
 
@@ -98,14 +98,6 @@ AGENTS = (
         "if hashlib.sha256(body).hexdigest().encode() != checksum:",
         "if False:",
         ("tests/unit/agent/test_state_file.py",),
-    ),
-    Mutant(
-        "P17",
-        "control characters reach a terminal",
-        "reconciler/cli/printing/render.py",
-        "char if char.isprintable() else",
-        "char if True else",
-        ("tests/unit/cli/test_render.py",),
     ),
     Mutant(
         "P7",

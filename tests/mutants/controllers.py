@@ -264,4 +264,28 @@ CONTROLLERS = (
         "",
         ("tests/unit/controller",),
     ),
+    Mutant(
+        "P12",
+        "the stream of a leader that was deposed is listened to",
+        "reconciler/controller/loop.py",
+        "                self._outlook.reconnect()\n",
+        "                pass\n",
+        ("tests/unit/controller/test_evidence.py",),
+    ),
+    Mutant(
+        "P11",
+        "one app that fails asks for the list of all, again and again",
+        "reconciler/controller/loop.py",
+        "            self._refused(app_id, failure)\n\n    def _allow",
+        "            self._ask_for_list(now)\n\n    def _allow",
+        ("tests/unit/controller/test_hostile.py", "tests/unit/controller/test_loop.py"),
+    ),
+    Mutant(
+        "P4",
+        "a list counts from when it came, not from when it was asked for",
+        "reconciler/controller/removal/absences.py",
+        "            asked,\n            self._holds",
+        "            self._clock.monotonic(),\n            self._holds",
+        ("tests/unit/controller/test_second_looks.py",),
+    ),
 )

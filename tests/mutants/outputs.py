@@ -1,0 +1,38 @@
+"""Bugs of what is printed, logged and handed on."""
+
+from tests.mutants.mutant import Mutant
+
+OUTPUTS = (
+    Mutant(
+        "P17",
+        "control characters reach a terminal",
+        "reconciler/cli/printing/render.py",
+        "char if char.isprintable() else",
+        "char if True else",
+        ("tests/unit/cli/test_render.py",),
+    ),
+    Mutant(
+        "P17",
+        "a text of Marathon's begins a log line of its own",
+        "reconciler/logs.py",
+        "message = _escaped(_without_user(record.getMessage()))",
+        "message = _without_user(record.getMessage())",
+        ("tests/unit/cli/test_logs.py", "tests/unit/hostile/test_sinks.py"),
+    ),
+    Mutant(
+        "P18",
+        "a password in a URL is logged",
+        "reconciler/logs.py",
+        'return _USER_IN_URL.sub("://***@", text)',
+        "return text",
+        ("tests/unit/cli/test_logs.py",),
+    ),
+    Mutant(
+        "P18",
+        "a known secret is in the bundle for whom one asks",
+        "reconciler/cli/diags/redaction.py",
+        "            text = text.replace(each, MASK)\n",
+        "            pass\n",
+        ("tests/unit/cli/test_diags.py",),
+    ),
+)
