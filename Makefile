@@ -27,7 +27,7 @@ help:
 	@echo "make mutants"
 	@echo "            plants bugs one by one, each of which a test must catch; BUGS=word some of them"
 	@echo "make bench  figures, as ratios against a reference in the same run; PARTS=packets"
-	@echo "            or endpoints, policy, agent, latency, dns, attach, opening makes only these"
+	@echo "            or endpoints, policy, agent, latency, dns, attach, opening, hostile makes only these"
 	@echo "make images, make cluster, make cluster-down"
 	@echo "            with Docker and its registry: the real Mesos and Marathon, docker-compose.yml"
 

@@ -5,7 +5,17 @@ import sys
 
 from tests.bench.report import Figure, Unavailable
 
-PARTS = ("packets", "endpoints", "policy", "agent", "latency", "dns", "attach", "opening")
+PARTS = (
+    "packets",
+    "endpoints",
+    "policy",
+    "agent",
+    "latency",
+    "dns",
+    "attach",
+    "opening",
+    "hostile",
+)
 
 
 def main(wanted: list[str]) -> None:

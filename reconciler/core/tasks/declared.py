@@ -3,7 +3,7 @@
 What cannot be honoured gets a sentence: it closes only what it names.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from calico.errors import InvalidName
@@ -49,14 +49,14 @@ def _is_ours(network: AppNetwork, policy: NetworkPolicy) -> bool:
 
 def task_network(app: App, network: AppNetwork, task: Task, policy: NetworkPolicy) -> TaskNetwork:
     """Check what an app declares for one of its tasks."""
+    # First of all, since to look at each of very many would hold up other apps.
+    if _too_many(network.groups):
+        return TaskNetwork(refusal=f"{len(network.groups)} groups; at most {MOST_GROUPS}")
+    if len(network.ports) > MOST_PORTS:
+        return TaskNetwork(refusal=f"{len(network.ports)} ports; at most {MOST_PORTS}")
     groups, remarks = _valid_groups(network.groups)
     ports, declared, port_remarks = _valid_ports(network, task)
     wish = wish_of(network)
-    asked = len(set(network.groups))
-    if asked > MOST_GROUPS:
-        return TaskNetwork(refusal=f"{asked} groups; at most {MOST_GROUPS}")
-    if len(network.ports) > MOST_PORTS:
-        return TaskNetwork(refusal=f"{len(network.ports)} ports; at most {MOST_PORTS}")
     if isinstance(wish, str):
         return TaskNetwork(refusal=wish)
     return TaskNetwork(
@@ -83,6 +83,16 @@ def _label_remarks(app: App) -> tuple[str, ...]:
         if app.label(name) is not None
     )
     return tuple(remarks)
+
+
+def _too_many(groups: Iterable[str]) -> bool:
+    """Whether there are more than may be; one that is named twice counts once."""
+    seen: set[str] = set()
+    for group in groups:
+        seen.add(group)
+        if len(seen) > MOST_GROUPS:
+            return True
+    return False
 
 
 def _valid_groups(declared: Collection[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
