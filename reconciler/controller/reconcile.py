@@ -235,7 +235,7 @@ class Reconciler:
             self._metrics.tasks.labels(each.value).set(count)
         return Resync(
             leader=listed.leader,
-            waits=bool(withdrawals.waiting or withdrawals.held),
+            waits=bool(withdrawals.waiting or withdrawals.contested or withdrawals.held),
             writes=self._writer.writes - before,
             failures=failures,
         )

@@ -13,7 +13,12 @@ from reconciler.controller.removal.second_looks import SecondLooks
 from reconciler.controller.stored import StoredState
 from reconciler.core.desired import present_tasks, record_id, unread_app_id
 from reconciler.core.removal.framework import Trust
-from reconciler.core.removal.withdrawal import CompleteList, Withdrawals, judge_absences
+from reconciler.core.removal.withdrawal import (
+    CONFIRM_AFTER,
+    CompleteList,
+    Withdrawals,
+    judge_absences,
+)
 from reconciler.runtime.clock import Clock
 
 log = logging.getLogger(__name__)
@@ -35,6 +40,7 @@ class Absences:
         self._clock = clock
         self._evidence: OrderedDict[TaskId, float] = OrderedDict()
         self._absent_since: dict[TaskId, float] = {}
+        self._contradicted_since: dict[TaskId, float] = {}
         self._leader: str | None = None
         self.held = 0
 
@@ -93,6 +99,7 @@ class Absences:
         present |= self._unclear(listed, known)
         proof = self.proof(listed.apps)
         is_trusted = trust is Trust.OURS
+        contradicted = self._looks.contradicted(known - present - proof)
         found = judge_absences(
             CompleteList(
                 known,
@@ -100,7 +107,8 @@ class Absences:
                 not (listed.apps or listed.problems),
                 is_trusted,
                 self._bare(known),
-                self._looks.contradicted(known - present - proof),
+                contradicted,
+                self._lasting(contradicted, asked),
             ),
             proof,
             self._absent_since,
@@ -126,6 +134,14 @@ class Absences:
                 extra={"count": len(found.waiting)},
             )
         return found
+
+    def _lasting(self, contradicted: frozenset[TaskId], asked: float) -> frozenset[TaskId]:
+        """Those that lists have lacked and hosts reported up without a break for long."""
+        now, before = self._clock.monotonic(), self._contradicted_since
+        self._contradicted_since = {task: before.get(task, now) for task in contradicted}
+        return frozenset(
+            task for task in contradicted if asked - before.get(task, now) >= CONFIRM_AFTER
+        )
 
     def _known(self) -> frozenset[TaskId]:
         """Every task of ours, with a record or an endpoint or both."""

@@ -28,7 +28,9 @@ class CompleteList:
     the list names, or whose app it names but nobody could understand. `is_empty`
     is whether it names no app at all, `is_trusted` whether Marathon said which
     framework it is. `bare` are those of the known without an endpoint, which
-    have no network to lose; `contradicted` those that their hosts report up.
+    have no network to lose; `contradicted` those that their hosts report up, of
+    which the `lasting` were so for long: while an app is deleted its tasks end
+    some time after Marathon has forgotten it.
     """
 
     known: frozenset[TaskId]
@@ -37,6 +39,7 @@ class CompleteList:
     is_trusted: bool = True
     bare: frozenset[TaskId] = frozenset()
     contradicted: frozenset[TaskId] = frozenset()
+    lasting: frozenset[TaskId] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +47,16 @@ class Withdrawals:
     """What becomes of the absent tasks.
 
     `now` lose their network, `confirmed` do if a read of their own app lacks
-    them too. `waiting` are looked at again in the next list, `held` wait for a
-    sane list, for evidence or for the operator. `is_credible` is whether the
-    list may be the first of the two that must agree.
+    them too. `waiting` are looked at again in the next list, and so are the
+    `contested`, for which this one is no first of two. `held` wait for a sane
+    list, for evidence or for the operator. `is_credible` is whether the list may
+    be the first of the two that must agree.
     """
 
     now: frozenset[TaskId] = frozenset()
     confirmed: frozenset[TaskId] = frozenset()
     waiting: frozenset[TaskId] = frozenset()
+    contested: frozenset[TaskId] = frozenset()
     held: frozenset[TaskId] = frozenset()
     reason: str = ""
     is_credible: bool = True
@@ -92,7 +97,7 @@ def judge_absences(
             is_credible=False,
         )
     else:
-        held = _confirm(others, unproven & listed.contradicted, absent_since, now, proven)
+        held = _confirm(listed, others, absent_since, now, proven)
     if approved_plan == held.plan:
         return replace(held, now=proven | held.held, held=frozenset(), reason="")
     return held
@@ -114,21 +119,23 @@ def _doubt(listed: CompleteList, unproven: frozenset[TaskId]) -> str:
 
 
 def _confirm(
+    listed: CompleteList,
     absent: frozenset[TaskId],
-    contradicted: frozenset[TaskId],
     absent_since: Mapping[TaskId, float],
     now: float,
     proven: frozenset[TaskId],
 ) -> Withdrawals:
     """What becomes of few absences: those that nobody contradicts need two lists."""
+    contradicted = absent & listed.contradicted
+    held = contradicted & listed.lasting
     confirmed = frozenset(
         task for task in absent - contradicted if now - absent_since.get(task, now) >= CONFIRM_AFTER
     )
-    count = len(contradicted)
     return Withdrawals(
         now=proven,
         confirmed=confirmed,
         waiting=absent - contradicted - confirmed,
-        held=contradicted,
-        reason=f"hosts report {count} absent task{'s' * (count != 1)} up" if count else "",
+        contested=contradicted - held,
+        held=held,
+        reason=f"hosts report {len(held)} absent task{'s' * (len(held) != 1)} up" if held else "",
     )

@@ -16,7 +16,7 @@ from calico.model import (
     TaskId,
 )
 from calico.names import endpoint_of_task
-from marathon_client.models import App, AppId, AppList
+from marathon_client.models import App, AppId, AppList, TaskState
 from reconciler.controller.removal.second_looks import MOST_APPS
 from reconciler.core.removal.withdrawal import CONFIRM_AFTER
 from tests.unit.controller.cluster import UNAVAILABLE, Cluster, MemoryMarathon
@@ -88,11 +88,25 @@ def test_what_its_host_reports_up_is_held_though_it_is_one_of_five(cluster: Clus
     assert held.reason == "hosts report 1 absent task up"
 
 
+def test_a_task_that_ends_a_while_after_its_app_was_deleted_is_not_held(cluster: Cluster) -> None:
+    report(cluster, EndpointState.UP)
+    cluster.marathon.put(LESS)
+    cluster.connect()
+    cluster.after(CONFIRM_AFTER - 5)
+    cluster.connect()
+    assert cluster.holds() == {}
+    assert "t0" in cluster.specs()
+    cluster.event(WHOLE.tasks[0], TaskState.KILLED)
+    assert "t0" not in cluster.specs()
+
+
 @pytest.mark.parametrize("how", ["comes back", "is approved", "is proven gone", "goes down"])
 def test_a_contradiction_ends(cluster: Cluster, how: str) -> None:
     report(cluster, EndpointState.UP)
     cluster.marathon.put(LESS)
     cluster.connect()
+    cluster.after(LONG)
+    assert HoldKind.TASKS in cluster.holds()
     if how == "comes back":
         cluster.marathon.put(WHOLE)
     elif how == "is approved":

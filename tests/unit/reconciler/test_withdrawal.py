@@ -72,13 +72,21 @@ def test_the_operator_approves_exactly_one_plan() -> None:
     assert not judge_absences(fewer, (), {}, 0.0, plan).now
 
 
-def test_whom_a_host_reports_up_is_held_however_few_and_for_however_long() -> None:
-    listed = CompleteList(MANY, MANY - tasks("t1", "t2"), False, contradicted=tasks("t1", "t3"))
-    verdict = judge_absences(listed, (), dict.fromkeys(MANY, 0.0), 1e6, None)
-    assert verdict.held == tasks("t1")
+def test_whom_a_host_reports_up_keeps_its_network_and_is_held_if_that_lasts() -> None:
+    absent, since = tasks("t1", "t2", "t3"), dict.fromkeys(MANY, 0.0)
+    listed = CompleteList(
+        MANY,
+        MANY - absent,
+        False,
+        contradicted=tasks("t1", "t3", "t4"),
+        lasting=tasks("t1", "t4"),
+    )
+    verdict = judge_absences(listed, (), since, 1e6, None)
+    assert (verdict.held, verdict.contested) == (tasks("t1"), tasks("t3"))
     assert verdict.confirmed == tasks("t2")
     assert verdict.reason == "hosts report 1 absent task up"
-    assert judge_absences(listed, (), {}, 0.0, verdict.plan).now == tasks("t1")
+    approved = judge_absences(listed, (), {}, 0.0, verdict.plan)
+    assert (approved.now, approved.contested) == (tasks("t1"), tasks("t3"))
 
 
 def test_evidence_outweighs_what_a_host_reports() -> None:
@@ -130,6 +138,7 @@ def test_who_does_not_say_who_it_is_confirms_nothing() -> None:
     present=st.frozensets(st.integers(0, 40)),
     evidence=st.frozensets(st.integers(0, 40)),
     waited=st.floats(0, 100),
+    contradicted=st.frozensets(st.integers(0, 40)),
     is_empty=st.booleans(),
 )
 def test_every_absence_is_in_one_place_and_no_listed_task_is_touched(
@@ -137,15 +146,23 @@ def test_every_absence_is_in_one_place_and_no_listed_task_is_touched(
     present: frozenset[int],
     evidence: frozenset[int],
     waited: float,
+    contradicted: frozenset[int],
     is_empty: bool,
 ) -> None:
     named = {number: TaskId(str(number)) for number in range(41)}
     listed = CompleteList(
-        frozenset(named[n] for n in known), frozenset(named[n] for n in present), is_empty
+        frozenset(named[n] for n in known),
+        frozenset(named[n] for n in present),
+        is_empty,
+        contradicted=frozenset(named[n] for n in contradicted),
+        lasting=frozenset(named[n] for n in contradicted if n % 2),
     )
     verdict = judge_absences(
         listed, {named[n] for n in evidence}, dict.fromkeys(listed.known, 0.0), waited, None
     )
-    parts = (verdict.now, verdict.confirmed, verdict.waiting, verdict.held)
+    parts = (
+        *(verdict.now, verdict.confirmed, verdict.waiting),
+        *(verdict.contested, verdict.held),
+    )
     assert frozenset().union(*parts) == listed.known - listed.present
     assert sum(map(len, parts)) == len(listed.known - listed.present)
