@@ -9,7 +9,7 @@ AGENTS = (
         "reconciler/agent/belief.py",
         'if _value(self._raw[CALICO].entries, READY).strip() == "true":',
         "if True:",
-        ("tests/unit/agent",),
+        ("tests/unit/agent/test_belief.py",),
     ),
     Mutant(
         "P7",
@@ -17,7 +17,7 @@ AGENTS = (
         "reconciler/agent/belief.py",
         "if not self._guid or found == self._guid:",
         "if True:",
-        ("tests/unit/agent",),
+        ("tests/unit/agent/test_belief.py",),
     ),
     Mutant(
         "P7",
@@ -105,7 +105,7 @@ AGENTS = (
         "reconciler/agent/belief.py",
         "why = self._went_back or self._other_cluster() or self._other_past()",
         "why = self._went_back or self._other_cluster()",
-        ("tests/unit/agent",),
+        ("tests/unit/agent/test_belief.py",),
     ),
     Mutant(
         "P2",

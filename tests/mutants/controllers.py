@@ -49,7 +49,7 @@ CONTROLLERS = (
         "reconciler/controller/removal/absences.py",
         "if listed.leader is None:",
         "if False:",
-        ("tests/unit/controller",),
+        ("tests/unit/controller/test_loop.py",),
     ),
     Mutant(
         "P4",
@@ -57,7 +57,7 @@ CONTROLLERS = (
         "reconciler/controller/removal/absences.py",
         "            self._absent_since.clear()\n",
         "            pass\n",
-        ("tests/unit/controller",),
+        ("tests/unit/controller/test_evidence.py",),
     ),
     Mutant(
         "P4",
@@ -65,7 +65,7 @@ CONTROLLERS = (
         "reconciler/controller/removal/absences.py",
         "first = found.waiting - reread.alive if found.is_credible else frozenset()",
         "first = found.waiting | found.held",
-        ("tests/unit/controller",),
+        ("tests/unit/controller/test_framework.py",),
     ),
     Mutant(
         "P4",
@@ -73,7 +73,7 @@ CONTROLLERS = (
         "reconciler/controller/removal/absences.py",
         "        present |= self._unclear(listed, known)\n",
         "        pass\n",
-        ("tests/unit/controller",),
+        ("tests/unit/controller/test_loop.py",),
     ),
     Mutant(
         "P4",
@@ -81,7 +81,7 @@ CONTROLLERS = (
         "reconciler/controller/reconcile.py",
         "ended = absent & self._absences.proof(() if app is None else (app,))",
         "ended = absent",
-        ("tests/unit/controller",),
+        ("tests/unit/controller/test_evidence.py",),
     ),
     Mutant(
         "P5",
@@ -92,7 +92,10 @@ CONTROLLERS = (
             "            for task in applied.gone"
         ),
         ("if host in self.hosts\n            for task in applied.gone"),
-        ("tests/unit/controller/test_loop.py", "tests/unit/controller/test_hostile.py"),
+        (
+            "tests/unit/controller/test_hostile.py",
+            "tests/unit/controller/test_loop.py",
+        ),
     ),
     Mutant(
         "P5",
@@ -100,7 +103,10 @@ CONTROLLERS = (
         "reconciler/controller/stored.py",
         "if task in self.records and self.records[task].value.host == host",
         "if task in self.records",
-        ("tests/unit/controller/test_loop.py", "tests/unit/controller/test_hostile.py"),
+        (
+            "tests/unit/controller/test_hostile.py",
+            "tests/unit/controller/test_loop.py",
+        ),
     ),
     Mutant(
         "P4",
@@ -168,7 +174,10 @@ CONTROLLERS = (
         "reconciler/core/desired.py",
         ("if record is not None and _accepted(record):\n        return _as_accepted"),
         ("if False:\n        return _as_accepted"),
-        ("tests/unit/controller/test_loop.py", "tests/unit/controller/test_hostile.py"),
+        (
+            "tests/unit/controller/test_hostile.py",
+            "tests/unit/controller/test_loop.py",
+        ),
     ),
     Mutant(
         "P11",
@@ -184,7 +193,7 @@ CONTROLLERS = (
             "            except CalicoError as error:\n"
             "                raise"
         ),
-        ("tests/unit/controller",),
+        ("tests/unit/controller/test_evidence.py",),
     ),
     Mutant(
         "P12",
@@ -195,7 +204,10 @@ CONTROLLERS = (
             "                self._ask_for_list(now)\n"
         ),
         "                self._reconciler.note_connected()\n",
-        ("tests/unit/controller", "tests/contract/failure_modes/test_stream.py"),
+        (
+            "tests/unit/controller/test_adoption.py",
+            "tests/contract/failure_modes/test_stream.py",
+        ),
     ),
     Mutant(
         "P12",
@@ -250,10 +262,10 @@ CONTROLLERS = (
     ),
     Mutant(
         "P18",
-        "TLS names are not checked",
+        "without an authority of one's own Marathon's certificate is not checked",
         "marathon_client/transport.py",
-        "    session.trust_env = False\n",
-        ("    session.trust_env = False\n    session.verify = False\n"),
+        "session.verify = tls.ca or True",
+        "session.verify = tls.ca or False",
         ("tests/contract/test_marathon_tls.py",),
     ),
     Mutant(
@@ -262,7 +274,7 @@ CONTROLLERS = (
         "reconciler/controller/removal/absences.py",
         "            waiting=found.waiting | (found.confirmed - reread.ended),\n",
         "",
-        ("tests/unit/controller",),
+        ("tests/unit/controller/test_second_looks.py",),
     ),
     Mutant(
         "P12",

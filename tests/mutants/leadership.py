@@ -13,7 +13,7 @@ LEADERSHIP = (
     ),
     Mutant(
         "P3",
-        "what a stopped leader created too late stays",
+        "an endpoint that came too late stays",
         "reconciler/runtime/lease.py",
         "if expect == ABSENT and not self._lease.held:",
         "if False:",
@@ -21,10 +21,10 @@ LEADERSHIP = (
     ),
     Mutant(
         "P4",
-        "what a stopped leader created in time is taken back",
+        "an endpoint of a live task is taken back",
         "reconciler/runtime/lease.py",
-        " or revision < _won_at(leader)",
-        "",
+        "if self._datastore.get(task_key(TaskId(endpoint.workload))) is not None:",
+        "if False:",
         ("tests/unit/runtime/test_lease.py",),
     ),
     Mutant(

@@ -111,9 +111,9 @@ STORES = (
             "            if False:"
         ),
         (
+            "tests/contract/test_claims.py",
             "tests/unit/controller/test_loop.py",
             "tests/unit/controller/test_leftovers.py",
-            "tests/contract/test_claims.py",
             "tests/convergence/test_ipam_laws.py",
             "tests/convergence/test_ipam_addresses.py",
             "tests/convergence/test_ipam_kills.py",
@@ -134,8 +134,8 @@ STORES = (
         "codec.encode_block(changed), expect=revision)",
         "codec.encode_block(changed))",
         (
-            "tests/convergence/test_ipam_laws.py",
             "tests/convergence/test_ipam_addresses.py",
+            "tests/convergence/test_ipam_laws.py",
             "tests/convergence/test_ipam_kills.py",
             "tests/contract/test_datastore_addresses.py",
             "tests/contract/test_lost_replies.py",
