@@ -88,6 +88,15 @@ def test_what_its_host_reports_up_is_held_though_it_is_one_of_five(cluster: Clus
     assert held.reason == "hosts report 1 absent task up"
 
 
+def test_a_contradiction_lasts_however_many_lists_come_meanwhile(cluster: Cluster) -> None:
+    report(cluster, EndpointState.UP)
+    cluster.marathon.put(LESS)
+    for _ in range(5):
+        cluster.connect()
+        cluster.after(10)
+    assert HoldKind.TASKS in cluster.holds()
+
+
 def test_a_task_that_ends_a_while_after_its_app_was_deleted_is_not_held(cluster: Cluster) -> None:
     report(cluster, EndpointState.UP)
     cluster.marathon.put(LESS)
