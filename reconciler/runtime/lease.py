@@ -20,8 +20,9 @@ from calico.datastore.api import (
     Stored,
     WatchEvent,
 )
-from calico.errors import Conflict, DatastoreError
-from calico.keys import own_directories, parse_endpoint_key
+from calico.errors import CalicoError, Conflict
+from calico.keys import own_directories, parse_endpoint_key, task_key
+from calico.model import TaskId
 from reconciler.runtime.clock import Clock, rfc3339
 
 #: Seconds that the key outlives its last renewal.
@@ -95,30 +96,27 @@ class Lease:
             self._revision = self.token = None
 
     def take_back(self, key: Key, revision: Revision) -> None:
-        """Remove what was created by a write that was sent in time and done too late.
+        """Remove an endpoint that came too late: whose task was withdrawn meanwhile.
 
-        Too late is after another won the lease: what was there by then has been
-        seen, and may be relied on. Whoever wrote the key since has made another
-        revision of it. May fail without a word.
+        Its record is gone, so that nobody would take it for ours any more. Whatever
+        else was created too late is found by the next one who leads, and what has
+        its record is as it should be. May fail without a word.
         """
-        with suppress(DatastoreError):
-            leader = self._datastore.get(self._key)
-            if leader is None or self._is_held_by_us(leader.value) or revision < _won_at(leader):
+        endpoint = parse_endpoint_key(key)
+        if endpoint is None:
+            return
+        with suppress(CalicoError):
+            if self._datastore.get(task_key(TaskId(endpoint.workload))) is not None:
                 return
             self._datastore.delete(key, expect=revision)
-            if parse_endpoint_key(key) is not None:
-                # Of an endpoint also what calicoctl would count as a workload.
-                for directory in own_directories(key):
-                    self._datastore.delete(directory)
+            for directory in own_directories(key):
+                self._datastore.delete(directory)
 
     def _put(self) -> bool:
         sent = self._clock.monotonic()
         if self._revision is None:
             self._since = rfc3339(self._clock.wall())
-        said: dict[str, object] = {"holder": self._holder, "since": self._since}
-        if self.token is not None:
-            said["token"] = self.token
-        value = json.dumps(said, sort_keys=True)
+        value = json.dumps({"holder": self._holder, "since": self._since}, sort_keys=True)
         expect = ABSENT if self._revision is None else self._revision
         self._unanswered = True
         try:
@@ -149,14 +147,6 @@ class Lease:
             return bool(json.loads(value)["holder"] == self._holder)
         except (ValueError, KeyError, TypeError, RecursionError):
             return False
-
-
-def _won_at(leader: Stored) -> int:
-    """The token of a lease; its first write, which has none in it, is the one that won it."""
-    try:
-        return int(json.loads(leader.value)["token"])
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return leader.revision
 
 
 class FencedDatastore:

@@ -5,7 +5,8 @@ import pytest
 from calico.datastore.api import ABSENT, Datastore, Key, Revision
 from calico.datastore.memory import MemoryDatastore
 from calico.errors import Conflict, DatastoreUnavailable
-from calico.keys import ENDPOINTS
+from calico.keys import ENDPOINTS, task_key
+from calico.model import TaskId
 from reconciler.runtime.clock import ManualClock
 from reconciler.runtime.lease import TTL, WRITE_WINDOW, FencedDatastore, Lease, LeaseLost
 from tests.contract.lossy import LossyStore
@@ -207,95 +208,67 @@ def test_no_write_is_sent_after_the_write_window(datastore: Datastore, clock: Ma
     assert stored.value == "early"
 
 
-class StoppedStore(MemoryDatastore):
-    """How a leader writes that is stopped for long while another takes over.
+def late(datastore: Datastore, clock: ManualClock) -> FencedDatastore:
+    """What a leader writes by that is stopped for long before its next write is sent."""
 
-    It is stopped before its write is sent, or before it reads the answer.
-    """
+    class StoppedStore(MemoryDatastore):
+        def put(
+            self, key: Key, value: str, *, expect: Revision | None = None, ttl: int | None = None
+        ) -> Revision:
+            clock.advance(TTL + 1)
+            return datastore.put(key, value, expect=expect, ttl=ttl)
 
-    def __init__(
-        self, store: Datastore, clock: ManualClock, rival: Lease, *, before: bool, renewed: bool
-    ) -> None:
-        super().__init__(clock.monotonic)
-        self._store, self._clock, self._rival = store, clock, rival
-        self._before, self._renewed = before, renewed
-
-    def put(
-        self, key: Key, value: str, *, expect: Revision | None = None, ttl: int | None = None
-    ) -> Revision:
-        if self._before:
-            self._stop()
-            return self._store.put(key, value, expect=expect, ttl=ttl)
-        revision = self._store.put(key, value, expect=expect, ttl=ttl)
-        self._stop()
-        return revision
-
-    def _stop(self) -> None:
-        self._clock.advance(TTL + 1)
-        assert self._rival.keep()
-        if self._renewed:
-            assert self._rival.keep()
-
-
-def late(
-    datastore: Datastore, clock: ManualClock, *, before: bool = True, renewed: bool = True
-) -> FencedDatastore:
-    """What a leader writes by that is stopped in the middle of its next write."""
-    one, rival = lease(datastore, clock, "one"), lease(datastore, clock, "rival")
+    one = lease(datastore, clock, "one")
     assert one.keep()
-    stopped = StoppedStore(datastore, clock, rival, before=before, renewed=renewed)
-    return FencedDatastore(stopped, one)
+    return FencedDatastore(StoppedStore(clock.monotonic), one)
 
 
-@pytest.mark.parametrize("renewed", [False, True], ids=["just won", "renewed"])
-def test_what_is_created_after_another_took_over_is_taken_back(
-    datastore: Datastore, clock: ManualClock, renewed: bool
-) -> None:
-    stopped = late(datastore, clock, renewed=renewed)
-
-    with pytest.raises(LeaseLost):
-        stopped.put(Key("/a"), "late", expect=ABSENT)
-
-    assert datastore.get(Key("/a")) is None
+WORKLOAD = f"{ENDPOINTS}/h1/workload/mesos/web.1"
+ENDPOINT = Key(f"{WORKLOAD}/endpoint/{'a' * 32}")
 
 
-@pytest.mark.parametrize("renewed", [False, True], ids=["just won", "renewed"])
-def test_what_was_created_before_another_took_over_stays(
-    datastore: Datastore, clock: ManualClock, renewed: bool
-) -> None:
-    # given a write that was done in time, of which the writer is told too late
-    stopped = late(datastore, clock, before=False, renewed=renewed)
-
-    with pytest.raises(LeaseLost):
-        stopped.put(Key("/a"), "in time", expect=ABSENT)
-
-    # then who took over has seen it, and relies on it
-    assert datastore.get(Key("/a")) is not None
-
-
-def test_an_endpoint_that_is_taken_back_leaves_no_workload_behind(
+def test_an_endpoint_whose_task_was_withdrawn_meanwhile_is_taken_back(
     datastore: Datastore, clock: ManualClock
 ) -> None:
     stopped = late(datastore, clock)
-    workload = f"{ENDPOINTS}/h1/workload/mesos/web.1"
 
     with pytest.raises(LeaseLost):
-        stopped.put(Key(f"{workload}/endpoint/{'a' * 32}"), "{}", expect=ABSENT)
+        stopped.put(ENDPOINT, "late", expect=ABSENT)
 
+    assert datastore.get(ENDPOINT) is None
     # then there is not even a directory
-    datastore.put(Key(workload), "free")
+    datastore.put(Key(WORKLOAD), "free")
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        pytest.param(ENDPOINT, id="an endpoint that has its record"),
+        pytest.param(Key("/calico/ipam/v2/handle/web.1"), id="what is no endpoint"),
+    ],
+)
+def test_what_came_late_and_may_be_relied_on_stays(
+    datastore: Datastore, clock: ManualClock, key: Key
+) -> None:
+    datastore.put(task_key(TaskId("web.1")), "{}")
+    stopped = late(datastore, clock)
+
+    with pytest.raises(LeaseLost):
+        stopped.put(key, "late", expect=ABSENT)
+
+    assert datastore.get(key) is not None
 
 
 def test_what_another_made_meanwhile_is_not_taken_back(
     datastore: Datastore, clock: ManualClock
 ) -> None:
     stopped = late(datastore, clock)
-    datastore.put(Key("/a"), "another's")
+    datastore.put(ENDPOINT, "another's")
 
     with pytest.raises(Conflict):
-        stopped.put(Key("/a"), "late", expect=ABSENT)
+        stopped.put(ENDPOINT, "late", expect=ABSENT)
 
-    stored = datastore.get(Key("/a"))
+    stored = datastore.get(ENDPOINT)
     assert stored is not None
     assert stored.value == "another's"
 
