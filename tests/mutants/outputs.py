@@ -35,4 +35,12 @@ OUTPUTS = (
         "            pass\n",
         ("tests/unit/cli/test_diags.py",),
     ),
+    Mutant(
+        "P25",
+        "`status` is content while something is held",
+        "reconciler/cli/commands/status.py",
+        "waits = not all(is_approved(hold) for hold in cluster.holds)",
+        "waits = False",
+        ("tests/unit/cli/test_holds.py", "tests/unit/cli/test_commands.py"),
+    ),
 )
