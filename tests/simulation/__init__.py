@@ -13,8 +13,8 @@ What goes wrong:
 - etcd: a request is not sent, or done and its answer lost, or arrives up to 60 s
   late, also after its sender's death; a refusal is lost; a process is cut off
   for up to 900 s; events lag, or are forgotten after 60; keys with a time to
-  live run out 4 s early or 5 s late; with `--restores` it is set back to a
-  backup, with `--wipes` emptied;
+  live run out 4 s early or 5 s late; it is set back to a backup or emptied, with
+  `--restores` and `--wipes` in each schedule;
 - Marathon: events are lost, doubled, late and out of order; requests fail; it
   lists nothing, a half, all but one app, what was true before, or the apps of
   another framework; it changes its leader; it gives up tasks that live on;

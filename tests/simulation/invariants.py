@@ -59,6 +59,8 @@ class Invariants:
         self._rules: dict[int, Rules] = {}
         self._had_endpoint: set[TaskId] = set()
         self._unfenced = ""
+        #: The key that each process made last, if that was its last write.
+        self._made: dict[str, Key] = {}
         #: Whether the store lost what it knew: then only kernels are judged.
         self.restored = False
         self._led_to: dict[TaskId, IPAddress] = {}
@@ -153,12 +155,22 @@ class Invariants:
             self._keys[key] = None
 
     def _note_write(self, write: Write) -> None:
+        self._note_creation(write)
         if write.key != LEADER and not write.key.endswith(ALIVE) and not _is_progress(write):
             self.writes.add(write.key)
         if not write.process.startswith("c") or write.conditional or write.before == write.value:
             return
         # Whoever leads: it may be stopped for any time just before it is sent.
         self._unfenced = f"P3 {write.process} wrote {write.key} unconditionally"
+
+    def _note_creation(self, write: Write) -> None:
+        """Who made a key too late takes it back with its next write: nothing was lost by that."""
+        if write.value is not None and write.before is None:
+            self._made[write.process] = write.key
+        elif write.key != LEADER:
+            made, endpoint = self._made.pop(write.process, None), parse_endpoint_key(write.key)
+            if write.value is None and made == write.key and endpoint is not None:
+                self._had_endpoint.discard(TaskId(endpoint.workload))
 
     def _read(self, key: Key) -> None:
         stored = self._etcd.store.get(key)

@@ -32,6 +32,9 @@ GROUPS = (("g",), ("k",), ("g", "k"))
 FOREIGN = (58, 60, 60)
 #: How often a task that fails is started again, and after how many seconds.
 AGAIN, AGAIN_AFTER = 4, 6.0
+#: How old a backup is, and which one is as good as none; one of so many goes back.
+BACKUPS, WIPED = (10.0, 60.0, 200.0), (float("inf"),)
+GOES_BACK = 0.05
 #: Seconds from one action to the next.
 GAPS = (0.2, 0.2, 1.0, 1.0, 2.0, 5.0, 5.0, 10.0, 10.0, 20.0, 20.0, 40.0, 130.0)
 
@@ -92,7 +95,8 @@ class Schedule:
 def draw_schedule(seed: int, *, restores: bool = False, wipes: bool = False) -> Schedule:
     """The schedule of a seed.
 
-    With `restores` etcd is also set back once, and with `wipes` it is emptied.
+    With `restores` etcd is also set back once, and with `wipes` it is emptied;
+    without either, in a few of a hundred.
     """
     chance = random.Random(f"{seed} actions")
     (size,) = chance.choices(MIX, [each.share for each in MIX])
@@ -108,7 +112,9 @@ def draw_schedule(seed: int, *, restores: bool = False, wipes: bool = False) -> 
         actions.extend(Timed(now + number * AGAIN_AFTER, action) for number in range(often))
         now += (often - 1) * AGAIN_AFTER
         now += chance.choice(GAPS)
-    ages = (10.0, 60.0, 200.0) * restores + (float("inf"),) * wipes
+    ages = BACKUPS * restores + WIPED * wipes
+    if not ages and chance.random() < GOES_BACK:
+        ages = BACKUPS + WIPED
     if ages:
         where = chance.randrange(len(actions))
         actions[where] = Timed(actions[where].at, Restore(chance.choice(ages)))
