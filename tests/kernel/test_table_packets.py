@@ -78,16 +78,22 @@ def test_a_task_reaches_no_other_group(world: World, address: IPAddress) -> None
 
 
 def raw_arrives(
-    world: World, sender: Namespace, claimed: IPAddress, source_port: int = 5000
+    world: World,
+    sender: Namespace,
+    claimed: IPAddress,
+    source_port: int = 5000,
+    *,
+    outside: bool = False,
 ) -> bool:
-    """Whether a datagram with a claimed source reaches a2's open port."""
-    receiver = world["a2"].socket(socket.AF_INET, socket.SOCK_DGRAM)
+    """Whether a datagram with a claimed source reaches a2's open port, or a stranger's."""
+    place, target = (world.outside, STRANGER) if outside else (world["a2"], A2)
+    receiver = place.socket(socket.AF_INET, socket.SOCK_DGRAM)
     receiver.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    receiver.bind((str(A2), PORT))
+    receiver.bind((str(target), PORT))
     receiver.settimeout(WAIT)
-    packet = ipv4_packet(claimed, A2, socket.IPPROTO_UDP, udp_payload(source_port, PORT, b"raw"))
+    payload = udp_payload(source_port, PORT, b"raw")
     with receiver:
-        send_raw(sender, A2, packet)
+        send_raw(sender, target, ipv4_packet(claimed, target, socket.IPPROTO_UDP, payload))
         try:
             return receiver.recv(100) == b"raw"
         except TimeoutError:
@@ -112,6 +118,12 @@ def test_a_spoofed_source_is_dropped(world: World) -> None:
     without_source_check(world)
     without_reverse_path_filter(SPECS["b1"].interface)
     assert raw_arrives(world, world["b1"], A1, source_port=5002)
+
+
+def test_a_spoofed_source_does_not_leave_the_host(world: World) -> None:
+    without_reverse_path_filter(SPECS["b1"].interface)
+    assert raw_arrives(world, world["b1"], B1, outside=True)
+    assert not raw_arrives(world, world["b1"], A1, source_port=5001, outside=True)
 
 
 def test_a_spoofed_mac_is_dropped(world: World) -> None:

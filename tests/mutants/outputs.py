@@ -41,6 +41,9 @@ OUTPUTS = (
         "reconciler/cli/commands/status.py",
         "waits = not all(is_approved(hold) for hold in cluster.holds)",
         "waits = False",
-        ("tests/unit/cli/test_holds.py", "tests/unit/cli/test_commands.py"),
+        (
+            "tests/unit/cli/test_commands.py",
+            "tests/unit/cli/test_holds.py",
+        ),
     ),
 )
