@@ -300,4 +300,12 @@ CONTROLLERS = (
         "            self._clock.monotonic(),\n            self._holds",
         ("tests/unit/controller/test_second_looks.py",),
     ),
+    Mutant(
+        "P13",
+        "a record is written again though nothing changed",
+        "reconciler/controller/writer.py",
+        "if known is not None and _alike(known.value, record):",
+        "if False:",
+        ("tests/unit/controller/test_loop.py",),
+    ),
 )

@@ -100,4 +100,12 @@ HOSTS = (
         "        if any(each.host for each in told):\n",
         ("tests/kernel/test_monitor.py",),
     ),
+    Mutant(
+        "P13",
+        "a report is written again though nothing changed",
+        "reconciler/agent/telling/reporter.py",
+        "        if held.get(key) != value:\n",
+        "        if True:\n",
+        ("tests/unit/agent/test_reporter.py",),
+    ),
 )
