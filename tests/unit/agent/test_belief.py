@@ -405,3 +405,16 @@ def tell_link(belief: Belief, link: Link, revision: int) -> None:
     """Let the store tell of a takeover."""
     stored = Stored(CHAIN, encode_chain((link,)), Revision(revision))
     belief.handle(Changed(CALICO, Put(stored)))
+
+
+def test_a_store_that_was_believed_again_stays_believed() -> None:
+    # given an agent that doubts a backup, which takes over then what its host held
+    belief = after(with_chain(FIRST, filler=50), with_chain(FIRST))
+    assert "went back" in belief.judge().doubt
+    tell_link(belief, Link(2, "y", ("one",), (HOST,)), 98)
+    assert belief.judge().doubt == ""
+
+    # when anything else happens there
+    belief.handle(Changed(CALICO, Put(Stored(Key(f"{CALICO}/noise"), "x", Revision(99)))))
+
+    assert belief.judge().doubt == ""

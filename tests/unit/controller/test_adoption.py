@@ -4,11 +4,11 @@ from contextlib import suppress
 from dataclasses import replace
 
 import pytest
-from netaddr import IPAddress
+from netaddr import IPAddress, IPNetwork
 
 from calico.addressing.addresses import Addresses
 from calico.cluster import HeldRecord, HoldKind
-from calico.codec import decode_chain, encode_endpoint, encode_held
+from calico.codec import decode_chain, encode_endpoint, encode_held, encode_pool
 from calico.datastore.api import Datastore, Key, Revision, Stored
 from calico.datastore.memory import MemoryDatastore
 from calico.keys import (
@@ -16,11 +16,13 @@ from calico.keys import (
     CHAIN,
     CLUSTER_GUID,
     HELD,
+    POOLS,
     READY,
     endpoint_key,
     held_key,
+    pool_key,
 )
-from calico.model import AppliedRecord, BootId, HostName, TaskId, TaskVerdict
+from calico.model import AppliedRecord, BootId, HostName, Pool, TaskId, TaskVerdict
 from calico.names import endpoint_of_task, interface_of, mac_of
 from reconciler.agent.belief import PREFIXES
 from reconciler.agent.telling.holdings import held_record
@@ -379,3 +381,20 @@ def test_agents_of_a_version_that_tells_no_store_are_waited_for_shortly(cluster:
     # then all is given, and nothing is held
     assert addresses(cluster).keys() == {*before, "c.1"}
     assert cluster.holds() == {}
+
+
+def test_the_pools_that_hosts_know_come_back_and_no_other(cluster: Cluster) -> None:
+    # given a cluster whose pool an operator made
+    pool = Pool(IPNetwork("10.7.0.0/16"))
+    (default,) = cluster.store.list(POOLS).entries
+    cluster.store.delete(default.key)
+    cluster.store.put(pool_key(pool), encode_pool(pool))
+    held = [told_by(cluster, each) for each in ("h1", "h2")]
+
+    # when its store is emptied
+    replace_store(cluster, wiped(cluster))
+    object_to(cluster, *held)
+    cluster.after(2)
+
+    # then there is that one, and not what a first start would make
+    assert [each.key for each in cluster.store.list(POOLS).entries] == [pool_key(pool)]
