@@ -17,6 +17,8 @@ from tests.chaos.watched import FLOW_PORT, Watched
 STALL_SECONDS = 1.0
 #: From Linux 6.15 on: the longest that TCP waits before it sends again.
 TCP_RTO_MAX_MS, RTO_MILLISECONDS = 44, 1000
+#: Longer than several cuts in a row: TCP counts what it has sent again, and soon gives up.
+PATIENCE_MILLISECONDS = 300_000
 #: A connection that is not made by then is tried anew.
 TRY_SECONDS = 1.5
 
@@ -25,6 +27,7 @@ def hurry(channel: socket.socket) -> None:
     """Let one end send at once, and again soon after a loss."""
     channel.setblocking(False)
     channel.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    channel.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, PATIENCE_MILLISECONDS)
     with suppress(OSError):
         channel.setsockopt(socket.IPPROTO_TCP, TCP_RTO_MAX_MS, RTO_MILLISECONDS)
 

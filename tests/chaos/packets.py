@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from netaddr import IPAddress
 
-from demo.stories.matrix import Task, is_open
+from demo.stories.matrix import Sender, Task, is_open
 from tests.chaos.watched import FLOW_PORT, PROBE_PORT, SOURCE_PORT
 from tests.kernel.probes import checksum, ipv4_packet, tcp_payload, udp_payload
 from tests.kernel.sensors import ECHO, ECHO_ID, SYN, marked
@@ -76,7 +76,7 @@ def parse_arrival(packet: bytes) -> Arrival | None:
     return Arrival(words[0], words[1], int(words[2])) if len(words) == 3 else None
 
 
-def is_leak(source: Task, receiver: Task) -> bool:
+def is_leak(source: Sender, receiver: Task) -> bool:
     """Whether the groups keep a packet of the one from ever arriving at the other.
 
     A task's groups are those of its app's version as long as it lives.

@@ -275,7 +275,10 @@ def chaos(plan: Plan, say: Callable[[str], None]) -> Iterator[Run]:
         enter = stack.enter_context
         enter(instrument(cluster, "proxy", "tests.faults", "serve", path, *doors(master)))
         wires = enter(instrument(cluster, "wires", "tests.chaos.wires", first=json.dumps(hosts)))
-        sensors = enter(instrument(cluster, "sensors", "tests.chaos.sensors", str(plan.seed)))
+        # The master has no agent, and Marathon there may reach what declares its ports.
+        senders = [f"{host.name}={host.pid}" for host in status.hosts if host.name != MASTER]
+        words = ("tests.chaos.sensors", str(plan.seed), *senders)
+        sensors = enter(instrument(cluster, "sensors", *words))
         wishes = enter(Wishes(cluster.marathon_url))
         try:
             yield Run(plan, running, sensors, wires, wishes, say)

@@ -1,4 +1,4 @@
-"""`python -m tests.chaos.sensors SEED`: watches every task of the embedded cluster from inside.
+"""`python -m tests.chaos.sensors SEED HOST=PID...`: watches every task of the cluster from inside.
 
 Each leak, and each address that two living tasks have, is told at once as a line of
 JSON. Each line of input is a word, and answered: `report` with what happened since
@@ -18,14 +18,14 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
-from demo.stories.matrix import Task, is_open
+from demo.stories.matrix import Host, Sender, Task, is_open
 from tests.chaos.flows import Flow, hurry
 from tests.chaos.packets import Kind, is_leak, parse_arrival, render_packet, render_probe
-from tests.chaos.watched import FLOW_PORT, PROBE_PORT, Watched, find
+from tests.chaos.watched import FLOW_PORT, PROBE_PORT, Watched, find, open_sender
 from tests.kernel.sensors import PACKET_OUTGOING
 
 EVERY = 0.05
@@ -47,11 +47,12 @@ Act = Callable[[], None]
 class Sensors:
     """Everything that is watched, in one loop."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, hosts: Mapping[str, int]) -> None:
         self._chance = random.Random(seed)
         self._selector = selectors.DefaultSelector()
         self._watched: dict[int, Watched] = {}
         self._task_by_name: dict[str, Task] = {}
+        self._hosts = {Host(name): open_sender(pid) for name, pid in hosts.items()}
         self._ghosts: list[tuple[str, str, float]] = []
         self._flows: dict[str, Flow] = {}
         self._hot: list[tuple[Watched, Watched]] = []
@@ -145,6 +146,10 @@ class Sensors:
         for number, (source, target) in enumerate(self._hot):
             kind = KINDS[(self._tick + number) % len(KINDS)]
             self._probe(source, target.task.name, target.address, kind)
+        if self._watched:
+            target = self._chance.choice(list(self._watched.values()))
+            for host, sender in self._hosts.items():
+                self._probe_from(host, sender, target)
         for _ in range(PAIRS):
             pair = next(self._turn, None)
             if pair is None:
@@ -177,6 +182,14 @@ class Sensors:
             receiver = self._task_by_name.get(name)
             self._forbidden += receiver is not None and is_leak(source.task, receiver)
 
+    def _probe_from(self, host: Host, sender: socket.socket, target: Watched) -> None:
+        if target.address is not None:
+            with contextlib.suppress(OSError):
+                probe = render_probe(host.name, target.task.name, self._sent)
+                sender.sendto(probe, (target.address, PROBE_PORT))
+                self._sent += 1
+                self._forbidden += is_leak(host, target.task)
+
     def _sense(self, watched: Watched) -> None:
         with contextlib.suppress(BlockingIOError):
             while True:
@@ -188,14 +201,15 @@ class Sensors:
                     continue
                 self._arrived += 1
                 self._reached.add((arrival.source, watched.task.name))
-                source = self._task_by_name.get(arrival.source)
-                if source is None or is_leak(source, watched.task):
+                source = self._sender(arrival.source)
+                if is_leak(source, watched.task):
                     self._violate(
-                        f"LEAK: {arrival.source} of {sorted(source.groups) if source else '?'} on"
-                        f" {source.host if source else '?'} reached {watched.task.name} of"
-                        f" {sorted(watched.task.groups)} on {watched.task.host} at"
-                        f" {watched.address}; it was meant for {arrival.meant_for}"
+                        f"LEAK: {source} reached {watched.task} at {watched.address};"
+                        f" it was meant for {arrival.meant_for}"
                     )
+
+    def _sender(self, name: str) -> Sender:
+        return self._task_by_name[name] if name in self._task_by_name else Host(name)
 
     def _open_flows(self) -> None:
         for source in self._watched.values():
@@ -312,7 +326,8 @@ def _tell(line: dict[str, Any]) -> None:
 def main() -> None:
     """Begin, say so, and go on until nobody asks any more."""
     print("ready", flush=True)
-    Sensors(int(sys.argv[1])).serve()
+    hosts = dict(word.split("=") for word in sys.argv[2:])
+    Sensors(int(sys.argv[1]), {name: int(pid) for name, pid in hosts.items()}).serve()
 
 
 if __name__ == "__main__":

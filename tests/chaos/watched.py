@@ -97,6 +97,15 @@ class Watched:
             self.address = socket.inet_ntoa(reply[20:24])
 
 
+def open_sender(pid: int) -> socket.socket:
+    """From where a host sends probes itself."""
+    with namespaces.network_of(pid):
+        sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sender.setblocking(False)
+    sender.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, FORBIDDEN)
+    return sender
+
+
 def find(known: set[int]) -> Iterator[Found]:
     """Every task of ours that runs in the caller's pid namespace and is not known."""
     for name in os.listdir("/proc"):

@@ -37,7 +37,8 @@ def test_the_sensors_see_a_hole_in_a_closed_way_and_a_wall_on_an_open_one() -> N
             run.cluster.control.kill(agent, signal.SIGSTOP)
 
         insert_rule(run, "accept")
-        await_violation(run, "LEAK: chaos_")
+        await_violation(run, "LEAK: Task(name='chaos_")
+        await_violation(run, "LEAK: Host(name='host-")
         insert_rule(run, "drop")
         await_violation(run, "stood still for")
 

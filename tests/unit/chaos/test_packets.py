@@ -5,7 +5,7 @@ import socket
 import pytest
 from netaddr import IPAddress
 
-from demo.stories.matrix import Task
+from demo.stories.matrix import Host, Sender, Task
 from tests.chaos.actions import Wish
 from tests.chaos.packets import (
     Arrival,
@@ -30,6 +30,9 @@ def task(name: str, *groups: str) -> Task:
 @pytest.mark.parametrize(
     ("source", "receiver", "leaks"),
     [
+        pytest.param(Host("host-1"), task("b", "blue"), False, id="from its own host"),
+        pytest.param(Host("host-2"), task("b", "blue"), True, id="from another host"),
+        pytest.param(Host("host-2"), task("b", "public"), False, id="a public one from a host"),
         pytest.param(task("a", "red"), task("b", "red"), False, id="a group in common"),
         pytest.param(task("a", "red"), task("b", "blue"), True, id="none in common"),
         pytest.param(task("a"), task("b"), True, id="no groups at all"),
@@ -39,7 +42,7 @@ def task(name: str, *groups: str) -> Task:
     ],
 )
 def test_a_leak_is_what_the_groups_keep_from_arriving(
-    source: Task, receiver: Task, leaks: bool
+    source: Sender, receiver: Task, leaks: bool
 ) -> None:
     assert is_leak(source, receiver) is leaks
 
