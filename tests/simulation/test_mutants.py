@@ -12,7 +12,7 @@ from tests.simulation.__main__ import HASH_SEED
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("calico", "marathon_client", "reconciler", "tests/simulation")
-SEEDS = "150"
+SEEDS = "400"
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ SEEDS = "150"
         ),
     ],
 )
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_a_bug_breaks_a_promise(
     module: str, right: str, wrong: str, promise: str, tmp_path: Path
 ) -> None:
