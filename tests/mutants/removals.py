@@ -147,4 +147,28 @@ REMOVALS = (
         "            self._datastore.delete(key)\n",
         ("tests/unit/controller/test_two_leaders.py",),
     ),
+    Mutant(
+        "P25",
+        "what lists lack and hosts report up for long is told to nobody",
+        "reconciler/core/removal/withdrawal.py",
+        "held = contradicted & listed.lasting",
+        "held = contradicted - contradicted",
+        ("tests/unit/reconciler/test_withdrawal.py",),
+    ),
+    Mutant(
+        "P4",
+        "a list that a host contradicts is the first of two",
+        "reconciler/core/removal/withdrawal.py",
+        "waiting=absent - contradicted - confirmed,",
+        "waiting=absent - confirmed,",
+        ("tests/unit/reconciler/test_withdrawal.py",),
+    ),
+    Mutant(
+        "P25",
+        "a contradiction begins anew with each list",
+        "reconciler/controller/removal/absences.py",
+        "self._contradicted_since = {task: before.get(task, now) for task in contradicted}",
+        "self._contradicted_since = dict.fromkeys(contradicted, now)",
+        ("tests/unit/controller/test_second_looks.py",),
+    ),
 )
