@@ -6,9 +6,10 @@ that it opens nothing, and is told in `problems`.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import Enum, auto
 
-from netaddr import IPNetwork
+from netaddr import IPAddress, IPNetwork
 
 from calico import codec
 from calico.datastore.api import Key, Listing, Put, Removed, Revision, Stored, WatchEvent
@@ -52,6 +53,17 @@ class _Part(Enum):
     HOST_ENDPOINTS = auto()
 
 
+@dataclass(frozen=True, slots=True)
+class Passages:
+    """Addresses that endpoints gave up meanwhile, some perhaps within one look.
+
+    It `is_whole` unless events were lost, so that others may have come and gone.
+    """
+
+    given_up: frozenset[IPAddress] = frozenset()
+    is_whole: bool = True
+
+
 def _covers(prefix: str, key: str) -> bool:
     return key == prefix or key.startswith(prefix + "/")
 
@@ -79,10 +91,13 @@ class Mirror:
         #: Profiles to decode at the end of a listing, by the directory of their leaves.
         self._waiting: dict[ProfileId, Key] | None = None
         self._changed: set[_Part] = set()
+        self._given_up: set[IPAddress] = set()
+        self._gap = False
         self._snapshot = Snapshot()
 
     def load(self, prefix: Key, listing: Listing) -> None:
         """Replace all that is known below a prefix."""
+        self._gap |= prefix == CALICO and prefix in self._progress
         self._progress[prefix] = listing.revision
         listed = {stored.key for stored in listing.entries}
         # Once whole is cheaper than with each of its leaves.
@@ -136,6 +151,12 @@ class Mirror:
         self._changed = set()
         return self._snapshot
 
+    def take_passages(self) -> Passages:
+        """Who let addresses go since the last call, also if no snapshot ever had them."""
+        passages = Passages(frozenset(self._given_up), is_whole=not self._gap)
+        self._given_up, self._gap = set(), False
+        return passages
+
     def problems(self) -> Mapping[Key, str]:
         """Why an object is closed or left out, by its key; a profile's is its directory."""
         return dict(self._problems)
@@ -174,7 +195,10 @@ class Mirror:
     def _decode(self, stored: Stored) -> None:
         key, value = stored.key, stored.value
         if (endpoint := parse_endpoint_key(key)) is not None:
-            self._specs[endpoint] = codec.decode_endpoint(endpoint, value)
+            before, spec = self._specs.get(endpoint), codec.decode_endpoint(endpoint, value)
+            self._specs[endpoint] = spec
+            if before is not None:
+                self._given_up.update(set(before.addresses) - set(spec.addresses))
             self._spec_revisions[endpoint] = stored.revision
             self._changed.add(_Part.SPECS)
         elif (leaf := parse_profile_key(key)) is not None:
@@ -206,7 +230,9 @@ class Mirror:
     def _forget(self, key: Key) -> None:
         """Take out what the key stood for, if anything."""
         if (endpoint := parse_endpoint_key(key)) is not None:
-            if self._specs.pop(endpoint, None) is not None:
+            spec = self._specs.pop(endpoint, None)
+            if spec is not None:
+                self._given_up.update(spec.addresses)
                 del self._spec_revisions[endpoint]
                 self._changed.add(_Part.SPECS)
         elif (leaf := parse_profile_key(key)) is not None:

@@ -15,7 +15,7 @@ from calico.codec import decode_chain
 from calico.datastore.api import Key, Listing, Put, Removed, Revision, Stored, WatchEvent
 from calico.errors import InvalidValue
 from calico.keys import BLOCKS, CALICO, CHAIN, CLUSTER_GUID, HOSTS, READY
-from calico.mirror import Mirror
+from calico.mirror import Mirror, Passages
 from calico.model import HostName, Snapshot
 from reconciler.core.lineage import adopts, contradiction
 from reconciler.runtime.watchfeed import Changed, FeedMessage, Loaded, Unreachable
@@ -152,6 +152,10 @@ class Belief:
             self._view = self._judged()
             self._dirty = False
         return self._view
+
+    def take_passages(self) -> Passages:
+        """Who let addresses go since the last call."""
+        return self._mirror.take_passages()
 
     def listings(self) -> dict[Key, Listing]:
         """The state that is acted on, raw; empty if it is not the datastore's newest."""

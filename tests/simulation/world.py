@@ -50,7 +50,7 @@ LOOK_EVERY = 10.0
 #: Seconds that a hold may end by itself before somebody approves it.
 OPERATOR_COMES = 120.0
 #: Seconds for telling what was reached, and those that all must be quiet after.
-TOLD_WITHIN = 30.0
+TOLD_WITHIN = 80.0
 QUIET = 120.0
 
 
@@ -194,7 +194,7 @@ class World:
 
     def rest(self) -> None:
         """P13: what was reached stays, and nobody writes what is written already."""
-        # What followed the last change may still be told.
+        # What the last fault left is found by looks that are made each minute or so.
         self._pass_time(TOLD_WITHIN)
         self.invariants.writes.clear()
         self._pass_time(QUIET)

@@ -278,7 +278,7 @@ class HostReconciler:
         if look:
             changes = self._program(view, merged, self._config, rendered)
         elif view.source is Source.DATASTORE:
-            self._revocation.carry_through(view.snapshot, self._config, (), merged.snapshot)
+            self._carry_through(view.snapshot, self._config, merged.snapshot)
         if self._kernel.reflects and view.source is Source.DATASTORE:
             self._revision = view.revision
         reached = self._pass(view, rendered, self._kernel.problems)
@@ -310,7 +310,7 @@ class HostReconciler:
             self._revocation.judge_all(merged.snapshot, config)
         if view.source is Source.DATASTORE and view.snapshot is not None:
             lost = lost_addresses(plan, desired)
-            self._revocation.carry_through(view.snapshot, config, lost, merged.snapshot)
+            self._carry_through(view.snapshot, config, merged.snapshot, lost)
         else:
             self._kernel = self._kernel.unsure()
         if plan:
@@ -319,6 +319,16 @@ class HostReconciler:
             delay = 0.0 if failures and assumed is not None else VERIFY_AFTER
             self._looks.ask(self._clock.monotonic() + delay)
         return plan
+
+    def _carry_through(
+        self,
+        snapshot: Snapshot,
+        config: HostConfig,
+        rendered: Snapshot,
+        lost: Iterable[IPAddress] = (),
+    ) -> None:
+        passages = self._belief.take_passages()
+        self._revocation.carry_through(snapshot, config, lost, rendered, passages)
 
     def _rendered(self, snapshot: Snapshot, config: HostConfig) -> tuple[Merged, Rendered]:
         """What the kernel should hold: the datastore's endpoints, and this host's containers."""

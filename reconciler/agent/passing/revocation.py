@@ -7,9 +7,12 @@ from netaddr import IPAddress
 
 from calico.dataplane.api import Dataplane
 from calico.dataplane.state import HostConfig
+from calico.mirror import Passages
 from calico.model import Snapshot
 from reconciler.core.reaching.admitted import not_admitted
-from reconciler.core.reaching.revoked import Revoked, revoked_addresses
+from reconciler.core.reaching.revoked import Revoked, passed_on, revoked_addresses
+
+NO_PASSAGES = Passages()
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +28,7 @@ class Revocation:
         self._dataplane = dataplane
         self._carried_through: Snapshot | None = None
         self._judged = False
+        self._given_up: frozenset[IPAddress] = frozenset()
 
     @property
     def carried_through(self) -> Snapshot | None:
@@ -46,22 +50,30 @@ class Revocation:
         config: HostConfig,
         lost: Iterable[IPAddress] = (),
         rendered: Snapshot | None = None,
+        passages: Passages = NO_PASSAGES,
     ) -> None:
         """Complete what was revoked since the last snapshot, once its policy is in force.
 
         `lost` are addresses that have no holder here any more. `rendered` is
         what connections are judged by, if it is not the datastore's snapshot
-        alone: a container that a task claims loses nothing by it.
+        alone: a container that a task claims loses nothing by it. `passages` are
+        those since the last call, whatever came of that.
         """
         judged_by = rendered or snapshot
-        if not self._judged:
-            # The flags of an earlier run may have allowed more.
+        self._given_up |= passages.given_up
+        if not (self._judged and passages.is_whole):
+            # The flags of an earlier run may have allowed more, and whoever came
+            # and went unseen may have left connections.
+            self._judged = False
             self.judge_all(judged_by, config)
             self._judged = True
         before = self._carried_through
         revoked = Revoked() if before is None else revoked_addresses(before, snapshot, config.host)
-        self._forget(revoked.gone | frozenset(lost), revoked.narrowed, judged_by, config)
+        passed = passed_on(self._given_up, before or snapshot, snapshot)
+        gone = revoked.gone | passed | frozenset(lost)
+        self._forget(gone, revoked.narrowed, judged_by, config)
         self._carried_through = snapshot
+        self._given_up = frozenset()
 
     def _forget(
         self,

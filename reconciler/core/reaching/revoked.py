@@ -85,6 +85,24 @@ def revoked_addresses(previous: Snapshot, current: Snapshot, host: HostName) -> 
     return Revoked(frozenset(gone), frozenset(narrowed))
 
 
+def passed_on(
+    given_up: Iterable[IPAddress], previous: Snapshot, current: Snapshot
+) -> frozenset[IPAddress]:
+    """Addresses that somebody had between two snapshots who is in neither, or not in both.
+
+    What such a holder began must not go on with the next one. One whose endpoint
+    has the address in both was gone for no longer than between two looks.
+    """
+    passed = frozenset(given_up)
+    if not passed:
+        return passed
+    had, has = (
+        {(name, each) for name, spec in snapshot.specs.items() for each in spec.addresses}
+        for snapshot in (previous, current)
+    )
+    return passed - {address for _, address in had & has}
+
+
 def _newly_selected(previous: Snapshot, current: Snapshot, host: HostName) -> Iterator[IPAddress]:
     """Addresses that a tiered policy closes and did not close before."""
     if not current.policies:

@@ -10,6 +10,7 @@ from netaddr import IPAddress, IPNetwork
 from calico.dataplane.memory import MemoryDataplane
 from calico.dataplane.state import Connection, HostFacts
 from calico.errors import DataplaneError
+from calico.mirror import Passages
 from calico.model import Snapshot
 from reconciler.agent.passing.revocation import Revocation
 from tests.dataplane_worlds import CONFIG, HERE_ADDRESS, THERE, group, openings, snapshot, spec
@@ -125,3 +126,48 @@ def test_attempts_that_nobody_answered_are_not_told_as_connections(
         "connections ended",
         {"count": 1, "attempts": 2, "of": 4},
     )
+
+
+def test_what_a_holder_that_was_never_seen_left_goes_to_nobody_else() -> None:
+    # given a task that came and went within one look, and talked to one here
+    kernel = Refusing(1)
+    revocation = Revocation(kernel)
+    here = snapshot([WEB], PROFILES)
+    revocation.carry_through(here, CONFIG)
+    kernel.track(BETWEEN)
+    passages = Passages(frozenset({B}))
+
+    # when its address is given to the next one, and the kernel is busy at first
+    with pytest.raises(DataplaneError):
+        revocation.carry_through(BOTH, CONFIG, passages=passages)
+    revocation.carry_through(BOTH, CONFIG)
+
+    # then the next one does not go on with it
+    assert tracked(kernel) == set()
+
+
+def test_whoever_kept_an_address_keeps_its_connections() -> None:
+    kernel = MemoryDataplane(FACTS)
+    revocation = Revocation(kernel)
+    revocation.carry_through(BOTH, CONFIG)
+    kernel.track(BETWEEN)
+
+    revocation.carry_through(
+        snapshot([WEB, FAR], PROFILES), CONFIG, passages=Passages(frozenset({B}))
+    )
+
+    assert tracked(kernel) == {BETWEEN}
+
+
+def test_after_lost_events_every_connection_is_looked_at() -> None:
+    kernel = MemoryDataplane(FACTS)
+    revocation = Revocation(kernel)
+    revocation.carry_through(snapshot([WEB], PROFILES), CONFIG)
+    kernel.track(BETWEEN)
+
+    same = snapshot([WEB], PROFILES)
+    revocation.carry_through(same, CONFIG)
+    assert tracked(kernel) == {BETWEEN}
+
+    revocation.carry_through(same, CONFIG, passages=Passages(is_whole=False))
+    assert tracked(kernel) == set()

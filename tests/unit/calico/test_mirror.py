@@ -10,7 +10,7 @@ from calico import codec, keys
 from calico.addressing import ipam
 from calico.datastore.api import ABSENT, Key, Listing, Put, Removed, Revision, Stored
 from calico.datastore.memory import MemoryDatastore
-from calico.mirror import Mirror
+from calico.mirror import Mirror, Passages
 from calico.model import (
     BootId,
     EndpointId,
@@ -348,3 +348,33 @@ def _carry_out(store: MemoryDatastore, verb: str, key: Key, value: str) -> None:
         store.delete(key)
     elif verb == "tree":
         store.remove_tree(key)
+
+
+def test_who_came_and_went_between_two_looks_is_told_once() -> None:
+    mirror = loaded(5)
+    mirror.take_passages()
+    mirror.apply(put_spec(1, 6))
+    mirror.apply(Removed(keys.endpoint_key(endpoint_id(1)), Revision(7)))
+
+    assert mirror.take_passages() == Passages(frozenset(spec(1).addresses))
+    assert mirror.take_passages() == Passages()
+
+
+def test_an_endpoint_that_moves_gives_its_old_address_up() -> None:
+    mirror = loaded(5, put_spec(1, 5))
+    moved = codec.encode_endpoint(spec(1)).replace("10.0.0.1/", "10.0.0.9/")
+    mirror.apply(put(keys.endpoint_key(endpoint_id(1)), moved, 6))
+
+    assert mirror.take_passages() == Passages(frozenset(spec(1).addresses))
+
+
+def test_a_second_listing_of_endpoints_may_hide_who_came_and_went() -> None:
+    mirror = loaded(5, put_spec(1, 5))
+    assert mirror.take_passages().is_whole
+
+    mirror.load(keys.BLOCKS, listing(6))
+    assert mirror.take_passages().is_whole
+
+    mirror.load(keys.CALICO, listing(7, put_spec(1, 5)))
+    assert not mirror.take_passages().is_whole
+    assert mirror.take_passages().is_whole
