@@ -81,6 +81,7 @@ test-cluster: prepare-test
 # What an ordinary user's run leaves out, and a little of the rest as root.
 test-root: prepare-test
 	$(PYTEST) -n 2 --dist loadfile tests/image tests/cluster/test_isolation.py \
+	    tests/unit/cli/test_credentials.py \
 	    $(addprefix tests/kernel/test_,charts.py docker.py kernel_dataplane.py minimal_cluster.py)
 
 # Every planted bug must be caught by the tests that it names.

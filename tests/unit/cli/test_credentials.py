@@ -61,7 +61,7 @@ def test_what_is_no_secret_pair_is_refused_without_quoting_it(
     assert "s3cret" not in str(refused.value)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+@pytest.mark.skipif(os.geteuid() != 0, reason="giving files away runs only as the machine's root")
 def test_a_file_of_another_user_is_refused(tmp_path: Path) -> None:
     path = file_of(tmp_path, "ops:s3cret")
     os.chown(path, 65534, 65534)
