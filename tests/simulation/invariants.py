@@ -64,6 +64,8 @@ class Invariants:
         #: Whether the store lost what it knew: then only kernels are judged.
         self.restored = False
         self._led_to: dict[TaskId, IPAddress] = {}
+        #: Live tasks that the file of their agent lacked when it began.
+        self._unsaved: dict[TaskId, HostTwin] = {}
         #: Keys that were written, but for what only says that somebody lives.
         self.writes: set[Key] = set()
         etcd.hear_key = self._note_key
@@ -76,9 +78,21 @@ class Invariants:
     def expect_restore(self) -> None:
         """What the store says from now on may be old; P7 takes the place of P4 and P5."""
         self.restored = True
+        self._unsaved = {
+            task: host for task, host in self._unsaved.items() if not host.has_saved(task)
+        }
         self._led_to = {
             each.task: each.address for living in self._residents.values() for each in living
         }
+
+    def begin_agent(self, host: HostTwin) -> None:
+        """What its file does not hold yet, an agent cannot tell of once the store lost it.
+
+        The file is written a moment after a task was let in, once a second at most:
+        docs/restore.md does not promise more.
+        """
+        self._unsaved = {task: other for task, other in self._unsaved.items() if other != host}
+        self._unsaved.update({task: host for task in host.namespaces if not host.has_saved(task)})
 
     def excuse(self, host: HostTwin) -> None:
         """Another program takes links of its tasks away: that is not the product's doing."""
@@ -244,8 +258,9 @@ class Invariants:
         """P7: no live task is cut off or gets another address."""
         found = {each.task: each.address for who in self._residents.values() for each in who}
         live = {task for host in self._hosts for task in host.namespaces}
+        judged = (live & self._marathon.named) - self._unsaved.keys()
         for task, address in self._led_to.items():
-            if task in live and task in self._marathon.named and found.get(task) != address:
+            if task in judged and found.get(task) != address:
                 raise Violation(f"P7 {task} had {address} and has {found.get(task)}")
 
     def _check_endpoints(self) -> None:

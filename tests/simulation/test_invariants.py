@@ -22,7 +22,9 @@ METRICS = Metrics()
 
 @pytest.fixture
 def world() -> Iterator[World]:
-    made = World(Schedule(seed=1, actions=(), ends=0.0), METRICS)
+    # Nothing goes wrong in it but what is planted.
+    schedule = Schedule(seed=1, actions=(), ends=0.0, faults=(), chances=False)
+    made = World(schedule, METRICS)
     made.begin()
     yield made
     made.scheduler.end()
@@ -146,6 +148,20 @@ def test_a_planted_violation_is_found(
     world.invariants.check()
     plant(world)
     with pytest.raises(Violation, match=f"^{promise}"):
+        world.invariants.check()
+
+
+def test_what_an_agents_file_lacks_when_it_begins_is_not_asked_of_it(world: World) -> None:
+    world.hosts[0].disk = b""
+    world.invariants.begin_agent(world.hosts[0])
+    a_task_is_cut_off_after_a_restore(world)
+    world.invariants.check()
+
+
+def test_what_an_agents_file_holds_is_asked_of_it(world: World) -> None:
+    world.invariants.begin_agent(world.hosts[0])
+    a_task_is_cut_off_after_a_restore(world)
+    with pytest.raises(Violation, match=r"^P7 "):
         world.invariants.check()
 
 

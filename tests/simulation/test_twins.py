@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
+from calico.dataplane.changes import SetSysctl
 from calico.datastore.api import ABSENT, Key, Put, Revision, Stored, WatchEvent
 from calico.errors import DatastoreUnavailable, HistoryLost
 from reconciler.runtime.clock import ManualClock
@@ -12,6 +13,7 @@ from tests.simulation.doors import Door
 from tests.simulation.faults import ChosenFaults, Fault, FaultKind, Place
 from tests.simulation.scheduler import Scheduler
 from tests.simulation.twins.etcd import WINDOW, EtcdClient, EtcdTwin
+from tests.simulation.twins.host import HostTwin
 
 A, B = Key("/a/one"), Key("/a/two")
 ROOT = Key("/a")
@@ -109,3 +111,10 @@ def test_a_restored_store_holds_what_it_held() -> None:
     store.scheduler.run(6.0, store.etcd.settle, store.etcd.next_event)
     assert store.etcd.store.get(A) == Stored(A, "1", Revision(1))
     assert broken
+
+
+def test_who_looks_before_a_kernel_changes_looks_again_after_it() -> None:
+    told: list[str] = []
+    host = HostTwin(0, lambda: told.append("others go first"), lambda: told.append("changed"))
+    host.dataplane.apply((SetSysctl("net.ipv4.ip_forward", "1"),))
+    assert told == ["others go first", "changed"]

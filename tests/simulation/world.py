@@ -215,6 +215,9 @@ class World:
         for process in self.scheduler.processes:
             if not process.threads and process.start_at <= now:
                 self._log(f"{process.name} starts")
+                for host in self.hosts:
+                    if process.name == f"a{host.number}":
+                        self.invariants.begin_agent(host)
                 process.start()
         if self.scheduler.defects:
             raise Violation(f"defect: {self.scheduler.defects[0]}")

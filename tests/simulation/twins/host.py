@@ -67,6 +67,10 @@ class HostTwin:
         if links:
             self.dataplane.meddle((RemoveLink(links[int(pick * len(links))]),))
 
+    def has_saved(self, task: TaskId) -> bool:
+        """Whether the agent's state file holds the task's endpoint."""
+        return f"/{task}/endpoint/".encode() in self.disk
+
     def still_held(self, refs: Iterable[NamespaceRef]) -> Collection[NamespaceRef]:
         """Those of some namespaces that a process is in."""
         lived = {each.inode for each in self.namespaces.values()}
@@ -89,8 +93,10 @@ class HostTwin:
         return MemoryDataplane(facts, self._touch)
 
     def _touch(self, _: str) -> None:
-        self._changed()
         self._step()
+        # Told only now: who looks meanwhile sees the kernel as it was, and
+        # would not look again once the change is made.
+        self._changed()
 
 
 class HostLocator:
