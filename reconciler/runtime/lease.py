@@ -10,6 +10,8 @@ import json
 from collections.abc import Iterator
 from contextlib import suppress
 
+from calico.addressing.addresses import Addresses
+from calico.codec import decode_endpoint
 from calico.datastore.api import (
     ABSENT,
     Datastore,
@@ -22,7 +24,7 @@ from calico.datastore.api import (
 )
 from calico.errors import CalicoError, Conflict
 from calico.keys import own_directories, parse_endpoint_key, task_key
-from calico.model import TaskId
+from calico.model import EndpointSpec, HandleId, TaskId
 from reconciler.runtime.clock import Clock, rfc3339
 
 #: Seconds that the key outlives its last renewal.
@@ -95,22 +97,30 @@ class Lease:
             self._datastore.delete(self._key, expect=self._revision)
             self._revision = self.token = None
 
-    def take_back(self, key: Key, revision: Revision) -> None:
-        """Remove an endpoint that came too late: whose task was withdrawn meanwhile.
+    def take_back(self, key: Key, text: str, revision: Revision) -> None:
+        """Remove an endpoint that came too late: nobody would take it for ours any more.
 
-        Its record is gone, so that nobody would take it for ours any more. Whatever
-        else was created too late is found by the next one who leads, and what has
-        its record is as it should be. May fail without a word.
+        That is so if its task was withdrawn meanwhile, and if its addresses are not
+        its own any more: the store was set back, and may give them to another task.
+        Whatever else was created too late is found by the next one who leads. May
+        fail without a word.
         """
         endpoint = parse_endpoint_key(key)
         if endpoint is None:
             return
         with suppress(CalicoError):
-            if self._datastore.get(task_key(TaskId(endpoint.workload))) is not None:
+            if self._is_relied_on(decode_endpoint(endpoint, text)):
                 return
             self._datastore.delete(key, expect=revision)
             for directory in own_directories(key):
                 self._datastore.delete(directory)
+
+    def _is_relied_on(self, spec: EndpointSpec) -> bool:
+        """Whether a new leader may have found it as it should be."""
+        workload, addresses = spec.id.workload, Addresses(self._datastore)
+        return self._datastore.get(task_key(TaskId(workload))) is not None and all(
+            addresses.holder(each) == HandleId(workload) for each in spec.addresses
+        )
 
     def _put(self) -> bool:
         sent = self._clock.monotonic()
@@ -174,7 +184,7 @@ class FencedDatastore:
             # Who is stopped just before it sends cannot be kept from sending when
             # it goes on. What exists it does not hit, since that has changed; but
             # what it creates may have come and gone meanwhile.
-            self._lease.take_back(key, revision)
+            self._lease.take_back(key, value, revision)
             raise LeaseLost(f"the lease was lost while {key} was written")
         return revision
 

@@ -23,7 +23,7 @@ LEADERSHIP = (
         "P4",
         "an endpoint of a live task is taken back",
         "reconciler/runtime/lease.py",
-        "if self._datastore.get(task_key(TaskId(endpoint.workload))) is not None:",
+        "if self._is_relied_on(decode_endpoint(endpoint, text)):",
         "if False:",
         ("tests/unit/runtime/test_lease.py",),
     ),

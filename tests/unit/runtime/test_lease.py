@@ -1,17 +1,23 @@
 """One key that says who works, and what its holder may still do."""
 
 import pytest
+from netaddr import IPAddress, IPNetwork
 
+from calico.addressing.addresses import Addresses
+from calico.addressing.blocks import OWNER
+from calico.codec import encode_endpoint, encode_pool
 from calico.datastore.api import ABSENT, Datastore, Key, Revision
 from calico.datastore.memory import MemoryDatastore
 from calico.errors import Conflict, DatastoreUnavailable
-from calico.keys import ENDPOINTS, task_key
-from calico.model import TaskId
+from calico.keys import endpoint_key, pool_key, task_key
+from calico.model import EndpointSpec, HandleId, HostName, Pool, TaskId
+from calico.names import endpoint_of_task, interface_of, mac_of
 from reconciler.runtime.clock import ManualClock
 from reconciler.runtime.lease import TTL, WRITE_WINDOW, FencedDatastore, Lease, LeaseLost
 from tests.contract.lossy import LossyStore
 
 KEY = Key("/marathon-calico/v1/leader")
+POOL = Pool(IPNetwork("10.1.0.0/16"))
 
 
 @pytest.fixture
@@ -223,17 +229,33 @@ def late(datastore: Datastore, clock: ManualClock) -> FencedDatastore:
     return FencedDatastore(StoppedStore(clock.monotonic), one)
 
 
-WORKLOAD = f"{ENDPOINTS}/h1/workload/mesos/web.1"
-ENDPOINT = Key(f"{WORKLOAD}/endpoint/{'a' * 32}")
+HOST, TASK, ADDRESS = HostName("h1"), TaskId("web.1"), IPAddress("10.1.0.1")
+ID = endpoint_of_task(HOST, TASK)
+ENDPOINT = endpoint_key(ID)
+WORKLOAD = ENDPOINT.partition("/endpoint/")[0]
+SPEC = EndpointSpec(
+    id=ID,
+    interface=interface_of(ID),
+    mac=mac_of(ID),
+    addresses=(ADDRESS,),
+    profiles=(),
+    labels=(),
+)
+
+
+def give_address(datastore: Datastore, task: TaskId) -> None:
+    datastore.put(pool_key(POOL), encode_pool(POOL))
+    Addresses(datastore).assign_fixed(HOST, HandleId(task), ADDRESS, secondary=(OWNER,))
 
 
 def test_an_endpoint_whose_task_was_withdrawn_meanwhile_is_taken_back(
     datastore: Datastore, clock: ManualClock
 ) -> None:
+    give_address(datastore, TASK)
     stopped = late(datastore, clock)
 
     with pytest.raises(LeaseLost):
-        stopped.put(ENDPOINT, "late", expect=ABSENT)
+        stopped.put(ENDPOINT, encode_endpoint(SPEC), expect=ABSENT)
 
     assert datastore.get(ENDPOINT) is None
     # then there is not even a directory
@@ -241,20 +263,43 @@ def test_an_endpoint_whose_task_was_withdrawn_meanwhile_is_taken_back(
 
 
 @pytest.mark.parametrize(
+    "holders",
+    [
+        pytest.param((), id="nobody's"),
+        pytest.param((TaskId("web.2"),), id="another's"),
+    ],
+)
+def test_an_endpoint_whose_address_is_not_its_tasks_any_more_is_taken_back(
+    datastore: Datastore, clock: ManualClock, holders: tuple[TaskId, ...]
+) -> None:
+    # given a task that waits in a store that was set back, which knows of no address of it
+    datastore.put(task_key(TASK), "{}")
+    for holder in holders:
+        give_address(datastore, holder)
+    stopped = late(datastore, clock)
+
+    with pytest.raises(LeaseLost):
+        stopped.put(ENDPOINT, encode_endpoint(SPEC), expect=ABSENT)
+
+    assert datastore.get(ENDPOINT) is None
+
+
+@pytest.mark.parametrize(
     "key",
     [
-        pytest.param(ENDPOINT, id="an endpoint that has its record"),
-        pytest.param(Key("/calico/ipam/v2/handle/web.1"), id="what is no endpoint"),
+        pytest.param(ENDPOINT, id="an endpoint that has its record and its address"),
+        pytest.param(Key("/calico/ipam/v2/handle/web.7"), id="what is no endpoint"),
     ],
 )
 def test_what_came_late_and_may_be_relied_on_stays(
     datastore: Datastore, clock: ManualClock, key: Key
 ) -> None:
-    datastore.put(task_key(TaskId("web.1")), "{}")
+    datastore.put(task_key(TASK), "{}")
+    give_address(datastore, TASK)
     stopped = late(datastore, clock)
 
     with pytest.raises(LeaseLost):
-        stopped.put(key, "late", expect=ABSENT)
+        stopped.put(key, encode_endpoint(SPEC), expect=ABSENT)
 
     assert datastore.get(key) is not None
 
