@@ -15,10 +15,10 @@ from netaddr import IPAddress
 
 from calico.addressing.handles import draw_text
 from calico.cluster import HeldRecord, HoldKind, Link
-from calico.codec import decode_held
+from calico.codec import decode_chain, decode_held
 from calico.datastore.api import DirectoryStore
 from calico.errors import InvalidValue
-from calico.keys import CLUSTER_GUID, HELD, READY, parse_held_key
+from calico.keys import CHAIN, CLUSTER_GUID, HELD, READY, parse_held_key
 from calico.model import HostName, Pool
 from reconciler.controller.adoption.chain import append_link
 from reconciler.controller.adoption.importing import Importer
@@ -27,6 +27,7 @@ from reconciler.controller.removal.holds import Holds
 from reconciler.controller.stored import StoredState
 from reconciler.core.adoption import History, holdings_of, is_taken_over
 from reconciler.runtime.clock import Clock
+from reconciler.runtime.lease import LeaseLost
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +54,8 @@ class Adoption:
         self._clock = clock
         self._draw = draw
         self._nonce = draw()
+        #: Those of all links that were sent: one without an answer may be there.
+        self._own: set[str] = set()
         self._pools: Sequence[Pool] = ()
         self._chain: tuple[Link, ...] = ()
         self._is_new = False
@@ -73,15 +76,17 @@ class Adoption:
         self._is_new = not before or self._datastore.get(READY) is None
         if not self._is_new:
             bootstrap(self._datastore, pools)
-        self._note_history()
+        self._read_history()
         self._close()
 
     def look(self, named: Collection[HostName], between: Callable[[], None] = lambda: None) -> None:
         """Hear what hosts tell, import it, and open if all is known.
 
         `named` are hosts on which Marathon has tasks of ours; `between` is called
-        after each small step. Raises CalicoError.
+        after each small step. Raises CalicoError, and LeaseLost if this is not the
+        store any more that was taken over.
         """
+        self._read_history()
         records = self._read()
         guid = self._stored.history.guid
         objecting = [each for each in records if not is_taken_over(each, self._chain, guid)]
@@ -155,7 +160,7 @@ class Adoption:
             self._append(adopts, hosts)
             log.warning("datastore adopted", extra={"hosts": " ".join(sorted(hosts))})
         make_ready(self._datastore)
-        self._note_history()
+        self._read_history()
         self._stored.load(self._datastore)
         self._holds.end(HoldKind.STORE)
         self._is_new, self._imported = False, {}
@@ -164,14 +169,22 @@ class Adoption:
     def _append(
         self, adopts: Collection[str] = (), hosts: Collection[HostName] = ()
     ) -> tuple[Link, ...]:
-        before = append_link(self._datastore, self._nonce, adopts, hosts)
-        number = before[-1].number + 1 if before else 1
-        link = Link(number, self._nonce, tuple(sorted(adopts)), tuple(sorted(hosts)))
-        self._chain = (*before, link)
-        return before
+        self._own.add(self._nonce)
+        return append_link(self._datastore, self._nonce, adopts, hosts)
 
-    def _note_history(self) -> None:
-        guid = self._datastore.get(CLUSTER_GUID)
+    def _read_history(self) -> None:
+        """Learn what agents are told of the takeovers; it may be more than was answered.
+
+        Where the last one is not this leader's, another leads: a store that was
+        set back may have taken a renewal of this lease for one of the other's.
+        """
+        told, guid = self._datastore.get(CHAIN), self._datastore.get(CLUSTER_GUID)
+        try:
+            self._chain = () if told is None else decode_chain(told.value)
+        except InvalidValue:
+            self._chain = ()
+        if not self._chain or self._chain[-1].nonce not in self._own:
+            raise LeaseLost("the datastore was set back, or taken over by another")
         self._stored.history = History("" if guid is None else guid.value, self._chain[-1].number)
 
     def _read(self) -> list[HeldRecord]:

@@ -11,6 +11,7 @@ from calico.cluster import HeldRecord, HoldKind
 from calico.codec import decode_chain, encode_endpoint, encode_held, encode_pool
 from calico.datastore.api import Datastore, Key, Revision, Stored
 from calico.datastore.memory import MemoryDatastore
+from calico.errors import DatastoreUnavailable
 from calico.keys import (
     APPLIED,
     CHAIN,
@@ -27,6 +28,9 @@ from calico.names import endpoint_of_task, interface_of, mac_of
 from reconciler.agent.belief import PREFIXES
 from reconciler.agent.telling.holdings import held_record
 from reconciler.controller.adoption.adoption import WAIT
+from reconciler.controller.adoption.chain import append_link
+from reconciler.core.removal.quarantine import REST
+from reconciler.runtime.lease import LeaseLost
 from tests.convergence.test_ipam_kills import Killed, MortalStore
 from tests.unit.controller.cluster import Cluster
 from tests.unit.reconciler.apps import app, task
@@ -254,6 +258,47 @@ def test_a_host_that_is_dead_holds_up_a_takeover_for_a_moment_only(cluster: Clus
     cluster.connect()
     cluster.after(WAIT + 2)
     assert "c.1" in addresses(cluster)
+
+
+def test_who_leads_a_store_that_another_took_over_leads_no_more(cluster: Cluster) -> None:
+    # given a leader whose renewals hit the lease of another, in a store that was set back
+    append_link(cluster.store, "the other's")
+
+    with pytest.raises(LeaseLost):
+        cluster.after(400)
+
+
+class HastyStore(MemoryDatastore):
+    """A store whose answer to the link of an import is lost, which agents believe at once."""
+
+    def put(
+        self, key: Key, value: str, *, expect: Revision | None = None, ttl: int | None = None
+    ) -> Revision:
+        revision = super().put(key, value, expect=expect, ttl=ttl)
+        told = self.list(HELD).entries
+        if key == CHAIN and told and decode_chain(value)[-1].hosts:
+            for each in told:
+                self.delete(each.key)
+            raise DatastoreUnavailable("the answer was lost")
+        return revision
+
+
+def test_agents_that_believe_a_link_whose_answer_was_lost_are_heard(cluster: Cluster) -> None:
+    # given a store that was emptied, and whose leader had no answer when it told of the import
+    held = [told_by(cluster, each) for each in ("h1", "h2")]
+    replace_store(cluster, HastyStore(cluster.clock.monotonic))
+    object_to(cluster, *held)
+    cluster.after(5)
+    (address,) = cluster.specs()["a.1"].addresses
+
+    # when a task ends, and its agents say that they have seen it
+    cluster.kill(WEB, WEB.tasks[0])
+    cluster.after(5)
+    cluster.applied()
+    cluster.after(REST + 10)
+
+    # then their word counts
+    assert Addresses(cluster.store).holder(address) is None
 
 
 def test_what_came_after_a_backup_is_brought_back(cluster: Cluster) -> None:
