@@ -84,7 +84,9 @@ def wait_for(holds: Callable[[], bool]) -> None:
 def test_a_kernel_as_it_should_be_has_no_differences(world: World, agent: PagedAgent) -> None:
     page = get(agent, "/kernel")
     assert (page["host"], page["source"], page["differences"]) == (HOST, "datastore", [])
-    assert diff(world, HOST) == Answer([], (), 0)
+    answer = diff(world, HOST)
+    assert (answer.data, answer.exit_code) == ([], 0)
+    assert text(answer) == "desired and actual agree: 2 tasks on 1 host\n"
 
 
 def test_what_is_missing_and_what_is_too_much_is_told_and_then_mended(
