@@ -41,6 +41,7 @@ class View:
     the newest event among the endpoints, profiles and pools. `guid` and `link`
     name the store that was believed last; `is_former` is whether what is acted
     on is of another store, or of another past, than that which answers now.
+    Until `is_read`, which it stays, nothing is known of the one that answers.
     """
 
     snapshot: Snapshot | None = None
@@ -52,6 +53,7 @@ class View:
     guid: str = ""
     link: int = 0
     is_former: bool = False
+    is_read: bool = False
 
 
 @dataclass
@@ -118,6 +120,7 @@ class Belief:
         self._guid = _value(self._former.get(CALICO, {}), CLUSTER_GUID)
         self._chain = _chain(self._former.get(CALICO, {}))
         self._saved = mirror.snapshot()
+        self._dirty = True
 
     @property
     def saved_snapshot(self) -> Snapshot | None:
@@ -192,6 +195,7 @@ class Belief:
                 problems=self._mirror.problems(),
                 guid=self._guid,
                 link=self._link,
+                is_read=True,
             )
         before = self._view
         if before.source is Source.NOTHING and self._saved is not None and (doubt or unreachable):
@@ -206,6 +210,7 @@ class Belief:
             guid=self._guid,
             link=self._link,
             is_former=bool(former),
+            is_read=complete,
         )
 
     def _believe(self) -> None:

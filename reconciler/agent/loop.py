@@ -245,7 +245,8 @@ class AgentLoop:
         # An old state file knows nothing of endpoints that came since.
         if reached.statuses is not None and reached.view.source is Source.DATASTORE:
             statuses = self._texts.of(reached.statuses)
-        self._outlets.report(Report(record, applied, statuses, self._reconciler.holdings()))
+        told = applied if reached.view.is_read else None
+        self._outlets.report(Report(record, told, statuses, self._reconciler.holdings()))
         saved = self._reconciler.saved()
         if saved is not None:
             self._outlets.save(saved)

@@ -52,11 +52,12 @@ class Report:
 
     `statuses` None leaves those alone that are there: the agent does not know
     yet which of them still hold. `holdings` is told while the datastore is not
-    the one that they are of.
+    the one that they are of, and taken back as soon as it is. `applied` None
+    leaves both alone: the agent does not know yet which datastore this is.
     """
 
     host: HostRecord | None
-    applied: AppliedRecord
+    applied: AppliedRecord | None
     statuses: Mapping[Key, str] | None = None
     holdings: HeldRecord | None = None
 
@@ -135,7 +136,8 @@ class Reporter:
         """Seconds until `step` has something to do, unless a report comes."""
         now = self._clock.monotonic()
         due = min(self._alive_due, self._reload_due)
-        if self._report is not None and self._report.applied != self._applied:
+        report = self._report
+        if report is not None and report.applied not in (None, self._applied):
             due = min(due, self._applied_due)
         if now < self._retry_at:
             due = self._retry_at
@@ -152,7 +154,8 @@ class Reporter:
             return
         if report.host is not None:
             self._put(self._held, host_key(self._host), encode_host(report.host))
-        self._tell_holdings(self._held, report.holdings)
+        if report.applied is not None:
+            self._tell_holdings(self._held, report.holdings)
         moved = False
         removed: list[Key] = []
         if report.statuses is not None:
@@ -163,10 +166,11 @@ class Reporter:
                 self._datastore.delete(key)
                 del self._held[key]
                 removed.append(key)
-        self._tell_applied(self._held, report.applied, moved or bool(removed), now)
+        if report.applied is not None:
+            self._tell_applied(self._held, report.applied, moved or bool(removed), now)
         for key in removed:
             self._remove_empty(own_directories(key))
-        if report.applied == self._applied:
+        if report.applied in (None, self._applied):
             self._delivered = report
 
     def _remove_empty(self, directories: Iterable[Key]) -> None:
@@ -237,9 +241,9 @@ class Reporter:
         return {key for key in held if key.startswith(prefix) and reaches_etcd(key)}
 
 
-def _store(applied: AppliedRecord) -> tuple[object, ...]:
+def _store(applied: AppliedRecord | None) -> tuple[object, ...]:
     """What tells that the datastore is another one, or is another one again."""
-    return applied.guid, applied.doubt
+    return () if applied is None else (applied.guid, applied.doubt)
 
 
 def _word(applied: AppliedRecord) -> tuple[object, ...]:

@@ -361,6 +361,31 @@ def test_doubt_outlives_the_agent() -> None:
     }
 
 
+def test_what_was_believed_last_is_told_before_anything_is_read() -> None:
+    first = believing(with_chain(FIRST, SECOND))
+    first.judge()
+    belief = Belief(HOST)
+    belief.restore(first.listings())
+
+    view = belief.judge()
+
+    assert (view.guid, view.link, view.is_read) == ("one", 2, False)
+
+
+def test_a_datastore_is_read_once_every_prefix_is() -> None:
+    first = believing(with_chain(FIRST))
+    first.judge()
+    belief = Belief(HOST)
+    belief.restore(first.listings())
+
+    read = []
+    for message in loaded(replaced()):
+        belief.handle(message)
+        read.append(belief.judge().is_read)
+
+    assert read == [False, False, True]
+
+
 def test_a_state_file_that_knows_of_no_takeover_is_believed_still() -> None:
     first = believing(store_with_web())
     first.judge()

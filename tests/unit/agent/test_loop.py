@@ -11,7 +11,7 @@ from calico.dataplane.state import HostFacts
 from calico.datastore.api import Key
 from calico.datastore.memory import MemoryDatastore
 from calico.keys import CALICO, status_key
-from calico.model import BootId, HostFlags, PortRange, Protected, Refusal, TaskId
+from calico.model import AppliedRecord, BootId, HostFlags, PortRange, Protected, Refusal, TaskId
 from reconciler.agent.belief import PREFIXES
 from reconciler.agent.locators.api import Located, LocatorUnavailable, Search
 from reconciler.agent.loop import STUCK_AFTER, AgentLoop, LoopMessage, Outlets, Searcher, Stop
@@ -61,6 +61,12 @@ class Bench:
         return AgentLoop(
             reconciler, settings, self.inbox, outlets, self.metrics, self.clock, refusals
         )
+
+    def applied(self) -> AppliedRecord:
+        """What was told last of the kernel."""
+        told = self.reports[-1].applied
+        assert told is not None
+        return told
 
     def count(self, name: str, **labels: str) -> float | None:
         return self.metrics.registry.get_sample_value(f"marathon_calico_agent_{name}", labels)
@@ -120,7 +126,7 @@ def test_calls_that_came_to_nothing_are_counted_and_the_last_told(
     bench.clock.advance(FULL_EVERY)
     turn(loop, ())
 
-    (told,) = bench.reports[-1].applied.refusals
+    (told,) = bench.applied().refusals
     assert (told.caller, told.why) == ("cni", "the pool is full")
     assert bench.count("refused_calls_total", caller="cni", kind="refused") == 1
 
@@ -207,14 +213,14 @@ def test_an_agent_tells_nothing_that_it_reached_of_a_store_that_it_doubts(
     loop = bench.loop()
     turn(loop, loaded(store))
     turn(loop, (KernelChanged(),))
-    assert bench.reports[-1].applied.revision == store.list(CALICO).revision
+    assert bench.applied().revision == store.list(CALICO).revision
 
     # when that is restored from an old backup, whose numbers are lower
     restored = filled_store()
     turn(loop, loaded(restored))
 
     # then it claims nothing of a store that it does not follow, until it does
-    told = bench.reports[-1].applied
+    told = bench.applied()
     assert any("went back" in problem for problem in told.problems)
     assert told.revision == 0
     assert "went back" in told.doubt
@@ -224,6 +230,25 @@ def test_an_agent_tells_nothing_that_it_reached_of_a_store_that_it_doubts(
     assert holdings is not None
     assert (holdings.guid, holdings.hosts) == (told.guid, (HOST, OTHER_HOST))
     assert bench.reports[0].holdings is None
+
+
+def test_an_agent_that_was_restarted_objects_only_to_what_it_has_read(
+    bench: Bench, store: MemoryDatastore
+) -> None:
+    # given what an earlier run believed, and a store that was wiped since
+    turn(bench.loop(), loaded(store))
+    later = Bench()
+    loop = later.loop(saved=bench.saved[-1])
+
+    # when it is read prefix by prefix
+    turn(loop, ())
+    for message in loaded(MemoryDatastore()):
+        turn(loop, (message,))
+
+    # then nothing is told of the host's progress until it is known what to say
+    assert [each.applied is None for each in later.reports] == [True, True, True, False]
+    assert later.reports[-1].holdings is not None
+    assert "went back" in later.applied().doubt
 
 
 def test_an_agent_that_acts_on_its_state_file_reports_of_no_endpoint(

@@ -8,7 +8,7 @@ import pytest
 from netaddr import IPAddress
 
 from calico.cluster import HeldRecord
-from calico.codec import decode_applied, decode_held, decode_host, encode_held
+from calico.codec import decode_applied, decode_held, decode_host, encode_applied, encode_held
 from calico.datastore.api import Key, Listing, Revision, Stored, WatchEvent
 from calico.datastore.memory import MemoryDatastore
 from calico.errors import DatastoreUnavailable
@@ -253,6 +253,23 @@ def test_what_an_agent_told_before_it_was_stopped_is_taken_back(
     memory.put(held_key(HOST), encode_held(HOLDINGS))
     tell(reporter, Report(RECORD, APPLIED, {}))
     assert value(store, held_key(HOST)) is None
+
+
+def test_an_agent_that_knows_no_datastore_yet_takes_no_objection_back(
+    reporter: Reporter, memory: MemoryDatastore, store: Flaky
+) -> None:
+    # given an agent that objected, and was restarted
+    memory.put(held_key(HOST), encode_held(HOLDINGS))
+    memory.put(applied_key(HOST), encode_applied(DOUBTING))
+
+    # when it reports before it has read the datastore
+    tell(reporter, Report(RECORD, None))
+
+    # then it registers, and leaves its objection as it was
+    assert value(store, host_key(HOST)) is not None
+    assert value(store, held_key(HOST)) == encode_held(HOLDINGS)
+    assert value(store, applied_key(HOST)) == encode_applied(DOUBTING)
+    assert reporter.wait() > 1, "nothing is left to be told"
 
 
 @pytest.mark.parametrize(
