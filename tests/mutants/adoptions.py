@@ -4,6 +4,14 @@ from tests.mutants.mutant import Mutant
 
 ADOPTIONS = (
     Mutant(
+        "P3",
+        "a leader goes on in a store that another took over",
+        "reconciler/controller/adoption/adoption.py",
+        "if not self._chain or self._chain[-1].nonce not in self._own:",
+        "if not self._chain:",
+        ("tests/unit/controller/test_adoption.py",),
+    ),
+    Mutant(
         "P7",
         "a new leader gives addresses before it heard from hosts",
         "reconciler/controller/adoption/adoption.py",

@@ -20,6 +20,14 @@ LEADERSHIP = (
         ("tests/unit/runtime/test_lease.py",),
     ),
     Mutant(
+        "P1",
+        "an endpoint that came too late keeps an address that is another's",
+        "reconciler/runtime/lease.py",
+        "addresses.holder(each) == HandleId(workload)",
+        "True",
+        ("tests/unit/runtime/test_lease.py",),
+    ),
+    Mutant(
         "P4",
         "an endpoint of a live task is taken back",
         "reconciler/runtime/lease.py",
