@@ -134,7 +134,9 @@ class Leading:
                 loop.step()
                 self._note_step()
                 self.last_resync, self.holds = loop.last_resync, loop.holds
-        except (LeaseLost, Stopped):
+        except LeaseLost as error:
+            log.warning("leading no more", extra={"why": str(error)})
+        except Stopped:
             pass
         except UnknownSchema:
             self._give_back()
