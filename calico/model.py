@@ -276,7 +276,8 @@ class AppliedRecord:
     `attachments` are those that no task has claimed; `refusals` the last few
     calls that came to nothing, in order. `guid` and `link` name the store that
     the revision is one of; `doubt` is why the agent does not believe the store
-    that it writes this to, empty if it does.
+    that it writes this to, empty if it does. An agent that is too old to say
+    of which store it tells has no `guid`, one that has seen none an empty one.
     """
 
     host: HostName
@@ -286,7 +287,7 @@ class AppliedRecord:
     problems: tuple[str, ...] = ()
     attachments: tuple[Attachment, ...] = ()
     refusals: tuple[Refusal, ...] = ()
-    guid: str = ""
+    guid: str | None = ""
     link: int = 0
     doubt: str = ""
 

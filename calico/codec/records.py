@@ -182,7 +182,7 @@ def encode_applied(record: AppliedRecord) -> str:
                 }
                 for each in record.refusals
             ],
-            "guid": record.guid,
+            **({} if record.guid is None else {"guid": record.guid}),
             "link": record.link,
             "doubt": record.doubt,
         }
@@ -200,7 +200,7 @@ def decode_applied(host: HostName, text: str) -> AppliedRecord:
         problems=as_tuple(raw.get("problems", []), "problems", as_text),
         attachments=as_tuple(raw.get("attachments", []), "attachments", _attachment),
         refusals=as_tuple(raw.get("refusals", []), "refusals", _refusal),
-        guid=as_text(raw.get("guid", ""), "guid"),
+        guid=as_text(raw["guid"], "guid") if "guid" in raw else None,
         link=as_int(raw.get("link", 0), "link"),
         doubt=as_text(raw.get("doubt", ""), "doubt"),
     )

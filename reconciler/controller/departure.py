@@ -26,6 +26,7 @@ from calico.keys import (
     applied_key,
     block_key,
     check_host,
+    held_key,
     host_key,
     parse_endpoint_key,
     parse_status_key,
@@ -88,6 +89,9 @@ class Departure:
             raise Conflict(f"host {host} has registered again")
         endpoints = self._endpoints(host)
         remains = Remains(tuple(self._give_up_blocks(host)), len(endpoints))
+        if not remains:
+            # It would be taken over from once more when its takeover is forgotten.
+            self._take_away(held_key(host), is_directory=False)
         if registration is None:
             return remains
         for stored in self._datastore.list(Key(f"{FELIX}/{host}")).entries:

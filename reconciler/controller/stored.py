@@ -215,7 +215,7 @@ class StoredState:
             host
             for host, each in self.applied.items()
             if (each.guid and self.history.is_of(each) and each.link == latest)
-            or (is_new and not each.guid)
+            or (is_new and each.guid == "")
         )
 
     def doubting(self) -> bool:

@@ -5,11 +5,13 @@ other. Those who know better are the agents: one that believed more than this
 store says tells so, and what it holds. So a new leader begins closed, and
 opens once every host has said that it follows this store, or after a short
 while in which nobody objected. If somebody objects, it stays closed until
-every host has told what it holds, and that is imported.
+every host has told what it holds, and that is imported. Somebody who objects
+to a store that is in use already holds back nobody else for longer than that.
 """
 
 import logging
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 
 from netaddr import IPAddress
 
@@ -34,6 +36,10 @@ log = logging.getLogger(__name__)
 #: Seconds that hosts are given to object, after which those that are silent are
 #: taken for dead. An agent reaches a store that came back within half of it.
 WAIT = 10.0
+
+#: Seconds after which claims that nobody could be given are looked at again,
+#: where hosts tell the same as before.
+RETRY_AFTER = 60.0
 
 
 class Adoption:
@@ -60,8 +66,14 @@ class Adoption:
         self._chain: tuple[Link, ...] = ()
         self._is_new = False
         self._since = 0.0
+        #: Whether it was open before somebody objected.
+        self._was_open = False
+        #: Who objected since it closed, also if that is to be read no more.
+        self._objected: dict[HostName, HeldRecord] = {}
         #: What cannot be given to those who claim it, by the host that told.
         self._imported: dict[HeldRecord, frozenset[IPAddress]] = {}
+        #: What was told when that was looked at last, and when that was.
+        self._tried: tuple[frozenset[HeldRecord], float] = (frozenset(), 0.0)
         self.closed = True
         #: Why nothing is given, once that is more than a moment's pause.
         self.reason = ""
@@ -77,7 +89,8 @@ class Adoption:
         if not self._is_new:
             bootstrap(self._datastore, pools)
         self._read_history()
-        self._close()
+        self._imported = {}
+        self._close(was_open=False)
 
     def look(self, named: Collection[HostName], between: Callable[[], None] = lambda: None) -> None:
         """Hear what hosts tell, import it, and open if all is known.
@@ -88,27 +101,55 @@ class Adoption:
         """
         self._read_history()
         records = self._read()
-        guid = self._stored.history.guid
-        objecting = [each for each in records if not is_taken_over(each, self._chain, guid)]
+        guid, forgotten = self._stored.history.guid, self._stored.forgotten_hosts
+        objecting = [
+            each
+            for each in records
+            if each.host not in forgotten and not is_taken_over(each, self._chain, guid)
+        ]
         if not self.closed:
-            if not objecting:
+            if all(each in self._imported for each in objecting):
+                self._review(objecting)
                 return
-            self._close()
+            self._close(was_open=True)
+        following = self._stored.following(is_new=False)
+        self._objected.update({each.host: each for each in objecting})
+        for host in following:
+            self._objected.pop(host, None)
+        known = {
+            host
+            for each in self._objected.values()
+            if not self._is_late(each)
+            for host in each.hosts
+        }
+        expected = (self._stored.registered() | set(named) | known) - forgotten
+        # Whose objection is not to be read does not follow for that.
+        unsaid = (expected & self._objected.keys()) - {each.host for each in objecting}
         heard = {each.host for each in records} | self._stored.following(is_new=self._is_new)
-        known = {host for each in objecting for host in each.hosts} - self._stored.forgotten_hosts
-        awaited = (self._stored.registered() | set(named) | known) - heard
-        if not objecting:
-            if not awaited or self._clock.monotonic() - self._since >= WAIT:
+        awaited = (expected - heard) | unsaid
+        has_waited = self._clock.monotonic() - self._since >= WAIT
+        if not objecting and not unsaid:
+            if not awaited or has_waited:
                 self._open(())
             return
         lost = self._import(objecting, between)
-        if (awaited or lost) and not self._is_approved(objecting, awaited, lost):
-            return
-        self._open(objecting)
+        if all(map(self._is_late, self._objected.values())):
+            if has_waited or not awaited:
+                self._open(objecting, [each for each in objecting if self._imported[each]])
+        elif not (awaited or lost) or self._is_approved(objecting, awaited, lost):
+            self._open(objecting)
 
-    def _close(self) -> None:
+    def _is_late(self, record: HeldRecord) -> bool:
+        """Whether others went on without what a host holds: it can hold back only itself."""
+        return self._was_open or (
+            record.guid != self._stored.history.guid
+            and any(record.guid in link.adopts for link in self._chain)
+        )
+
+    def _close(self, *, was_open: bool) -> None:
         self.closed, self.reason = True, ""
         self._since = self._clock.monotonic()
+        self._was_open, self._objected = was_open, {}
 
     def _is_approved(
         self,
@@ -116,61 +157,97 @@ class Adoption:
         awaited: Collection[HostName],
         lost: Collection[IPAddress],
     ) -> bool:
-        who = ", ".join(sorted(each.host for each in objecting))
+        who = ", ".join(sorted({each.host for each in objecting} | self._objected.keys()))
         told = f"this datastore lacks what {who} took from an earlier one"
         if awaited:
             told += f"; not heard of yet: {', '.join(sorted(awaited))}"
         if lost:
-            told += f"; claimed by more than one: {', '.join(map(str, sorted(lost)))}"
-        self.reason = f"{told}; no address is given until that is clear"
+            addresses = ", ".join(map(str, sorted(lost)))
+            told += f"; claimed by more than one, or not to be read: {addresses}"
+        if self.closed:
+            told = self.reason = f"{told}; no address is given until that is clear"
+        else:
+            told += f"; nothing changes on {who} until that is clear"
         subjects = (*awaited, *map(str, lost))
         if self._holds.approves(HoldKind.STORE, subjects):
             return True
-        self._holds.hold(HoldKind.STORE, subjects, self.reason)
+        self._holds.hold(HoldKind.STORE, subjects, told)
         return False
+
+    def _review(self, withheld: Sequence[HeldRecord]) -> None:
+        """Let a store in use go on without what only these wait for."""
+        lost = frozenset[IPAddress]().union(*map(self._imported.__getitem__, withheld))
+        if withheld and not self._is_approved(withheld, (), lost):
+            return
+        if withheld:
+            self._adopt(withheld)
+            self._read_history()
+        self._holds.end(HoldKind.STORE)
+        self._imported = {}
 
     def _import(
         self, objecting: Sequence[HeldRecord], between: Callable[[], None]
     ) -> frozenset[IPAddress]:
         """Take over what was told since; the addresses that nobody can be given."""
-        self._imported = {
-            each: lost for each, lost in self._imported.items() if each in objecting and not lost
-        }
-        if any(each not in self._imported for each in objecting):
+        told, now = frozenset(objecting), self._clock.monotonic()
+        before, at = self._tried
+        self._imported = {each: lost for each, lost in self._imported.items() if each in told}
+        is_due = told != before or now - at >= RETRY_AFTER
+        pending = [
+            each
+            for each in objecting
+            if each not in self._imported or (is_due and self._imported[each])
+        ]
+        if pending:
             self._stored.load(self._datastore)
             importer = Importer(self._datastore, self._stored, list(map(holdings_of, objecting)))
-            for each in objecting:
+            for each in pending:
+                held = holdings_of(each)
+                if self._is_late(each):
+                    held = replace(held, pools=())
+                lost = importer.take_over(held, between)
                 if each not in self._imported:
-                    held = holdings_of(each)
-                    self._imported[each] = importer.take_over(held, between)
                     log.warning(
                         "taken over from a host",
                         extra={"host": each.host, "endpoints": len(held.endpoints)},
                     )
+                self._imported[each] = lost
+            self._tried = told, now
         return frozenset[IPAddress]().union(*self._imported.values())
 
-    def _open(self, objecting: Sequence[HeldRecord]) -> None:
-        """Have this store acted on, by agents and by the leader."""
+    def _open(self, objecting: Sequence[HeldRecord], withheld: Collection[HeldRecord] = ()) -> None:
+        """Have this store acted on, by the leader and by agents but those that are withheld."""
         if self._is_new or objecting:
             bootstrap(self._datastore, self._pools)
-        if objecting:
-            # Not that of the takeover, which agents may have seen already.
-            self._nonce = self._draw()
-            adopts, hosts = {each.guid for each in objecting}, {each.host for each in objecting}
-            self._append(adopts, hosts)
-            log.warning("datastore adopted", extra={"hosts": " ".join(sorted(hosts))})
+        followed = [each for each in objecting if each not in withheld]
+        if followed:
+            self._adopt(followed)
         make_ready(self._datastore)
         self._read_history()
         self._stored.load(self._datastore)
-        self._holds.end(HoldKind.STORE)
-        self._is_new, self._imported = False, {}
+        if not withheld:
+            self._holds.end(HoldKind.STORE)
+        self._is_new = False
+        self._imported = {each: self._imported[each] for each in withheld}
+        self._objected = {}
         self.closed, self.reason = False, ""
+        if withheld:
+            self._review(tuple(withheld))
+
+    def _adopt(self, objecting: Sequence[HeldRecord]) -> None:
+        """Have agents know that what their hosts told was taken over."""
+        # Not that of the takeover, which agents may have seen already.
+        self._nonce = self._draw()
+        adopts, hosts = {each.guid for each in objecting}, {each.host for each in objecting}
+        # What they have seen of this store may have been lost with its latest links.
+        self._append(adopts, hosts, newest=max(each.link for each in objecting))
+        log.warning("datastore adopted", extra={"hosts": " ".join(sorted(hosts))})
 
     def _append(
-        self, adopts: Collection[str] = (), hosts: Collection[HostName] = ()
+        self, adopts: Collection[str] = (), hosts: Collection[HostName] = (), newest: int = 0
     ) -> tuple[Link, ...]:
         self._own.add(self._nonce)
-        return append_link(self._datastore, self._nonce, adopts, hosts)
+        return append_link(self._datastore, self._nonce, adopts, hosts, newest)
 
     def _read_history(self) -> None:
         """Learn what agents are told of the takeovers; it may be more than was answered.

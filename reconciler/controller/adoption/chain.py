@@ -19,12 +19,14 @@ def append_link(
     nonce: str,
     adopts: Collection[str] = (),
     hosts: Collection[HostName] = (),
+    newest: int = 0,
 ) -> tuple[Link, ...]:
     """Have a link of this nonce at the chain's end, and tell the agents; the chain before it.
 
-    Again is a success. The record is written first, and decides between two
-    writers. Agents read the copy below Calico's own keys, by the very watch
-    that brings them endpoints, so that they see both in one order. Raises
+    Its number is beyond that of the last link and `newest`. Again is a success.
+    The record is written first, and decides between two writers. Agents read
+    the copy below Calico's own keys, by the very watch that brings them
+    endpoints, so that they see both in one order. Raises
     DatastoreError, and UnknownSchema before anything is written.
     """
     stored = datastore.get(CLUSTER)
@@ -32,7 +34,7 @@ def append_link(
     published = datastore.get(CHAIN)
     before = tuple(each for each in record.chain if each.nonce != nonce)
     if before == record.chain:
-        number = before[-1].number + 1 if before else 1
+        number = max(before[-1].number if before else 0, newest) + 1
         link = Link(number, nonce, tuple(sorted(adopts)), tuple(sorted(hosts)))
         chain = (*_dated(before, published), link)[-LONGEST_CHAIN:]
         record = replace(record, chain=chain)

@@ -15,7 +15,7 @@ from calico.addressing.blocks import OWNER, Allocation, Block
 from calico.addressing.handles import ATTEMPTS
 from calico.addressing.ledger import Ledger
 from calico.datastore.api import ABSENT, Datastore, Key
-from calico.errors import AddressTaken, Conflict
+from calico.errors import AddressTaken, Conflict, InvalidName, InvalidValue
 from calico.keys import endpoint_key
 from calico.model import EndpointId, EndpointSpec, HostName
 from reconciler.controller.stored import StoredState
@@ -39,7 +39,9 @@ class Importer:
         }
 
     def take_over(self, held: Holdings, between: Callable[[], None]) -> frozenset[IPAddress]:
-        """Import what one host holds; the addresses that are another's, which stay as they are.
+        """Import what one host holds; the addresses that stay as they are.
+
+        Those are another's, or in a block that cannot be read.
 
         Raises DatastoreError.
         """
@@ -48,7 +50,7 @@ class Importer:
         lost = set(self._contested)
         for claim in held.addresses:
             between()
-            if claim.address not in lost and not self._allocate(claim):
+            if claim.address not in lost and not self._can_have(claim):
                 lost.add(claim.address)
         for key, text in held.leaves:
             self._create(key, text)
@@ -56,6 +58,14 @@ class Importer:
             if lost.isdisjoint(spec.addresses):
                 self._write(spec, text)
         return frozenset(lost & {claim.address for claim in held.addresses})
+
+    def _can_have(self, claim: HeldAddress) -> bool:
+        """Have the address held as it was; False if that is another's, or not to be read."""
+        try:
+            return self._allocate(claim)
+        except (InvalidValue, InvalidName) as error:
+            log.warning("address not taken over", extra={"address": claim.address, "why": error})
+            return False
 
     def _allocate(self, claim: HeldAddress) -> bool:
         """Have the address held as it was; False if it is another's."""

@@ -4,7 +4,8 @@ import pytest
 from netaddr import IPAddress, IPNetwork
 
 from calico.addressing.addresses import Addresses
-from calico.codec import decode_host
+from calico.cluster import HeldRecord
+from calico.codec import decode_host, encode_held
 from calico.dataplane.render.host import render_host
 from calico.dataplane.state import HostConfig
 from calico.datastore.api import Key
@@ -18,11 +19,12 @@ from calico.keys import (
     block_key,
     felix_status_key,
     handle_key,
+    held_key,
     host_key,
     status_key,
 )
 from calico.mirror import Mirror
-from calico.model import HandleId, HostName, Pool
+from calico.model import BootId, HandleId, HostName, Pool
 from reconciler.agent.belief import PREFIXES
 from reconciler.controller.bootstrap import keys_of_host
 from reconciler.controller.departure import Departure, Remains
@@ -367,3 +369,10 @@ def test_the_address_of_a_host_stays_beside_the_peers_that_an_operator_gave_it(
     assert forget(cluster, H2) == Remains()
     assert cluster.store.get(Key("/calico/bgp/v1/host/h2/ip_addr_v4")) is not None
     assert cluster.store.get(peer) is not None
+
+
+def test_what_a_forgotten_host_told_of_an_earlier_store_goes_with_it(cluster: Cluster) -> None:
+    told = HeldRecord(H2, BootId("boot"), "earlier", 3)
+    cluster.store.put(held_key(H2), encode_held(told))
+    forget(cluster, H2)
+    assert cluster.store.get(held_key(H2)) is None

@@ -1,0 +1,276 @@
+"""Who objects to a store, for how long, and whom that holds back."""
+
+from dataclasses import replace
+
+import pytest
+from netaddr import IPAddress, IPNetwork
+
+from calico.addressing.ipam import block_of
+from calico.cluster import HoldKind, Link
+from calico.codec import decode_chain, encode_held, encode_pool
+from calico.keys import CHAIN, POOLS, READY, block_key, endpoint_key, held_key, pool_key
+from calico.model import AppliedRecord, BootId, HostName, Pool, TaskId
+from calico.names import endpoint_of_task
+from reconciler.controller.adoption.adoption import WAIT
+from reconciler.controller.departure import Departure
+from tests.unit.controller.cluster import Cluster
+from tests.unit.controller.test_adoption import (
+    DB,
+    OTHER,
+    WEB,
+    addresses,
+    everything,
+    object_to,
+    replace_store,
+    restored,
+    told_by,
+    wiped,
+)
+
+
+@pytest.fixture
+def cluster() -> Cluster:
+    """Three tasks on two hosts, whose agents have followed everything."""
+    cluster = Cluster()
+    cluster.connect()
+    for each in (WEB, DB):
+        cluster.run(each)
+    cluster.applied()
+    return cluster
+
+
+def last_link(cluster: Cluster) -> Link:
+    """The latest takeover of which agents are told."""
+    chain = cluster.store.get(CHAIN)
+    assert chain is not None
+    return decode_chain(chain.value)[-1]
+
+
+def test_a_host_that_objected_and_says_nothing_more_is_waited_for(cluster: Cluster) -> None:
+    # given a wiped store that is held for h2, after h1 told what it holds
+    before, held = addresses(cluster), [told_by(cluster, each) for each in ("h1", "h2")]
+    cluster.mute = True
+    replace_store(cluster, wiped(cluster))
+    object_to(cluster, held[0])
+    cluster.after(WAIT)
+
+    # when the agent of h1 begins anew, and what it told is gone for a while
+    cluster.store.delete(held_key(HostName("h1")))
+    cluster.say(AppliedRecord(HostName("h1"), BootId("boot"), 0))
+    cluster.tell_hosts()
+    cluster.after(10 * WAIT)
+
+    # then nothing is given, and operators see for whom that waits
+    assert cluster.store.get(READY) is None
+    hold = cluster.holds()[HoldKind.STORE]
+    assert hold.subjects == ("h1", "h2")
+    assert "lacks what h1 took" in hold.reason
+
+    # and it ends by itself once both have told
+    cluster.mute = False
+    object_to(cluster, *held)
+    cluster.after(2)
+    assert addresses(cluster) == before
+    assert cluster.holds() == {}
+
+
+def test_a_host_that_objected_and_follows_after_all_holds_nothing_back(cluster: Cluster) -> None:
+    # given a takeover to which a host objects while another is silent
+    held = told_by(cluster, "h1")
+    cluster.mute = True
+    cluster.start()
+    cluster.marathon.put(OTHER)
+    cluster.connect()
+    object_to(cluster, replace(held, link=99))
+    cluster.after(2)
+    assert cluster.reconciler.adoption.closed
+
+    # when it says that it follows
+    cluster.store.delete(held_key(HostName("h1")))
+    cluster.tell(AppliedRecord(HostName("h1"), BootId("boot"), 0))
+    cluster.tell_hosts()
+    cluster.after(WAIT)
+
+    # then all goes on
+    assert "c.1" in addresses(cluster)
+    assert cluster.holds() == {}
+
+
+def test_an_agent_too_old_to_tell_of_its_store_is_waited_for_in_a_wiped_one(
+    cluster: Cluster,
+) -> None:
+    # given a wiped store, to which the agent of h1 objects
+    held = told_by(cluster, "h1")
+    cluster.mute = True
+    replace_store(cluster, wiped(cluster))
+
+    # when that of h2 is of an earlier version, and has forgotten all as well
+    cluster.say(AppliedRecord(HostName("h2"), BootId("boot"), 0, guid=None))
+    object_to(cluster, held)
+    cluster.after(10 * WAIT)
+
+    # then what its task has is given to nobody
+    assert cluster.holds()[HoldKind.STORE].subjects == ("h2",)
+    assert set(addresses(cluster)) == {"a.1", "b.1"}
+
+
+def test_claims_in_a_block_that_cannot_be_read_are_named_to_operators(cluster: Cluster) -> None:
+    # given a backup in which somebody broke the block of h1
+    before, held = addresses(cluster), [told_by(cluster, each) for each in ("h1", "h2")]
+    store = restored(cluster, everything(cluster.store))
+    store.put(block_key(block_of(IPAddress(before["a.1"]))), "{garbage")
+    cluster.mute = True
+    replace_store(cluster, store)
+    object_to(cluster, *(replace(each, link=each.link + 5) for each in held))
+    cluster.marathon.put(OTHER)
+    cluster.after(5)
+
+    hold = cluster.holds()[HoldKind.STORE]
+    assert hold.subjects == tuple(sorted((before["a.1"], before["b.1"])))
+    assert "not to be read" in hold.reason
+
+    # when they go on without those
+    cluster.approve(HoldKind.STORE)
+    cluster.after(5)
+
+    # then all others are given
+    assert "c.1" in addresses(cluster)
+    assert cluster.holds() == {}
+
+
+def test_a_host_that_comes_late_to_a_store_in_use_holds_nobody_else_back(
+    cluster: Cluster,
+) -> None:
+    # given a store in use, one host of which is dead
+    cluster.register("h3", silent=True)
+    cluster.tell_hosts()
+    held = told_by(cluster, "h2")
+
+    # when one comes that was of another cluster, with pools and hosts of that
+    pool = Pool(IPNetwork("10.66.0.0/16"))
+    entries = (*held.entries, (pool_key(pool), encode_pool(pool)))
+    alien = replace(held, guid="another", entries=entries, hosts=(HostName("x1"),))
+    object_to(cluster, alien)
+    cluster.marathon.put(OTHER)
+    cluster.after(WAIT + 5)
+
+    # then all goes on soon, and nothing that is not of its tasks is taken over
+    assert "c.1" in addresses(cluster)
+    assert cluster.holds() == {}
+    assert pool_key(pool) not in [each.key for each in cluster.store.list(POOLS).entries]
+    assert last_link(cluster).hosts == ("h2",)
+
+
+def test_a_late_claim_to_what_another_has_holds_only_its_own_host_back(cluster: Cluster) -> None:
+    # given a store in use, and a host that comes with an address of another's task
+    before, told = addresses(cluster), told_by(cluster, "h1")
+    claimed = (
+        (key, text.replace(before["a.1"], before["a.2"]) if "/endpoint/" in key else text)
+        for key, text in told.entries
+    )
+    links = last_link(cluster).number
+    object_to(cluster, replace(told, guid="earlier", entries=tuple(claimed)))
+    cluster.marathon.put(OTHER)
+    cluster.after(65)
+
+    # then others go on meanwhile
+    assert "c.1" in addresses(cluster)
+    hold = cluster.holds()[HoldKind.STORE]
+    assert hold.subjects == (before["a.2"],)
+    assert "nothing changes on h1" in hold.reason
+    assert last_link(cluster).number == links
+
+    # until an operator lets it go
+    cluster.approve(HoldKind.STORE)
+    cluster.after(65)
+    assert cluster.holds() == {}
+    assert last_link(cluster).hosts == ("h1",)
+
+
+def test_what_a_forgotten_host_told_holds_nothing_back(cluster: Cluster) -> None:
+    # given a host that told, and that an operator declares gone while Marathon names it
+    held = told_by(cluster, "h1")
+    replace_store(cluster, wiped(cluster))
+    object_to(cluster, held)
+    cluster.after(WAIT)
+    assert cluster.holds()[HoldKind.STORE].subjects == ("h2",)
+    Departure(cluster.store).forget(HostName("h2"))
+    cluster.tell_hosts()
+    cluster.after(65)
+
+    # then nobody waits for it
+    assert cluster.holds() == {}
+    assert cluster.store.get(READY) is not None
+
+    # and what it told before is not taken over from later
+    links = last_link(cluster).number
+    cluster.store.put(held_key(HostName("h2")), encode_held(replace(held, host=HostName("h2"))))
+    cluster.after(65)
+    assert last_link(cluster).number == links
+
+
+def test_pools_that_an_operator_removed_stay_away_when_a_host_comes_late(cluster: Cluster) -> None:
+    # given a wiped store that was adopted without h2, and pools that were changed then
+    held = [told_by(cluster, each) for each in ("h1", "h2")]
+    replace_store(cluster, wiped(cluster))
+    object_to(cluster, held[0])
+    cluster.after(WAIT)
+    cluster.approve(HoldKind.STORE)
+    cluster.after(5)
+    (default,) = cluster.store.list(POOLS).entries
+    pool = Pool(IPNetwork("10.7.0.0/16"))
+    cluster.store.put(pool_key(pool), encode_pool(pool))
+    cluster.store.delete(default.key)
+
+    # when h2 tells, of those that it knew, to the next leader
+    cluster.start()
+    object_to(cluster, held[1])
+    cluster.connect()
+    cluster.after(WAIT + 5)
+
+    # then the operator's stand
+    assert last_link(cluster).hosts == ("h2",)
+    assert [each.key for each in cluster.store.list(POOLS).entries] == [pool_key(pool)]
+
+
+def test_while_hosts_tell_the_same_their_claims_are_looked_at_once_a_minute(
+    cluster: Cluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    # given two hosts that claim one address of a wiped store
+    before = addresses(cluster)
+    one, two = (told_by(cluster, each) for each in ("h1", "h2"))
+    moved = tuple(
+        (key, text.replace(before["a.2"], before["a.1"]) if "/endpoint/" in key else text)
+        for key, text in two.entries
+    )
+    cluster.mute = True
+    replace_store(cluster, wiped(cluster))
+    object_to(cluster, one, replace(two, entries=moved))
+    cluster.after(5)
+    endpoint = endpoint_key(endpoint_of_task(HostName("h1"), TaskId("b.1")))
+    stored = cluster.store.get(endpoint)
+    assert stored is not None
+    cluster.store.delete(endpoint)
+
+    # when time passes
+    caplog.clear()
+    cluster.after(30)
+    assert cluster.store.get(endpoint) is None
+    cluster.after(35)
+
+    # then what was taken over is again, and not told of each time
+    assert cluster.store.get(endpoint) is not None
+    assert "taken over from a host" not in caplog.messages
+
+
+def test_the_link_of_an_adoption_is_beyond_what_hosts_have_seen(cluster: Cluster) -> None:
+    # given a store that lost its latest links
+    held = [replace(told_by(cluster, each), link=40) for each in ("h1", "h2")]
+    cluster.start()
+    object_to(cluster, *held)
+    cluster.connect()
+    cluster.after(5)
+
+    assert last_link(cluster).number == 41
+    assert last_link(cluster).hosts == ("h1", "h2")
+    assert not cluster.reconciler.adoption.closed
