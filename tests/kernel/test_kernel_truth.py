@@ -68,7 +68,7 @@ def address_of(task: EndpointSpec) -> IPAddress:
 def test_what_another_program_put_into_our_table_for_good_is_told(cluster: Cluster) -> None:
     # given a base chain of another program in our table, which is never removed
     cluster.run_tasks(WEB, FRIEND)
-    assert command(cluster, "diff").stdout == ""
+    assert command(cluster, "diff").stdout == "desired and actual agree: 2 tasks on 2 hosts\n"
     with cluster.hosts[ONE].network.entered():
         run(
             *("nft", "add", "chain", "inet", TABLE, "spy"),
@@ -188,4 +188,5 @@ def test_agents_that_are_gone_are_told_and_etcd_still_answers(cluster: Cluster) 
     asked = json.loads(command(cluster, "why", "one", "web.1:9000", "-o", "json").stdout)
     assert asked["kernel"]["agrees"] == "unknown"
     alone = command(cluster, "diff", "web.1", "--no-kernel")
-    assert (alone.returncode, alone.stdout) == (0, "")
+    agreed = "desired and actual agree: 1 task on 1 host, as agents report\n"
+    assert (alone.returncode, alone.stdout) == (0, agreed)
