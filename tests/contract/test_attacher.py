@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from netaddr import IPAddress, IPNetwork
 
+from calico.keys import IPAM, READY
 from calico.model import ContainerId
 from calico.names import interface_of_container, mac_of_container
 from reconciler.attach.api import (
@@ -333,3 +334,13 @@ def test_many_at_once_get_on_with_each_other(attacher: Attacher, make: Callable[
     assert outcomes[:8] == [attacher.check(container) for container in containers]
     given = [address for each in containers for address in attacher.check(each).addresses]
     assert len(set(given)) == 16
+
+
+def test_an_agent_gives_nothing_of_a_datastore_that_it_doubts(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, POOLS)
+    rig.store.delete(READY)
+
+    with rig.running() as agent, pytest.raises(AttachUnavailable, match=str(READY)):
+        agent.attacher.allocate(ONE, Wish())
+
+    assert rig.store.list(IPAM).entries == ()

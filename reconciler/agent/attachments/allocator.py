@@ -116,10 +116,19 @@ class Allocator:
         self._waiting: list[AllocateAsked] = []
         self._sweep_due: float | None = clock.monotonic()
         self._look_due = clock.monotonic()
+        self._doubt = "the datastore is not yet read"
 
     def post(self, job: Job) -> None:
         """Have a job done; never blocks."""
         self._inbox.post(job)
+
+    def note_doubt(self, why: str) -> None:
+        """Leave the datastore alone while there is a reason; any thread may tell it.
+
+        There is one from the beginning. What is asked for meanwhile is done later
+        or refused, and no container is taken to have lost its addresses.
+        """
+        self._doubt = why
 
     def run(self, stop: threading.Event) -> None:
         """Work until stopped."""
@@ -138,6 +147,11 @@ class Allocator:
             self._do(job)
         now = self._clock.monotonic()
         late = now - OVERDUE if jobs else now
+        if self._doubt:
+            # What was seen lost was seen in another store; what is taken over
+            # from this host may be of containers that ended meanwhile.
+            self._suspects, self._sweep_due = frozenset(), now
+            return
         if self._sweep_due is not None and late >= self._sweep_due:
             self._sweep_due = None
             try:
@@ -181,6 +195,8 @@ class Allocator:
             if not (network.claimed or network.detached)
             and not all(self._holds(network.handle, each) for each in network.addresses)
         }
+        if self._doubt:
+            return
         for container in suspects & self._suspects:
             self._lost(container)
         self._suspects = frozenset(suspects)
@@ -205,6 +221,9 @@ class Allocator:
             case AllocateAsked():
                 self._allocate(job)
             case ReleaseAsked(container, addresses, reply):
+                if self._doubt:
+                    reply.settle(AttachUnavailable(self._doubt))
+                    return
                 try:
                     reply.settle(self._release(container, addresses))
                 except CalicoError as error:
@@ -215,6 +234,9 @@ class Allocator:
 
     def _allocate(self, job: AllocateAsked) -> None:
         if job.reply.abandoned or self._clock.monotonic() >= job.deadline:
+            return
+        if self._doubt:
+            self._await_belief(job)
             return
         handle = handle_of_container(job.container)
         given: list[IPAddress] = []
@@ -239,6 +261,13 @@ class Allocator:
             job.reply.settle(answer)
         elif not job.reply.settle(answer):
             self._take_back(job.container)
+
+    def _await_belief(self, job: AllocateAsked) -> None:
+        """A doubt may be over soon, as when the agent has just begun."""
+        if self._clock.monotonic() < job.deadline - FOR_THE_REST:
+            self._waiting.append(job)
+        else:
+            job.reply.settle(AttachUnavailable(self._doubt))
 
     def _comes_free(self, job: AllocateAsked) -> bool:
         """Whether to wait for addresses that a task of the same app may be giving back.

@@ -71,6 +71,7 @@ class HeldAttachments:
         self._ended: set[ContainerId] = set()
         self._detached_at: dict[ContainerId, float] = {}
         self._named: set[ContainerId] = set()
+        self._why_not = ""
 
     def restore(self, networks: Iterable[KeptAttachment]) -> None:
         """Take over what an earlier run kept."""
@@ -102,6 +103,11 @@ class HeldAttachments:
                 self._questions.answer(tasks, why)
             case _:
                 assert_never(message)
+
+    def note_doubt(self, why: str) -> None:
+        """Wire nothing that was not wired before as long as there is a reason not to."""
+        self._why_not = why
+        self._chores.doubted(why)
 
     def is_due(self, now: float) -> bool:
         """Whether a pass must be made even if no message came."""
@@ -152,9 +158,11 @@ class HeldAttachments:
             link = desired.links.get(network.interface)
             if network.namespace is None or link is None:
                 continue
+            asked = self._pending.get(container)
+            if self._why_not and asked is not None and asked.fresh:
+                continue
             there = seen.get(network.interface)
             if there is None or there.alias != link.alias:
-                asked = self._pending.get(container)
                 found[key] = network.namespace if asked is None else asked.namespace
         return found
 
@@ -162,13 +170,12 @@ class HeldAttachments:
         self,
         kernel: KnownKernel,
         problems: Mapping[EndpointId, str],
-        why_not: str,
         mtu: int,
         now: float,
     ) -> tuple[Failed, ...]:
         """Answer whoever has what it asked for; the others are answered once it is undone.
 
-        `problems` are those of rendering; `why_not` is why nothing is wired now.
+        `problems` are those of rendering.
         """
         failed: list[Failed] = []
         for container, asked in list(self._pending.items()):
@@ -183,7 +190,7 @@ class HeldAttachments:
                 self._close(container)
                 self._undo(asked)
                 shut = problems.get(unclaimed_endpoint(self._host, asked.network).id, "")
-                why = reason or shut or why_not or "the kernel was not ready in time"
+                why = reason or shut or self._why_not or "the kernel was not ready in time"
                 failed.append(Failed(asked, why))
         for container, many in list(self._detaching.items()):
             gone = self._networks.get(container)

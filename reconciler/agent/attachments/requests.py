@@ -125,13 +125,15 @@ class Chores:
     `claimed` are containers that a task has claimed for the first time, `ended`
     those whose namespace is gone, `forgettable` detached ones that nothing in
     the datastore names any more, `unclaimed` those of which it is to be found
-    out which tasks they run.
+    out which tasks they run. `doubted` hears in each pass why the datastore is
+    not to be acted on, empty if it is.
     """
 
     claimed: Callable[[ContainerId], None]
     ended: Callable[[ContainerId], None]
     forgettable: Callable[[ContainerId], None]
     unclaimed: Callable[[frozenset[ContainerId]], None]
+    doubted: Callable[[str], None]
 
 
 def _nobody(_: object) -> None:
@@ -139,4 +141,4 @@ def _nobody(_: object) -> None:
 
 
 #: For a host on which no container asks for its network.
-NO_CHORES = Chores(_nobody, _nobody, _nobody, _nobody)
+NO_CHORES = Chores(_nobody, _nobody, _nobody, _nobody, _nobody)

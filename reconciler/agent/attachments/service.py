@@ -65,6 +65,7 @@ class AttachService:
             lambda container: self.keeper.post(Ended(container)),
             lambda container: self.keeper.post(Forgettable(container)),
             self._asker.post,
+            self.allocator.note_doubt,
         )
 
     def _allot(self, job: Job) -> None:

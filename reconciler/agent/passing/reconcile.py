@@ -210,12 +210,12 @@ class HostReconciler:
     def reconcile(self) -> Pass:
         """Make the kernel agree with what is believed, and answer who asked for a network."""
         view = self._belief.judge()
+        self._held.note_doubt(why_not_wired(view))
         self._take_links_away(view)
         reached = self._attempt(view)
         failed = self._held.answer(
             self._kernel,
             self._shut,
-            why_not_wired(view),
             self._config.mtu if self._config is not None else 0,
             self._clock.monotonic(),
         )

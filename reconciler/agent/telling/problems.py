@@ -24,7 +24,7 @@ def problems_of_view(view: View) -> Iterator[str]:
 
 def why_not_wired(view: View) -> str:
     """Why no container can be wired now; empty if it can be."""
-    if view.source is Source.DATASTORE:
+    if view.source is Source.DATASTORE and not view.doubt:
         return ""
     why = view.doubt or view.unreachable or "the datastore is not yet read"
     return f"no new container can be attached: {why}"

@@ -60,6 +60,7 @@ class Bench:
             lambda: self.networks,
             self.lost.append,
         )
+        self.allocator.note_doubt("")
 
     def allocate(
         self, container: ContainerId, wish: Wish | None = None

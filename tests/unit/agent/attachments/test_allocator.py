@@ -14,7 +14,7 @@ from calico.addressing.claims import Claim, Claims
 from calico.datastore.api import ABSENT, Key, Revision
 from calico.datastore.memory import MemoryDatastore
 from calico.errors import Conflict, DatastoreUnavailable
-from calico.keys import BLOCKS, IPAM, block_key
+from calico.keys import BLOCKS, CALICO, IPAM, block_key
 from calico.model import ContainerId, HandleId
 from calico.names import handle_of_container
 from reconciler.agent.attachments.allocator import (
@@ -351,3 +351,85 @@ def test_also_long_after_its_start_an_agent_hears_of_addresses_that_it_lost(
         bench.allocator.step()
 
     assert bench.lost == lost
+
+
+WIPED = "the datastore was wiped"
+
+
+def wipe(bench: Bench) -> None:
+    """Take everything away; the agent is to notice that later."""
+    for each in (*bench.store.list(IPAM).entries, *bench.store.list(CALICO).entries):
+        bench.store.delete(each.key)
+
+
+def test_a_container_is_given_nothing_of_a_datastore_that_is_doubted(bench: Bench) -> None:
+    # given somebody who waits for an address while the datastore is doubted
+    bench.allocator.note_doubt(WIPED)
+    reply: Reply[tuple[IPAddress, ...] | AttachError] = Reply()
+    now = bench.clock.monotonic()
+    bench.allocator.post(replace(asked_for(ONE, reply), deadline=now + 2.0))
+    bench.allocator.step()
+    assert bench.held() == []
+
+    # when his time is nearly over
+    bench.clock.advance(2.0 - FOR_THE_REST)
+    bench.allocator.step()
+
+    # then he is told why, and may ask again
+    answer = reply.wait(0)
+    assert isinstance(answer, AttachUnavailable)
+    assert WIPED in str(answer)
+    assert bench.held() == []
+
+
+def test_a_container_that_waits_is_given_its_address_once_the_doubt_is_over(bench: Bench) -> None:
+    bench.allocator.note_doubt(WIPED)
+    reply: Reply[tuple[IPAddress, ...] | AttachError] = Reply()
+    bench.allocator.post(asked_for(ONE, reply))
+    bench.allocator.step()
+
+    bench.allocator.note_doubt("")
+    bench.allocator.step()
+
+    assert isinstance(reply.wait(0), tuple)
+
+
+def test_what_is_given_up_in_doubt_is_released_after_it(bench: Bench) -> None:
+    given = bench.allocate(ONE)
+    assert isinstance(given, tuple)
+    bench.allocator.note_doubt(WIPED)
+
+    assert isinstance(bench.release(ONE, *given), AttachUnavailable)
+    bench.clock.advance(SWEEP_EVERY)
+    bench.allocator.step()
+    assert bench.handles() == {handle_of_container(ONE)}, "a doubted datastore is left alone"
+
+    bench.allocator.note_doubt("")
+    bench.allocator.step()
+    assert bench.held() == []
+
+
+def test_no_container_is_lost_to_a_datastore_that_was_wiped(bench: Bench) -> None:
+    # given a running container that no task has claimed
+    given = bench.allocate(ONE)
+    assert isinstance(given, tuple)
+    bench.networks.append(network(ONE, *map(str, given), inode=7))
+    bench.known.add(ONE)
+
+    # when the datastore is wiped, and looked at before and after that is noticed
+    wipe(bench)
+    bench.clock.advance(SWEEP_EVERY)
+    bench.allocator.step()
+    bench.allocator.note_doubt(WIPED)
+    for _ in range(5):
+        bench.clock.advance(SWEEP_EVERY)
+        bench.allocator.step()
+
+    # then it keeps its network; once the store is believed it is looked at anew, twice
+    assert bench.lost == []
+    bench.allocator.note_doubt("")
+    bench.allocator.step()
+    assert bench.lost == []
+    bench.clock.advance(SWEEP_EVERY)
+    bench.allocator.step()
+    assert bench.lost == [ONE]

@@ -11,6 +11,7 @@ from calico.dataplane.changes import AttachTask, NamespaceRef, RemoveLink
 from calico.dataplane.memory import MemoryDataplane
 from calico.dataplane.state import Connection, HostFacts
 from calico.datastore.api import Revision
+from calico.datastore.memory import MemoryDatastore
 from calico.keys import CALICO
 from calico.model import BootId, ContainerId, EndpointState, TaskId
 from reconciler.agent.attachments.files import KeptAttachment
@@ -49,6 +50,7 @@ from tests.unit.agent.world import (
 
 FACTS = HostFacts("eth0", UNDERLAY, 1450, (IPNetwork("10.0.0.0/24"),))
 HELD = network("c-1", "192.168.0.1", inode=7)
+OTHER = network("c-2", "192.168.0.2", inode=8)
 DB = spec(TaskId("db.1"), "192.168.0.9", "a")
 CLAIM = claim("web.1", HELD, "a")
 
@@ -62,6 +64,7 @@ class Bench:
         self.dataplane = MemoryDataplane(FACTS)
         self.alive: set[int] = set()
         self.chores: list[tuple[str, object]] = []
+        self.doubts: list[str] = []
         self.reconciler = HostReconciler(
             HostSettings(HOST, BootId("boot-h1")),
             self.dataplane,
@@ -72,6 +75,7 @@ class Bench:
                 lambda each: self.chores.append(("ended", each)),
                 lambda each: self.chores.append(("forgettable", each)),
                 lambda each: self.chores.append(("unclaimed", each)),
+                self.doubts.append,
             ),
         )
         if saved is not None:
@@ -243,6 +247,44 @@ def test_without_the_datastore_a_request_ends_with_its_time() -> None:
     assert isinstance(outcome, AttachUnavailable)
     assert "nobody answers" in str(outcome)
     assert bench.links() == set()
+
+
+def test_while_the_datastore_is_doubted_no_container_is_wired_and_none_is_cut(
+    bench: Bench,
+) -> None:
+    # given a container that is wired, and a datastore that was wiped
+    bench.attach(HELD)
+    for message in loaded(MemoryDatastore()):
+        bench.reconciler.handle(message)
+    bench.reconciler.reconcile()
+
+    # when another one asks, and waits until its time is over
+    bench.begin(OTHER)
+    reply = bench.ask(OTHER)
+    bench.reconciler.reconcile()
+    assert bench.links() == {HELD.interface}
+    bench.clock.advance(1.0)
+    bench.reconciler.reconcile()
+
+    # then it is told why, and whoever gives addresses was told too
+    outcome = reply.wait(0)
+    assert isinstance(outcome, AttachUnavailable)
+    assert "went back" in str(outcome)
+    assert "went back" in bench.doubts[-1]
+    assert bench.links() == {HELD.interface}
+
+
+def test_a_link_that_was_there_is_mended_also_in_doubt(bench: Bench) -> None:
+    bench.attach(HELD)
+    for message in loaded(MemoryDatastore()):
+        bench.reconciler.handle(message)
+    bench.dataplane.apply((RemoveLink(HELD.interface),))
+    reply = bench.ask(HELD, fresh=False)
+
+    bench.look()
+
+    assert reply.wait(0) == Done(1450)
+    assert bench.links() == {HELD.interface}
 
 
 def test_an_address_that_cannot_be_is_the_reason_that_is_told(bench: Bench) -> None:

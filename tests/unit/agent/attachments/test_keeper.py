@@ -64,6 +64,7 @@ class Bench:
             self.files, Partners(self._tell, self._allot, self._ask), self.clock, 1500, PATIENCE
         )
         self._allocator = Allocator(HOST, self.store, self.clock, self.attacher.is_known)
+        self._allocator.note_doubt("")
         self.attacher.restore(self.files.read())
         self.keeper = Keeper(self.attacher, self.clock, self._still_held, self.links.__contains__)
 
