@@ -148,7 +148,7 @@ def from_here(address: IPAddress, port: int) -> bool:
 def expect_clean(machine: Machine, store: EtcdDatastore) -> None:
     """Nothing of any container is left: no link, no address, no file, nothing in the books."""
     machine.wait_for("no address", lambda: held(store) == [])
-    assert drifts(books(store)) == ()
+    machine.wait_for("books that agree", lambda: drifts(books(store)) == ())
     assert links() == set()
     # A tombstone is looked at again two seconds after the agent began.
     files = machine.directory / "state" / "attachments"
