@@ -80,7 +80,7 @@ class Wire:
 
 def ipv6_datagram(source: IPAddress, target: IPAddress, port: int) -> bytes:
     """A UDP datagram over IPv6 with the traffic class of what must not arrive."""
-    data = b"six"
+    data = b"forged"
 
     def udp(check: int) -> bytes:
         return struct.pack("!HHHH", 4000, port, 8 + len(data), check) + data
