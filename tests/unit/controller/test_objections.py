@@ -274,3 +274,11 @@ def test_the_link_of_an_adoption_is_beyond_what_hosts_have_seen(cluster: Cluster
     assert last_link(cluster).number == 41
     assert last_link(cluster).hosts == ("h1", "h2")
     assert not cluster.reconciler.adoption.closed
+
+
+def test_hosts_that_only_a_late_one_knows_are_not_waited_for(cluster: Cluster) -> None:
+    held = told_by(cluster, "h2")
+    object_to(cluster, replace(held, guid="another", hosts=(HostName("x1"),)))
+    cluster.after(2)
+    assert last_link(cluster).hosts == ("h2",)
+    assert not cluster.reconciler.adoption.closed
