@@ -93,7 +93,7 @@ def test_fields_that_an_older_version_did_not_write_have_defaults() -> None:
         TaskId("a.1"), "/a", "v", HostName("h")
     )
     assert codec.decode_applied(HostName("h"), '{"boot_id": "b", "revision": 1}') == AppliedRecord(
-        HostName("h"), BootId("b"), 1
+        HostName("h"), BootId("b"), 1, guid=None
     )
 
 
