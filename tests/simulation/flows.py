@@ -18,11 +18,20 @@ class Flows:
     def __init__(self, hosts: Sequence[HostTwin]) -> None:
         self._hosts = hosts
         self._between: dict[tuple[int, Connection], Ends] = {}
+        #: Those of before etcd was set back: the rest of addresses went with what
+        #: it knew, and a host that has not read it since cannot end them.
+        self._excused: set[tuple[int, Connection]] = set()
+
+    def excuse(self) -> None:
+        """What is under way may meet another holder; it ends all the same."""
+        self._excused |= {(number, each) for number, each, _ in self._tracked()}
 
     def inherited(self, residents: Iterable[Resident]) -> str:
         """A task that another one's connection leads to by now; or empty."""
         holders = {each.address: each for each in residents}
         for number, connection, ends in self._tracked():
+            if (number, connection) in self._excused:
+                continue
             now = (holders.get(connection.source), holders.get(connection.destination))
             if not any(each is not None and each.host == number for each in now):
                 continue

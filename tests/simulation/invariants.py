@@ -78,6 +78,7 @@ class Invariants:
     def expect_restore(self) -> None:
         """What the store says from now on may be old; P7 takes the place of P4 and P5."""
         self.restored = True
+        self._flows.excuse()
         self._unsaved = {
             task: host for task, host in self._unsaved.items() if not host.has_saved(task)
         }
