@@ -64,7 +64,7 @@ test-contract: prepare-test
 
 # Each test has a network namespace of its own, and mostly waits.
 test-kernel: prepare-test
-	$(PYTEST_INSIDE) -n 3 --dist loadfile tests/kernel
+	$(PYTEST_INSIDE) -n 2 --dist loadfile tests/kernel
 
 # Pages, in a headless Chromium.
 test-browser: prepare-test

@@ -38,10 +38,10 @@ def listening(namespace: Place, address: IPAddress, port: int) -> Iterator[socke
         yield sock
 
 
-def connects(source: Place, address: IPAddress, port: int) -> bool:
-    """Whether a TCP connection comes about."""
+def connects(source: Place, address: IPAddress, port: int, within: float = WAIT) -> bool:
+    """Whether a TCP connection comes about; one second later it is tried again."""
     with source.socket(family_of(address), socket.SOCK_STREAM) as sock:
-        sock.settimeout(WAIT)
+        sock.settimeout(within)
         try:
             sock.connect((str(address), port))
         except (TimeoutError, OSError):
