@@ -3,6 +3,7 @@
 import json
 import signal
 import sys
+from functools import partial
 
 import pytest
 
@@ -36,6 +37,10 @@ def instances(app: App, count: int) -> App:
     return {**app, "instances": count}
 
 
+def _finds(drive: Drive, asker: Actor, name: str, other: Actor) -> bool:
+    return resolved(drive, asker, name) == {other.address}
+
+
 def test_a_task_finds_another_app_by_its_name_and_the_answer_follows(drive: Drive) -> None:
     group, name = "/names", "b.names.marathon.mesos"
     apps = [probe("a", "one"), probe("b", "one")]
@@ -44,7 +49,7 @@ def test_a_task_finds_another_app_by_its_name_and_the_answer_follows(drive: Driv
         scene = drive.settle(2)
         asker, other = sorted(scene.actors, key=lambda actor: actor.task.name)
         for each in (name, "b-names.marathon.mesos"):
-            assert resolved(drive, asker, each) == {other.address}
+            wait_until(partial(_finds, drive, asker, each, other), "the other has no name")
         assert resolved(drive, asker, "c.names.marathon.mesos") == set()
 
         drive.deploy(group, [apps[0], instances(apps[1], 2)])
