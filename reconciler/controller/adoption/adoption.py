@@ -134,7 +134,9 @@ class Adoption:
             return
         lost = self._import(objecting, between)
         if all(map(self._is_late, self._objected.values())):
-            if has_waited or not awaited:
+            # Not at once if all others follow: of a store that was just set back,
+            # what it says of them is as old as the rest.
+            if has_waited:
                 self._open(objecting, [each for each in objecting if self._imported[each]])
         elif not (awaited or lost) or self._is_approved(objecting, awaited, lost):
             self._open(objecting)

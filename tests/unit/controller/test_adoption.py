@@ -205,7 +205,7 @@ def test_a_store_in_use_is_closed_again_while_a_host_that_objects_is_heard(
     # given a store that all follow, and a host that comes with something of an earlier one
     held = told_by(cluster, "h2")
     object_to(cluster, replace(held, guid="earlier", entries=()))
-    cluster.after(2)
+    cluster.after(WAIT + 2)
 
     # then it is told that what it held, nothing, was taken over
     chain = cluster.store.get(CHAIN)

@@ -6,6 +6,7 @@ from netaddr import IPAddress
 
 from calico.addressing.addresses import Addresses
 from calico.cluster import HoldKind
+from reconciler.controller.adoption.adoption import WAIT
 from tests.unit.controller.cluster import Cluster
 from tests.unit.controller.test_adoption import addresses, object_to, told_by
 from tests.unit.reconciler.apps import app, task
@@ -25,7 +26,7 @@ def test_the_address_of_a_task_whose_host_follows_the_store_stays_with_it() -> N
         for key, text in told.entries
     )
     object_to(cluster, replace(told, guid="earlier", entries=tuple(claimed)))
-    cluster.after(2)
+    cluster.after(WAIT + 2)
 
     # then the other keeps it, and an operator has to know
     assert addresses(cluster) == before

@@ -269,7 +269,7 @@ def test_the_link_of_an_adoption_is_beyond_what_hosts_have_seen(cluster: Cluster
     cluster.start()
     object_to(cluster, *held)
     cluster.connect()
-    cluster.after(5)
+    cluster.after(WAIT + 5)
 
     assert last_link(cluster).number == 41
     assert last_link(cluster).hosts == ("h1", "h2")
@@ -279,6 +279,23 @@ def test_the_link_of_an_adoption_is_beyond_what_hosts_have_seen(cluster: Cluster
 def test_hosts_that_only_a_late_one_knows_are_not_waited_for(cluster: Cluster) -> None:
     held = told_by(cluster, "h2")
     object_to(cluster, replace(held, guid="another", hosts=(HostName("x1"),)))
-    cluster.after(2)
+    cluster.after(WAIT + 2)
     assert last_link(cluster).hosts == ("h2",)
     assert not cluster.reconciler.adoption.closed
+
+
+def test_of_a_store_that_was_set_back_nobody_is_taken_for_a_follower_at_once(
+    cluster: Cluster,
+) -> None:
+    # given one host that objects first; the other's word is as old as the backup
+    one, two = (told_by(cluster, each) for each in ("h1", "h2"))
+    object_to(cluster, two)
+    cluster.after(2)
+    assert cluster.reconciler.adoption.closed
+
+    # when it objects as well
+    object_to(cluster, one, two)
+    cluster.after(WAIT + 2)
+
+    # then both were heard before anything went on
+    assert last_link(cluster).hosts == ("h1", "h2")
