@@ -121,7 +121,7 @@ def sign(claims: dict[str, object], private_key: str) -> str:
         import jwt  # noqa: PLC0415 - an extra
     except ImportError as error:
         raise MarathonRejected(
-            "a service account needs PyJWT: pip install 'marathon-calico[dcos]'"
+            "a service account needs PyJWT: install the extra dcos, as by pip install '.[dcos]'"
         ) from error
     try:
         return jwt.encode(claims, private_key, algorithm="RS256")
