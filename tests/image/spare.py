@@ -26,7 +26,7 @@ mount -t tmpfs tmpfs "$root"
 for each in /*; do
     name=${{each#/}}
     case $name in calico | etc | opt | proc | run | var) continue ;; esac
-    if [ -L "$each" ]; then cp -a "$each" "$root/"
+    if [ -L "$each" ]; then ln -s "$(readlink "$each")" "$root/$name"
     elif [ -d "$each" ]; then mkdir "$root/$name"; mount --rbind "$each" "$root/$name"
     fi
 done
