@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from netaddr import IPAddress, IPNetwork
 
-from calico.addressing.blocks import OWNER, Allocation
+from calico.addressing.blocks import OWNER, Allocation, Block
 from calico.addressing.books import Books
 from calico.keys import parse_block_key, parse_handle_key
 from calico.model import EndpointId, EndpointSpec, HandleId, HostName, Pool, TaskId
@@ -121,6 +121,19 @@ def held_addresses(books: Books, who: Standing) -> tuple[HeldAddress, ...]:
         for address in (IPAddress(number, cidr.version),)
         for users in (who.users.get(address, ()),)
     )
+
+
+def resting_addresses(
+    blocks: Iterable[Block], who: Standing
+) -> Iterator[tuple[IPAddress, Allocation]]:
+    """Those of `held_addresses` that rest, without a look at what others hold."""
+    for block in blocks:
+        for number, allocation in enumerate(block.allocations, block.cidr.first):
+            if allocation is None or OWNER not in allocation.secondary:
+                continue
+            address = IPAddress(number, block.cidr.version)
+            if who.state_of(allocation, address) is AddressState.RESTING:
+                yield address, allocation
 
 
 @dataclass(frozen=True, slots=True)

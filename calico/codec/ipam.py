@@ -1,6 +1,7 @@
 """Pools, blocks, handles and the choice for block affinity."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from netaddr import IPNetwork
@@ -22,6 +23,8 @@ from calico.iptext import parse_network
 from calico.model import HandleId, HostName, Pool
 
 _AFFINE = "host:"
+#: Blocks are read again and again, and few have changed: a thousand are 64,000 addresses.
+_REMEMBERED_BLOCKS = 1024
 _BLOCK = frozenset(
     (
         "cidr",
@@ -91,6 +94,7 @@ def encode_block(block: Block) -> str:
     )
 
 
+@lru_cache(maxsize=_REMEMBERED_BLOCKS)
 def decode_block(cidr: IPNetwork, text: str) -> Block:
     """The block at the key of `cidr`; raises InvalidValue.
 

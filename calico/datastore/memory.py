@@ -2,8 +2,9 @@
 
 import threading
 import time
+from bisect import bisect_left, insort
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -71,6 +72,8 @@ class MemoryDatastore:
         self._now = now
         self._changed = threading.Condition()
         self._leaves: dict[str, _Leaf] = {}
+        #: The keys of the leaves, in order.
+        self._ordered: list[str] = []
         self._expiry: dict[str, float] = {}
         self._directories: set[str] = set()
         self._revision = 0
@@ -91,13 +94,11 @@ class MemoryDatastore:
         check_key(prefix)
         with self._changed:
             self._expire()
-            entries = tuple(
-                Stored(Key(key), leaf.value, leaf.revision)
-                for key, leaf in self._leaves.items()
-                if _is_below(key, prefix)
-            )
-            ordered = tuple(sorted(entries, key=lambda each: each.key))
-            return Listing(Revision(self._revision), ordered)
+            entries = []
+            for key in self._below(prefix):
+                leaf = self._leaves[key]
+                entries.append(Stored(Key(key), leaf.value, leaf.revision))
+            return Listing(Revision(self._revision), tuple(entries))
 
     def put(
         self,
@@ -123,6 +124,8 @@ class MemoryDatastore:
                     raise Conflict(f"{parent} is not a directory")
             self._directories.update(parents)
             revision = self._next()
+            if leaf is None:
+                insort(self._ordered, key)
             self._leaves[key] = _Leaf(value, revision)
             self._expiry.pop(key, None)
             if ttl is not None:
@@ -183,6 +186,7 @@ class MemoryDatastore:
         """Hold what was held then, with the revision of then, and remember no event."""
         with self._changed:
             self._leaves = dict(backup.leaves)
+            self._ordered = sorted(self._leaves)
             self._directories = set(backup.directories)
             self._revision = backup.revision
             self._expiry.clear()
@@ -199,15 +203,14 @@ class MemoryDatastore:
             self._expire()
             if key not in self._directories:
                 return
-            for each in [each for each in self._leaves if _is_below(each, key)]:
-                del self._leaves[each]
-                self._expiry.pop(each, None)
+            for each in self._below(key):
+                self._drop(each)
             self._directories -= {each for each in self._directories if _is_below(each, key)}
             self._remove_directory(key)
 
     def _delete_directory(self, key: Key, expect: Revision | None) -> None:
-        below = [each for each in (*self._leaves, *self._directories) if _is_below(each, key)]
-        if below or expect is not None:
+        inside = self._below(key) or any(_is_below(each, key) for each in self._directories)
+        if inside or expect is not None:
             raise Conflict(f"{key} is a directory")
         self._remove_directory(key)
 
@@ -215,9 +218,19 @@ class MemoryDatastore:
         self._directories.discard(key)
         self._tell(Removed(key, self._next()))
 
-    def _remove(self, key: str) -> None:
+    def _below(self, prefix: str) -> Sequence[str]:
+        """The keys of leaves below a prefix, in order."""
+        # "0" is what follows "/".
+        first = bisect_left(self._ordered, prefix + "/")
+        return self._ordered[first : bisect_left(self._ordered, prefix + "0", first)]
+
+    def _drop(self, key: str) -> None:
         del self._leaves[key]
+        del self._ordered[bisect_left(self._ordered, key)]
         self._expiry.pop(key, None)
+
+    def _remove(self, key: str) -> None:
+        self._drop(key)
         self._tell(Removed(Key(key), self._next()))
 
     def _next(self) -> Revision:

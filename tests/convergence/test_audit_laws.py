@@ -15,6 +15,7 @@ from calico.addressing.audit import (
     drifts,
     held_addresses,
     pool_use,
+    resting_addresses,
     standing,
 )
 from calico.addressing.blocks import CONTAINER, ON_HOST, OWNER, Block
@@ -116,6 +117,16 @@ def test_what_rests_is_ours_and_nobody_stands_behind_it(stored: Books, who: Stan
             assert OWNER in each.allocation.secondary
             assert each.allocation.handle is not None
             assert each.users == ()
+
+
+@given(books(), standings())
+def test_what_rests_can_be_had_alone(stored: Books, who: Standing) -> None:
+    among_all = {
+        (each.address, each.allocation)
+        for each in held_addresses(stored, who)
+        if each.state is AddressState.RESTING
+    }
+    assert set(resting_addresses(stored.blocks.values(), who)) == among_all
 
 
 @given(books(), standings())

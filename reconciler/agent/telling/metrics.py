@@ -61,7 +61,6 @@ class AgentMetrics:
             "Newest datastore revision that the kernel reflects",
             registry=self.registry,
         )
-
         self.refused = Counter(
             f"{prefix}_refused_calls",
             "Calls of plugins that came to nothing, by who called and why: refused (the same"

@@ -3,12 +3,12 @@
 import logging
 from collections.abc import Collection, Iterable, Mapping
 
-from netaddr import IPAddress
+from netaddr import IPAddress, IPNetwork
 
 from calico.addressing.addresses import Addresses
-from calico.addressing.audit import AddressState, HeldAddress, held_addresses, standing
-from calico.addressing.blocks import OWNER, marks_of_container
-from calico.addressing.books import Books
+from calico.addressing.audit import resting_addresses, standing
+from calico.addressing.blocks import OWNER, Block, marks_of_container
+from calico.addressing.ipam import block_of
 from calico.datastore.api import Datastore
 from calico.errors import AddressError, InvalidValue
 from calico.keys import READY
@@ -62,9 +62,9 @@ class Sweeper:
         mark are looked at: what calico-mesos or another orchestrator holds is
         theirs. Raises DatastoreError.
         """
-        given_out = self._given_out(live)
-        self._take_back({each.address for each in given_out})
-        unused = _unused(given_out)
+        blocks = {block.cidr: block for block, _ in self._addresses.blocks()}
+        self._take_back(blocks)
+        unused = self._unused(blocks.values(), live)
         for held in self._resting.keys() - unused:
             del self._resting[held]
         fresh = newly_unused(unused, self._resting)
@@ -106,8 +106,8 @@ class Sweeper:
             log.info("address released", extra={"address": held.address})
         return released
 
-    def _given_out(self, live: Collection[TaskId]) -> tuple[HeldAddress, ...]:
-        """Every address that is given out, beside endpoints, records and live tasks."""
+    def _unused(self, blocks: Iterable[Block], live: Collection[TaskId]) -> frozenset[Held]:
+        """Our allocations that no endpoint, record or live task stands behind."""
         stored = self._stored
         who = standing(
             (kept.value for kept in stored.specs.values()),
@@ -115,10 +115,13 @@ class Sweeper:
             stored.registered(),
             stored.forgotten_hosts,
         )
-        books = Books({block.cidr: block for block, _ in self._addresses.blocks()})
-        return held_addresses(books, who)
+        return frozenset(
+            Held(allocation.handle, address, dict(allocation.secondary).get(FIXED_FOR, ""))
+            for address, allocation in resting_addresses(blocks, who)
+            if allocation.handle is not None
+        )
 
-    def _take_back(self, given_out: Collection[IPAddress]) -> None:
+    def _take_back(self, blocks: Mapping[IPNetwork, Block]) -> None:
         """Take what another tool released of ours, before somebody else is given it.
 
         `calicoctl ipam release` does not look who uses an address.
@@ -126,7 +129,7 @@ class Sweeper:
         for endpoint, kept in self._stored.specs.items():
             task = TaskId(endpoint.workload)
             for address in kept.value.addresses:
-                if address in given_out or task not in self._stored.records:
+                if _is_given(address, blocks) or task not in self._stored.records:
                     continue
                 if endpoint != endpoint_of_task(endpoint.host, task):
                     continue
@@ -146,11 +149,7 @@ class Sweeper:
                 log.warning("address taken back", extra={"task": task, "address": address})
 
 
-def _unused(given_out: Iterable[HeldAddress]) -> frozenset[Held]:
-    """Our allocations that no endpoint, record or live task stands behind."""
-    return frozenset(
-        Held(handle, each.address, dict(each.allocation.secondary).get(FIXED_FOR, ""))
-        for each in given_out
-        if each.state is AddressState.RESTING
-        if (handle := each.allocation.handle) is not None
-    )
+def _is_given(address: IPAddress, blocks: Mapping[IPNetwork, Block]) -> bool:
+    """Whether a block that can be read gave it to anybody."""
+    block = blocks.get(block_of(address))
+    return block is not None and block.allocations[int(address) - block.cidr.first] is not None
