@@ -5,14 +5,11 @@ of them can be cut off while it goes on serving clients, which is what a broken
 network between racks looks like.
 """
 
-import asyncio
+import itertools
 import json
-import queue
-import re
 import shutil
 import signal
 import subprocess
-import threading
 import time
 import urllib.error
 import urllib.request
@@ -22,115 +19,30 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.contract.real_etcd import START_WITHIN, etcd_binary, free_port
+from tests.faults.door import Fault
+from tests.faults.peers import ways
+from tests.faults.proxy import Proxy, proxied
 
 NAMES = ("one", "two", "three")
-_SPEAKER = re.compile(rb"X-Server-From: ([0-9a-f]+)")
-
-
-class _Link:
-    """One connection between two members; who made it is known once it has said so."""
-
-    def __init__(self, target: str, client: asyncio.StreamWriter) -> None:
-        self.target = target
-        self.speaker = ""
-        self._writers = [client]
-
-    def add(self, server: asyncio.StreamWriter) -> None:
-        self._writers.append(server)
-
-    def hear(self, piece: bytes) -> None:
-        found = _SPEAKER.search(piece)
-        if found:
-            self.speaker = found[1].decode()
-
-    def abort(self) -> None:
-        for writer in self._writers:
-            writer.transport.abort()
 
 
 class PeerNetwork:
-    """What lies between the members; runs in a thread of its own."""
+    """What lies between the members."""
 
-    def __init__(self, ports: Mapping[str, int]) -> None:
-        """`ports` are where members really listen, by name."""
-        self._ports = ports
-        self._loop = asyncio.get_running_loop()
-        self._links: set[_Link] = set()
-        self._ended = asyncio.Event()
-        self._cut = ""
-        #: Where members are told that others listen, by name.
-        self.urls: dict[str, str] = {}
-        #: The ids by which members speak of themselves, by name.
-        self.ids: Mapping[str, str] = {}
+    def __init__(self, proxy: Proxy) -> None:
+        self._proxy = proxy
 
-    async def serve(self, started: "queue.SimpleQueue[PeerNetwork]") -> None:
-        """Pass on until ended."""
-        servers = []
-        for name in self._ports:
-
-            async def accept(
-                reader: asyncio.StreamReader, writer: asyncio.StreamWriter, name: str = name
-            ) -> None:
-                await self._pass(name, reader, writer)
-
-            server = await asyncio.start_server(accept, "127.0.0.1", 0)
-            servers.append(server)
-            self.urls[name] = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        started.put(self)
-        await self._ended.wait()
-        for server in servers:
-            server.close()
-        for link in list(self._links):
-            link.abort()
+    @property
+    def urls(self) -> Mapping[str, str]:
+        """Where members are told that others listen, by name."""
+        return {name: door.url for name, door in self._proxy.doors.items()}
 
     def cut_off(self, name: str) -> None:
         """From now on nothing passes between this member and the others; empty: all does."""
-        asyncio.run_coroutine_threadsafe(self._set_cut(name), self._loop).result(5)
-
-    def end(self) -> None:
-        """Let the thread go."""
-        self._loop.call_soon_threadsafe(self._ended.set)
-
-    async def _set_cut(self, name: str) -> None:
-        self._cut = name
-        for link in list(self._links):
-            if self._is_cut(link) or not link.speaker:
-                link.abort()
-
-    def _is_cut(self, link: _Link) -> bool:
-        return bool(self._cut) and (
-            link.target == self._cut or link.speaker == self.ids.get(self._cut)
-        )
-
-    async def _pass(
-        self, name: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
-        link = _Link(name, writer)
-        self._links.add(link)
-        try:
-            behind, server = await asyncio.open_connection("127.0.0.1", self._ports[name])
-            link.add(server)
-            await asyncio.gather(
-                self._pump(link, reader, server, asks=True),
-                self._pump(link, behind, writer, asks=False),
-            )
-        except OSError:
-            pass
-        finally:
-            self._links.discard(link)
-            link.abort()
-
-    async def _pump(
-        self, link: _Link, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, asks: bool
-    ) -> None:
-        while piece := await reader.read(1 << 16):
-            if asks:
-                link.hear(piece)
-            if self._is_cut(link):
-                break
-            writer.write(piece)
-            await writer.drain()
-        link.abort()
+        for one, other in itertools.combinations(NAMES, 2):
+            fault = Fault.CUT if name in (one, other) else Fault.NONE
+            for door, speaker in ways(one, (other,)):
+                self._proxy.switch(door, fault, speaker=speaker)
 
 
 @dataclass
@@ -187,7 +99,8 @@ def three_members(directory: Path) -> Iterator[Members]:
 def _started(directory: Path) -> Iterator[Members | None]:
     clients = {name: free_port() for name in NAMES}
     peers = {name: free_port() for name in NAMES}
-    with _network(peers) as network:
+    with proxied({name: f"127.0.0.1:{port}" for name, port in peers.items()}) as proxy:
+        network = PeerNetwork(proxy)
         processes = {
             name: _start(directory / name, name, clients[name], peers[name], network.urls)
             for name in NAMES
@@ -201,23 +114,6 @@ def _started(directory: Path) -> Iterator[Members | None]:
                 process.kill()
             for process in processes.values():
                 process.wait()
-
-
-@contextmanager
-def _network(ports: Mapping[str, int]) -> Iterator[PeerNetwork]:
-    started: queue.SimpleQueue[PeerNetwork] = queue.SimpleQueue()
-
-    async def serve() -> None:
-        await PeerNetwork(ports).serve(started)
-
-    thread = threading.Thread(target=lambda: asyncio.run(serve()), name="peers")
-    thread.start()
-    network = started.get(timeout=5)
-    try:
-        yield network
-    finally:
-        network.end()
-        thread.join()
 
 
 def _start(
@@ -255,7 +151,6 @@ def _is_ready(members: Members) -> bool:
                 _get(f"{url}/health")["health"] == "true" for url in members.urls.values()
             )
             if healthy and len(listed) == len(NAMES):
-                members.network.ids = {each["name"]: each["id"] for each in listed}
                 return bool(members.leader)
         time.sleep(0.05)
     return False

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from tests.faults.door import Address, Fault, parse_address
+from tests.faults.door import EVERYBODY, Address, Fault, parse_address
 from tests.faults.proxy import opened
 from tests.faults.switching import SwitchRefusedError, serve_switch, switch
 
@@ -27,12 +27,15 @@ def main() -> None:
     switching.add_argument("door")
     switching.add_argument("fault", type=Fault, choices=list(Fault))
     switching.add_argument("seconds", type=float, nargs="?", default=0.0)
+    switching.add_argument(
+        "--speaker", default=EVERYBODY, help="Of one member of etcd only: its door."
+    )
     options = parser.parse_args()
     if options.command == "serve":
         asyncio.run(_serve(options.socket, dict(map(_parse_door, options.doors))))
         return
     try:
-        switch(options.socket, options.door, options.fault, options.seconds)
+        switch(options.socket, options.door, options.fault, options.seconds, options.speaker)
     except SwitchRefusedError as error:
         sys.exit(str(error))
 

@@ -16,6 +16,8 @@ PIECE = 1 << 16
 CONNECT_SECONDS = 5.0
 WRITES = ("PUT", "POST", "DELETE")
 _REQUEST = re.compile(rb"([A-Z]+) (\S+) HTTP/1\.1\r\n")
+#: A member of etcd says so to others where it is found itself.
+_SPEAKER = re.compile(rb"X-PeerURLs: ([^\s,]+)", re.IGNORECASE)
 
 
 class Fault(enum.StrEnum):
@@ -34,6 +36,16 @@ class Fault(enum.StrEnum):
     GARBAGE = "garbage"
     #: Connections are accepted, and nothing passes either way.
     BLACK_HOLE = "black-hole"
+
+
+@dataclass(frozen=True, slots=True)
+class _Broken:
+    kind: Fault
+    seconds: float
+
+
+_WHOLE = _Broken(Fault.NONE, 0.0)
+EVERYBODY = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +86,8 @@ class Door:
 
     `seen` are the HTTP requests that the server has answered, in order. The
     answer to the write with the number `swallow`, counted by `writes` from 0,
-    never comes back, whatever the fault is.
+    never comes back, whatever the fault is. A member of etcd may have a fault of
+    its own at the door of another: it is known once it has said who it is.
     """
 
     def __init__(self, upstream: Address) -> None:
@@ -84,8 +97,7 @@ class Door:
         self.swallow: int | None = None
         self.seen: list[tuple[str, str]] = []
         self._counted = threading.Condition()
-        self._fault = Fault.NONE
-        self._seconds = 0.0
+        self._broken: dict[str, _Broken] = {}
         self._noise = Noise()
         self._switched = asyncio.Event()
         self._links: set[_Link] = set()
@@ -108,35 +120,42 @@ class Door:
         self.listens = Address(host, port)
         return server
 
-    async def switch(self, fault: Fault, seconds: float) -> None:
-        """From now on this happens; `seconds` is for how long each piece is delayed."""
-        self._fault, self._seconds = fault, seconds
+    async def switch(self, fault: Fault, seconds: float, speaker: str = EVERYBODY) -> None:
+        """From now on this happens; `seconds` is for how long each piece is delayed.
+
+        A `speaker` is the URL of a member: then it happens to what passes between
+        that one and the server, and to nothing else.
+        """
+        self._broken[speaker] = _Broken(fault, seconds)
         self._switched.set()
         self._switched = asyncio.Event()
         if fault is Fault.CUT:
             for link in list(self._links):
-                link.reset()
+                if speaker in (EVERYBODY, link.speaker):
+                    link.reset()
 
     def close(self) -> None:
         """Reset what is still open."""
         for link in list(self._links):
             link.reset()
 
-    async def admit(self) -> bool:
+    async def admit(self, speaker: str) -> bool:
         """Hold a request back as long as the fault asks for; False if it never passes."""
-        while self._fault is Fault.BLACK_HOLE:
+        while self._fault(speaker).kind is Fault.BLACK_HOLE:
             await self._switched.wait()
-        if self._fault is Fault.DELAY:
-            await asyncio.sleep(self._seconds)
-        return self._fault is not Fault.CUT
+        if self._fault(speaker).kind is Fault.DELAY:
+            await asyncio.sleep(self._fault(speaker).seconds)
+        return self._fault(speaker).kind is not Fault.CUT
 
-    async def answer(self, piece: bytes, request: tuple[str, str] | None) -> tuple[bytes, bool]:
+    async def answer(
+        self, piece: bytes, request: tuple[str, str] | None, speaker: str
+    ) -> tuple[bytes, bool]:
         """What of a piece of an answer comes back, and whether the connection goes on."""
         if request is not None and self._loses(*request):
             return b"", False
-        if not await self.admit():
+        if not await self.admit(speaker):
             return b"", False
-        match self._fault:
+        match self._fault(speaker).kind:
             case Fault.SWALLOW:
                 return b"", False
             case Fault.TRUNCATE:
@@ -153,6 +172,10 @@ class Door:
             await link.run()
         finally:
             self._links.discard(link)
+
+    def _fault(self, speaker: str) -> _Broken:
+        of_all = self._broken.get(EVERYBODY, _WHOLE)
+        return of_all if of_all.kind is not Fault.NONE else self._broken.get(speaker, _WHOLE)
 
     def _loses(self, method: str, path: str) -> bool:
         with self._counted:
@@ -177,6 +200,8 @@ class _Link:
         self._reader = reader
         self._writers = [writer]
         self._request: tuple[str, str] | None = None
+        #: The URL of the member of etcd that asks; of anybody else nothing is known.
+        self.speaker = EVERYBODY
 
     def reset(self) -> None:
         """End both sides at once, without a word."""
@@ -190,7 +215,7 @@ class _Link:
     async def run(self) -> None:
         """Pass on until either side ends."""
         try:
-            if not await self._door.admit():
+            if not await self._door.admit(self.speaker):
                 self.reset()
                 return
             upstream = self._door.upstream
@@ -218,7 +243,9 @@ class _Link:
         while piece := await self._reader.read(PIECE):
             if found := _REQUEST.match(piece):
                 self._request = (found[1].decode(), found[2].decode(errors="replace"))
-            if not await self._door.admit():
+            if found := _SPEAKER.search(piece):
+                self.speaker = found[1].decode(errors="replace")
+            if not await self._door.admit(self.speaker):
                 return
             behind.write(piece)
             await behind.drain()
@@ -227,7 +254,7 @@ class _Link:
         (client, *_) = self._writers
         while piece := await answers.read(PIECE):
             request, self._request = self._request, None
-            passed, goes_on = await self._door.answer(piece, request)
+            passed, goes_on = await self._door.answer(piece, request, self.speaker)
             client.write(passed)
             await client.drain()
             if not goes_on:

@@ -8,7 +8,7 @@ import threading
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 
-from tests.faults.door import Address, Door, Fault, parse_address
+from tests.faults.door import EVERYBODY, Address, Door, Fault, parse_address
 
 LOOPBACK = Address("127.0.0.1", 0)
 SWITCH_SECONDS = 5.0
@@ -37,10 +37,16 @@ class Proxy:
         self._loop = asyncio.get_running_loop()
         self._ended = asyncio.Event()
 
-    def switch(self, name: str, fault: Fault, seconds: float = 0.0) -> None:
-        """Return once this happens to what passes by that door."""
-        done = asyncio.run_coroutine_threadsafe(self.doors[name].switch(fault, seconds), self._loop)
-        done.result(SWITCH_SECONDS)
+    def switch(
+        self, name: str, fault: Fault, seconds: float = 0.0, speaker: str = EVERYBODY
+    ) -> None:
+        """Return once this happens to what passes by that door.
+
+        A `speaker` is the name of a door as well: that of the member of etcd that speaks.
+        """
+        of = self.doors[speaker].url if speaker else EVERYBODY
+        done = self.doors[name].switch(fault, seconds, of)
+        asyncio.run_coroutine_threadsafe(done, self._loop).result(SWITCH_SECONDS)
 
     def end(self) -> None:
         """Let the thread go."""

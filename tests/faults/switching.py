@@ -7,7 +7,7 @@ import socket
 from collections.abc import Mapping
 from pathlib import Path
 
-from tests.faults.door import Door, Fault
+from tests.faults.door import EVERYBODY, Door, Fault
 
 ANSWER_SECONDS = 5.0
 DONE = "done"
@@ -17,12 +17,17 @@ class SwitchRefusedError(Exception):
     """The proxy has no such door or fault."""
 
 
-def switch(path: Path, door: str, fault: Fault, seconds: float = 0.0) -> None:
-    """Return once this happens to what passes by that door."""
+def switch(
+    path: Path, door: str, fault: Fault, seconds: float = 0.0, speaker: str = EVERYBODY
+) -> None:
+    """Return once this happens to what passes by that door.
+
+    A `speaker` is the door of the member of etcd that speaks.
+    """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as channel:
         channel.settimeout(ANSWER_SECONDS)
         channel.connect(str(path))
-        channel.sendall(f"{door} {fault} {seconds}\n".encode())
+        channel.sendall(f"{door} {fault} {seconds} {speaker}\n".encode())
         answer = channel.makefile().readline().strip()
     if answer != DONE:
         raise SwitchRefusedError(answer)
@@ -41,8 +46,9 @@ async def serve_switch(path: Path, doors: Mapping[str, Door]) -> asyncio.Server:
 
 async def _obey(line: str, doors: Mapping[str, Door]) -> str:
     try:
-        name, fault, seconds = line.split()
-        await doors[name].switch(Fault(fault), float(seconds))
+        name, fault, seconds, *speakers = line.split()
+        speaker = doors[speakers[0]].url if speakers else EVERYBODY
+        await doors[name].switch(Fault(fault), float(seconds), speaker)
     except KeyError as error:
         return f"no door {error}; there are {', '.join(doors)}"
     except ValueError as error:
