@@ -11,7 +11,7 @@ PYTEST_INSIDE := $(PYTEST)
 endif
 
 .PHONY: help demo check test test-pure test-simulation test-contract test-kernel test-browser
-.PHONY: test-image test-cluster soak bench simulate
+.PHONY: test-image test-cluster test-whole soak bench simulate
 .PHONY: chaos mutants test-root images cluster cluster-down prepare prepare-test clean
 
 help:
@@ -59,12 +59,13 @@ simulate: prepare-test
 	$(PY) -m tests.simulation --seed $(or $(SEED),1) --count $(or $(N),1) --jobs $(or $(JOBS),2) \
 	    $(if $(N),,--trace)
 
+# They mostly wait: for time-outs, for leases, for processes to start.
 test-contract: prepare-test
-	$(PYTEST_INSIDE) -n 3 --dist load tests/contract tests/faults
+	$(PYTEST_INSIDE) -n 6 --dist load tests/contract tests/faults
 
 # Each test has a network namespace of its own, and mostly waits.
 test-kernel: prepare-test
-	$(PYTEST_INSIDE) -n 2 --dist loadfile tests/kernel
+	$(PYTEST_INSIDE) -n 3 --dist loadfile tests/kernel
 
 # Pages, in a headless Chromium.
 test-browser: prepare-test
@@ -76,7 +77,11 @@ test-image: prepare-test
 
 # Each file has clusters of its own, and mostly waits.
 test-cluster: prepare-test
-	$(PYTEST) -n 3 --dist loadfile tests/cluster
+	$(PYTEST) -n 4 --dist loadfile tests/cluster
+
+# The last three at once, so that none waits for the longest of another.
+test-whole: prepare-test
+	$(PYTEST) -n 4 --dist loadfile tests/cluster tests/browser tests/image
 
 # What an ordinary user's run leaves out, and a little of the rest as root.
 test-root: prepare-test
@@ -88,7 +93,7 @@ test-root: prepare-test
 mutants: prepare-test
 	$(INSIDE) $(PY) -m tests.mutants $(BUGS)
 
-test: prepare-test check test-simulation test-contract test-kernel test-browser test-image test-cluster
+test: prepare-test check test-simulation test-contract test-kernel test-whole
 
 soak: prepare-test
 	timeout --foreground 3600 $(PYTEST_INSIDE) --soak -m soak tests
