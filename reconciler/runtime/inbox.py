@@ -4,6 +4,8 @@ import threading
 from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
+from reconciler.runtime.conditions import Conditions
+
 M = TypeVar("M")
 
 
@@ -14,9 +16,13 @@ class Inbox(Generic[M]):
     is held up finds no more of them than there are subjects; None is none.
     """
 
-    def __init__(self, subject: Callable[[M], Hashable | None] = lambda _: None) -> None:
+    def __init__(
+        self,
+        subject: Callable[[M], Hashable | None] = lambda _: None,
+        conditions: Conditions = threading.Condition,
+    ) -> None:
         self._subject = subject
-        self._changed = threading.Condition()
+        self._changed = conditions()
         self._messages: dict[Hashable, M] = {}
         self._number = 0
 
@@ -28,7 +34,7 @@ class Inbox(Generic[M]):
             key = self._number if subject is None else (type(message), subject)
             self._messages.pop(key, None)
             self._messages[key] = message
-            self._changed.notify()
+            self._changed.notify_all()
 
     def drain(self, timeout: float) -> tuple[M, ...]:
         """All messages that wait; waits up to `timeout` seconds for the first."""

@@ -31,6 +31,7 @@ from reconciler.attach.api import AttachError, AttachRefused, AttachUnavailable,
 from reconciler.attach.rules import wanted
 from reconciler.core.removal.quarantine import FIXED_FOR
 from reconciler.runtime.clock import Clock
+from reconciler.runtime.conditions import Conditions
 from reconciler.runtime.inbox import Inbox
 
 log = logging.getLogger(__name__)
@@ -96,6 +97,7 @@ class Allocator:
         is_known: Callable[[ContainerId], bool],
         networks: Callable[[], Iterable[KeptAttachment]] = tuple,
         lost: Callable[[ContainerId], None] = _nobody,
+        conditions: Conditions = threading.Condition,
     ) -> None:
         """`is_known` tells whether a container has what it holds, or is about to.
 
@@ -112,7 +114,7 @@ class Allocator:
         self._addresses = Addresses(datastore, lambda: self._pools)
         self._clock = clock
         self._is_known = is_known
-        self._inbox: Inbox[Job] = Inbox()
+        self._inbox: Inbox[Job] = Inbox(conditions=conditions)
         self._waiting: list[AllocateAsked] = []
         self._sweep_due: float | None = clock.monotonic()
         self._look_due = clock.monotonic()

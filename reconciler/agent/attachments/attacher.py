@@ -6,7 +6,6 @@ than the request may take. The file of a container is written between the two.
 """
 
 import logging
-import os
 import threading
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, suppress
@@ -15,7 +14,6 @@ from dataclasses import dataclass, replace
 from netaddr import IPAddress
 
 from calico.dataplane.changes import NamespaceRef
-from calico.dataplane.namespaces import identify_opened
 from calico.errors import DataplaneError
 from calico.model import ContainerId
 from reconciler.agent.attachments.allocator import (
@@ -26,10 +24,11 @@ from reconciler.agent.attachments.allocator import (
 )
 from reconciler.agent.attachments.files import AttachmentFiles, KeptAttachment
 from reconciler.agent.attachments.places import (
+    KernelNamespaces,
+    Namespaces,
     expect_free_device,
     expect_own_namespace,
     is_same,
-    open_place,
     path_of,
 )
 from reconciler.agent.attachments.requests import (
@@ -62,6 +61,7 @@ from reconciler.attach.rules import (
 )
 from reconciler.attach.wire import NO_DESCRIPTOR
 from reconciler.runtime.clock import Clock, rfc3339
+from reconciler.runtime.conditions import Conditions
 
 log = logging.getLogger(__name__)
 
@@ -94,12 +94,17 @@ class HostAttacher:
         clock: Clock,
         mtu: int,
         patience: float = PATIENCE,
+        namespaces: Namespaces | None = None,
+        conditions: Conditions = threading.Condition,
     ) -> None:
+        """Without `namespaces` they are the kernel's."""
+        self._namespaces = namespaces or KernelNamespaces()
+        self._conditions = conditions
         self._files = files
         self._partners = partners
         self._clock = clock
         self._mtu = mtu
-        self._turns = Turns(clock, patience)
+        self._turns = Turns(clock, patience, conditions)
         self._lock = threading.Lock()
         self._networks: dict[ContainerId, KeptAttachment] = {}
 
@@ -123,7 +128,7 @@ class HostAttacher:
                 attached = self._attached(known)
                 check_same_wish(attached, wish)
                 return attached
-            runs: Reply[str] = Reply()
+            runs: Reply[str] = Reply(self._conditions)
             self._partners.asker(container, runs)
             addresses = self._given_addresses(container, wish, deadline, runs)
             since = rfc3339(self._clock.wall())
@@ -131,7 +136,9 @@ class HostAttacher:
             try:
                 self._files.write(network)
             except OSError as error:
-                self._partners.allocator(ReleaseAsked(container, addresses, Reply()))
+                self._partners.allocator(
+                    ReleaseAsked(container, addresses, Reply(self._conditions))
+                )
                 raise _not_kept(error) from error
             self._keep(network)
             self._partners.tell_loop(AttachmentKept(network))
@@ -141,22 +148,23 @@ class HostAttacher:
         """See Attacher."""
         check_id(container)
         check_place(place)
-        descriptor = open_place(place)
+        descriptor = self._namespaces.open(place)
         posted = False
         try:
             with self._turns.of(container) as deadline:
                 known = self._network(container)
                 if known is None or known.detached:
                     raise UnknownContainer(f"container {container} has no addresses yet")
-                ref = identify_opened(descriptor, path_of(place))
+                ref = self._namespaces.identify(descriptor, path_of(place))
                 named = replace(ref, descriptor=descriptor)
                 network = self._placed(known, place, named)
                 fresh = network is not known
                 if fresh:
                     self._write(network)
                     self._keep(network)
-                reply: Reply[Outcome] = Reply()
-                asked = AttachAsked(network, named, fresh, deadline - SOONER, reply)
+                reply: Reply[Outcome] = Reply(self._conditions)
+                close = self._namespaces.close
+                asked = AttachAsked(network, named, fresh, deadline - SOONER, reply, close)
                 posted = True
                 self._partners.tell_loop(asked)
                 try:
@@ -170,7 +178,7 @@ class HostAttacher:
             raise AttachRefused(str(error)) from error
         finally:
             if not posted:
-                os.close(descriptor)
+                self._namespaces.close(descriptor)
 
     def detach(self, container: ContainerId, device: str = "") -> bool:
         """See Attacher."""
@@ -190,7 +198,7 @@ class HostAttacher:
             if known is None or known.detached:
                 raise UnknownContainer(f"container {container} is not attached here")
             if known.device:
-                reply: Reply[Outcome] = Reply()
+                reply: Reply[Outcome] = Reply(self._conditions)
                 self._partners.tell_loop(CheckAsked(container, reply))
                 self._await(reply, deadline)
             return self._attached(known)
@@ -270,7 +278,7 @@ class HostAttacher:
             # On a full disk the container goes all the same.
             self._write(gone)
         self._keep(gone)
-        reply: Reply[Outcome] = Reply()
+        reply: Reply[Outcome] = Reply(self._conditions)
         self._partners.tell_loop(DetachAsked(known.container, reply))
         self._await(reply, deadline)
         if self._release(known, deadline):
@@ -279,14 +287,14 @@ class HostAttacher:
 
     def _release(self, known: KeptAttachment, deadline: float) -> bool:
         """Whether its addresses are no task's; what fails is swept later."""
-        reply: Reply[bool | AttachError] = Reply()
+        reply: Reply[bool | AttachError] = Reply(self._conditions)
         self._partners.allocator(ReleaseAsked(known.container, known.addresses, reply))
         return reply.wait(deadline - self._clock.monotonic()) is True
 
     def _given_addresses(
         self, container: ContainerId, wish: Wish, deadline: float, runs: Reply[str]
     ) -> tuple[IPAddress, ...]:
-        reply: Reply[tuple[IPAddress, ...] | AttachError] = Reply()
+        reply: Reply[tuple[IPAddress, ...] | AttachError] = Reply(self._conditions)
         now = self._clock.monotonic()
         word_until = min(deadline, now + WORD_WITHIN)
         self._partners.allocator(AllocateAsked(container, wish, deadline, reply, runs, word_until))
@@ -301,10 +309,12 @@ class HostAttacher:
         """The network with its place: itself if it has this one already. Raises AttachRefused."""
         if known.device and (known.device != place.device or not is_same(known.namespace, ref)):
             raise second_interface(self._attached(known), place.device)
-        expect_own_namespace(ref, (each for each in self.networks() if each is not known))
+        expect_own_namespace(
+            self._namespaces, ref, (each for each in self.networks() if each is not known)
+        )
         if known.device:
             return known
-        expect_free_device(known, place, ref)
+        expect_free_device(self._namespaces, known, place, ref)
         named = replace(ref, descriptor=NO_DESCRIPTOR)
         return replace(known, device=place.device, namespace=named, known_as=place.known_as)
 

@@ -1,7 +1,6 @@
 """The containers of one host, as the agent's loop has them; owned by its thread."""
 
 import logging
-import os
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import assert_never
@@ -284,7 +283,7 @@ class HeldAttachments:
         if last is not None and container in last.keys:
             own.add(last.keys[container])
         if owner is not None and owner not in own and owner in linked:
-            os.close(asked.namespace.descriptor)
+            asked.close(asked.namespace.descriptor)
             asked.reply.settle(AttachRefused(f"its network namespace is that of task {owner}"))
             return
         self._drop(container)
@@ -303,7 +302,7 @@ class HeldAttachments:
 
     def _close(self, container: ContainerId) -> None:
         asked = self._pending.pop(container)
-        os.close(asked.namespace.descriptor)
+        asked.close(asked.namespace.descriptor)
 
     def _undo(self, asked: AttachAsked) -> None:
         container = asked.network.container

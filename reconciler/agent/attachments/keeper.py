@@ -17,6 +17,7 @@ from reconciler.agent.locators.api import LocatorUnavailable
 from reconciler.agent.seeing.evidence import StillHeld
 from reconciler.attach.api import AttachError
 from reconciler.runtime.clock import Clock
+from reconciler.runtime.conditions import Conditions
 from reconciler.runtime.inbox import Inbox
 
 log = logging.getLogger(__name__)
@@ -79,12 +80,13 @@ class Keeper:
         clock: Clock,
         still_held: StillHeld,
         exists: Callable[[InterfaceName], bool] = exists,
+        conditions: Conditions = threading.Condition,
     ) -> None:
         self._attacher = attacher
         self._clock = clock
         self._still_held = still_held
         self._exists = exists
-        self._inbox: Inbox[Chore] = Inbox()
+        self._inbox: Inbox[Chore] = Inbox(conditions=conditions)
         self._look_due = clock.monotonic()
         self._again: list[Chore] = []
         self._settling: dict[ContainerId, _Wait] = {}
@@ -192,10 +194,11 @@ class Asker:
         self,
         tasks_by_container: Callable[[], Mapping[ContainerId, frozenset[TaskId]]],
         post: Callable[[TasksTold], None],
+        conditions: Conditions = threading.Condition,
     ) -> None:
         self._tasks_by_container = tasks_by_container
         self._post = post
-        self._inbox: Inbox[frozenset[ContainerId] | _Asked] = Inbox()
+        self._inbox: Inbox[frozenset[ContainerId] | _Asked] = Inbox(conditions=conditions)
 
     def post(self, containers: frozenset[ContainerId]) -> None:
         """Have a question asked; the loop is told the answer."""

@@ -1,5 +1,6 @@
 """What the threads that serve requests ask of the loop, and how they are answered."""
 
+import os
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -9,6 +10,7 @@ from calico.dataplane.changes import NamespaceRef
 from calico.model import ContainerId, TaskId
 from reconciler.agent.attachments.files import KeptAttachment
 from reconciler.attach.api import AttachError
+from reconciler.runtime.conditions import Conditions
 
 Answer = TypeVar("Answer")
 
@@ -20,32 +22,31 @@ class Reply(Generic[Answer]):
     was abandoned and whoever answers undoes what it did.
     """
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._ready = threading.Event()
+    def __init__(self, conditions: Conditions = threading.Condition) -> None:
+        self._changed = conditions()
         self._answer: Answer | None = None
         self._abandoned = False
 
     def settle(self, answer: Answer) -> bool:
         """Answer; False if nobody waits for it any more."""
-        with self._lock:
+        with self._changed:
             if self._abandoned:
                 return False
             self._answer = answer
-        self._ready.set()
+            self._changed.notify_all()
         return True
 
     def wait(self, timeout: float) -> Answer | None:
         """The answer, None if there was none in time: then it is abandoned."""
-        self._ready.wait(max(0.0, timeout))
-        with self._lock:
+        with self._changed:
+            self._changed.wait_for(lambda: self._answer is not None, max(0.0, timeout))
             self._abandoned = self._answer is None
             return self._answer
 
     @property
     def abandoned(self) -> bool:
         """Whether nobody waits any more."""
-        with self._lock:
+        with self._changed:
             return self._abandoned
 
 
@@ -71,8 +72,8 @@ class AttachmentKept:
 class AttachAsked:
     """Make a container's link until `deadline`, monotonic, or leave nothing of it.
 
-    `namespace` has an open descriptor that the loop closes. What is not `fresh`
-    was there before and stays whatever comes of the request.
+    `namespace` has an open descriptor that the loop gives to `close`. What is
+    not `fresh` was there before and stays whatever comes of the request.
     """
 
     network: KeptAttachment
@@ -80,6 +81,7 @@ class AttachAsked:
     fresh: bool
     deadline: float
     reply: Reply[Outcome]
+    close: Callable[[int], None] = os.close
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,12 +20,14 @@ from reconciler.agent.attachments.keeper import (
     Keeper,
     Lost,
 )
+from reconciler.agent.attachments.places import KernelNamespaces, Namespaces
 from reconciler.agent.attachments.requests import AttachMessage, Chores, Reply
 from reconciler.agent.seeing.evidence import StillHeld
 from reconciler.attach.listening import SocketTaken
 from reconciler.attach.plugin import SOCKET
 from reconciler.attach.server import AttachServer, Refused, Translator
 from reconciler.runtime.clock import Clock
+from reconciler.runtime.conditions import Conditions
 from reconciler.runtime.threads import start_thread
 
 log = logging.getLogger(__name__)
@@ -46,11 +48,20 @@ class AttachService:
         mtu: int,
         still_held: StillHeld,
         tasks_by_container: TasksByContainer,
+        namespaces: Namespaces | None = None,
+        conditions: Conditions = threading.Condition,
     ) -> None:
-        """`datastore` is the allocator's alone, as is `tasks_by_container` the asker's."""
+        """`datastore` is the allocator's alone, as is `tasks_by_container` the asker's.
+
+        Without `namespaces` they are the kernel's.
+        """
         self._files = files
-        self.attacher = HostAttacher(files, Partners(tell_loop, self._allot, self._ask), clock, mtu)
-        self.keeper = Keeper(self.attacher, clock, still_held)
+        there = namespaces or KernelNamespaces()
+        partners = Partners(tell_loop, self._allot, self._ask)
+        self.attacher = HostAttacher(
+            files, partners, clock, mtu, namespaces=there, conditions=conditions
+        )
+        self.keeper = Keeper(self.attacher, clock, still_held, there.exists, conditions)
         self.allocator = Allocator(
             host,
             datastore,
@@ -58,13 +69,14 @@ class AttachService:
             self.attacher.is_known,
             self.attacher.networks,
             lambda container: self.keeper.post(Lost(container)),
+            conditions,
         )
-        self._asker = Asker(tasks_by_container, tell_loop)
+        self.asker = Asker(tasks_by_container, tell_loop, conditions)
         self.chores = Chores(
             lambda container: self.keeper.post(Claimed(container)),
             lambda container: self.keeper.post(Ended(container)),
             lambda container: self.keeper.post(Forgettable(container)),
-            self._asker.post,
+            self.asker.post,
             self.allocator.note_doubt,
         )
 
@@ -72,7 +84,7 @@ class AttachService:
         self.allocator.post(job)
 
     def _ask(self, container: ContainerId, reply: Reply[str]) -> None:
-        self._asker.ask(container, reply)
+        self.asker.ask(container, reply)
 
     def restore(self) -> tuple[KeptAttachment, ...]:
         """What an earlier run gave to containers; before anything else."""
@@ -95,7 +107,7 @@ class AttachService:
         """
         start_thread("allocator", partial(self.allocator.run, stop))
         start_thread("keeper", partial(self.keeper.run, stop))
-        start_thread("asker", partial(self._asker.run, stop))
+        start_thread("asker", partial(self.asker.run, stop))
         with ExitStack() as stack:
             try:
                 stack.enter_context(

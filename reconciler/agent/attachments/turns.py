@@ -3,31 +3,37 @@
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 
 from calico.model import ContainerId
 from reconciler.attach.api import AttachUnavailable
 from reconciler.runtime.clock import Clock
+from reconciler.runtime.conditions import Conditions
+
+#: Until when what the thread does is to be answered, if that is one request.
+_DEADLINE: ContextVar[float | None] = ContextVar("deadline of a request", default=None)
 
 
 class Turns:
     """Calls about one container go one after another, each with a deadline."""
 
-    def __init__(self, clock: Clock, patience: float) -> None:
+    def __init__(
+        self, clock: Clock, patience: float, conditions: Conditions = threading.Condition
+    ) -> None:
         """`patience` is how many seconds a request may take, of however many calls it is made."""
         self._clock = clock
         self._patience = patience
-        self._changed = threading.Condition()
+        self._changed = conditions()
         self._busy: set[ContainerId] = set()
-        self._request = threading.local()
 
     @contextmanager
     def in_time(self) -> Iterator[None]:
         """Have what the thread does meanwhile be one request, with one deadline for all."""
-        self._request.deadline = self._clock.monotonic() + self._patience
+        before = _DEADLINE.set(self._clock.monotonic() + self._patience)
         try:
             yield
         finally:
-            del self._request.deadline
+            _DEADLINE.reset(before)
 
     @contextmanager
     def of(self, container: ContainerId) -> Iterator[float]:
@@ -36,7 +42,8 @@ class Turns:
         Raises AttachUnavailable.
         """
         now = self._clock.monotonic()
-        deadline: float = getattr(self._request, "deadline", now + self._patience)
+        common = _DEADLINE.get()
+        deadline = now + self._patience if common is None else common
         with self._changed:
             free = self._changed.wait_for(lambda: container not in self._busy, deadline - now)
             if not free:
