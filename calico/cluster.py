@@ -50,6 +50,31 @@ class ClusterRecord:
     schema: int = SCHEMA
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Whether a leader gives addresses.
+
+    `opened` is the nonce of the takeover in whose store it does, empty while it
+    does not; `waits` says why it does not, or what else it cannot do.
+    """
+
+    opened: str = ""
+    waits: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LeaderRecord:
+    """Who leads, under `/marathon-calico/v1/leader`, as the lease's last renewal told it.
+
+    `since` is RFC 3339. `standing` is None of a controller of a version that
+    does not tell.
+    """
+
+    holder: str
+    since: str = ""
+    standing: Standing | None = None
+
+
 class HoldKind(enum.Enum):
     """Why something waits for an operator's word."""
 

@@ -9,10 +9,12 @@ from calico.codec.cluster import (
     decode_cluster,
     decode_held,
     decode_hold,
+    decode_leader,
     encode_chain,
     encode_cluster,
     encode_held,
     encode_hold,
+    encode_leader,
 )
 from calico.codec.endpoint import decode_endpoint, decode_status, encode_endpoint, encode_status
 from calico.codec.ipam import (
@@ -59,6 +61,7 @@ __all__ = [
     "decode_host_endpoint",
     "decode_ipam_config",
     "decode_labels",
+    "decode_leader",
     "decode_policy",
     "decode_pool",
     "decode_profile",
@@ -76,6 +79,7 @@ __all__ = [
     "encode_hold",
     "encode_host",
     "encode_ipam_config",
+    "encode_leader",
     "encode_pool",
     "encode_rules",
     "encode_status",

@@ -2,7 +2,16 @@
 
 from collections.abc import Iterable
 
-from calico.cluster import SCHEMA, ClusterRecord, HeldRecord, HoldKind, HoldRecord, Link
+from calico.cluster import (
+    SCHEMA,
+    ClusterRecord,
+    HeldRecord,
+    HoldKind,
+    HoldRecord,
+    LeaderRecord,
+    Link,
+    Standing,
+)
 from calico.codec.fields import as_int, as_object, as_text, as_tuple, parse_object, render_json
 from calico.datastore.api import Key
 from calico.errors import InvalidValue, UnknownSchema
@@ -72,6 +81,29 @@ def _link(value: object, name: str) -> Link:
         as_tuple(raw.get("adopts", []), f"{name}.adopts", as_text),
         tuple(map(HostName, as_tuple(raw.get("hosts", []), f"{name}.hosts", as_text))),
         as_int(raw.get("revision", 0), f"{name}.revision"),
+    )
+
+
+def encode_leader(record: LeaderRecord) -> str:
+    """Who leads."""
+    told = {"holder": record.holder, "since": record.since}
+    if record.standing is not None:
+        told |= {"opened": record.standing.opened, "waits": record.standing.waits}
+    return render_json(told)
+
+
+def decode_leader(text: str) -> LeaderRecord:
+    """Who leads; raises InvalidValue."""
+    raw = parse_object(text)
+    standing = None
+    if "opened" in raw:
+        standing = Standing(
+            as_text(raw["opened"], "opened"), as_text(raw.get("waits", ""), "waits")
+        )
+    return LeaderRecord(
+        holder=as_text(raw.get("holder"), "holder"),
+        since=as_text(raw.get("since", ""), "since"),
+        standing=standing,
     )
 
 

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
-from calico.cluster import HoldRecord
+from calico.cluster import HoldRecord, Standing
 from calico.errors import CalicoError, DatastoreError, UnknownSchema
 from calico.keys import APPLIED, HOSTS, LEADER, POOLS
+from reconciler.controller.adoption.adoption import UNHEARD
 from reconciler.controller.allow_from import AllowFrom
 from reconciler.controller.loop import ControllerLoop, Message, Outlook, Stopped
 from reconciler.controller.metrics import ControllerMetrics
@@ -22,7 +23,7 @@ from reconciler.controller.stored import StoredState
 from reconciler.core.tasks.profiles import NetworkPolicy
 from reconciler.runtime.clock import Clock
 from reconciler.runtime.complaint import Complaint
-from reconciler.runtime.lease import RENEW_EVERY, TTL, FencedDatastore, Lease, LeaseLost
+from reconciler.runtime.lease import RENEW_EVERY, RENEW_SOON, TTL, FencedDatastore, Lease, LeaseLost
 from reconciler.runtime.signals import Stop
 from reconciler.runtime.watchfeed import WatchFeed
 
@@ -80,6 +81,7 @@ class Leading:
         self._marathon = marathon
         self._around = around
         self._lease = Lease(settings.open_datastore(), LEADER, holder, around.clock)
+        self._lease.standing = Standing(waits=UNHEARD)
         #: When it last came to an end with something, and with a complete list.
         self.last_step = around.clock.monotonic()
         self.last_resync: float | None = None
@@ -87,6 +89,11 @@ class Leading:
         self.holds: tuple[HoldRecord, ...] = ()
         #: Why the datastore does not serve at the moment.
         self.trouble = ""
+
+    @property
+    def standing(self) -> Standing:
+        """Whether it gives addresses, and what it cannot do."""
+        return self._lease.standing
 
     @property
     def leads(self) -> bool:
@@ -134,6 +141,7 @@ class Leading:
                 loop.step()
                 self._note_step()
                 self.last_resync, self.holds = loop.last_resync, loop.holds
+                self._tell(loop.standing)
         except LeaseLost as error:
             log.warning("leading no more", extra={"why": str(error)})
         except Stopped:
@@ -178,6 +186,14 @@ class Leading:
         self._note_step()
         return self._around.inbox.drain(0.0)
 
+    def _tell(self, standing: Standing) -> None:
+        """Have operators and agents know how it stands."""
+        before, self._lease.standing = self._lease.standing, standing
+        if standing.waits and standing.waits != before.waits:
+            log.warning("waiting", extra={"why": standing.waits})
+        if standing.opened and not before.opened:
+            log.info("addresses are given")
+
     def _note_step(self) -> None:
         self.last_step = self._around.clock.monotonic()
 
@@ -189,7 +205,7 @@ class Leading:
         that of one which is stopped there.
         """
         complaint = Complaint(log, "lease not renewed")
-        while not self._around.stop.wait(RENEW_EVERY) and self._lease.token is not None:
+        while not self._around.stop.wait(self._pause()) and self._lease.token is not None:
             try:
                 self._lease.keep()
             except DatastoreError as error:
@@ -200,6 +216,10 @@ class Leading:
                 complaint.over()
         if self._around.stop.is_set():
             self._give_back()
+
+    def _pause(self) -> float:
+        """Seconds until the next renewal: that addresses are given is told soon."""
+        return RENEW_EVERY if self._lease.standing.opened else RENEW_SOON
 
     def _give_back(self) -> None:
         try:

@@ -8,7 +8,7 @@ from typing import assert_never
 
 from netaddr import IPNetwork
 
-from calico.cluster import HoldRecord
+from calico.cluster import HoldRecord, Standing
 from calico.datastore.api import Key as Prefix
 from calico.errors import CalicoError, Conflict, UnknownSchema
 from calico.keys import APPLIED, HOSTS, POOLS
@@ -119,6 +119,8 @@ class ControllerLoop:
         self._loaded: set[object] = set()
         self._prepared = False
         self._told: dict[Key, str] = {}
+        #: Why there was no complete list when one was asked for last.
+        self._unheard = ""
         self._stream = StreamLog()
         self._pace: Pace[AppId] = Pace(burst=READS_AT_ONCE, every=READ_EVERY)
         #: Whether the next complete list was asked for by more than the timer.
@@ -129,6 +131,15 @@ class ControllerLoop:
         self._listed: frozenset[Attachment] = frozenset()
         self.last_resync: float | None = None
         self._queue.add(Chore.RELOAD, clock.monotonic())
+
+    @property
+    def standing(self) -> Standing:
+        """Whether addresses are given; what cannot be done, and why."""
+        standing = self._reconciler.adoption.standing
+        if not self._unheard:
+            return standing
+        unheard = f"changes in Marathon are not followed: {self._unheard}"
+        return replace(standing, waits="; ".join(filter(None, (standing.waits, unheard))))
 
     @property
     def holds(self) -> tuple[HoldRecord, ...]:
@@ -324,7 +335,8 @@ class ControllerLoop:
         self._queue.add(Chore.RESYNC, now + spread)
         timed, self._asked = not self._asked, False
         done = self._reconciler.resync(self._between)
-        self.last_resync = now = self._clock.monotonic()
+        self.last_resync, self._unheard = self._clock.monotonic(), ""
+        now = self.last_resync
         if timed and done.writes:
             self._metrics.drift.inc(done.writes)
             log.warning("drift found by a timed list", extra={"writes": done.writes})
@@ -370,6 +382,8 @@ class ControllerLoop:
         if isinstance(error, Conflict):
             # What is cached is older than the store: read all of it anew.
             self._queue.add(Chore.RELOAD, self._clock.monotonic() + RELOAD_AFTER)
+        if key is Chore.RESYNC and isinstance(error, MarathonError):
+            self._unheard = str(error)
         self._failed(key, str(error))
 
     def _failed(self, key: Key, reason: str) -> None:

@@ -136,7 +136,10 @@ class Controller:
         leads, age = self._turn.leads, self._resync_age()
         reason = self._turn.trouble
         if leads and not reason:
-            if self._turn.last_resync is None:
+            standing = self._turn.standing
+            if not standing.opened:
+                reason = standing.waits
+            elif self._turn.last_resync is None:
                 reason = "no complete list of Marathon yet"
             elif age > STALE_RESYNCS * self._settings.resync:
                 reason = f"the last complete list of Marathon is {age:.0f} s old"

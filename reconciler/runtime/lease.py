@@ -6,12 +6,12 @@ work. `etcd.Lock` is not used: it loses its timeout and renews without a
 revision.
 """
 
-import json
 from collections.abc import Iterator
 from contextlib import suppress
 
 from calico.addressing.addresses import Addresses
-from calico.codec import decode_endpoint
+from calico.cluster import LeaderRecord, Standing
+from calico.codec import decode_endpoint, decode_leader, encode_leader
 from calico.datastore.api import (
     ABSENT,
     Datastore,
@@ -22,7 +22,7 @@ from calico.datastore.api import (
     Stored,
     WatchEvent,
 )
-from calico.errors import CalicoError, Conflict
+from calico.errors import CalicoError, Conflict, InvalidValue
 from calico.keys import own_directories, parse_endpoint_key, task_key
 from calico.model import EndpointSpec, HandleId, TaskId
 from reconciler.runtime.clock import Clock, rfc3339
@@ -33,6 +33,8 @@ TTL = 15
 WRITE_WINDOW = 10.0
 #: Seconds between renewals, and between a standby's looks.
 RENEW_EVERY = 2.0
+#: Seconds between renewals as long as somebody waits for what the next one tells.
+RENEW_SOON = 1.0
 
 
 class LeaseLost(Exception):
@@ -48,7 +50,8 @@ class Lease:
 
     One thread calls `keep` and `release`; any thread may ask `held`, since the
     deadline is one float that is replaced whole. `token` is the revision of the
-    write that won the lease, of which every later winner has a greater one.
+    write that won the lease, of which every later winner has a greater one. Any
+    thread may replace `standing`, which each renewal tells.
     """
 
     def __init__(self, datastore: Datastore, key: Key, holder: str, clock: Clock) -> None:
@@ -61,6 +64,7 @@ class Lease:
         #: Whether the last write had no answer, so that it may have been done.
         self._unanswered = False
         self._since = ""
+        self.standing = Standing()
         self.token: Revision | None = None
 
     @property
@@ -126,7 +130,7 @@ class Lease:
         sent = self._clock.monotonic()
         if self._revision is None:
             self._since = rfc3339(self._clock.wall())
-        value = json.dumps({"holder": self._holder, "since": self._since}, sort_keys=True)
+        value = encode_leader(LeaderRecord(self._holder, self._since, self.standing))
         expect = ABSENT if self._revision is None else self._revision
         self._unanswered = True
         try:
@@ -154,8 +158,8 @@ class Lease:
 
     def _is_held_by_us(self, value: str) -> bool:
         try:
-            return bool(json.loads(value)["holder"] == self._holder)
-        except (ValueError, KeyError, TypeError, RecursionError):
+            return decode_leader(value).holder == self._holder
+        except InvalidValue:
             return False
 
 

@@ -7,6 +7,7 @@ from datetime import datetime
 import click
 
 from calico.closing import selecting_policies
+from calico.cluster import HoldKind
 from calico.model import HostName, Refusal
 from reconciler.cli.command import reads_cluster
 from reconciler.cli.judging.attached import Waiting, refused_calls, waiting_containers
@@ -28,7 +29,8 @@ def status(cluster: Cluster, now: datetime) -> Answer:
     \b
     Fields of -o json:
       ok        whether nothing below asks for attention
-      leader    holder and since of the active controller, null for none
+      leader    holder and since of the active controller, null for none, and
+                waits: why it gives no address, or what else it cannot do
       hosts     reporting, total, and silent: the names of the others
       tasks     total, and verdicts: how many have each
       attention task, app, host, verdict, reason of each task that is not in
@@ -64,7 +66,11 @@ def judge_status(cluster: Cluster, now: datetime) -> Answer:
     data = {
         "ok": ok,
         "leader": cluster.leader
-        and {"holder": cluster.leader.holder, "since": cluster.leader.since},
+        and {
+            "holder": cluster.leader.holder,
+            "since": cluster.leader.since,
+            "waits": _waits(cluster),
+        },
         "hosts": {
             "reporting": len(hosts) - len(silent),
             "total": len(hosts),
@@ -132,6 +138,8 @@ def _problems(
     found: list[tuple[str, str]] = []
     if cluster.leader is None:
         found.append(("controller", "none is active: changes in Marathon are not followed"))
+    elif _waits(cluster) and not any(hold.kind is HoldKind.STORE for hold in cluster.holds):
+        found.append(("controller", _waits(cluster)))
     if not hosts:
         found.append(("hosts", "no agent has registered"))
     for host in hosts:
@@ -149,6 +157,12 @@ def _problems(
     found.extend(_policy_problems(cluster))
     found.extend((problem.key, problem.reason) for problem in cluster.problems)
     return found
+
+
+def _waits(cluster: Cluster) -> str:
+    """What the active controller cannot do, by its own word."""
+    standing = cluster.leader and cluster.leader.standing
+    return standing.waits if standing else ""
 
 
 def _policy_problems(cluster: Cluster) -> Iterator[tuple[str, str]]:

@@ -8,7 +8,7 @@ from netaddr import IPAddress
 
 from calico import codec, keys
 from calico.addressing.books import Books, decode_books
-from calico.cluster import ClusterRecord, HoldRecord
+from calico.cluster import ClusterRecord, HoldRecord, LeaderRecord
 from calico.datastore.api import Datastore, Key, Revision, Stored
 from calico.errors import InvalidName, InvalidValue
 from calico.model import (
@@ -34,14 +34,6 @@ from reconciler.core.verdict import AgentState, AgentView, Judgement, judge
 
 CALICO_ROOT = Key("/calico")
 OWN_ROOT = Key("/marathon-calico")
-
-
-@dataclass(frozen=True, slots=True)
-class Leader:
-    """The controller that is active; `since` is RFC 3339."""
-
-    holder: str
-    since: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +106,7 @@ class Cluster:
     books: Books = field(default_factory=Books)
     profile_revisions: Mapping[ProfileId, int] = field(default_factory=dict)
     ready_revision: int = 0
-    leader: Leader | None = None
+    leader: LeaderRecord | None = None
     pinned: ClusterRecord | None = None
     holds: tuple[HoldRecord, ...] = ()
     problems: tuple[Problem, ...] = ()
@@ -225,7 +217,7 @@ class _Reading:
         self.hosts: dict[HostName, HostRecord] = {}
         self.applied: dict[HostName, AppliedRecord] = {}
         self.ready_revision = 0
-        self.leader: Leader | None = None
+        self.leader: LeaderRecord | None = None
         self.pinned: ClusterRecord | None = None
         self.holds: list[HoldRecord] = []
         self.problems = [Problem(key, why) for key, why in books.unreadable.items()]
@@ -265,8 +257,7 @@ class _Reading:
 
     def _take_single(self, key: Key, text: str) -> None:
         if key == keys.LEADER:
-            told = _parse_texts(text)
-            self.leader = Leader(told.get("holder", ""), told.get("since", ""))
+            self.leader = codec.decode_leader(text)
         elif key == keys.CLUSTER:
             self.pinned = codec.decode_cluster(text)
         elif (kind := keys.parse_hold_key(key)) is not None:

@@ -16,7 +16,7 @@ from dataclasses import replace
 from netaddr import IPAddress
 
 from calico.addressing.handles import draw_text
-from calico.cluster import HeldRecord, HoldKind, Link
+from calico.cluster import HeldRecord, HoldKind, Link, Standing
 from calico.codec import decode_chain, decode_held
 from calico.datastore.api import DirectoryStore
 from calico.errors import InvalidValue
@@ -40,6 +40,14 @@ WAIT = 10.0
 #: Seconds after which claims that nobody could be given are looked at again,
 #: where hosts tell the same as before.
 RETRY_AFTER = 60.0
+
+NOT_YET = "no address is given yet"
+UNHEARD = (
+    f"{NOT_YET}: Marathon has not answered with a complete list that counts since this"
+    " controller began to lead"
+)
+#: Hosts that are named in one sentence.
+MOST_NAMED = 5
 
 
 class Adoption:
@@ -77,6 +85,17 @@ class Adoption:
         self.closed = True
         #: Why nothing is given, once that is more than a moment's pause.
         self.reason = ""
+        #: Why nothing is given in such a pause.
+        self._pause = UNHEARD
+
+    @property
+    def standing(self) -> Standing:
+        """What operators and agents are told of it."""
+        if not self.closed:
+            return Standing(opened=self._chain[-1].nonce)
+        if self.reason:
+            return Standing(waits=f"{self.reason}: see `marathon-calico holds`")
+        return Standing(waits=self._pause)
 
     def begin(self, pools: Sequence[Pool]) -> None:
         """Leave the mark of a takeover; a store that was in use is made complete.
@@ -129,6 +148,10 @@ class Adoption:
         awaited = (expected - heard) | unsaid
         has_waited = self._clock.monotonic() - self._since >= WAIT
         if not objecting and not unsaid:
+            self._pause = (
+                f"{NOT_YET}: {_named(awaited)} may hold what this datastore lacks;"
+                f" who does not say within {WAIT:.0f} seconds is not waited for"
+            )
             if not awaited or has_waited:
                 self._open(())
             return
@@ -136,6 +159,10 @@ class Adoption:
         if all(map(self._is_late, self._objected.values())):
             # Not at once if all others follow: of a store that was just set back,
             # what it says of them is as old as the rest.
+            self._pause = (
+                f"{NOT_YET}: {_named(self._objected)} told what this datastore lacks;"
+                f" others have {WAIT:.0f} seconds to tell the same"
+            )
             if has_waited:
                 self._open(objecting, [each for each in objecting if self._imported[each]])
         elif not (awaited or lost) or self._is_approved(objecting, awaited, lost):
@@ -149,7 +176,7 @@ class Adoption:
         )
 
     def _close(self, *, was_open: bool) -> None:
-        self.closed, self.reason = True, ""
+        self.closed, self.reason, self._pause = True, "", UNHEARD
         self._since = self._clock.monotonic()
         self._was_open, self._objected = was_open, {}
 
@@ -277,3 +304,9 @@ class Adoption:
             except InvalidValue as error:
                 log.warning("holdings not read", extra={"host": host, "why": str(error)})
         return found
+
+
+def _named(hosts: Collection[HostName]) -> str:
+    """Some of these hosts in words."""
+    named, others = sorted(hosts)[:MOST_NAMED], len(hosts) - MOST_NAMED
+    return ", ".join(named) + (f" and {others} more" if others > 0 else "")

@@ -5,16 +5,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 from netaddr import IPNetwork
 
-from calico.cluster import ClusterRecord, HeldRecord, HoldKind, HoldRecord, Link
+from calico.cluster import (
+    ClusterRecord,
+    HeldRecord,
+    HoldKind,
+    HoldRecord,
+    LeaderRecord,
+    Link,
+    Standing,
+)
 from calico.codec import (
     decode_chain,
     decode_cluster,
     decode_held,
     decode_hold,
+    decode_leader,
     encode_chain,
     encode_cluster,
     encode_held,
     encode_hold,
+    encode_leader,
 )
 from calico.datastore.api import Key
 from calico.errors import InvalidValue
@@ -48,6 +58,12 @@ holds = st.builds(
     since=st.text(),
     approved=st.text(),
 )
+leaders = st.builds(
+    LeaderRecord,
+    holder=st.text(),
+    since=st.text(),
+    standing=st.none() | st.builds(Standing, opened=st.text(), waits=st.text()),
+)
 held = st.builds(
     HeldRecord,
     host=st.just(HostName("host-1")),
@@ -79,6 +95,11 @@ def test_what_a_host_holds_is_read_as_it_was_written(record: HeldRecord) -> None
     assert decode_held(record.host, encode_held(record)) == record
 
 
+@given(leaders)
+def test_who_leads_is_read_as_it_was_told(record: LeaderRecord) -> None:
+    assert decode_leader(encode_leader(record)) == record
+
+
 def test_a_cluster_record_of_an_unknown_schema_is_refused_with_a_remedy() -> None:
     with pytest.raises(InvalidValue, match=r"schema 2 is not known .* or a newer one"):
         decode_cluster('{"schema": 2, "uuid": "u"}')
@@ -87,6 +108,7 @@ def test_a_cluster_record_of_an_unknown_schema_is_refused_with_a_remedy() -> Non
 def test_fields_that_an_older_version_did_not_write_have_defaults() -> None:
     assert decode_cluster('{"schema": 1, "uuid": "u"}') == ClusterRecord("u")
     assert decode_hold(HoldKind.TASKS, '{"plan": "p"}') == HoldRecord(HoldKind.TASKS, "p", "")
+    assert decode_leader('{"holder": "c"}') == LeaderRecord("c")
 
 
 @pytest.mark.parametrize(

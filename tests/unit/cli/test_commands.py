@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from netaddr import IPNetwork
 
 from calico import keys
+from calico.cluster import HoldKind, Standing
 from calico.datastore.api import Key
 from calico.datastore.memory import MemoryDatastore
 from calico.model import (
@@ -81,6 +82,32 @@ def test_a_cluster_as_it_should_be_is_three_lines_and_exit_0(world: World) -> No
     assert fields(answer)["ok"] is True
 
 
+def test_a_leader_that_gives_no_address_is_told_with_its_reason(world: World) -> None:
+    world.lead(standing=Standing(waits="no address is given yet: h1 may hold more"))
+
+    answer = judge_status(cluster(world), NOW)
+
+    assert answer.exit_code == 1
+    assert "PROBLEM controller: no address is given yet: h1 may hold more" in text(answer)
+    assert "no address is given yet: h1 may hold more" in str(fields(answer)["leader"])
+
+
+def test_why_a_held_store_is_closed_is_told_once(world: World) -> None:
+    world.hold(HoldKind.STORE, "h1", reason="h1 has not told")
+    world.lead(standing=Standing(waits="h1 has not told: see `marathon-calico holds`"))
+
+    answer = judge_status(cluster(world), NOW)
+
+    assert answer.exit_code == 1
+    assert text(answer).count("h1 has not told") == 1
+
+
+def test_a_leader_that_gives_addresses_is_no_problem(world: World) -> None:
+    world.lead(standing=Standing(opened="nonce"))
+
+    assert judge_status(cluster(world), NOW).exit_code == 0
+
+
 def test_every_task_that_is_not_in_sync_is_told_with_its_reason(world: World) -> None:
     host = world.host("host-a", "10.1.0.1")
     world.record(host, "web.1", verdict=TaskVerdict.REFUSED, reason="17 groups; at most 16")
@@ -148,7 +175,7 @@ def test_many_tasks_with_one_reason_take_one_line(world: World) -> None:
         pytest.param(
             "/marathon-calico/v1/leader",
             "null",
-            "PROBLEM /marathon-calico/v1/leader: is not a JSON object",
+            "PROBLEM /marathon-calico/v1/leader: the value must be an object",
             id="lease",
         ),
         pytest.param(

@@ -9,7 +9,14 @@ from netaddr import IPAddress, IPNetwork
 from calico import codec, keys
 from calico.addressing.addresses import Addresses
 from calico.addressing.blocks import CONTAINER, ON_HOST, OWNER
-from calico.cluster import ClusterRecord, HoldKind, HoldRecord, Link
+from calico.cluster import (
+    ClusterRecord,
+    HoldKind,
+    HoldRecord,
+    LeaderRecord,
+    Link,
+    Standing,
+)
 from calico.datastore.api import Datastore, Key, Revision
 from calico.errors import AddressOutsidePools
 from calico.model import (
@@ -44,9 +51,9 @@ class World:
     datastore: Datastore
     policy: NetworkPolicy = field(default_factory=NetworkPolicy)
 
-    def lead(self, holder: str = "ctl-1") -> None:
-        value = f'{{"holder": "{holder}", "since": "{SINCE}"}}'
-        self.datastore.put(keys.LEADER, value, ttl=60)
+    def lead(self, holder: str = "ctl-1", standing: Standing | None = None) -> None:
+        record = LeaderRecord(holder, SINCE, standing)
+        self.datastore.put(keys.LEADER, codec.encode_leader(record), ttl=60)
 
     def pin(self, framework: str = "first-0000") -> ClusterRecord:
         """What a controller decided for the cluster."""

@@ -5,9 +5,12 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from calico.cluster import Standing
+from calico.codec import decode_leader
 from calico.datastore.api import DirectoryStore, Fence, Key, unfenced
 from calico.datastore.memory import MemoryDatastore
 from calico.keys import LEADER, READY
+from reconciler.controller.adoption.adoption import UNHEARD
 from reconciler.controller.leading import Around, Leading
 from reconciler.controller.loop import Message
 from reconciler.controller.metrics import ControllerMetrics
@@ -139,6 +142,14 @@ def test_a_leader_that_is_told_to_stop_has_given_the_lease_back(bench: Bench) ->
     assert "lease" in bench.started
     assert not bench.turn.leads
     assert bench.rival.keep()
+
+
+def test_the_lease_tells_from_its_first_write_that_no_address_is_given(bench: Bench) -> None:
+    assert bench.turn.stand_by()
+
+    stored = bench.store.get(LEADER)
+    assert stored is not None
+    assert decode_leader(stored.value).standing == Standing(waits=UNHEARD)
 
 
 def test_a_leader_ends_when_the_lease_is_lost_and_takes_nothing_from_the_next(
