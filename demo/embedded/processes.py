@@ -51,8 +51,8 @@ class ProcessSpec:
 class Shape:
     """How many there are of what a supervised cluster may have several of.
 
-    etcd and Marathon listen so many ports `apart` from where all look for them:
-    there something may stand in between.
+    etcd and Marathon listen so many ports `apart` from where all look for them, members
+    of etcd from where the others do too: there something may stand in between.
     """
 
     etcd_members: int = 1
@@ -113,6 +113,11 @@ def etcd_urls(master: str, members: int = 1) -> tuple[str, ...]:
     return tuple(f"http://{master}:{_port(ETCD_PORT, number)}" for number in range(members))
 
 
+def etcd_peer_urls(master: str, members: int) -> tuple[str, ...]:
+    """Where the members of etcd find each other."""
+    return tuple(f"http://{master}:{_port(ETCD_PEER_PORT, number)}" for number in range(members))
+
+
 def product_command() -> str:
     """Path of `marathon-calico`, beside the Python that runs this."""
     return str(Path(sys.executable).with_name("marathon-calico"))
@@ -133,9 +138,10 @@ def _etcd_flags(urls: Sequence[str]) -> tuple[str, ...]:
 
 def _etcd(program: str, master: str, number: int, shape: Shape) -> ProcessSpec:
     port = _port(ETCD_PORT, number) + shape.apart
+    peer = _port(ETCD_PEER_PORT, number) + shape.apart
     peers = {
-        _name(MASTER, each): f"http://{master}:{_port(ETCD_PEER_PORT, each)}"
-        for each in range(shape.etcd_members)
+        _name(MASTER, each): url
+        for each, url in enumerate(etcd_peer_urls(master, shape.etcd_members))
     }
     name = _name(MASTER, number)
     argv = (
@@ -145,9 +151,9 @@ def _etcd(program: str, master: str, number: int, shape: Shape) -> ProcessSpec:
         f"--data-dir=/run/{_name('etcd', number)}",
         f"--listen-client-urls=http://{master}:{port},http://127.0.0.1:{port}",
         f"--advertise-client-urls={etcd_urls(master, shape.etcd_members)[number]}",
-        f"--listen-peer-urls={peers[name]}",
+        f"--listen-peer-urls=http://{master}:{peer}",
         f"--initial-advertise-peer-urls={peers[name]}",
-        f"--initial-cluster={','.join(f'{each}={peer}' for each, peer in peers.items())}",
+        f"--initial-cluster={','.join(f'{each}={url}' for each, url in peers.items())}",
         "--log-level=warn",
     )
     return ProcessSpec(_name("etcd", number), MASTER, argv)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import assert_never
 
@@ -48,6 +50,23 @@ class Break:
 
 
 @dataclass(frozen=True, slots=True)
+class Split:
+    """A member of etcd and some others do not hear each other; clients reach all of them.
+
+    If it is to be the `leading` one, that is the member that leads by then, and
+    all others.
+    """
+
+    at: float
+    member: str
+    others: tuple[str, ...]
+    #: Connections are reset, or nothing is heard of them.
+    fault: Fault
+    seconds: float
+    leading: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class EndTask:
     """kill -9 of one task of an app; Marathon starts another."""
 
@@ -57,15 +76,19 @@ class EndTask:
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """From now on an app is to have so many tasks, in these groups; none: it is deleted."""
+    """From now on an app is to have so many tasks, in these groups; none: it is deleted.
+
+    A plugin has `attached` its tasks before they run, or an agent finds them.
+    """
 
     at: float
     app: str
     instances: int
     groups: tuple[str, ...] = ()
+    attached: bool = False
 
 
-Lasting = Pause | Cut | Break
+Lasting = Pause | Cut | Break | Split
 Action = Kill | Lasting | EndTask | Wish
 
 
@@ -81,12 +104,45 @@ def describe(action: Action) -> str:
         case Break(_, door, fault, seconds, delay):
             by = f" by {delay:.2f} s" if fault is Fault.DELAY else ""
             text = f"{fault}{by} at the door of {door} for {seconds:.1f} s"
+        case Split(_, member, others, fault, seconds, leading):
+            who = f"etcd's leader, or {member}," if leading else member
+            text = f"{fault} between {who} and {', '.join(others)} for {seconds:.1f} s"
         case EndTask(_, app):
             text = f"kill -9 a task of {app}"
-        case Wish(_, app, 0, _):
+        case Wish(_, app, 0):
             text = f"delete {app}"
-        case Wish(_, app, instances, groups):
-            text = f"{app} is to have {instances} tasks in {', '.join(groups) or 'no group'}"
+        case Wish(_, app, instances, groups, attached):
+            kind = "attached tasks" if attached else "tasks"
+            text = f"{app} is to have {instances} {kind} in {', '.join(groups) or 'no group'}"
         case _:
             assert_never(action)
     return f"{action.at:7.1f} s  {text}"
+
+
+def kind_of(action: Action) -> str:
+    """What it is counted as."""
+    match action:
+        case Kill():
+            return "kill -9 of a process"
+        case Pause():
+            return "stop of a process"
+        case Cut(_, _, others):
+            return "host cut off from all" if len(others) > 1 else "host cut off from the master"
+        case Break(_, _, fault):
+            return f"{fault} at a door"
+        case Split(leading=True):
+            return "leader of etcd cut off"
+        case Split(_, _, others):
+            return "member of etcd cut off" if len(others) > 1 else "two members of etcd apart"
+        case EndTask():
+            return "kill -9 of a task"
+        case Wish(_, _, instances):
+            return "deployment" if instances else "app deleted"
+        case _:
+            assert_never(action)
+
+
+def count(actions: Iterable[Action]) -> str:
+    """How many there are of each kind, the most first."""
+    kinds = Counter(map(kind_of, actions))
+    return ", ".join(f"{number} x {kind}" for kind, number in kinds.most_common())

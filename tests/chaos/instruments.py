@@ -9,17 +9,29 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from demo.embedded.cluster import Cluster
 from demo.embedded.hosts import MASTER
-from demo.embedded.processes import MARATHON_PORT, etcd_urls
+from demo.embedded.processes import MARATHON_PORT, etcd_peer_urls, etcd_urls
 from tests.chaos.plan import ETCD
+from tests.faults.door import Address, parse_address
 
 APART = 10000
 START_SECONDS = 20.0
 ANSWER_SECONDS = 20.0
+#: Prints for each member of etcd what it takes itself for.
+ASK_MEMBERS = """
+import json, sys, urllib.request
+for url in sys.argv[1:]:
+    try:
+        with urllib.request.urlopen(f"{url}/v2/stats/self", timeout=0.5) as answer:
+            print(json.load(answer)["state"], flush=True)
+    except (OSError, ValueError):
+        print("silent", flush=True)
+"""
 
 
 class InstrumentError(Exception):
@@ -86,12 +98,28 @@ def instrument(
 def doors(master: str) -> Sequence[str]:
     """What the proxy is told: where each door is, and what is behind it."""
     places = dict(zip(ETCD, etcd_urls(master, len(ETCD)), strict=True))
+    peers = etcd_peer_urls(master, len(ETCD))
+    places |= {peer_door(name): url for name, url in zip(ETCD, peers, strict=True)}
     places["marathon"] = f"http://{master}:{MARATHON_PORT}"
-    lines = []
-    for name, url in places.items():
-        host, _, port = url.removeprefix("http://").rpartition(":")
-        lines.append(f"{name}={host}:{port}={host}:{int(port) + APART}")
-    return lines
+    return [f"{name}={parse_address(url)}={_apart(url)}" for name, url in places.items()]
+
+
+def peer_door(member: str) -> str:
+    """By which others speak to this member of etcd, and it to those whose door it is not."""
+    return f"{member}-peers"
+
+
+def find_leader(cluster: Cluster) -> str | None:
+    """The member of etcd that leads, by its own word; None if none says so at once."""
+    urls = (f"http://{_apart(url)}" for url in etcd_urls("127.0.0.1", len(ETCD)))
+    said = cluster.run(MASTER, (sys.executable, "-S", "-c", ASK_MEMBERS, *urls)).stdout.split()
+    return dict(zip(said, ETCD, strict=False)).get("StateLeader")
+
+
+def _apart(url: str) -> Address:
+    """Where that really listens which all look for there."""
+    at = parse_address(url)
+    return replace(at, port=at.port + APART)
 
 
 def proxy_socket(directory: Path) -> Path:

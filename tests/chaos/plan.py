@@ -4,9 +4,21 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from tests.chaos.actions import Action, Break, Cut, EndTask, Kill, Lasting, Pause, Wish, describe
+from tests.chaos.actions import (
+    Action,
+    Break,
+    Cut,
+    EndTask,
+    Kill,
+    Lasting,
+    Pause,
+    Split,
+    Wish,
+    count,
+    describe,
+)
 from tests.faults.door import Fault
 
 HOSTS = ("host-1", "host-2", "host-3")
@@ -14,24 +26,30 @@ MASTER = "master"
 ETCD = ("etcd", "etcd-2", "etcd-3")
 CONTROLLERS = ("controller", "controller-2")
 AGENTS = tuple(f"agent-{host}" for host in HOSTS)
-OTHERS = ("marathon", *(f"mesos-{host}" for host in HOSTS))
+OTHERS = ("marathon", "dns", *(f"mesos-{host}" for host in HOSTS))
 DOORS = (*ETCD, "marathon")
 APPS = ("a", "b", "c", "d", "e", "f")
 GROUPS = ("red", "green", "blue")
 #: So many tasks has an app at first: with all of them each host has about ten.
 INSTANCES = 5
+#: So many of the first apps have their tasks attached by a plugin.
+ATTACHED = 3
 #: So many faults last at the same time, at most.
 AT_ONCE = 3
 #: etcd is without a majority for no longer than this.
 NO_QUORUM_SECONDS = 6.0
-LONGEST = 12.0
+SHORTEST, LONGEST = 0.2, 12.0
 #: A lease ends meanwhile.
 LONG_PAUSE = 22.0
+#: The members that still agree have long gone on by then.
+LONGEST_SPLIT = 30.0
 #: Nothing begins in the last seconds, and nothing lasts until their end.
 TAIL = 3.0
 BETWEEN = (0.5, 3.0)
-#: kill, pause, cut, break, end of a task, wish.
-WEIGHTS = (5, 4, 3, 5, 1, 5)
+#: kill, pause, cut, break, end of a task, wish, split.
+WEIGHTS = (5, 4, 3, 5, 1, 5, 3)
+#: What begins the name of a split among what is busy.
+PEERS = "peers of "
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +64,7 @@ class Plan:
     def lines(self) -> list[str]:
         """For a person: it is printed before the start."""
         head = f"seed {self.seed}: {len(self.actions)} actions in {self.seconds:.0f} s"
-        return [head, *map(describe, (*self.begin, *self.actions))]
+        return [head, count(self.actions), *map(describe, (*self.begin, *self.actions))]
 
 
 @dataclass
@@ -62,7 +80,10 @@ class _Drawing:
 def draw_plan(seed: int, seconds: float) -> Plan:
     """The run of a seed: always the same."""
     chance = random.Random(seed)
-    begin = tuple(Wish(0.0, app, INSTANCES, _groups(chance)) for app in APPS)
+    attached = chance.sample(APPS, ATTACHED)
+    begin = tuple(
+        Wish(0.0, app, INSTANCES, _groups(chance), attached=app in attached) for app in APPS
+    )
     drawing = _Drawing(chance, {wish.app: wish for wish in begin})
     actions: list[Action] = []
     now = 1.0
@@ -85,19 +106,25 @@ def _draw(drawing: _Drawing, now: float, end: float) -> Action | None:
         return _wish(drawing, now)
     action = _lasting(drawing, kind, now, end)
     target = _target(action)
+    if action.seconds < SHORTEST:
+        return None
     if len(drawing.busy(now)) >= AT_ONCE or target in drawing.busy(now):
         return None
-    if isinstance(action, Pause) and target in ETCD and _members_away(drawing, now):
-        # It is the second one: without it there is no majority.
-        if len(_members_away(drawing, now)) > 1:
+    if _is_of_member(target) and (away := _members_away(drawing, now)):
+        # It is the second one: without it there may be no majority.
+        if len(away) > 1:
             return None
-        action = Pause(now, target, min(action.seconds, NO_QUORUM_SECONDS))
+        action = replace(action, seconds=min(action.seconds, NO_QUORUM_SECONDS))
     drawing.until[target] = now + action.seconds
     return action
 
 
 def _members_away(drawing: _Drawing, now: float) -> list[str]:
-    return [name for name in ETCD if name in drawing.busy(now)]
+    return [target for target in drawing.busy(now) if _is_of_member(target)]
+
+
+def _is_of_member(target: str) -> bool:
+    return target in ETCD or target.startswith(PEERS)
 
 
 def _kill(drawing: _Drawing, now: float) -> Kill | None:
@@ -122,11 +149,25 @@ def _lasting(drawing: _Drawing, kind: int, now: float, end: float) -> Lasting:
             host = chance.choice(HOSTS)
             everybody = (MASTER, *(other for other in HOSTS if other != host))
             return Cut(now, host, chance.choice(((MASTER,), everybody)), seconds)
+        case 6:
+            return _split(chance, now, end)
         case _:
             fault = chance.choice([fault for fault in Fault if fault is not Fault.NONE])
             return Break(
                 now, chance.choice(DOORS), fault, seconds, round(chance.uniform(0.05, 2.0), 2)
             )
+
+
+def _split(chance: random.Random, now: float, end: float) -> Split:
+    member = chance.choice(ETCD)
+    others = [each for each in ETCD if each != member]
+    leading = chance.random() < 0.4
+    if not leading and chance.random() < 0.3:
+        # The third one hears both: the two may lead in turn.
+        others = [chance.choice(others)]
+    fault = chance.choice((Fault.CUT, Fault.BLACK_HOLE))
+    seconds = round(min(chance.uniform(2.0, LONGEST_SPLIT), end - now), 2)
+    return Split(now, member, tuple(others), fault, seconds, leading)
 
 
 def _target(action: Lasting) -> str:
@@ -137,6 +178,8 @@ def _target(action: Lasting) -> str:
             return host
         case Break(_, door, _, _, _):
             return f"door of {door}"
+        case Split(_, member, _, _, _, leading):
+            return f"{PEERS}{'the leader' if leading else member}"
 
 
 def _wish(drawing: _Drawing, now: float) -> Wish:
@@ -144,13 +187,14 @@ def _wish(drawing: _Drawing, now: float) -> Wish:
     app = chance.choice(APPS)
     before = drawing.wishes[app]
     if before.instances == 0:
-        wish = Wish(now, app, chance.randint(2, INSTANCES + 1), _groups(chance))
+        number, attached = chance.randint(2, INSTANCES + 1), chance.random() < 0.5
+        wish = Wish(now, app, number, _groups(chance), attached)
     else:
         match chance.choices(("regroup", "scale", "delete"), (5, 4, 2))[0]:
             case "regroup":
-                wish = Wish(now, app, before.instances, _groups(chance))
+                wish = replace(before, at=now, groups=_groups(chance))
             case "scale":
-                wish = Wish(now, app, chance.randint(1, INSTANCES + 2), before.groups)
+                wish = replace(before, at=now, instances=chance.randint(1, INSTANCES + 2))
             case _:
                 wish = Wish(now, app, 0)
     drawing.wishes[app] = wish

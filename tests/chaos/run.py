@@ -9,21 +9,34 @@ import signal
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, assert_never
 
 from demo.embedded.control import ClusterGoneError
-from tests.chaos.actions import Action, Break, Cut, EndTask, Kill, Pause, Wish, describe
+from tests.chaos.actions import (
+    Action,
+    Break,
+    Cut,
+    EndTask,
+    Kill,
+    Lasting,
+    Pause,
+    Split,
+    Wish,
+    describe,
+)
+from tests.chaos.figures import Figures
 from tests.chaos.instruments import (
     APART,
     Instrument,
     InstrumentError,
     doors,
+    find_leader,
     instrument,
+    peer_door,
     proxy_socket,
 )
 from tests.chaos.judging import CutTime, Stall, suffers
@@ -31,6 +44,7 @@ from tests.chaos.plan import AGENTS, CONTROLLERS, ETCD, HOSTS, MASTER, Plan
 from tests.chaos.wishes import Wishes
 from tests.cluster.harness import Launched, launched
 from tests.faults.door import Fault
+from tests.faults.peers import ways
 from tests.faults.switching import switch
 
 CLUSTER = (
@@ -56,33 +70,6 @@ class ViolationError(Exception):
     """A promise was broken; what was seen, and when."""
 
 
-@dataclass
-class Figures:
-    """What a run did and saw."""
-
-    actions: int = 0
-    sent: int = 0
-    forbidden: int = 0
-    arrived: int = 0
-    tasks: int = 0
-    echoed: dict[tuple[str, str, float], int] = field(default_factory=dict)
-    longest: float = 0.0
-    late: float = 0.0
-    converged: float = 0.0
-
-    def lines(self) -> list[str]:
-        """For a person."""
-        return [
-            f"{self.actions} actions; {self.tasks} tasks were watched",
-            f"{self.sent} probes sent, of them {self.forbidden} between tasks that share no group;"
-            f" {self.arrived} arrived, none of those",
-            f"{len(self.echoed)} connections carried {sum(self.echoed.values())} numbers there and"
-            f" back; the longest stall was {self.longest:.1f} s; sensors were late by"
-            f" {self.late:.1f} s at most",
-            f"all was in place {self.converged:.1f} s after the last fault",
-        ]
-
-
 class Run:
     """A cluster under chaos."""
 
@@ -103,6 +90,7 @@ class Run:
         self._wishes = wishes
         self._say = say
         self._cuts: list[CutTime] = []
+        self._splits: dict[Split, Sequence[tuple[str, str]]] = {}
         self._kills: Counter[str] = Counter()
         self._began = time.monotonic()
         self._reported = 0.0
@@ -122,7 +110,7 @@ class Run:
         for action in self._plan.actions:
             begin: Act = partial(self._begin, action)
             heapq.heappush(due, (action.at, next(order), begin))
-            if isinstance(action, Pause | Cut | Break):
+            if isinstance(action, Lasting):
                 end: Act = partial(self._end, action)
                 heapq.heappush(due, (action.at + action.seconds, next(order), end))
         while due:
@@ -184,7 +172,7 @@ class Run:
 
     def _begin(self, action: Action) -> None:
         self._say(describe(action))
-        self.figures.actions += 1
+        self.figures.actions.append(action)
         control = self.cluster.control
         match action:
             case Kill(_, process):
@@ -198,6 +186,8 @@ class Run:
                     self._cuts.append(CutTime(frozenset((host, other)), time.monotonic()))
             case Break(_, door, fault, _, delay):
                 switch(self._socket, door, fault, delay)
+            case Split():
+                self._split(action)
             case EndTask(_, app):
                 tasks = sorted(self._look(now=True)["tasks"])
                 for task in [each for each in tasks if each.startswith(f"chaos_{app}.")][:1]:
@@ -207,7 +197,25 @@ class Run:
             case _:
                 assert_never(action)
 
-    def _end(self, action: Pause | Cut | Break) -> None:
+    def _split(self, action: Split) -> None:
+        member, others = action.member, action.others
+        if action.leading and (found := find_leader(self.cluster)):
+            member, others = found, tuple(each for each in ETCD if each != found)
+            self._say(f"{member} leads")
+        self._splits[action] = tuple(ways(member, others))
+        for door, speaker in self._splits[action]:
+            self._switch_way(door, speaker, action.fault)
+
+    def _join(self, action: Split) -> None:
+        ended = self._splits.pop(action)
+        for way in ended:
+            lasting = [split.fault for split, found in self._splits.items() if way in found]
+            self._switch_way(*way, lasting[-1] if lasting else Fault.NONE)
+
+    def _switch_way(self, door: str, speaker: str, fault: Fault) -> None:
+        switch(self._socket, peer_door(door), fault, speaker=peer_door(speaker))
+
+    def _end(self, action: Lasting) -> None:
         match action:
             case Pause(_, process, _):
                 self.cluster.control.kill(process, signal.SIGCONT)
@@ -223,6 +231,10 @@ class Run:
                 ]
             case Break(_, door, _, _, _):
                 switch(self._socket, door, Fault.NONE)
+            case Split():
+                self._join(action)
+            case _:
+                assert_never(action)
 
     def _look(self, now: bool = False) -> dict[str, Any]:
         """Hear of the sensors what happened, at most every second; a violation is raised."""

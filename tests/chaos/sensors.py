@@ -1,9 +1,10 @@
 """`python -m tests.chaos.sensors SEED HOST=PID...`: watches every task of the cluster from inside.
 
-Each leak, and each address that two living tasks have, is told at once as a line of
-JSON. Each line of input is a word, and answered: `report` with what happened since
-the last one, `clear` begins anew to note which pairs reach each other, and `end TASK`
-kills one.
+Each leak, each address that two living tasks have, each that a living task has lost to
+another one, and each task that a plugin was to attach and that runs without an address,
+is told at once as a line of JSON. Each line of input is a word, and answered: `report`
+with what happened since the last one, `clear` begins anew to note which pairs reach each
+other, and `end TASK` kills one.
 Sockets stay in the network namespace that they were made in, so that one
 thread serves all tasks.
 """
@@ -18,6 +19,7 @@ import signal
 import socket
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
@@ -60,7 +62,8 @@ class Sensors:
         self._told: set[str] = set()
         self._reached: set[tuple[str, str]] = set()
         self._tick = 0
-        self._sent = self._arrived = self._forbidden = self._tasks = 0
+        self._tasks = Counter[str]()
+        self._sent = self._arrived = self._forbidden = 0
         self._late = 0.0
 
     def serve(self) -> None:
@@ -116,18 +119,23 @@ class Sensors:
                 watched = Watched.open(found)
             except OSError:
                 continue
-            self._tasks += 1
+            self._tasks["attached" if found.attached else "found"] += 1
             self._watched[found.pid] = watched
+            watched.look()
+            if found.attached and watched.address is None and not watched.ended:
+                self._violate(f"{found.task.name} was not attached, and runs")
             self._task_by_name[found.task.name] = found.task
             self._selector.register(watched.end, selectors.EVENT_READ, partial(self._end, watched))
             self._on_read(watched.sensor, partial(self._sense, watched))
             self._on_read(watched.server, partial(self._accept, watched))
         by_address: dict[str, str] = {}
         for watched in self._watched.values():
+            name, before = watched.task.name, watched.address
             watched.look()
             if watched.address is None:
                 continue
-            name = watched.task.name
+            if before not in (None, watched.address):
+                self._violate(f"{name} had {before} and has {watched.address}")
             other = by_address.setdefault(watched.address, name)
             if other != name:
                 self._violate(f"{other} and {name} both have {watched.address}")

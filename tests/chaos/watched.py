@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import select
 import socket
 import struct
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ PROBE_PORT, FLOW_PORT = 7001, 7000
 SOURCE_PORT = 7002
 #: In the environment of their tasks, for no promise may rest on what Marathon says later.
 GROUPS_VARIABLE = "CHAOS_GROUPS"
+ATTACHED_VARIABLE = "CHAOS_ATTACHED"
 PROGRAM = b"demo.star.probe"
 SIOCGIFADDR = 0x8915
 SMALL_BUFFER = 4096
@@ -28,10 +30,11 @@ SMALL_BUFFER = 4096
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A process that is a task of ours."""
+    """A process that is a task of ours; `attached` before its first instruction, or found."""
 
     pid: int
     task: Task
+    attached: bool
 
 
 @dataclass
@@ -40,6 +43,7 @@ class Watched:
 
     task: Task
     pid: int
+    attached: bool
     end: int
     sensor: socket.socket
     probe: socket.socket
@@ -81,13 +85,21 @@ class Watched:
             raise
         for each in made:
             each.setblocking(False)
-        return cls(found.task, found.pid, end, sensor, probe, raw, server, sink, control)
+        return cls(
+            *(found.task, found.pid, found.attached, end),
+            *(sensor, probe, raw, server, sink, control),
+        )
 
     def close(self) -> None:
         """Let its namespace go."""
         os.close(self.end)
         for each in (self.sensor, self.probe, self.raw, self.server, self._sink, self._control):
             each.close()
+
+    @property
+    def ended(self) -> bool:
+        """Whether its process has."""
+        return bool(select.select([self.end], [], [], 0)[0])
 
     def look(self) -> None:
         """Read its address anew."""
@@ -116,21 +128,22 @@ def find(known: set[int]) -> Iterator[Found]:
             process = Path("/proc") / name
             if PROGRAM not in (process / "cmdline").read_bytes():
                 continue
-            found = parse_environment((process / "environ").read_bytes())
+            found = parse_environment(int(name), (process / "environ").read_bytes())
             if found is not None:
-                yield Found(int(name), found)
+                yield found
 
 
-def parse_environment(environment: bytes) -> Task | None:
+def parse_environment(pid: int, environment: bytes) -> Found | None:
     """The task whose process has this environment, if it is one of ours."""
     words = [word.partition("=") for word in environment.decode(errors="replace").split("\0")]
     variables = {name: value for name, _, value in words}
     groups = variables.get(GROUPS_VARIABLE)
     if groups is None or "MESOS_TASK_ID" not in variables or "HOST" not in variables:
         return None
-    return Task(
+    task = Task(
         variables["MESOS_TASK_ID"],
         variables["HOST"],
         tuple(filter(None, groups.split(","))),
         (FLOW_PORT, PROBE_PORT),
     )
+    return Found(pid, task, bool(variables.get(ATTACHED_VARIABLE)))

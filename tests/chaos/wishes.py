@@ -6,9 +6,10 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
+from demo.stories.forms import NETWORK
 from demo.stories.rest import MarathonApi, MarathonRefusedError
 from tests.chaos.actions import Wish
-from tests.chaos.watched import FLOW_PORT, GROUPS_VARIABLE, PROBE_PORT
+from tests.chaos.watched import ATTACHED_VARIABLE, FLOW_PORT, GROUPS_VARIABLE, PROBE_PORT
 
 GROUP = "/chaos"
 AGAIN_SECONDS = 0.5
@@ -20,14 +21,18 @@ def render_app(wish: Wish) -> dict[str, Any]:
         {"name": "probes", "number": PROBE_PORT, "protocol": "udp"},
         {"name": "flows", "number": FLOW_PORT, "protocol": "tcp"},
     ]
+    network = {"networkName": NETWORK} if wish.attached else {}
     return {
         "id": wish.app,
         "cmd": "star-probe --port 9000",
         "cpus": 0.1,
         "mem": 32.0,
         "instances": wish.instances,
-        "env": {GROUPS_VARIABLE: ",".join(wish.groups)},
-        "ipAddress": {"groups": list(wish.groups), "discovery": {"ports": ports}},
+        "env": {
+            GROUPS_VARIABLE: ",".join(wish.groups),
+            ATTACHED_VARIABLE: "yes" if wish.attached else "",
+        },
+        "ipAddress": {**network, "groups": list(wish.groups), "discovery": {"ports": ports}},
     }
 
 

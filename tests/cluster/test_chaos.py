@@ -5,11 +5,14 @@ from dataclasses import replace
 
 import pytest
 
-from tests.chaos.plan import AGENTS, HOSTS, draw_plan
+from tests.chaos.actions import Split
+from tests.chaos.instruments import find_leader
+from tests.chaos.plan import AGENTS, ETCD, HOSTS, draw_plan
 from tests.chaos.run import Run, ViolationError, chaos
+from tests.faults.door import Fault
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(360)]
-SEED, SECONDS = 2, 60.0
+SEED, SECONDS = 3, 60.0
 
 
 def test_nothing_leaks_and_no_connection_suffers_whatever_is_killed_stopped_or_cut() -> None:
@@ -22,7 +25,7 @@ def test_nothing_leaks_and_no_connection_suffers_whatever_is_killed_stopped_or_c
         run.converge()
 
     print(*run.figures.lines(), sep="\n")
-    assert run.figures.actions == len(plan.actions)
+    assert tuple(run.figures.actions) == plan.actions
     assert run.figures.forbidden > 1000
     assert run.figures.arrived > 1000
     assert len(run.figures.echoed) > 10
@@ -41,6 +44,18 @@ def test_the_sensors_see_a_hole_in_a_closed_way_and_a_wall_on_an_open_one() -> N
         await_violation(run, "LEAK: Host(name='host-")
         insert_rule(run, "drop")
         await_violation(run, "stood still for")
+
+
+def test_another_member_of_etcd_leads_once_the_first_is_cut_off() -> None:
+    calm = draw_plan(SEED, 6.0)
+    split = Split(0.5, ETCD[0], ETCD[1:], Fault.BLACK_HOLE, 5.0, leading=True)
+    with chaos(replace(calm, begin=(), actions=(split,)), print) as run:
+        run.settle()
+        before = find_leader(run.cluster)
+
+        run.wreak()
+
+        assert None is not before != find_leader(run.cluster) is not None
 
 
 def await_violation(run: Run, what: str) -> None:

@@ -70,6 +70,12 @@ def proxy(server: Server) -> Iterator[Proxy]:
         yield proxy
 
 
+def speak(channel: http.client.HTTPConnection, member: str) -> bytes:
+    """Ask as a member of etcd does, which is found at this URL."""
+    channel.request("GET", "/raft", headers={"X-PeerURLs": member})
+    return channel.getresponse().read()
+
+
 @contextmanager
 def client(door: Door) -> Iterator[http.client.HTTPConnection]:
     channel = http.client.HTTPConnection(door.listens.host, door.listens.port, timeout=PATIENCE)
@@ -111,6 +117,37 @@ def test_a_cut_resets_what_is_open_and_what_comes(server: Server, proxy: Proxy) 
             with pytest.raises((ConnectionError, http.client.HTTPException)):
                 ask(each)
     assert server.arrived == ["GET /"]
+
+
+def test_one_member_of_etcd_is_cut_off_and_the_others_are_not(server: Server) -> None:
+    upstream = f"127.0.0.1:{server.server_port}"
+    with proxied({"one": upstream, "two": upstream, "three": upstream}) as proxy:
+        one, two, three = (proxy.doors[name] for name in ("one", "two", "three"))
+        with client(one) as cut, client(one) as whole, client(two) as elsewhere:
+            speak(cut, two.url)
+            speak(whole, three.url)
+
+            proxy.switch("one", Fault.CUT, speaker="two")
+
+            for _ in range(2):
+                # What was open, and what comes.
+                with pytest.raises((ConnectionError, http.client.HTTPException)):
+                    speak(cut, two.url)
+                cut.close()
+            assert speak(whole, three.url) == ask(whole) == speak(elsewhere, one.url) == ANSWER
+
+            proxy.switch("one", Fault.NONE, speaker="two")
+            assert speak(cut, two.url) == ANSWER
+
+
+def test_what_happens_to_all_happens_to_one_member_too(server: Server) -> None:
+    upstream = f"127.0.0.1:{server.server_port}"
+    with proxied({"one": upstream, "two": upstream}) as proxy, client(proxy.doors["one"]) as told:
+        proxy.switch("one", Fault.BLACK_HOLE, speaker="two")
+        proxy.switch("one", Fault.SWALLOW)
+
+        with pytest.raises(http.client.RemoteDisconnected):
+            speak(told, proxy.doors["two"].url)
 
 
 def test_a_swallowed_answer_was_given(server: Server, proxy: Proxy) -> None:

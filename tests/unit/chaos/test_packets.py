@@ -15,7 +15,7 @@ from tests.chaos.packets import (
     render_packet,
     render_probe,
 )
-from tests.chaos.watched import parse_environment
+from tests.chaos.watched import Found, parse_environment
 from tests.chaos.wishes import render_app, render_group
 from tests.kernel.probes import ipv4_packet, tcp_payload
 from tests.kernel.sensors import ETH_P_IP, FORBIDDEN, type_of_service
@@ -73,15 +73,18 @@ def test_an_answer_of_a_kernel_is_no_probe(packet: bytes) -> None:
     assert parse_arrival(packet) is None
 
 
-def test_a_task_says_itself_which_groups_it_has() -> None:
-    app = render_app(Wish(0.0, "a", 2, ("blue", "red")))
-    words = ["MESOS_TASK_ID=chaos_a.1", "HOST=host-2", f"CHAOS_GROUPS={app['env']['CHAOS_GROUPS']}"]
+@pytest.mark.parametrize("attached", [True, False])
+def test_a_task_says_itself_which_groups_it_has_and_how_it_got_its_network(attached: bool) -> None:
+    app = render_app(Wish(0.0, "a", 2, ("blue", "red"), attached))
+    own = [f"{name}={value}" for name, value in app["env"].items()]
+    words = ["MESOS_TASK_ID=chaos_a.1", "HOST=host-2"]
 
     assert app["ipAddress"]["groups"] == ["blue", "red"]
-    assert parse_environment("\0".join(words).encode()) == Task(
-        "chaos_a.1", "host-2", ("blue", "red"), (7000, 7001)
+    assert ("networkName" in app["ipAddress"]) is attached
+    assert parse_environment(7, "\0".join((*words, *own)).encode()) == Found(
+        7, Task("chaos_a.1", "host-2", ("blue", "red"), (7000, 7001)), attached
     )
-    assert parse_environment("\0".join(words[:2]).encode()) is None
+    assert parse_environment(7, "\0".join(words).encode()) is None
 
 
 def test_an_app_of_no_tasks_is_deleted() -> None:
