@@ -1,6 +1,7 @@
 """Records of the cluster as a whole, below `/marathon-calico`."""
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 from calico.cluster import (
     SCHEMA,
@@ -17,6 +18,9 @@ from calico.datastore.api import Key
 from calico.errors import InvalidValue, UnknownSchema
 from calico.iptext import parse_network
 from calico.model import BootId, HostName
+
+#: The chain is read again and again, and grows with each takeover only.
+_REMEMBERED_CHAINS = 16
 
 
 def encode_cluster(record: ClusterRecord) -> str:
@@ -38,6 +42,7 @@ def encode_chain(chain: Iterable[Link]) -> str:
     return render_json({"chain": list(map(_render_link, chain))})
 
 
+@lru_cache(maxsize=_REMEMBERED_CHAINS)
 def decode_chain(text: str) -> tuple[Link, ...]:
     """The links that are published; raises InvalidValue."""
     return as_tuple(parse_object(text).get("chain"), "chain", _link)

@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
+from functools import lru_cache
 from itertools import product
 from typing import Any
 
@@ -57,6 +58,8 @@ _TAG = re.compile(r"[a-zA-Z0-9_.-]+")
 _NUMBER = re.compile(r"[0-9]{1,5}")
 _NOT_IN_LOG_PREFIX = re.compile(r"[^a-zA-Z0-9_:-]")
 
+#: Apps of one group have the same rules, and each complete list brings all of them again.
+_REMEMBERED_RULES = 1024
 #: The labels leaf of every profile that we create.
 NO_LABELS = "{}"
 
@@ -158,6 +161,7 @@ def _tag(value: object, name: str) -> Tag:
     return Tag(text)
 
 
+@lru_cache(maxsize=_REMEMBERED_RULES)
 def decode_rules(text: str) -> tuple[tuple[Rule, ...], tuple[Rule, ...]]:
     """The `rules` leaf, inbound and outbound; raises InvalidValue."""
     raw = as_object(parse_json(text), "rules")
