@@ -212,14 +212,18 @@ def drifts(books: Books) -> tuple[Drift, ...]:
 
 
 def _miscounted(books: Books) -> Iterator[Miscounted]:
-    held: Counter[tuple[HandleId, IPNetwork]] = Counter()
+    held: dict[tuple[HandleId, IPNetwork], int] = {}
     foreign: set[tuple[HandleId, IPNetwork]] = set()
     for cidr, block in books.blocks.items():
+        in_block: Counter[HandleId] = Counter()
+        others: set[HandleId] = set()
         for allocation in block.allocations:
             if allocation is not None and allocation.handle is not None:
-                held[allocation.handle, cidr] += 1
+                in_block[allocation.handle] += 1
                 if OWNER not in allocation.secondary:
-                    foreign.add((allocation.handle, cidr))
+                    others.add(allocation.handle)
+        held.update(((handle, cidr), count) for handle, count in in_block.items())
+        foreign.update((handle, cidr) for handle in others)
     counted = {
         (handle, cidr): count
         for handle, each in books.handles.items()
@@ -228,7 +232,7 @@ def _miscounted(books: Books) -> Iterator[Miscounted]:
     }
     unclear = {parse_handle_key(key) for key in books.unreadable}
     for handle, cidr in sorted(held.keys() | counted.keys()):
-        told, has = counted.get((handle, cidr), 0), held[handle, cidr]
+        told, has = counted.get((handle, cidr), 0), held.get((handle, cidr), 0)
         if told == has or handle in unclear:
             continue
         known = books.handles.get(handle)
