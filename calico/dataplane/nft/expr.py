@@ -21,11 +21,12 @@ COUNT: Statement = {"counter": None}
 MASQUERADE: Statement = {"masquerade": None}
 
 _FIN_SYN_RST_ACK, _SYN = 0x17, 0x02
+_ENCODER = json.JSONEncoder(separators=(",", ":"))
 
 
 def rule(*statements: Statement) -> NftRule:
     """A rule of these statements, named by a digest of them."""
-    text = json.dumps(statements, separators=(",", ":"))
+    text = _ENCODER.encode(statements)
     return NftRule(hashlib.sha256(text.encode()).hexdigest()[:20], text)
 
 

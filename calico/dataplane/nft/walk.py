@@ -9,6 +9,8 @@ import enum
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
 
 from netaddr import IPAddress, IPNetwork
 
@@ -178,7 +180,7 @@ class _Walk:
 
     def _rule(self, expression: str) -> tuple[str, ...] | None:
         """The verdict of a rule; None if it does not match or has none."""
-        for statement in json.loads(expression):
+        for statement in _statements(expression):
             match statement:
                 case {"match": {"op": op, "left": left, "right": right}}:
                     if not self._matches(op, left, right):
@@ -263,6 +265,12 @@ class _Walk:
                 return value == right
             case _:
                 raise _NotUnderstood
+
+
+# One walk after the other meets the same rules; nobody changes what they say.
+@lru_cache(maxsize=1024)
+def _statements(expression: str) -> tuple[Any, ...]:
+    return tuple(json.loads(expression))
 
 
 def _name(left: object) -> str:
