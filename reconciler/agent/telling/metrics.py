@@ -69,20 +69,24 @@ class AgentMetrics:
             registry=self.registry,
         )
 
+        # To look these up by their labels at each pass would be dear.
+        self._passes = {True: self.passes.labels("settled"), False: self.passes.labels("unsettled")}
+        self._endpoints = {state: self.endpoints.labels(state.value) for state in EndpointState}
+
     def note_refusal(self, caller: str, kind: str) -> None:
         """Count one call that came to nothing."""
         self.refused.labels(caller, kind).inc()
 
     def note(self, reached: Pass, seconds: float) -> None:
         """Count one pass."""
-        self.passes.labels("settled" if reached.settled else "unsettled").inc()
+        self._passes[reached.settled].inc()
         if reached.looked:
             self.duration.observe(seconds)
         for kind, number in Tally(type(change).__name__ for change in reached.changes).items():
             self.changes.labels(kind).inc(number)
         if reached.statuses is not None:
-            states = Tally(status.state for status in reached.statuses.values())
-            for state in EndpointState:
-                self.endpoints.labels(state.value).set(states[state])
+            states = [status.state for status in reached.statuses.values()]
+            for state, gauge in self._endpoints.items():
+                gauge.set(states.count(state))
         self.problems.set(len(reached.problems))
         self.revision.set(reached.revision)

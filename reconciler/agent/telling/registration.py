@@ -2,6 +2,7 @@
 
 import json
 from datetime import datetime
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -32,6 +33,7 @@ def read_machine_id() -> str:
         return ""
 
 
+@cache
 def own_version() -> str:
     """The version of this program."""
     try:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from calico.cluster import HeldRecord
 from calico.codec import encode_applied, encode_held, encode_host
+from calico.dataplane.render.memory import Remembered
 from calico.datastore.api import Datastore, Key
 from calico.errors import CalicoError, Conflict
 from calico.keys import (
@@ -94,6 +95,8 @@ class Reporter:
         #: What was told to the end, as long as the datastore is known to hold it.
         self._delivered: Report | None = None
         self._first = True
+        self._host_text: Remembered[str] = Remembered()
+        self._applied_text: Remembered[str] = Remembered()
         self._failures = 0
         self._retry_at = self._started
         self._told = ""
@@ -153,7 +156,9 @@ class Reporter:
         if report is None or report is self._delivered:
             return
         if report.host is not None:
-            self._put(self._held, host_key(self._host), encode_host(report.host))
+            host = report.host
+            text = self._host_text.of(host, lambda: encode_host(host))
+            self._put(self._held, host_key(self._host), text)
         if report.applied is not None:
             self._tell_holdings(self._held, report.holdings)
         moved = False
@@ -211,7 +216,9 @@ class Reporter:
             self._applied_due = now + APPLIED_LATER
             self._applied = applied
         if self._applied is not None:
-            self._put(held, applied_key(self._host), encode_applied(self._applied))
+            told = self._applied
+            text = self._applied_text.of(told, lambda: encode_applied(told))
+            self._put(held, applied_key(self._host), text)
 
     def _tell_holdings(self, held: dict[Key, str], holdings: HeldRecord | None) -> None:
         key = held_key(self._host)
