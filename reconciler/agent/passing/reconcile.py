@@ -281,9 +281,9 @@ class HostReconciler:
             self._carry_through(view.snapshot, self._config, merged.snapshot)
         if self._kernel.reflects and view.source is Source.DATASTORE:
             self._revision = view.revision
-        reached = self._pass(view, rendered, self._kernel.problems)
+        reached = self._pass(view, rendered, self._kernel.problems, changes, looked=look)
         self._looks.end(now, self._clock.monotonic())
-        return replace(reached, changes=changes, looked=look)
+        return reached
 
     def _program(self, view: View, merged: Merged, config: HostConfig, rendered: Rendered) -> Plan:
         """Change what differs in the kernel and keep what came of it.
@@ -354,6 +354,8 @@ class HostReconciler:
         view: View,
         rendered: Rendered | None,
         problems: tuple[str, ...],
+        changes: Plan = (),
+        *,
         looked: bool = False,
     ) -> Pass:
         statuses = None
@@ -361,11 +363,12 @@ class HostReconciler:
         gone = self._evidence.gone
         if rendered is not None and view.snapshot is not None and merged is not None:
             gone = gone - merged.stand_ins | merged.gone
+            reached = self._kernel.reached
             statuses = endpoint_statuses(
                 view.snapshot,
                 self._settings.host,
                 {**rendered.endpoint_problems, **merged.problems},
-                replace(self._kernel.reached, gone=gone),
+                reached if reached.gone == gone else replace(reached, gone=gone),
             )
         told = (
             *problems_of_view(view),
@@ -385,5 +388,6 @@ class HostReconciler:
             problems=told[:MOST_PROBLEMS],
             attachments=() if merged is None else self._held.records(merged),
             settled=self._kernel.programmed is not None and rendered is not None,
+            changes=changes,
             looked=looked,
         )

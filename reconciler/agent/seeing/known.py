@@ -141,9 +141,9 @@ def is_breached(observed: HostState, programmed: HostState | None, desired: Host
     if programmed is None:
         base = {name: chain for name, chain in desired.chains.items() if chain.base is not None}
         programmed = HostState(chains=base)
-    return any(
-        observed.chains.get(name) != chain for name, chain in programmed.chains.items()
-    ) or any(observed.sets.get(name) != each for name, each in programmed.sets.items())
+    chains = {name: observed.chains.get(name) for name in programmed.chains}
+    sets = {name: observed.sets.get(name) for name in programmed.sets}
+    return chains != programmed.chains or sets != programmed.sets
 
 
 def lost_addresses(plan: Plan, desired: HostState) -> frozenset[IPAddress]:
