@@ -57,4 +57,4 @@ class ManualClock:
 
 def rfc3339(moment: datetime) -> str:
     """The text form of a time in the datastore and in JSON, to the second."""
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return moment.replace(tzinfo=None).isoformat(timespec="seconds") + "Z"

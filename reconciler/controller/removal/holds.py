@@ -31,6 +31,8 @@ class Holds:
     @property
     def records(self) -> tuple[HoldRecord, ...]:
         """What waits, by kind."""
+        if not self._records:
+            return ()
         return tuple(self._records[kind] for kind in HoldKind if kind in self._records)
 
     def load(self) -> None:
