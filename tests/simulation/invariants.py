@@ -1,9 +1,10 @@
 """What must hold after every step, and what must hold once all is quiet."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-from netaddr import IPAddress
+from netaddr import IPAddress, IPNetwork
 
 from calico.addressing.audit import drifts
 from calico.addressing.books import decode_books
@@ -41,6 +42,19 @@ class Violation(AssertionError):
     """A promise is broken; the text begins with its number."""
 
 
+@dataclass(frozen=True, slots=True)
+class Holders:
+    """Who has each address of a block, None for nobody."""
+
+    block: IPNetwork
+    handles: tuple[HandleId | None, ...]
+
+    def of(self, address: IPAddress) -> HandleId | None:
+        """Who has an address of it; None also for those of other blocks."""
+        ordinal = int(address) - self.block.first
+        return self.handles[ordinal] if 0 <= ordinal < len(self.handles) else None
+
+
 class Invariants:
     """Follows what changed, and looks again at nothing else."""
 
@@ -51,7 +65,7 @@ class Invariants:
         self._keys: dict[Key, None] = {}
         self._touched: dict[int, HostTwin] = {}
         self._networks: dict[Key, tuple[EndpointId, tuple[str, ...]]] = {}
-        self._holders: dict[Key, Mapping[IPAddress, HandleId]] = {}
+        self._holders: dict[Key, Holders] = {}
         #: Since when nobody has an address that a task had, and which task.
         self._left: dict[IPAddress, tuple[float, str]] = {}
         self._flows = Flows(hosts)
@@ -199,24 +213,19 @@ class Invariants:
             else:
                 self._networks[key] = (endpoint, tuple(json.loads(stored.value)["ipv4_nets"]))
         elif block is not None:
-            before = self._holders.pop(key, {})
+            before = self._holders.pop(key, Holders(block, (None,) * block.size))
             if stored is not None:
                 allocations = decode_block(block, stored.value).allocations
-                self._holders[key] = {
-                    block[ordinal]: each.handle
-                    for ordinal, each in enumerate(allocations)
-                    if each is not None and each.handle is not None
-                }
+                handles = tuple(None if each is None else each.handle for each in allocations)
+                self._holders[key] = Holders(block, handles)
                 self._check_given(before, self._holders[key])
 
-    def _check_given(
-        self, before: Mapping[IPAddress, HandleId], after: Mapping[IPAddress, HandleId]
-    ) -> None:
+    def _check_given(self, before: "Holders", after: "Holders") -> None:
         """P5: what a task had rests before another one gets it; others' addresses stay."""
-        for address in before.keys() | after.keys():
-            had, has = before.get(address), after.get(address)
+        for ordinal, (had, has) in enumerate(zip(before.handles, after.handles, strict=True)):
             if had == has:
                 continue
+            address = after.block[ordinal]
             if had is not None and had.startswith(FOREIGN):
                 raise Violation(f"P5 {address} was {had}'s and is {has}'s")
             when, task = self._left.get(address, (float("-inf"), ""))
@@ -243,17 +252,15 @@ class Invariants:
                 raise Violation(f"P2 {leak}")
 
     def _check_addresses(self) -> None:
-        holders = {a: h for each in self._holders.values() for a, h in each.items()}
         routed: dict[IPAddress, TaskId] = {}
         for residents in self._residents.values():
             for address, task in ((each.address, each.task) for each in residents):
                 if address in routed:
                     raise Violation(f"P1 {address} leads to {task} and to {routed[address]}")
                 routed[address] = task
-                if holders.get(address) != HandleId(task) and not self.restored:
-                    raise Violation(
-                        f"P5 {address} leads to {task}, but {holders.get(address)} holds it"
-                    )
+                holder = next(filter(None, (h.of(address) for h in self._holders.values())), None)
+                if holder != HandleId(task) and not self.restored:
+                    raise Violation(f"P5 {address} leads to {task}, but {holder} holds it")
 
     def _check_kept(self) -> None:
         """P7: no live task is cut off or gets another address."""
