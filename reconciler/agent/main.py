@@ -79,9 +79,6 @@ def run_agent(settings: AgentSettings) -> int:
     except (NotFit, DataplaneUnsupported, SocketTaken) as error:
         print(f"marathon-calico agent: {error}", file=sys.stderr)
         return NOT_FIT
-    except OSError as error:
-        print(f"marathon-calico agent: {settings.listen}: {error.strerror}", file=sys.stderr)
-        return NOT_FIT
     return 0
 
 
@@ -91,16 +88,7 @@ def _run(settings: AgentSettings, dataplane: Dataplane, monitor: Monitor) -> Non
     inbox: Inbox[LoopMessage] = Inbox()
     stop = threading.Event()
     metrics = AgentMetrics()
-    host = HostSettings(
-        host=settings.host,
-        boot_id=read_boot_id(),
-        address=settings.address,
-        mark=settings.mark,
-        host_ports=settings.host_ports,
-        protected=settings.protected,
-        route_to_hosts=settings.route_to_hosts,
-        locators=settings.locators,
-    )
+    host = _host_settings(settings)
     # Says at once what the kernel refuses, and opens the dataplane in this
     # thread, which is the one that will use it.
     facts = _expect_dataplane(dataplane, host)
@@ -137,10 +125,12 @@ def _run(settings: AgentSettings, dataplane: Dataplane, monitor: Monitor) -> Non
     translators = {"cni": CniCalls(settings.networks).answer, "netmodules": answer_netmodules}
     pages = {"/healthz": loop.health, "/readyz": loop.readiness}
     kernel = KernelPages(inbox.post, KernelInspector())
+    listener = Listener(settings.listen, pages, metrics.registry, kernel.readers())
     with ExitStack() as stack:
-        listener = stack.enter_context(
-            Listener(settings.listen, pages, metrics.registry, kernel.readers())
-        )
+        try:
+            stack.enter_context(listener)
+        except OSError as error:
+            raise NotFit(f"cannot listen on {settings.listen}: {error.strerror}") from error
         stack.enter_context(stopped_by_signals(lambda: inbox.post(Stop())))
         stack.callback(stop.set)
         stack.enter_context(service.serving(settings.socket, translators, stop, refusals.note))
@@ -158,6 +148,19 @@ def _run(settings: AgentSettings, dataplane: Dataplane, monitor: Monitor) -> Non
             start_thread("docker events", partial(events.run, stop))
         loop.run(str(listener.address))
         log.info("agent stopped", extra={"host": settings.host})
+
+
+def _host_settings(settings: AgentSettings) -> HostSettings:
+    return HostSettings(
+        host=settings.host,
+        boot_id=read_boot_id(),
+        address=settings.address,
+        mark=settings.mark,
+        host_ports=settings.host_ports,
+        protected=settings.protected,
+        route_to_hosts=settings.route_to_hosts,
+        locators=settings.locators,
+    )
 
 
 def _felix_chains(firewalls: Firewalls) -> tuple[str, ...]:
