@@ -89,6 +89,8 @@ class Leading:
         self.holds: tuple[HoldRecord, ...] = ()
         #: Why the datastore does not serve at the moment.
         self.trouble = ""
+        #: Whether the store is one that this version must not work on.
+        self._unfit = False
 
     @property
     def standing(self) -> Standing:
@@ -147,7 +149,8 @@ class Leading:
         except Stopped:
             pass
         except UnknownSchema:
-            self._give_back()
+            self._unfit = True
+            renewing.join(TTL)
             raise
         if not around.stop.is_set():
             return False
@@ -198,14 +201,14 @@ class Leading:
         self.last_step = self._around.clock.monotonic()
 
     def _renew(self) -> None:
-        """Keep the lease; told to stop, give it back as the last renewal left it.
+        """Keep the lease until there is an end, and give it back as the last renewal left it.
 
         One thread does both, so that a renewal which is under way is waited for.
         The loop may be within a write then: it is its last, and as harmless as
         that of one which is stopped there.
         """
         complaint = Complaint(log, "lease not renewed")
-        while not self._around.stop.wait(self._pause()) and self._lease.token is not None:
+        while not self._is_over(self._pause()) and self._lease.token is not None:
             try:
                 self._lease.keep()
             except DatastoreError as error:
@@ -214,8 +217,12 @@ class Leading:
             else:
                 self.trouble = ""
                 complaint.over()
-        if self._around.stop.is_set():
+        if self._is_over(0.0):
             self._give_back()
+
+    def _is_over(self, within: float) -> bool:
+        """Whether this turn is, after so many seconds, or at once when told to stop."""
+        return self._around.stop.wait(within) or self._unfit
 
     def _pause(self) -> float:
         """Seconds until the next renewal: that addresses are given is told soon."""

@@ -47,8 +47,8 @@ LEADERSHIP = (
         "P3",
         "a leader that is told to stop keeps its lease",
         "reconciler/controller/leading.py",
-        "        if self._around.stop.is_set():\n            self._give_back()",
-        "        if self._around.stop.is_set():\n            pass",
+        "        if self._is_over(0.0):\n            self._give_back()",
+        "        if self._is_over(0.0):\n            pass",
         ("tests/unit/controller/test_leading.py",),
     ),
     Mutant(

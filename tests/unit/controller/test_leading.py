@@ -5,11 +5,13 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from calico.cluster import Standing
+from calico.cluster import ClusterRecord, Standing
 from calico.codec import decode_leader
+from calico.codec.cluster import encode_cluster
 from calico.datastore.api import DirectoryStore, Fence, Key, unfenced
 from calico.datastore.memory import MemoryDatastore
-from calico.keys import LEADER, READY
+from calico.errors import UnknownSchema
+from calico.keys import APPLIED, CLUSTER, HOSTS, LEADER, READY
 from reconciler.controller.adoption.adoption import UNHEARD
 from reconciler.controller.leading import Around, Leading
 from reconciler.controller.loop import Message
@@ -18,6 +20,7 @@ from reconciler.controller.settings import ControllerSettings
 from reconciler.runtime.clock import ManualClock
 from reconciler.runtime.inbox import Inbox
 from reconciler.runtime.lease import RENEW_EVERY, TTL, Lease
+from reconciler.runtime.watchfeed import Loaded
 from tests.contract.lossy import LossyStore
 from tests.unit.controller.cluster import MemoryMarathon
 
@@ -41,11 +44,13 @@ class Told:
 
 @dataclass
 class Later:
-    """What runs beside the loop: not before it is waited for."""
+    """What runs beside the loop: not before it is waited for, which is noted."""
 
     run: Callable[[], None]
+    note: Callable[[], None]
 
     def join(self, timeout: float) -> None:  # noqa: ARG002 - it takes no time
+        self.note()
         self.run()
 
 
@@ -68,6 +73,8 @@ class Bench:
 
     clock: ManualClock = field(default_factory=ManualClock)
     started: list[str] = field(default_factory=list)
+    #: Whether the lease was there still when what runs beside was waited for.
+    waited_with_lease: list[bool] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.store = LossyStore(MemoryDatastore(self.clock.monotonic))
@@ -91,7 +98,10 @@ class Bench:
 
     def _start(self, name: str, run: Callable[[], None]) -> Later:
         self.started.append(name)
-        return Later(run)
+        return Later(run, self._note_wait)
+
+    def _note_wait(self) -> None:
+        self.waited_with_lease.append(self.store.get(LEADER) is not None)
 
 
 @pytest.fixture
@@ -166,3 +176,19 @@ def test_a_leader_ends_when_the_lease_is_lost_and_takes_nothing_from_the_next(
 
     assert bench.rival.keep()
     assert bench.store.get(Key(READY)) is None
+
+
+def test_a_store_of_another_schema_is_left_by_the_thread_that_renews_the_lease(
+    bench: Bench,
+) -> None:
+    other = encode_cluster(ClusterRecord("u")).replace('"schema": 1', '"schema": 2')
+    bench.store.put(CLUSTER, other)
+    assert bench.turn.stand_by()
+    for prefix in (HOSTS, APPLIED):
+        bench.inbox.post(Loaded(prefix, bench.store.list(prefix)))
+
+    with pytest.raises(UnknownSchema):
+        bench.turn.lead()
+
+    assert bench.waited_with_lease == [True]
+    assert bench.rival.keep()
