@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import errno
 import socket
-import struct
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -12,6 +10,7 @@ from typing import Any
 
 from demo.embedded import namespaces
 from tests.chaos.watched import FLOW_PORT, Watched
+from tests.cluster.flows import Numbers
 
 #: It is told of when nothing comes back for longer.
 STALL_SECONDS = 1.0
@@ -34,20 +33,16 @@ def hurry(channel: socket.socket) -> None:
 
 @dataclass
 class Flow:
-    """One connection; a number goes out every now and then, and comes back."""
+    """One connection from one task to another."""
 
     source: Watched
     target: Watched
-    channel: socket.socket
+    numbers: Numbers
     wanted: float
     tried: float
     opened: float | None = None
     at: float = 0.0
-    sent: int = 0
-    echoed: int = 0
     stalls: list[tuple[float, float]] = field(default_factory=list)
-    broken: str = ""
-    rest: bytes = b""
 
     @classmethod
     def begin(cls, source: Watched, target: Watched, wanted: float) -> Flow:
@@ -56,7 +51,17 @@ class Flow:
             channel = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         hurry(channel)
         channel.connect_ex((target.address or "", FLOW_PORT))
-        return cls(source, target, channel, wanted, time.monotonic())
+        return cls(source, target, Numbers(channel), wanted, time.monotonic())
+
+    @property
+    def channel(self) -> socket.socket:
+        """The end of the source."""
+        return self.numbers.channel
+
+    @property
+    def broken(self) -> str:
+        """What happened to it, empty as long as it goes on."""
+        return self.numbers.broken
 
     @property
     def failed(self) -> bool:
@@ -77,35 +82,12 @@ class Flow:
             except OSError:
                 return
             self.opened = self.at = now
-        try:
-            self.channel.send(struct.pack("!Q", self.sent))
-            self.sent += 1
-        except BlockingIOError:
-            return
-        except OSError as error:
-            self.broken = errno.errorcode.get(error.errno or 0, str(error))
+        self.numbers.send()
 
     def hear(self) -> None:
-        """Numbers come back in order, or something is wrong."""
-        if self.opened is None:
+        """What came back, and whether it was late."""
+        if self.opened is None or not self.numbers.hear():
             return
-        try:
-            received = self.channel.recv(4096)
-        except BlockingIOError:
-            return
-        except OSError as error:
-            self.broken = errno.errorcode.get(error.errno or 0, str(error))
-            return
-        if not received:
-            self.broken = "closed by the other side"
-            return
-        data = self.rest + received
-        whole = len(data) // 8 * 8
-        for (number,) in struct.iter_unpack("!Q", data[:whole]):
-            if number != self.echoed:
-                self.broken = f"{number} came back in the place of {self.echoed}"
-            self.echoed += 1
-        self.rest = data[whole:]
         now = time.monotonic()
         if now - self.at > STALL_SECONDS:
             self.stalls.append((self.at, now))
@@ -126,7 +108,7 @@ class Flow:
             "hosts": [self.source.task.host, self.target.task.host],
             "wanted": self.wanted,
             "opened": self.opened,
-            "echoed": self.echoed,
+            "echoed": self.numbers.echoed,
             "stalls": stalls,
             "standing": self.at if standing else None,
             "broken": self.broken,

@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, assert_never
@@ -42,7 +43,7 @@ from tests.chaos.instruments import (
 from tests.chaos.judging import CutTime, Stall, suffers
 from tests.chaos.plan import AGENTS, CONTROLLERS, ETCD, HOSTS, MASTER, Plan
 from tests.chaos.wishes import Wishes
-from tests.cluster.harness import Launched, launched
+from tests.cluster.harness import Launched, launched, nothing_is_left
 from tests.faults.door import Fault
 from tests.faults.peers import ways
 from tests.faults.switching import switch
@@ -124,8 +125,10 @@ class Run:
             self._look()
 
     def converge(self) -> None:
-        """All is as it should be again, and all books agree."""
+        """All is as it should be again, all books agree, and in the end nothing is left."""
         self.figures.converged = self._await_place(CONVERGE_SECONDS)
+        self._wishes.make(*(replace(wish, instances=0) for wish in self._plan.begin))
+        self._await_place(CONVERGE_SECONDS)
         logs = {name: self.cluster.log(name) for name in PRODUCT}
         for name, log in logs.items():
             if "Traceback" in log:
@@ -168,6 +171,8 @@ class Run:
             result = self.cluster.product(*words)
             if result.returncode != 0:
                 return f"{' '.join(words)}: {result.returncode}\n{result.stdout}{result.stderr}"
+        if not self._wishes.instances and not nothing_is_left(self.cluster):
+            return "a container that has ended still holds something"
         return ""
 
     def _begin(self, action: Action) -> None:

@@ -28,6 +28,7 @@ from demo.stories.matrix import Host, Sender, Task, is_open
 from tests.chaos.flows import Flow, hurry
 from tests.chaos.packets import Kind, is_leak, parse_arrival, render_packet, render_probe
 from tests.chaos.watched import FLOW_PORT, PROBE_PORT, Watched, find, open_sender
+from tests.cluster.flows import echo
 from tests.kernel.sensors import PACKET_OUTGOING
 
 EVERY = 0.05
@@ -249,14 +250,9 @@ class Sensors:
             self._on_read(channel, partial(self._echo, channel))
 
     def _echo(self, channel: socket.socket) -> None:
-        with contextlib.suppress(OSError):
-            data = channel.recv(4096)
-            if data:
-                channel.send(data)
-                return
-        # Told by the end that counts.
-        self._unregister(channel)
-        channel.close()
+        if not echo(channel):
+            self._unregister(channel)
+            channel.close()
 
     def _end(self, watched: Watched) -> None:
         """Its process has ended: nothing of ours may keep its namespace."""

@@ -51,36 +51,41 @@ class Namespaces:
 
 
 @dataclass
-class Flow:
-    """One connection; a number goes out every now and then, and comes back."""
+class Numbers:
+    """Numbers go out over a connection, and come back in order; or `broken` says what happened."""
 
-    name: str
     channel: socket.socket
     sent: int = 0
     echoed: int = 0
-    at: float = field(default_factory=time.monotonic)
-    longest: float = 0.0
     broken: str = ""
     rest: bytes = b""
 
     def send(self) -> None:
         """The next number, unless the connection is over."""
-        if not self.broken:
-            try:
-                self.channel.send(struct.pack("!Q", self.sent))
-                self.sent += 1
-            except OSError as error:
-                self.broken = str(error)
+        if self.broken:
+            return
+        try:
+            self.channel.send(struct.pack("!Q", self.sent))
+        except BlockingIOError:
+            # What is on its way stands still, and that is what counts.
+            return
+        except OSError as error:
+            self.broken = _name(error)
+        else:
+            self.sent += 1
 
-    def hear(self) -> None:
-        """Numbers come back in order, or something is wrong."""
+    def hear(self) -> bool:
+        """Whether anything came back."""
         try:
             received = self.channel.recv(4096)
+        except BlockingIOError:
+            return False
         except OSError as error:
-            received, self.broken = b"", str(error)
+            self.broken = _name(error)
+            return False
         if not received:
-            self.broken = self.broken or "closed by the other side"
-            return
+            self.broken = "closed by the other side"
+            return False
         data = self.rest + received
         whole = len(data) // 8 * 8
         for (number,) in struct.iter_unpack("!Q", data[:whole]):
@@ -88,22 +93,53 @@ class Flow:
                 self.broken = f"{number} came back in the place of {self.echoed}"
             self.echoed += 1
         self.rest = data[whole:]
-        now = time.monotonic()
-        self.longest, self.at = max(self.longest, now - self.at), now
+        return True
+
+
+def echo(channel: socket.socket) -> bool:
+    """Send back what came; False once the other end is gone."""
+    # How it went is told by the end that counts.
+    with contextlib.suppress(OSError):
+        data = channel.recv(4096)
+        if data:
+            channel.send(data)
+            return True
+    return False
+
+
+def _name(error: OSError) -> str:
+    return errno.errorcode.get(error.errno or 0, str(error))
+
+
+@dataclass
+class Flow:
+    """One connection, and the longest that nothing came back over it."""
+
+    name: str
+    numbers: Numbers
+    at: float = field(default_factory=time.monotonic)
+    longest: float = 0.0
+
+    def hear(self) -> None:
+        """What came back, and when."""
+        if self.numbers.hear():
+            now = time.monotonic()
+            self.longest, self.at = max(self.longest, now - self.at), now
 
     def report(self) -> dict[str, Any]:
         """What became of it so far."""
         retransmitted = 0
-        if not self.broken:
-            told = self.channel.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO_LIMIT)
+        numbers = self.numbers
+        if not numbers.broken:
+            told = numbers.channel.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO_LIMIT)
             (retransmitted,) = struct.unpack_from("=I", told, TOTAL_RETRANS)
         return {
             "name": self.name,
-            "sent": self.sent,
-            "echoed": self.echoed,
+            "sent": numbers.sent,
+            "echoed": numbers.echoed,
             "longest": max(self.longest, time.monotonic() - self.at),
             "retransmitted": retransmitted,
-            "broken": self.broken,
+            "broken": numbers.broken,
         }
 
 
@@ -126,7 +162,7 @@ class Sensors:
             with self._inside(row["pid"]):
                 channel = socket.create_connection((row["address"], PORT), timeout=5)
             channel.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            flow = Flow(row["name"], channel)
+            flow = Flow(row["name"], Numbers(channel))
             self._flows.append(flow)
             self._on_read(channel, self._hear, flow)
             # The other end is ours as well: it must be there before the next one waits.
@@ -141,7 +177,7 @@ class Sensors:
             if now >= due:
                 due = now + EVERY
                 for flow in self._flows:
-                    flow.send()
+                    flow.numbers.send()
                 self._try_all(now)
             if not self._turn(max(0.0, due - time.monotonic())):
                 return
@@ -171,21 +207,14 @@ class Sensors:
         self._on_read(channel, self._echo, channel)
 
     def _echo(self, channel: socket.socket) -> None:
-        try:
-            data = channel.recv(4096)
-            if data:
-                channel.send(data)
-                return
-        except OSError:
-            # Told by the end that counts.
-            pass
-        self._selector.unregister(channel)
-        channel.close()
+        if not echo(channel):
+            self._selector.unregister(channel)
+            channel.close()
 
     def _hear(self, flow: Flow) -> None:
         flow.hear()
-        if flow.broken:
-            self._selector.unregister(flow.channel)
+        if flow.numbers.broken:
+            self._selector.unregister(flow.numbers.channel)
 
     def _try_all(self, now: float) -> None:
         for channel, (_, until) in list(self._trying.items()):

@@ -204,6 +204,21 @@ def probe(name: str, *groups: str, linger: int = 0) -> App:
     }
 
 
+def nothing_is_left(cluster: Cluster) -> bool:
+    """Whether no container holds anything and every address is accounted for."""
+    hosts = [each.name for each in cluster.control.status().hosts if each.name != "master"]
+    left = [
+        name
+        for host in hosts
+        for directory in (
+            "/run/mesos/isolators/network/cni",
+            "/run/marathon-calico/state/attachments",
+        )
+        for name in cluster.run(host, ("ls", directory)).stdout.split()
+    ]
+    return not left and cluster.product("ipam", "check").returncode == 0
+
+
 @contextmanager
 def namespaces_of(cluster: Cluster) -> Iterator[set[int]]:
     """The inodes of all namespaces that the cluster has of its own.

@@ -11,7 +11,15 @@ import pytest
 
 from demo.embedded.cluster import Cluster
 from demo.stories.scene import Actor, Scene
-from tests.cluster.harness import START_SECONDS, App, Drive, launched, probe, wait_until
+from tests.cluster.harness import (
+    START_SECONDS,
+    App,
+    Drive,
+    launched,
+    nothing_is_left,
+    probe,
+    wait_until,
+)
 
 HOSTS = 2
 PORT = 9000
@@ -104,21 +112,6 @@ def addresses(scene: Scene) -> dict[str, str]:
     return {actor.task_id: actor.address for actor in scene.actors if actor.address is not None}
 
 
-def clean(cluster: Cluster) -> bool:
-    """Whether no container holds anything and every address is accounted for."""
-    hosts = [each.name for each in cluster.control.status().hosts if each.name != "master"]
-    left = [
-        name
-        for host in hosts
-        for directory in (
-            "/run/mesos/isolators/network/cni",
-            "/run/marathon-calico/state/attachments",
-        )
-        for name in cluster.run(host, ("ls", directory)).stdout.split()
-    ]
-    return not left and cluster.product("ipam", "check").returncode == 0
-
-
 def settle(drive: Drive, apps: Sequence[App], group: str) -> Scene:
     """Deploy the apps and wait until all is as the groups call for."""
     drive.deploy(group, apps)
@@ -145,7 +138,7 @@ def test_the_address_that_the_plugin_gave_is_the_one_reported_and_opened(drive: 
             assert f"executor={actor.task_id} from={actor.address} known=True" in log
     finally:
         drive.remove(group)
-    wait_until(lambda: clean(drive.cluster), "containers hold something")
+    wait_until(lambda: nothing_is_left(drive.cluster), "containers hold something")
 
 
 def test_nothing_that_a_task_sends_from_its_first_instruction_on_gets_through(drive: Drive) -> None:
@@ -175,7 +168,7 @@ def test_nothing_that_a_task_sends_from_its_first_instruction_on_gets_through(dr
             assert foe.address not in written(drive.cluster, sensor)
     finally:
         drive.remove(group)
-    wait_until(lambda: clean(drive.cluster), "containers hold something")
+    wait_until(lambda: nothing_is_left(drive.cluster), "containers hold something")
 
 
 def test_a_redeployed_app_is_attached_anew_and_what_it_had_is_given_back(drive: Drive) -> None:
@@ -197,7 +190,7 @@ def test_a_redeployed_app_is_attached_anew_and_what_it_had_is_given_back(drive: 
         assert after.address != before.address
     finally:
         drive.remove(group)
-    wait_until(lambda: clean(drive.cluster), "containers hold something")
+    wait_until(lambda: nothing_is_left(drive.cluster), "containers hold something")
 
 
 @pytest.mark.slow
@@ -222,7 +215,7 @@ def test_a_restart_while_tasks_start_keeps_addresses_and_loses_none(
         assert addresses(scene).items() <= addresses(after).items()
     finally:
         drive.remove(group)
-    wait_until(lambda: clean(drive.cluster), "containers hold something")
+    wait_until(lambda: nothing_is_left(drive.cluster), "containers hold something")
 
 
 @pytest.mark.slow
@@ -240,7 +233,7 @@ def test_what_ended_while_the_mesos_agent_was_away_is_given_back(drive: Drive) -
         assert new.task_id != actor.task_id
     finally:
         drive.remove(group)
-    wait_until(lambda: clean(drive.cluster), "containers hold something")
+    wait_until(lambda: nothing_is_left(drive.cluster), "containers hold something")
 
 
 @pytest.mark.slow
@@ -265,7 +258,7 @@ def test_without_a_way_to_the_mesos_agent_a_task_stages_and_then_fails() -> None
             "it waits for ever",
         )
         drive.marathon.delete_group("/mute")
-        wait_until(lambda: clean(drive.cluster), "containers hold something")
+        wait_until(lambda: nothing_is_left(drive.cluster), "containers hold something")
 
 
 def attached(drive: Drive, host: str) -> bool:
