@@ -125,9 +125,12 @@ def test_f11_half_an_event_at_the_end_is_dropped() -> None:
     with following() as world:
         world.deploy()
         world.by_event(lambda: len(world.opened()) == 1)
+        before = world.stream.stats.connects
         world.marathon.stand_in.cut_streams(Cut.MID_EVENT)
         world.change(instances=2)
         world.by_event(lambda: len(world.opened()) == 2)
+        world.until(lambda: world.stream.stats.connects > before)
+    assert world.stream.stats.unreadable == 0
 
 
 def test_f12_heartbeats_between_events_are_no_events() -> None:

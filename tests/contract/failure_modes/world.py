@@ -53,11 +53,18 @@ class CountedClient:
 class World:
     """Marathon, its controller, and what both say."""
 
-    def __init__(self, marathon: Marathon, cluster: EraCluster, client: CountedClient) -> None:
+    def __init__(
+        self,
+        marathon: Marathon,
+        cluster: EraCluster,
+        client: CountedClient,
+        stream: EventStream,
+    ) -> None:
         self.marathon = marathon
         self.era_cluster = cluster
         self.cluster = cluster.cluster
         self.client = client
+        self.stream = stream
 
     def break_rest(self, *faults: RestFault) -> None:
         """From now on REST answers so."""
@@ -154,7 +161,7 @@ def following(
         cluster = EraCluster(marathon, MemoryDatastore(), {}, client, stream)
         cluster.open()
         try:
-            world = World(marathon, cluster, client)
+            world = World(marathon, cluster, client, stream)
             world.until(lambda: stream.stats.connected)
             # The list that follows the connection, not that of the start.
             world.pass_by(2)
