@@ -10,7 +10,7 @@ from calico.cluster import HoldKind
 from calico.datastore.memory import MemoryDatastore
 from demo.marathon import Era, MemoryAgent, StandIn
 from demo.marathon.core.migration import MigrationError
-from reconciler.core.removal.era import WITHHELD
+from reconciler.core.removal.marathon_upgrade import WITHHELD
 from tests.contract.era_cluster import era_cluster
 from tests.contract.era_world import ADDRESS, SOON, app_of, marathon_of
 from tests.contract.stand_in_world import RawStream

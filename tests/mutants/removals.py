@@ -94,10 +94,10 @@ REMOVALS = (
     Mutant(
         "P4",
         "Marathon's upgrade takes groups away unnoticed",
-        "reconciler/core/removal/era.py",
+        "reconciler/core/removal/marathon_upgrade.py",
         "old[:2] < NETWORKS_SINCE <= new[:2]",
         "old[:2] < NETWORKS_SINCE > new[:2]",
-        ("tests/unit/reconciler/test_era.py", "tests/unit/controller/test_upgrade.py"),
+        ("tests/unit/reconciler/test_marathon_upgrade.py", "tests/unit/controller/test_upgrade.py"),
     ),
     Mutant(
         "P4",

@@ -11,8 +11,8 @@ from calico.keys import CLUSTER
 from marathon_client.errors import MarathonError
 from marathon_client.models import Info
 from reconciler.controller.removal.holds import Holds
-from reconciler.core.removal.era import crosses, is_newer, parse_version
 from reconciler.core.removal.framework import Trust, judge_frameworks
+from reconciler.core.removal.marathon_upgrade import crosses, is_newer, parse_version
 
 log = logging.getLogger(__name__)
 
@@ -104,7 +104,7 @@ class FrameworkPin:
                 pass
         self._version = max((each.version for each in told if each is not None), key=_numbers)
         self.crosses = crosses(record.marathon, self._version)
-        newer = is_newer(self._version, record.marathon) and not self.crosses
+        newer = is_newer(record.marathon, self._version) and not self.crosses
         pinned = replace(
             record,
             framework=found.framework,

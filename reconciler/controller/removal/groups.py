@@ -9,7 +9,7 @@ from reconciler.controller.removal.framework import FrameworkPin
 from reconciler.controller.removal.holds import Holds
 from reconciler.controller.stored import StoredState
 from reconciler.core.desired import DesiredTask
-from reconciler.core.removal.era import grouped_apps, lost_groups, withheld
+from reconciler.core.removal.marathon_upgrade import grouped_apps, lost_groups, withheld
 from reconciler.core.tasks.profiles import NetworkPolicy
 
 

@@ -10,7 +10,7 @@ from calico.keys import CLUSTER
 from calico.model import ContainerId, TaskVerdict
 from marathon_client.events import TaskStatus
 from marathon_client.models import App, AppId, NetworkForm, Problem, TaskState
-from reconciler.core.removal.era import WITHHELD
+from reconciler.core.removal.marathon_upgrade import WITHHELD
 from tests.unit.controller.attaching import attach
 from tests.unit.controller.cluster import UNAVAILABLE, Cluster
 from tests.unit.reconciler.apps import V1, V3, app, network, task

@@ -7,7 +7,7 @@ import pytest
 from calico.model import HostName, TaskId, TaskRecord, TaskVerdict
 from marathon_client.models import App, NetworkForm
 from reconciler.core.desired import desired_tasks
-from reconciler.core.removal.era import (
+from reconciler.core.removal.marathon_upgrade import (
     WITHHELD,
     crosses,
     grouped_apps,
@@ -73,7 +73,7 @@ def test_versions_are_numbers(text: str, numbers: tuple[int, int, int] | None) -
 def test_an_upgrade_is_told_by_the_highest_version_that_was_seen(
     pinned: str, told: str, newer: bool, crossing: bool
 ) -> None:
-    assert (is_newer(told, pinned), crosses(pinned, told)) == (newer, crossing)
+    assert (is_newer(pinned, told), crosses(pinned, told)) == (newer, crossing)
 
 
 @pytest.mark.parametrize(

@@ -34,9 +34,9 @@ def parse_version(text: str) -> tuple[int, int, int] | None:
     return int(major), int(minor), int(patch)
 
 
-def is_newer(told: str, pinned: str) -> bool:
-    """Whether this version is above the highest one that was seen."""
-    new, old = parse_version(told), parse_version(pinned)
+def is_newer(pinned: str, told: str) -> bool:
+    """Whether the version that Marathon tells is above the highest one that was seen."""
+    old, new = parse_version(pinned), parse_version(told)
     return new is not None and (old is None or new > old)
 
 
