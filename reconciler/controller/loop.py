@@ -177,8 +177,11 @@ class ControllerLoop:
         except (CalicoError, MarathonError) as error:
             self._refused(key, error)
         except Exception:
-            log.exception("defect", extra={"key": _word(key)})
-            self._failed(key, "defect")
+            delay = self._put_off(key, "defect")
+            log.exception(
+                "defect in the controller's loop",
+                extra={"key": _word(key), "in_seconds": round(delay, 1)},
+            )
         else:
             self._told.pop(key, None)
             if again:
@@ -384,18 +387,20 @@ class ControllerLoop:
             self._queue.add(Chore.RELOAD, self._clock.monotonic() + RELOAD_AFTER)
         if key is Chore.RESYNC and isinstance(error, MarathonError):
             self._unheard = str(error)
-        self._failed(key, str(error))
-
-    def _failed(self, key: Key, reason: str) -> None:
-        delay = self._queue.failed(key, self._clock.monotonic())
-        self._metrics.reconciles.labels("failed").inc()
+        delay = self._put_off(key, "failed")
         # A remote that stays away would else fill the log with one sentence.
+        reason = str(error)
         if self._told.get(key) != reason:
             self._told[key] = reason
             log.warning(
                 "will be tried again",
                 extra={"key": _word(key), "in_seconds": round(delay, 1), "why": reason},
             )
+
+    def _put_off(self, key: Key, outcome: str) -> float:
+        """Have it tried again; tells in how many seconds."""
+        self._metrics.reconciles.labels(outcome).inc()
+        return self._queue.failed(key, self._clock.monotonic())
 
 
 def _word(key: Key) -> str:

@@ -21,11 +21,11 @@ from calico.keys import (
 )
 from calico.model import HandleId, HostName, Pool, ProfileId, TaskVerdict
 from marathon_client.errors import MarathonUnavailable
-from marathon_client.models import AppId, Problem, Task, TaskState
+from marathon_client.models import App, AppId, Problem, Task, TaskState
 from reconciler.core.removal.quarantine import REST
 from reconciler.core.removal.withdrawal import CONFIRM_AFTER
 from reconciler.runtime.watchfeed import Changed, Loaded
-from tests.unit.controller.cluster import UNAVAILABLE, Cluster
+from tests.unit.controller.cluster import UNAVAILABLE, Cluster, MemoryMarathon
 from tests.unit.reconciler.apps import V1, V2, app, network, task
 
 
@@ -472,3 +472,36 @@ def test_a_pool_that_is_disabled_gives_no_more_addresses(cluster: Cluster, liste
     cluster.run(app(task("u", app="/b"), name="/b"))
     assert set(cluster.specs()) == {"t"}
     assert cluster.records()["u"].verdict is TaskVerdict.PENDING
+
+
+class Broken(MemoryMarathon):
+    """A Marathon whose answers meet a defect of ours."""
+
+    broken = False
+
+    def app(self, app_id: AppId) -> App | None:
+        if self.broken:
+            raise ZeroDivisionError("a defect")
+        return super().app(app_id)
+
+
+def test_a_defect_is_told_once_and_the_same_is_tried_again(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    # given a look at an app that meets a defect
+    marathon = Broken()
+    cluster = Cluster(marathon=marathon)
+    cluster.connect()
+    marathon.broken = True
+    caplog.clear()
+    cluster.run(app(task("t")))
+
+    # then one line tells of it, with its traceback
+    (told,) = caplog.records
+    assert told.message == "defect in the controller's loop"
+    assert told.exc_info is not None
+
+    # and the app is looked at again
+    marathon.broken = False
+    cluster.after(3)
+    assert set(cluster.specs()) == {"t"}
