@@ -85,9 +85,9 @@ test-whole: prepare-test
 
 # What an ordinary user's run leaves out, and a little of the rest as root.
 test-root: prepare-test
-	$(PYTEST) -n 2 --dist loadfile tests/image tests/cluster/test_isolation.py \
-	    tests/unit/cli/test_credentials.py \
-	    $(addprefix tests/kernel/test_,charts.py docker.py kernel_dataplane.py minimal_cluster.py)
+	$(PYTEST) -n 3 --dist loadfile $(addprefix tests/,image/test_cluster.py image/test_image.py \
+	    kernel/test_charts.py kernel/test_docker.py cluster/test_isolation.py \
+	    unit/cli/test_credentials.py)
 
 # Every planted bug must be caught by the tests that it names.
 mutants: prepare-test

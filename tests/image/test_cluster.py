@@ -18,7 +18,7 @@ from tests.kernel.docker import Docker
 
 pytestmark = pytest.mark.timeout(400)
 
-PATIENCE = 120.0
+PATIENCE = 200.0
 PAGE = "http://127.0.0.1:9001"
 
 
