@@ -26,6 +26,13 @@ What goes wrong:
 What holds after every step (`invariants`): P1, P2 for new connections and old
 ones, on stale hosts too, P3, P4, P5, and P7 once etcd was set back; in the end
 P8, and P13 where a schedule rests. `every_position` spoils scenarios position by
-position. Not here: attached containers and Marathon's `networks`, whose twin
-would be a plugin; followers of etcd that lag, which no read of ours asks.
+position.
+
+Containers are attached before their tasks run: the plugin's call goes to the
+code that serves the agent's socket, in threads that one scheduler runs. It is
+made twice, cut off by a kill, a stop or a reboot, or it is late; a container is
+taken away once, twice or never, and its task may end before it is attached.
+Until a task has its endpoint nobody may reach it (P2); in the end no agent keeps
+anything of a container that is gone (P8). Not here: the plugin's program and the
+socket itself; followers of etcd that lag, which no read of ours asks.
 """

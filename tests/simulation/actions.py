@@ -10,6 +10,27 @@ from tests.simulation.twins.marathon import LieKind
 
 
 @dataclass(frozen=True, slots=True)
+class Fate:
+    """How often a plugin is asked to attach a container, and to take it away in the end.
+
+    The namespace may be gone before the latter, as when no word comes.
+    """
+
+    adds: int = 1
+    dels: int = 1
+    unmounts_first: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Attach:
+    """A task starts whose container a plugin attaches before."""
+
+    app: str
+    pick: float
+    fate: Fate
+
+
+@dataclass(frozen=True, slots=True)
 class Start:
     """A task of an app starts; over so many tasks another ends first."""
 
@@ -140,6 +161,7 @@ class Restore:
 
 Action = (
     Start
+    | Attach
     | End
     | Again
     | Regroup

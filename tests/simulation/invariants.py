@@ -72,6 +72,8 @@ class Invariants:
         self._residents: dict[int, tuple[Resident, ...]] = {}
         self._rules: dict[int, Rules] = {}
         self._had_endpoint: set[TaskId] = set()
+        #: Tasks that ever had one: nobody reaches others, attached or not.
+        self._claimed: set[TaskId] = set()
         self._unfenced = ""
         #: The key that each process made last, if that was its last write.
         self._made: dict[str, Key] = {}
@@ -115,6 +117,11 @@ class Invariants:
         for task in host.namespaces:
             self._led_to.pop(task, None)
 
+    @property
+    def told(self) -> frozenset[TaskId]:
+        """The tasks that have an endpoint in the datastore."""
+        return frozenset(TaskId(each.workload) for each, _ in self._networks.values())
+
     def check(self) -> None:
         """Look at what changed since the last time; raises Violation."""
         if self._unfenced:
@@ -136,7 +143,7 @@ class Invariants:
             self._check_reach(everybody)
             # Whom the datastore no longer names may be reached on its own host until
             # that hears of it; what begins then is not revoked a second time.
-            told = {each.workload for each, _ in self._networks.values()}
+            told = self.told
             self._flows.begin([each for each in everybody if each.task in told], self._rules)
 
     def unsettled(self) -> str:
@@ -165,6 +172,9 @@ class Invariants:
         )
         if held != sorted(live):
             return f"addresses are held by {held}, not by {sorted(live)}"
+        for host in self._hosts:
+            if host.files.keys() != host.containers.keys():
+                return f"{host.name} keeps {sorted(host.files)}, not {sorted(host.containers)}"
         found = drifts(books)
         if found:
             return f"the books do not agree: {found}"
@@ -212,6 +222,7 @@ class Invariants:
                     self._left[IPAddress(network.partition("/")[0])] = left
             else:
                 self._networks[key] = (endpoint, tuple(json.loads(stored.value)["ipv4_nets"]))
+                self._note_claim(endpoint)
         elif block is not None:
             before = self._holders.pop(key, Holders(block, (None,) * block.size))
             if stored is not None:
@@ -219,6 +230,15 @@ class Invariants:
                 handles = tuple(None if each is None else each.handle for each in allocations)
                 self._holders[key] = Holders(block, handles)
                 self._check_given(before, self._holders[key])
+
+    def _note_claim(self, endpoint: EndpointId) -> None:
+        task = TaskId(endpoint.workload)
+        if task in self._claimed:
+            return
+        self._claimed.add(task)
+        for host in self._hosts:
+            if host.name == endpoint.host:
+                self._touched[host.number] = host
 
     def _check_given(self, before: "Holders", after: "Holders") -> None:
         """P5: what a task had rests before another one gets it; others' addresses stay."""
@@ -236,13 +256,17 @@ class Invariants:
     def _look(self, host: HostTwin) -> bool:
         """Read what decides about packets of a host; tells whether anything of it changed."""
         residents = tuple(
-            Resident(address, task, host.number, interface, self._marathon.groups[task])
+            Resident(address, task, host.number, interface, self._groups(task))
             for address, (task, interface) in host.routed().items()
         )
         rules = rules_of(host.dataplane.observe())
         known = (self._residents.get(host.number), self._rules.get(host.number))
         self._residents[host.number], self._rules[host.number] = residents, rules
         return (residents, rules) != known
+
+    def _groups(self, task: TaskId) -> frozenset[str]:
+        """Who may reach a task: nobody before it has an endpoint."""
+        return self._marathon.groups[task] if task in self._claimed else frozenset()
 
     def _check_reach(self, everybody: Sequence[Resident]) -> None:
         for host in self._hosts:
@@ -254,12 +278,14 @@ class Invariants:
     def _check_addresses(self) -> None:
         routed: dict[IPAddress, TaskId] = {}
         for residents in self._residents.values():
-            for address, task in ((each.address, each.task) for each in residents):
+            for each in residents:
+                address, task = each.address, each.task
                 if address in routed:
                     raise Violation(f"P1 {address} leads to {task} and to {routed[address]}")
                 routed[address] = task
                 holder = next(filter(None, (h.of(address) for h in self._holders.values())), None)
-                if holder != HandleId(task) and not self.restored:
+                own = self._hosts[each.host].handles_of(task)
+                if holder not in own and not self.restored:
                     raise Violation(f"P5 {address} leads to {task}, but {holder} holds it")
 
     def _check_kept(self) -> None:

@@ -12,6 +12,8 @@ from netaddr import IPNetwork
 from calico.datastore.api import DirectoryStore, Fence, Key, unfenced
 from calico.model import Pool, TaskId
 from marathon_client.stream import StreamItem
+from reconciler.agent.attachments.requests import NO_CHORES, AttachMessage
+from reconciler.agent.attachments.service import AttachService
 from reconciler.agent.belief import PREFIXES
 from reconciler.agent.loop import AgentLoop, LoopMessage, Outlets, Searcher
 from reconciler.agent.passing.passes import HostSettings, KernelChanged
@@ -24,17 +26,23 @@ from reconciler.controller.loop import Message
 from reconciler.controller.metrics import ControllerMetrics
 from reconciler.controller.reconcile import Marathon
 from reconciler.controller.settings import ControllerSettings
-from reconciler.runtime.clock import ManualClock
+from reconciler.runtime.clock import Clock, ManualClock
 from reconciler.runtime.watchfeed import FeedMessage, WatchFeed
+from tests.simulation.conditions import SteppedCondition
+from tests.simulation.runtimes import Runtime, Serving
 from tests.simulation.scheduler import Exited, Inbox, Never, Process, Scheduler
-from tests.simulation.twins.host import HostLocator, HostTwin
+from tests.simulation.twins.containers import FilesTwin, NamespacesTwin
+from tests.simulation.twins.host import ContainersPage, HostLocator, HostTwin
 
 T = TypeVar("T")
 
+MTU = 1500
 POOL = Pool(IPNetwork("10.9.0.0/25"))
 RESYNC = 60.0
 #: Seconds; who waits for nothing else need not look again sooner.
 LONG = 3600.0
+#: Seconds between two looks of those who look after containers.
+LOOKS = 5.0
 
 
 class WrongClock:
@@ -109,7 +117,15 @@ class ControllerProcess:
 class AgentProcess:
     """One host's agent, over all its lives."""
 
-    def __init__(self, around: Surroundings, store: DirectoryStore, host: HostTwin) -> None:
+    def __init__(
+        self,
+        around: Surroundings,
+        store: DirectoryStore,
+        host: HostTwin,
+        runtime: Runtime | None = None,
+    ) -> None:
+        """Without a `runtime` nobody on the host asks for networks."""
+        self._runtime = runtime
         self._around = around
         self._store = store
         self._host = host
@@ -121,9 +137,13 @@ class AgentProcess:
         inbox, searches = Inbox[LoopMessage](scheduler), Inbox[frozenset[TaskId]](scheduler)
         states, reported = Inbox[SavedState](scheduler), Inbox[None](scheduler)
         settings = HostSettings(host.name, host.boot_id, locators=("proc",))
-        reconciler = HostReconciler(settings, host.dataplane, clock, host.still_held)
+        service = self._service(inbox.post, clock) if self._runtime is not None else None
+        chores = NO_CHORES if service is None else service.chores
+        reconciler = HostReconciler(settings, host.dataplane, clock, host.still_held, chores)
         if host.disk:
             reconciler.restore(parse_state(host.disk))
+        if service is not None:
+            reconciler.hold(service.restore())
         reporter = Reporter(host.name, self._store, clock, chance.random)
         searcher = Searcher((HostLocator(host, scheduler.now),), inbox.post)
 
@@ -151,10 +171,35 @@ class AgentProcess:
         for prefix in PREFIXES:
             feed = _feed(prefix, self._store, inbox.post, scheduler)
             process.spawn(feed.run)
+        if self._runtime is not None and service is not None:
+            self._attend(process, service)
+            self._runtime.serving = Serving(process, service)
         try:
             loop.run()
         finally:
             end()
+            if self._runtime is not None:
+                self._runtime.serving = None
+
+    def _service(self, tell: Callable[[AttachMessage], None], clock: Clock) -> AttachService:
+        scheduler, host = self._around.scheduler, self._host
+        return AttachService(
+            host.name,
+            FilesTwin(host, host.step),  # type: ignore[arg-type]  # of that form
+            self._store,
+            clock,
+            tell,
+            MTU,
+            host.still_held,
+            ContainersPage(host, scheduler.now).read,
+            NamespacesTwin(host),
+            lambda: SteppedCondition(scheduler),
+        )
+
+    def _attend(self, process: Process, service: AttachService) -> None:
+        """What `AttachService.serving` starts, with fewer looks around."""
+        for step in (service.allocator.step, service.keeper.step, service.asker.step):
+            process.spawn(partial(_again_and_again, step))
 
     def _serve(self, inbox: Inbox[T], work: Callable[[Sequence[T]], None]) -> None:
         while True:
@@ -167,6 +212,11 @@ class AgentProcess:
         self._around.scheduler.give_way()
         self._host.disk = content
         self._around.scheduler.sleep(1.0)
+
+
+def _again_and_again(step: Callable[[float], None]) -> None:
+    while True:
+        step(LOOKS)
 
 
 def _feed(

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from tests.simulation.actions import (
     Action,
     Again,
+    Attach,
     Blind,
     Cut,
     Darken,
     End,
     Erase,
+    Fate,
     GiveUp,
     Kill,
     Lag,
@@ -27,6 +29,7 @@ from tests.simulation.faults import Fault, Place
 from tests.simulation.twins.marathon import LieKind
 
 APPS = ("x", "y", "z")
+PLUGGED = ("p", "q")
 GROUPS = (("g",), ("k",), ("g", "k"))
 #: Addresses of each block of 64 that others have; four must be left for the most tasks.
 FOREIGN = (58, 60, 60)
@@ -91,6 +94,11 @@ class Schedule:
     from_start: bool = False
     forgotten_event: int = 0
 
+    @property
+    def attaches(self) -> bool:
+        """Whether hosts have a plugin; those that have none start sooner."""
+        return any(isinstance(each.action, Attach) for each in self.actions)
+
 
 def draw_schedule(seed: int, *, restores: bool = False, wipes: bool = False) -> Schedule:
     """The schedule of a seed.
@@ -104,7 +112,7 @@ def draw_schedule(seed: int, *, restores: bool = False, wipes: bool = False) -> 
     hosts, controllers = (chance.choice((2, 3)) if size.wide else 2 for _ in range(2))
     names = [f"h{n}" for n in range(hosts)]
     processes = [f"c{n}" for n in range(controllers)] + [f"a{n}" for n in range(hosts)]
-    now, actions = 0.0, []
+    now, actions = 0.0, list[Timed]()
     for _ in range(length):
         action = _draw(chance, names, processes)
         # What fails at once is started again and again.
@@ -135,9 +143,10 @@ def draw_schedule(seed: int, *, restores: bool = False, wipes: bool = False) -> 
 def _draw(chance: random.Random, hosts: list[str], processes: list[str]) -> Action:
     host, process, pick = chance.choice(hosts), chance.choice(processes), chance.random()
     app = chance.choice(APPS)
-    drawn = chance.random() * 100
+    fate = Fate(chance.choice((1, 1, 1, 2)), chance.choice((0, 1, 1, 2)), chance.random() < 0.5)
     table: tuple[tuple[float, Action], ...] = (
         (20, Start(app, pick)),
+        (8, Attach(chance.choice(PLUGGED), pick, fate)),
         (14, End(pick)),
         (4, Again(pick)),
         (5, Regroup(app, chance.choice(GROUPS))),
@@ -156,6 +165,7 @@ def _draw(chance: random.Random, hosts: list[str], processes: list[str]) -> Acti
         (1, Erase(pick)),
         (1, Blind(host, 40.0)),
     )
+    drawn = chance.random() * sum(weight for weight, _ in table)
     for weight, action in table:
         drawn -= weight
         if drawn < 0:

@@ -1,14 +1,20 @@
 """The tasks of a cluster: where they run, and which of them Marathon gave up."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from types import MappingProxyType
 
 from calico.model import TaskId
 from marathon_client.models import AppId
+from tests.simulation.actions import Fate
+from tests.simulation.runtimes import Runtime
 from tests.simulation.twins.host import HostTwin
 from tests.simulation.twins.marathon import MarathonTwin
 
 #: More of them do not live at once.
 MOST_TASKS = 7
+#: The apps whose containers a plugin attaches, with their groups and their network's name.
+ATTACHED = MappingProxyType({"p": ("g",), "q": ("k",)})
+NETWORK = "calico"
 
 
 class Tasks:
@@ -19,8 +25,10 @@ class Tasks:
         hosts: Sequence[HostTwin],
         marathon: MarathonTwin,
         touch: Callable[[HostTwin], None],
+        runtimes: Sequence[Runtime] = (),
     ) -> None:
-        """`touch` is told of a host on which tasks come or go."""
+        """`touch` is told of a host on which tasks come or go; `runtimes` are the hosts'."""
+        self._runtimes = runtimes
         self._hosts = hosts
         self._marathon = marathon
         self._touch = touch
@@ -31,28 +39,58 @@ class Tasks:
         """Start one on the host that is picked."""
         if len(self._live()) >= MOST_TASKS:
             self.end(pick)
-        self._started += 1
-        host, task = self._hosts[int(pick * len(self._hosts))], TaskId(f"{app}.{self._started}")
+        host, task = self._next(app, pick)
         host.start_task(task)
         self._touch(host)
         self._marathon.start(AppId(f"/{app}"), task, host.name)
+
+    def attach(self, app: str, pick: float, fate: Fate) -> None:
+        """Start one whose container is attached, on the host that is picked."""
+        if len(self._live()) >= MOST_TASKS:
+            self.end(pick)
+        if AppId(f"/{app}") not in self._marathon.apps:
+            self._marathon.deploy(app, ATTACHED[app], NETWORK)
+        host, task = self._next(app, pick)
+        self._runtimes[host.number].launch(AppId(f"/{app}"), task, fate)
+
+    def _next(self, app: str, pick: float) -> tuple[HostTwin, TaskId]:
+        self._started += 1
+        return self._hosts[int(pick * len(self._hosts))], TaskId(f"{app}.{self._started}")
 
     def end(self, pick: float) -> None:
         """End the one that is picked."""
         live = self._live()
         if live:
             task, host = live[int(pick * len(live))]
-            host.end_task(task)
-            self._touch(host)
+            self._end(task, host)
             self._marathon.end(frozenset[str]((task,)))
+
+    def end_closed(self, told: Collection[TaskId]) -> None:
+        """End those in containers that are not among these: somebody starts them anew."""
+        for task, host in self._live():
+            if task not in told and host.container_of(task) is not None:
+                self._end(task, host)
+                self._marathon.end(frozenset[str]((task,)))
+
+    def _end(self, task: TaskId, host: HostTwin) -> None:
+        if host.container_of(task) is None:
+            host.end_task(task)
+        else:
+            self._runtimes[host.number].end(task)
+        self._touch(host)
 
     def again(self, pick: float) -> None:
         """End the one that is picked, and start another of its app on its host."""
         live = self._live()
         if live:
             task, host = live[int(pick * len(live))]
+            app, there = task.partition(".")[0], (host.number + 0.5) / len(self._hosts)
+            fate = self._runtimes[host.number].fate(task) if app in ATTACHED else None
             self.end(pick)
-            self.start(task.partition(".")[0], (host.number + 0.5) / len(self._hosts))
+            if fate is None:
+                self.start(app, there)
+            else:
+                self.attach(app, there, fate)
 
     def give_up(self, host: HostTwin) -> None:
         """Let Marathon believe that all on a host have ended, while they live on."""
@@ -62,8 +100,7 @@ class Tasks:
     def end_given_up(self, host: HostTwin) -> None:
         """Let Marathon be right about every task of a host."""
         for task in [each for each in host.namespaces if each in self._given_up]:
-            self._touch(host)
-            host.end_task(task)
+            self._end(task, host)
 
     def _live(self) -> list[tuple[TaskId, HostTwin]]:
         """Those that Marathon knows of and could end."""

@@ -13,6 +13,7 @@ from reconciler.runtime.clock import ManualClock
 from tests.simulation.actions import (
     Action,
     Again,
+    Attach,
     Blind,
     Cut,
     Darken,
@@ -35,6 +36,7 @@ from tests.simulation.faults import CHANGES, ChosenFaults, DrawnFaults, Fault, P
 from tests.simulation.foreign import have_foreign
 from tests.simulation.invariants import Invariants, Violation
 from tests.simulation.processes import POOL, AgentProcess, ControllerProcess, Surroundings
+from tests.simulation.runtimes import Runtime
 from tests.simulation.schedule import APPS, GROUPS, Schedule
 from tests.simulation.scheduler import Process, Scheduler
 from tests.simulation.tasks import Tasks
@@ -84,7 +86,8 @@ class World:
         self.marathon = MarathonTwin(self.scheduler, chance)
         self.hosts = tuple(self._host(number) for number in range(schedule.hosts))
         self.invariants = Invariants(self.etcd, self.marathon, self.hosts)
-        self.tasks = Tasks(self.hosts, self.marathon, self.invariants.touch)
+        self._runtimes = tuple(map(self._runtime, self.hosts)) if schedule.attaches else ()
+        self.tasks = Tasks(self.hosts, self.marathon, self.invariants.touch, self._runtimes)
         surroundings = Surroundings(self.scheduler, chance, metrics.controller, metrics.agent)
         for number in range(schedule.controllers):
             self._add_controller(f"c{number}", surroundings)
@@ -177,6 +180,9 @@ class World:
             self._pass_time(LOOK_EVERY)
             if self.scheduler.now() > began + OPERATOR_COMES:
                 self._approve()
+                if self.invariants.restored:
+                    # docs/restore.md: nobody knew what was given to these.
+                    self.tasks.end_closed(self.invariants.told)
             if not self.etcd.expects_writes and not self.invariants.unsettled():
                 self._log(f"settled after {self.scheduler.now() - began:.0f} s")
                 return
@@ -232,6 +238,8 @@ class World:
         match action:
             case Start(app, pick):
                 self.tasks.start(app, pick)
+            case Attach(app, pick, fate):
+                self.tasks.attach(app, pick, fate)
             case End(pick):
                 self.tasks.end(pick)
             case Again(pick):
@@ -261,7 +269,10 @@ class World:
                 twin = self._named(host)
                 self._kill(f"a{twin.number}", 20.0)
                 ended = frozenset[str](twin.namespaces)
+                containers = list(twin.mounted)
                 twin.reboot(keeps_state=keeps_state)
+                if self._runtimes:
+                    self._runtimes[twin.number].reboot(containers)
                 self.invariants.touch(twin)
                 self.marathon.end(ended)
             case Meddle(host, pick):
@@ -322,7 +333,14 @@ class World:
     def _add_agent(self, name: str, around: Surroundings, host: HostTwin) -> None:
         door = self._door(name)
         store = EtcdClient(self.etcd, door, self.scheduler)
-        door.process.main = AgentProcess(around, store, host).main
+        runtime = self._runtimes[host.number] if self._runtimes else None
+        door.process.main = AgentProcess(around, store, host, runtime).main
+
+    def _runtime(self, host: HostTwin) -> Runtime:
+        def touch() -> None:
+            self.invariants.touch(host)
+
+        return Runtime(self.scheduler, host, self.marathon, touch, self._log)
 
     def _door(self, name: str) -> Door:
         process = self.scheduler.process(name)

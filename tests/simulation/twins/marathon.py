@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+from netaddr import IPAddress
+
 from marathon_client.errors import MarathonUnavailable
 from marathon_client.events import TaskStatus
 from marathon_client.models import (
@@ -130,28 +132,46 @@ class MarathonTwin:
         self._streams[process] = post
         post(Connected(URL, self.leader))
 
-    def deploy(self, name: str, groups: tuple[str, ...]) -> App:
-        """Make an app, or give it a new version; its tasks stay as they are."""
+    def deploy(self, name: str, groups: tuple[str, ...], network: str | None = None) -> App:
+        """Make an app, or give it a new version; its tasks stay as they are.
+
+        On a network with a name a plugin attaches them.
+        """
         app_id, version = AppId(f"/{name}"), self._stamp()
         old = self.apps.get(app_id)
-        network = _network(groups)
+        declared = _network(groups, network)
         tasks = () if old is None else old.tasks
-        app = App(app_id, version, version, (network,), (), len(tasks), tasks)
+        app = App(app_id, version, version, (declared,), (), len(tasks), tasks)
         self._versions[app_id, version] = app
         self._put(app)
         return app
 
     def start(self, app_id: AppId, name: str, host: str) -> None:
         """A task of the newest version runs."""
+        self._add(app_id, name, host, TaskState.RUNNING)
+
+    def stage(self, app_id: AppId, name: str, host: str) -> None:
+        """A task of the newest version is about to be started on a host."""
+        self._add(app_id, name, host, TaskState.STAGING)
+
+    def _add(self, app_id: AppId, name: str, host: str, state: TaskState) -> None:
         app = self.apps[app_id]
-        task = Task(
-            TaskId(name), app_id, host, TaskState.RUNNING, ports=(), version=app.config_version
-        )
+        task = Task(TaskId(name), app_id, host, state, ports=(), version=app.config_version)
         self.groups[name] = frozenset(app.networks[0].groups)
         self._put(replace(app, tasks=(*app.tasks, task)))
-        self._tell(TaskStatus(app_id, task.id, TaskState.RUNNING, host))
+        self._tell(TaskStatus(app_id, task.id, state, host))
 
-    def end(self, tasks: frozenset[str]) -> None:
+    def run(self, name: str, address: IPAddress) -> None:
+        """A task that was staged runs, with the address that Mesos reports."""
+        for app in list(self.apps.values()):
+            for task in app.tasks:
+                if task.id == name:
+                    runs = replace(task, state=TaskState.RUNNING, addresses=(address,))
+                    others = (each if each is not task else runs for each in app.tasks)
+                    self._put(replace(app, tasks=tuple(others)))
+                    self._tell(TaskStatus(app.id, task.id, TaskState.RUNNING, str(task.host)))
+
+    def end(self, tasks: frozenset[str], state: TaskState = TaskState.KILLED) -> None:
         """These tasks ended, or are given up."""
         for app in list(self.apps.values()):
             ended = [task for task in app.tasks if task.id in tasks]
@@ -159,7 +179,7 @@ class MarathonTwin:
                 continue
             self._put(replace(app, tasks=tuple(t for t in app.tasks if t.id not in tasks)))
             for task in ended:
-                self._tell(TaskStatus(app.id, task.id, TaskState.KILLED, task.host))
+                self._tell(TaskStatus(app.id, task.id, state, task.host))
 
     def app(self, app_id: AppId, *, stale: bool) -> App | None:
         """What is answered for one app."""
@@ -235,9 +255,9 @@ class MarathonTwin:
             post(item)
 
 
-def _network(groups: tuple[str, ...]) -> AppNetwork:
+def _network(groups: tuple[str, ...], name: str | None = None) -> AppNetwork:
     form = NetworkForm.IP_ADDRESS
-    return AppNetwork(NetworkMode.CONTAINER, None, groups, (), (OPENING,), form)
+    return AppNetwork(NetworkMode.CONTAINER, name, groups, (), (OPENING,), form)
 
 
 class MarathonConnection:
