@@ -2,6 +2,7 @@
 
 import io
 import json
+import logging
 import os
 import queue
 import tarfile
@@ -14,6 +15,8 @@ from typing import BinaryIO
 from calico.errors import CalicoError
 from reconciler.cli.diags.redaction import Redaction
 from reconciler.runtime.clock import Clock
+
+log = logging.getLogger(__name__)
 
 FOLDER = "marathon-calico-diags"
 
@@ -69,7 +72,7 @@ class Bundle:
         A part is a text, or else whatever JSON can tell.
         """
         began = self._clock.monotonic()
-        made, reason = self._made(make, min(self._limits.part_seconds, self._until - began))
+        made, reason = self._made(part, make, min(self._limits.part_seconds, self._until - began))
         size = 0
         if not reason:
             try:
@@ -90,7 +93,7 @@ class Bundle:
         self._put("about.json", {**about, "parts": [asdict(each) for each in self.notes]})
         self._tar.close()
 
-    def _made(self, make: Callable[[], object], within: float) -> tuple[object, str]:
+    def _made(self, part: str, make: Callable[[], object], within: float) -> tuple[object, str]:
         if within <= 0:
             return None, f"no time was left of {self._limits.seconds:g} s"
         answer: queue.SimpleQueue[tuple[object, str]] = queue.SimpleQueue()
@@ -101,6 +104,7 @@ class Bundle:
             except (CalicoError, OSError, ValueError, RecursionError) as error:
                 answer.put((None, str(error) or type(error).__name__))
             except Exception as error:
+                log.exception("defect in a part of diagnostics", extra={"part": part})
                 answer.put((None, f"{type(error).__name__}: {error}"))
 
         threading.Thread(target=work, name="part", daemon=True).start()

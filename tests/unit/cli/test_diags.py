@@ -87,7 +87,9 @@ def notes(parts: dict[str, bytes]) -> dict[str, str]:
     return {each["part"]: each["reason"] for each in json.loads(parts["about.json"])["parts"]}
 
 
-def test_a_part_that_fails_is_noted_and_the_others_are_there() -> None:
+def test_a_part_that_fails_is_noted_and_the_others_are_there(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     def fails() -> object:
         raise DatastoreUnavailable("no answer to ops:s3cret")
 
@@ -111,6 +113,10 @@ def test_a_part_that_fails_is_noted_and_the_others_are_there() -> None:
     assert told["b.json"].startswith("KeyError")
     assert told["c.json"].startswith("it cannot be written")
     assert told["d.json"] == told["e"] == ""
+    # and what is no failure but a defect leaves its traceback
+    assert [(each.__dict__["part"], each.exc_info is None) for each in caplog.records] == [
+        ("b.json", False)
+    ]
 
 
 def test_a_part_that_never_ends_holds_up_no_other() -> None:
