@@ -18,8 +18,15 @@ from calico.errors import (
     InvalidValue,
     PoolExhausted,
 )
-from calico.model import ContainerId, EndpointSpec, HandleId, HostName, TaskId, TaskRecord
-from calico.model import TaskVerdict as Verdict
+from calico.model import (
+    ContainerId,
+    EndpointSpec,
+    HandleId,
+    HostName,
+    TaskId,
+    TaskRecord,
+    TaskVerdict,
+)
 from calico.names import interface_of, interface_of_container
 from reconciler.controller.addresses.patience import Patience
 from reconciler.controller.stored import StoredState
@@ -53,14 +60,14 @@ class Assigner:
         try:
             return self._take(record, wish, known)
         except (PoolExhausted, AddressAwaited) as error:
-            return _judged(record, Verdict.PENDING, str(error))
+            return _judged(record, TaskVerdict.PENDING, str(error))
         except AddressTaken as error:
             return self._judge_taken(record, wish, error)
         except AddressOutsidePools as error:
-            return _judged(record, Verdict.REFUSED, str(error))
+            return _judged(record, TaskVerdict.REFUSED, str(error))
         except InvalidValue as error:
             reason = f"what the datastore holds of its address cannot be read: {error}"
-            return _judged(record, Verdict.PENDING, reason)
+            return _judged(record, TaskVerdict.PENDING, reason)
 
     def settle_one(self) -> bool:
         """Write what of one claim could wait; tells whether any is left."""
@@ -171,13 +178,13 @@ class Assigner:
         for handle in {self._addresses.holder(address) for address in wanted} - {None}:
             holder = self._stored.records.get(TaskId(handle or ""))
             if holder is not None and holder.value.app != record.app:
-                return _judged(record, Verdict.REFUSED, str(error))
-        return _judged(record, Verdict.PENDING, f"{error}; waits for its release")
+                return _judged(record, TaskVerdict.REFUSED, str(error))
+        return _judged(record, TaskVerdict.PENDING, f"{error}; waits for its release")
 
 
 def _names(container: ContainerId, spec: EndpointSpec) -> bool:
     return interface_of_container(container) == spec.interface
 
 
-def _judged(record: TaskRecord, verdict: Verdict, reason: str) -> TaskRecord:
+def _judged(record: TaskRecord, verdict: TaskVerdict, reason: str) -> TaskRecord:
     return replace(record, verdict=verdict, reason=reason, container="")
