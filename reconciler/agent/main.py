@@ -50,12 +50,12 @@ from reconciler.attach.calls.cni import CniCalls
 from reconciler.attach.calls.netmodules import answer_netmodules
 from reconciler.attach.listening import SocketTaken
 from reconciler.attach.refusals import Refusals
-from reconciler.runtime.clock import SystemClock
+from reconciler.runtime.clock import SystemClock, random_fraction
 from reconciler.runtime.inbox import Inbox
 from reconciler.runtime.listener import Listener
 from reconciler.runtime.signals import stopped_by_signals
 from reconciler.runtime.threads import start_thread
-from reconciler.runtime.watchfeed import WatchFeed, full_jitter
+from reconciler.runtime.watchfeed import WatchFeed
 
 log = logging.getLogger(__name__)
 
@@ -105,7 +105,7 @@ def _run(settings: AgentSettings, dataplane: Dataplane, monitor: Monitor) -> Non
     reconciler = HostReconciler(host, dataplane, clock, still_held, service.chores)
     _restore(reconciler, settings)
     reconciler.hold(service.restore())
-    reporter = Reporter(settings.host, settings.open_datastore(), clock, full_jitter)
+    reporter = Reporter(settings.host, settings.open_datastore(), clock, random_fraction)
     saver = StateSaver(settings.state_dir / STATE_FILE)
     searcher = Searcher(_locators(settings), inbox.post)
     watcher = Watcher(monitor, inbox.post)

@@ -55,14 +55,14 @@ class Around:
     """The process that a turn is in.
 
     `start` runs something of that name beside the loop; `reconnect` opens the
-    event stream anew, whose items come into the inbox; `chance` is from 0 to 1.
+    event stream anew, whose items come into the inbox; `jitter` is from 0 up to 1.
     """
 
     inbox: Mailbox
     start: Callable[[str, Callable[[], None]], Beside]
     stop: Stop
     clock: Clock
-    chance: Callable[[], float]
+    jitter: Callable[[], float]
     reconnect: Callable[[], None]
     metrics: ControllerMetrics
 
@@ -177,7 +177,7 @@ class Leading:
             stored,
             outlook,
             around.clock,
-            around.chance,
+            around.jitter,
             settings.resync,
             around.metrics,
         )

@@ -21,12 +21,11 @@ from reconciler.controller.loop import Message
 from reconciler.controller.metrics import ControllerMetrics
 from reconciler.controller.settings import ControllerSettings
 from reconciler.core.removal.held import told
-from reconciler.runtime.clock import Clock, SystemClock
+from reconciler.runtime.clock import Clock, SystemClock, random_fraction
 from reconciler.runtime.inbox import Inbox
 from reconciler.runtime.listener import Listener, Page
 from reconciler.runtime.signals import stopped_by_signals
 from reconciler.runtime.threads import start_thread
-from reconciler.runtime.watchfeed import full_jitter
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +56,7 @@ class Controller:
             start_thread,
             stop,
             clock,
-            full_jitter,
+            random_fraction,
             self._stream.reconnect,
             self._metrics,
         )

@@ -1,5 +1,6 @@
-"""Time as an argument: a real clock, and one that tests turn by hand."""
+"""Time and chance as arguments: the real ones, and a clock that tests turn by hand."""
 
+import random
 import time
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
@@ -53,6 +54,11 @@ class ManualClock:
     def advance(self, seconds: float) -> None:
         """Let time pass."""
         self._elapsed += seconds
+
+
+def random_fraction() -> float:
+    """A random fraction from 0 up to 1."""
+    return random.random()
 
 
 def rfc3339(moment: datetime) -> str:

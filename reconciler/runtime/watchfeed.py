@@ -1,6 +1,5 @@
 """Follows one prefix of the datastore and hands what it sees to a loop."""
 
-import random
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -143,8 +142,3 @@ class WatchFeed:
         if reason != self._told:
             self._told = reason
             self._post(Unreachable(self._prefix, reason))
-
-
-def full_jitter() -> float:
-    """The chance that the real loops are given: from 0 up to 1."""
-    return random.random()
