@@ -17,6 +17,7 @@ import msgspec
 from calico.dataplane.changes import NamespaceRef
 from calico.datastore.api import Key, Listing, Revision, Stored
 from calico.model import BootId, HostName, TaskId
+from reconciler.runtime.complaint import Complaint
 from reconciler.runtime.inbox import Inbox
 
 log = logging.getLogger(__name__)
@@ -161,7 +162,7 @@ class StateSaver:
         self._path = path
         self._inbox: Inbox[SavedState] = Inbox()
         self._written = b""
-        self._told = ""
+        self._unsaved = Complaint(log, "state not saved", path=str(path))
 
     def post(self, state: SavedState) -> None:
         """Have a state written soon; it replaces every earlier one."""
@@ -183,10 +184,7 @@ class StateSaver:
         try:
             write_state(self._path, content)
         except OSError as error:
-            reason = error.strerror or str(error)
-            if reason != self._told:
-                log.warning("state not saved", extra={"path": str(self._path), "why": reason})
-            self._told = reason
+            self._unsaved.tell(error.strerror or str(error))
         else:
             self._written = content
-            self._told = ""
+            self._unsaved.over()

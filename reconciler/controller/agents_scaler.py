@@ -15,6 +15,7 @@ from marathon_client.scaling import AppScale
 from reconciler.controller.metrics import ControllerMetrics
 from reconciler.core.scaling import AgentsApp, Keep, Memory, Scale, Seen, decide
 from reconciler.runtime.clock import Clock
+from reconciler.runtime.complaint import Complaint
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +56,7 @@ class AgentsScaler:
         self._clock = clock
         self._metrics = metrics
         self._memory = Memory()
-        self._told = ""
+        self._left_alone = Complaint(log, "agents' app left alone", app=app_id)
 
     def run(self, stop: threading.Event) -> None:
         """Look until told to stop, or until another controller leads."""
@@ -71,7 +72,7 @@ class AgentsScaler:
             match decision:
                 case Keep(reason):
                     self._memory = memory
-                    self._tell(reason)
+                    self._left_alone.tell(reason, logging.INFO)
                 case Scale(instances):
                     if not self._leads():
                         return
@@ -85,7 +86,7 @@ class AgentsScaler:
             # Whatever was seen before is not without a gap any more.
             self._memory = Memory(changed_at=self._memory.changed_at)
             self._metrics.agents.set(float("nan"))
-            self._tell(str(error), unusual=True)
+            self._left_alone.tell(str(error))
 
     def _see(self) -> Seen:
         app = self._cluster.app(self._app_id)
@@ -102,13 +103,4 @@ class AgentsScaler:
             "agents' app scaled",
             extra={"app": self._app_id, "instances": instances, "before": before},
         )
-        self._told = ""
-
-    def _tell(self, reason: str, *, unusual: bool = False) -> None:
-        if reason != self._told:
-            log.log(
-                logging.WARNING if unusual else logging.INFO,
-                "agents' app left alone",
-                extra={"app": self._app_id, "why": reason},
-            )
-            self._told = reason
+        self._left_alone.over()

@@ -32,6 +32,7 @@ from reconciler.agent.telling.registration import (
     render_alive,
 )
 from reconciler.runtime.clock import Clock
+from reconciler.runtime.complaint import Complaint
 from reconciler.runtime.inbox import Inbox
 
 log = logging.getLogger(__name__)
@@ -99,7 +100,7 @@ class Reporter:
         self._applied_text: Remembered[str] = Remembered()
         self._failures = 0
         self._retry_at = self._started
-        self._told = ""
+        self._undelivered = Complaint(log, "report not delivered")
 
     def post(self, report: Report) -> None:
         """Have a report told; it replaces every earlier one."""
@@ -128,12 +129,10 @@ class Reporter:
             self._failures += 1
             limit = min(LONGEST_BACKOFF, FIRST_BACKOFF * 2.0 ** min(self._failures, 8))
             self._retry_at = now + limit * self._jitter()
-            if str(error) != self._told:
-                self._told = str(error)
-                log.warning("report not delivered", extra={"why": str(error)})
+            self._undelivered.tell(str(error))
         else:
             self._failures = 0
-            self._told = ""
+            self._undelivered.over()
 
     def wait(self) -> float:
         """Seconds until `step` has something to do, unless a report comes."""
