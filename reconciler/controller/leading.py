@@ -15,6 +15,7 @@ from calico.errors import CalicoError, DatastoreError, UnknownSchema
 from calico.keys import APPLIED, HOSTS, LEADER, POOLS
 from reconciler.controller.adoption.adoption import UNHEARD
 from reconciler.controller.allow_from import AllowFrom
+from reconciler.controller.late_endpoint import take_back
 from reconciler.controller.loop import ControllerLoop, Message, Outlook, Stopped
 from reconciler.controller.metrics import ControllerMetrics
 from reconciler.controller.reconcile import Marathon, Reconciler
@@ -160,7 +161,12 @@ class Leading:
 
     def _assemble(self) -> ControllerLoop:
         settings, around = self._settings, self._around
-        datastore = FencedDatastore(settings.open_datastore(self._lease.insist), self._lease)
+        datastore = FencedDatastore(
+            settings.open_datastore(self._lease.insist),
+            self._lease,
+            # Sent without the lease.
+            partial(take_back, settings.open_datastore()),
+        )
         stored = StoredState()
         policy = NetworkPolicy(settings.networks, settings.ports_declared)
         reconciler = Reconciler(

@@ -6,12 +6,10 @@ work. `etcd.Lock` is not used: it loses its timeout and renews without a
 revision.
 """
 
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterator
 
-from calico.addressing.addresses import Addresses
 from calico.cluster import LeaderRecord, Standing
-from calico.codec import decode_endpoint, decode_leader, encode_leader
+from calico.codec import decode_leader, encode_leader
 from calico.datastore.api import (
     ABSENT,
     Datastore,
@@ -22,9 +20,7 @@ from calico.datastore.api import (
     Stored,
     WatchEvent,
 )
-from calico.errors import CalicoError, Conflict, InvalidValue
-from calico.keys import own_directories, parse_endpoint_key, task_key
-from calico.model import EndpointSpec, HandleId, TaskId
+from calico.errors import Conflict, InvalidValue
 from reconciler.runtime.clock import Clock, rfc3339
 
 #: Seconds that the key outlives its last renewal.
@@ -101,31 +97,6 @@ class Lease:
             self._datastore.delete(self._key, expect=self._revision)
             self._revision = self.token = None
 
-    def take_back(self, key: Key, text: str, revision: Revision) -> None:
-        """Remove an endpoint that came too late: nobody would take it for ours any more.
-
-        That is so if its task was withdrawn meanwhile, and if its addresses are not
-        its own any more: the store was set back, and may give them to another task.
-        Whatever else was created too late is found by the next one who leads. May
-        fail without a word.
-        """
-        endpoint = parse_endpoint_key(key)
-        if endpoint is None:
-            return
-        with suppress(CalicoError):
-            if self._is_relied_on(decode_endpoint(endpoint, text)):
-                return
-            self._datastore.delete(key, expect=revision)
-            for directory in own_directories(key):
-                self._datastore.delete(directory)
-
-    def _is_relied_on(self, spec: EndpointSpec) -> bool:
-        """Whether a new leader may have found it as it should be."""
-        workload, addresses = spec.id.workload, Addresses(self._datastore)
-        return self._datastore.get(task_key(TaskId(workload))) is not None and all(
-            addresses.holder(each) == HandleId(workload) for each in spec.addresses
-        )
-
     def _put(self) -> bool:
         sent = self._clock.monotonic()
         if self._revision is None:
@@ -164,11 +135,20 @@ class Lease:
 
 
 class FencedDatastore:
-    """A datastore that sends no write once the lease may be another's."""
+    """A datastore that sends no write once the lease may be another's.
 
-    def __init__(self, datastore: DirectoryStore, lease: Lease) -> None:
+    `take_back` is given what was created too late all the same, with its revision.
+    """
+
+    def __init__(
+        self,
+        datastore: DirectoryStore,
+        lease: Lease,
+        take_back: Callable[[Key, str, Revision], None],
+    ) -> None:
         self._datastore = datastore
         self._lease = lease
+        self._take_back = take_back
 
     def get(self, key: Key) -> Stored | None:
         """See Datastore."""
@@ -188,7 +168,7 @@ class FencedDatastore:
             # Who is stopped just before it sends cannot be kept from sending when
             # it goes on. What exists it does not hit, since that has changed; but
             # what it creates may have come and gone meanwhile.
-            self._lease.take_back(key, value, revision)
+            self._take_back(key, value, revision)
             raise LeaseLost(f"the lease was lost while {key} was written")
         return revision
 

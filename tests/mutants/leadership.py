@@ -22,18 +22,18 @@ LEADERSHIP = (
     Mutant(
         "P1",
         "an endpoint that came too late keeps an address that is another's",
-        "reconciler/runtime/lease.py",
+        "reconciler/controller/late_endpoint.py",
         "addresses.holder(each) == HandleId(workload)",
         "True",
-        ("tests/unit/runtime/test_lease.py",),
+        ("tests/unit/controller/test_late_endpoint.py",),
     ),
     Mutant(
         "P4",
         "an endpoint of a live task is taken back",
-        "reconciler/runtime/lease.py",
-        "if self._is_relied_on(decode_endpoint(endpoint, text)):",
+        "reconciler/controller/late_endpoint.py",
+        "if _is_relied_on(datastore, decode_endpoint(endpoint, text)):",
         "if False:",
-        ("tests/unit/runtime/test_lease.py",),
+        ("tests/unit/controller/test_late_endpoint.py",),
     ),
     Mutant(
         "P3",

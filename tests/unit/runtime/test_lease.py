@@ -1,23 +1,17 @@
 """One key that says who works, and what its holder may still do."""
 
-import pytest
-from netaddr import IPAddress, IPNetwork
+from dataclasses import dataclass, field
 
-from calico.addressing.addresses import Addresses
-from calico.addressing.blocks import OWNER
-from calico.codec import encode_endpoint, encode_pool
+import pytest
+
 from calico.datastore.api import ABSENT, Datastore, Key, Revision
 from calico.datastore.memory import MemoryDatastore
 from calico.errors import Conflict, DatastoreUnavailable
-from calico.keys import endpoint_key, pool_key, task_key
-from calico.model import EndpointSpec, HandleId, HostName, Pool, TaskId
-from calico.names import endpoint_of_task, interface_of, mac_of
 from reconciler.runtime.clock import ManualClock
 from reconciler.runtime.lease import TTL, WRITE_WINDOW, FencedDatastore, Lease, LeaseLost
 from tests.contract.lossy import LossyStore
 
 KEY = Key("/marathon-calico/v1/leader")
-POOL = Pool(IPNetwork("10.1.0.0/16"))
 
 
 @pytest.fixture
@@ -201,7 +195,7 @@ def test_a_lease_that_nobody_asked_for_is_nothing_to_give_back(
 
 def test_no_write_is_sent_after_the_write_window(datastore: Datastore, clock: ManualClock) -> None:
     one = lease(datastore, clock, "one")
-    fenced = FencedDatastore(datastore, one)
+    fenced = FencedDatastore(datastore, one, lambda *_: None)
     one.keep()
     fenced.put(Key("/a"), "early")
     clock.advance(WRITE_WINDOW)
@@ -214,108 +208,63 @@ def test_no_write_is_sent_after_the_write_window(datastore: Datastore, clock: Ma
     assert stored.value == "early"
 
 
-def late(datastore: Datastore, clock: ManualClock) -> FencedDatastore:
-    """What a leader writes by that is stopped for long before its next write is sent."""
+@dataclass
+class StoppedLeader:
+    """One that is stopped for long before its next write is sent."""
 
-    class StoppedStore(MemoryDatastore):
-        def put(
-            self, key: Key, value: str, *, expect: Revision | None = None, ttl: int | None = None
-        ) -> Revision:
-            clock.advance(TTL + 1)
-            return datastore.put(key, value, expect=expect, ttl=ttl)
+    datastore: Datastore
+    clock: ManualClock
+    #: What it was told to take back.
+    late: list[tuple[Key, str, Revision]] = field(default_factory=list)
 
-    one = lease(datastore, clock, "one")
-    assert one.keep()
-    return FencedDatastore(StoppedStore(clock.monotonic), one)
+    def create(self, key: Key, value: str) -> None:
+        datastore, clock = self.datastore, self.clock
 
+        class StoppedStore(MemoryDatastore):
+            def put(
+                self,
+                key: Key,
+                value: str,
+                *,
+                expect: Revision | None = None,
+                ttl: int | None = None,
+            ) -> Revision:
+                clock.advance(TTL + 1)
+                return datastore.put(key, value, expect=expect, ttl=ttl)
 
-HOST, TASK, ADDRESS = HostName("h1"), TaskId("web.1"), IPAddress("10.1.0.1")
-ID = endpoint_of_task(HOST, TASK)
-ENDPOINT = endpoint_key(ID)
-WORKLOAD = ENDPOINT.partition("/endpoint/")[0]
-SPEC = EndpointSpec(
-    id=ID,
-    interface=interface_of(ID),
-    mac=mac_of(ID),
-    addresses=(ADDRESS,),
-    profiles=(),
-    labels=(),
-)
-
-
-def give_address(datastore: Datastore, task: TaskId) -> None:
-    datastore.put(pool_key(POOL), encode_pool(POOL))
-    Addresses(datastore).assign_fixed(HOST, HandleId(task), ADDRESS, secondary=(OWNER,))
+        one = lease(datastore, clock, "one")
+        assert one.keep()
+        fenced = FencedDatastore(
+            StoppedStore(clock.monotonic), one, lambda *created: self.late.append(created)
+        )
+        fenced.put(key, value, expect=ABSENT)
 
 
-def test_an_endpoint_whose_task_was_withdrawn_meanwhile_is_taken_back(
+def test_what_is_created_too_late_is_to_be_taken_back(
     datastore: Datastore, clock: ManualClock
 ) -> None:
-    give_address(datastore, TASK)
-    stopped = late(datastore, clock)
+    leader = StoppedLeader(datastore, clock)
 
     with pytest.raises(LeaseLost):
-        stopped.put(ENDPOINT, encode_endpoint(SPEC), expect=ABSENT)
+        leader.create(Key("/a"), "late")
 
-    assert datastore.get(ENDPOINT) is None
-    # then there is not even a directory
-    datastore.put(Key(WORKLOAD), "free")
-
-
-@pytest.mark.parametrize(
-    "holders",
-    [
-        pytest.param((), id="nobody's"),
-        pytest.param((TaskId("web.2"),), id="another's"),
-    ],
-)
-def test_an_endpoint_whose_address_is_not_its_tasks_any_more_is_taken_back(
-    datastore: Datastore, clock: ManualClock, holders: tuple[TaskId, ...]
-) -> None:
-    # given a task that waits in a store that was set back, which knows of no address of it
-    datastore.put(task_key(TASK), "{}")
-    for holder in holders:
-        give_address(datastore, holder)
-    stopped = late(datastore, clock)
-
-    with pytest.raises(LeaseLost):
-        stopped.put(ENDPOINT, encode_endpoint(SPEC), expect=ABSENT)
-
-    assert datastore.get(ENDPOINT) is None
-
-
-@pytest.mark.parametrize(
-    "key",
-    [
-        pytest.param(ENDPOINT, id="an endpoint that has its record and its address"),
-        pytest.param(Key("/calico/ipam/v2/handle/web.7"), id="what is no endpoint"),
-    ],
-)
-def test_what_came_late_and_may_be_relied_on_stays(
-    datastore: Datastore, clock: ManualClock, key: Key
-) -> None:
-    datastore.put(task_key(TASK), "{}")
-    give_address(datastore, TASK)
-    stopped = late(datastore, clock)
-
-    with pytest.raises(LeaseLost):
-        stopped.put(key, encode_endpoint(SPEC), expect=ABSENT)
-
-    assert datastore.get(key) is not None
+    stored = datastore.get(Key("/a"))
+    assert stored is not None
+    assert leader.late == [(Key("/a"), "late", stored.revision)]
 
 
 def test_what_another_made_meanwhile_is_not_taken_back(
     datastore: Datastore, clock: ManualClock
 ) -> None:
-    stopped = late(datastore, clock)
-    datastore.put(ENDPOINT, "another's")
+    leader = StoppedLeader(datastore, clock)
+    datastore.put(Key("/a"), "another's")
 
     with pytest.raises(Conflict):
-        stopped.put(ENDPOINT, "late", expect=ABSENT)
+        leader.create(Key("/a"), "late")
 
-    stored = datastore.get(ENDPOINT)
+    stored = datastore.get(Key("/a"))
     assert stored is not None
-    assert stored.value == "another's"
+    assert (stored.value, leader.late) == ("another's", [])
 
 
 def test_the_write_window_ends_before_a_standby_can_take_over() -> None:
