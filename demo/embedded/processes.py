@@ -86,7 +86,7 @@ def plan_processes(
     specs = [
         *(_etcd(etcd, master, number, shape) for number in range(shape.etcd_members)),
         _marathon(master, marathon_descriptor, workers, shape),
-        *(_controller(master, store, number) for number in range(shape.controllers) if supervised),
+        *(_controller(hosts, store, number) for number in range(shape.controllers) if supervised),
         _dns(master, store),
         _mesos_dns(master),
         _page(master, page_descriptor),
@@ -182,7 +182,9 @@ def _marathon(
     return ProcessSpec("marathon", MASTER, argv, (descriptor,))
 
 
-def _controller(master: str, store: Sequence[str], number: int) -> ProcessSpec:
+def _controller(hosts: Sequence[HostPlan], store: Sequence[str], number: int) -> ProcessSpec:
+    """The first is the master's; each of the others is elsewhere as long as there are hosts."""
+    master, plan = hosts[0].address, hosts[number % len(hosts)]
     argv = (
         product_command(),
         "controller",
@@ -190,9 +192,9 @@ def _controller(master: str, store: Sequence[str], number: int) -> ProcessSpec:
         "--marathon",
         f"http://{master}:{MARATHON_PORT}",
         "--listen",
-        f"{master}:{_port(CONTROLLER_PORT, number)}",
+        f"{plan.address}:{_port(CONTROLLER_PORT, number)}",
     )
-    return ProcessSpec(_name("controller", number), MASTER, argv)
+    return ProcessSpec(_name("controller", number), plan.name, argv)
 
 
 def _dns(master: str, store: Sequence[str]) -> ProcessSpec:

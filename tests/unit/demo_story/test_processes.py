@@ -105,9 +105,26 @@ def test_several_members_and_controllers_are_numbered_from_the_second_on() -> No
 
 def test_no_two_processes_of_a_host_are_told_to_listen_on_one_port() -> None:
     specs = plan_processes(plan_hosts(1), "etcd", 4, 5, {}, True, SEVERAL)
-    master = [word for spec in specs if spec.host == "master" for word in _listened(spec)]
+    told = [(spec.host, word) for spec in specs for word in _listened(spec)]
 
-    assert len(master) == len(set(master)) == 3 * 3 + 2 + 1 + 2 + 1 + 1
+    assert len(told) == len(set(told))
+    assert sum(host == "master" for host, _ in told) == 3 * 3 + 1 + 1 + 2 + 1 + 1
+
+
+def test_no_host_has_two_controllers_as_long_as_there_are_others() -> None:
+    specs = plan_processes(plan_hosts(2), "etcd", 4, 5, {}, True, Shape(controllers=4))
+    found = [
+        (spec.name, spec.host, spec.argv[-1])
+        for spec in specs
+        if spec.name.startswith("controller")
+    ]
+
+    assert found == [
+        ("controller", "master", "172.31.80.10:9401"),
+        ("controller-2", "host-1", "172.31.80.11:9411"),
+        ("controller-3", "host-2", "172.31.80.12:9421"),
+        ("controller-4", "master", "172.31.80.10:9431"),
+    ]
 
 
 def test_what_stands_between_is_found_where_etcd_and_marathon_are_looked_for() -> None:
@@ -119,6 +136,8 @@ def test_what_stands_between_is_found_where_etcd_and_marathon_are_looked_for() -
     assert "--listen-client-urls=http://172.31.80.10:12379," in apart["etcd"]
     assert "--advertise-client-urls=http://172.31.80.10:2379" in apart["etcd"]
     assert "--listen-client-urls=http://172.31.80.10:12389," in apart["etcd-2"]
+    assert "--listen-peer-urls=http://172.31.80.10:12390" in apart["etcd-2"]
+    assert "--initial-advertise-peer-urls=http://172.31.80.10:2390" in apart["etcd-2"]
     assert "--listen 172.31.80.10:18080 --leader 172.31.80.10:8080" in apart["marathon"]
     for name in ("controller", "agent-host-1"):
         assert "--etcd http://172.31.80.10:2379 --etcd http://172.31.80.10:2389" in apart[name]
