@@ -147,8 +147,13 @@ def _lasting(drawing: _Drawing, kind: int, now: float, end: float) -> Lasting:
             return Pause(now, process, seconds)
         case 2:
             host = chance.choice(HOSTS)
-            everybody = (MASTER, *(other for other in HOSTS if other != host))
-            return Cut(now, host, chance.choice(((MASTER,), everybody)), seconds)
+            if chance.random() < 0.5:
+                everybody = (MASTER, *(other for other in HOSTS if other != host))
+                return Cut(now, host, everybody, seconds)
+            if chance.random() < 0.3:
+                # The host may be that of the controller that leads.
+                seconds = round(min(LONG_PAUSE, end - now), 2)
+            return Cut(now, host, (MASTER,), seconds)
         case 6:
             return _split(chance, now, end)
         case _:

@@ -26,6 +26,7 @@ def test_nothing_leaks_and_no_connection_suffers_whatever_is_killed_stopped_or_c
 
     print(*run.figures.lines(), sep="\n")
     assert tuple(run.figures.actions) == plan.actions
+    assert min(run.figures.tasks[kind] for kind in ("attached", "found")) > 10
     assert run.figures.forbidden > 1000
     assert run.figures.arrived > 1000
     assert len(run.figures.echoed) > 10
