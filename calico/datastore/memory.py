@@ -70,11 +70,14 @@ class MemoryDatastore:
     def __init__(self, now: Callable[[], float] = time.monotonic, history: int = HISTORY) -> None:
         """`now` is what times to live are measured by; `history` events are remembered."""
         self._now = now
-        self._changed = threading.Condition()
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
         self._leaves: dict[str, _Leaf] = {}
         #: The keys of the leaves, in order.
         self._ordered: list[str] = []
         self._expiry: dict[str, float] = {}
+        #: Nothing expires before.
+        self._next_expiry = float("inf")
         self._directories: set[str] = set()
         self._revision = 0
         # Every revision is one event, so the history has no holes.
@@ -84,7 +87,7 @@ class MemoryDatastore:
     def get(self, key: Key) -> Stored | None:
         """The newest value; None if the key does not exist."""
         check_key(key)
-        with self._changed:
+        with self._lock:
             self._expire()
             leaf = self._leaves.get(key)
             return None if leaf is None else Stored(key, leaf.value, leaf.revision)
@@ -92,7 +95,7 @@ class MemoryDatastore:
     def list(self, prefix: Key) -> Listing:
         """Every key below a prefix; an absent prefix is empty."""
         check_key(prefix)
-        with self._changed:
+        with self._lock:
             self._expire()
             entries = []
             for key in self._below(prefix):
@@ -110,7 +113,7 @@ class MemoryDatastore:
     ) -> Revision:
         """Write a value and tell its revision; Conflict if `expect` does not hold."""
         check_key(key)
-        with self._changed:
+        with self._lock:
             self._expire()
             leaf = self._leaves.get(key)
             found = 0 if leaf is None else leaf.revision
@@ -130,13 +133,14 @@ class MemoryDatastore:
             self._expiry.pop(key, None)
             if ttl is not None:
                 self._expiry[key] = self._now() + ttl
+                self._next_expiry = min(self._next_expiry, self._expiry[key])
             self._tell(Put(Stored(key, value, revision)))
             return revision
 
     def delete(self, key: Key, *, expect: Revision | None = None) -> None:
         """Remove a key, or a directory that is empty."""
         check_key(key)
-        with self._changed:
+        with self._lock:
             self._expire()
             if key in self._directories:
                 self._delete_directory(key, expect)
@@ -151,7 +155,7 @@ class MemoryDatastore:
     def make_directory(self, key: Key) -> None:
         """Have an empty directory, or whatever is there already."""
         check_key(key)
-        with self._changed:
+        with self._lock:
             self._expire()
             above = _parents(key)
             if key not in self._leaves and not any(each in self._leaves for each in above):
@@ -173,18 +177,18 @@ class MemoryDatastore:
 
         Raises HistoryLost.
         """
-        with self._changed:
+        with self._lock:
             self._expire()
             return self._first_after(prefix, seen)
 
     def backup(self) -> Backup:
         """Everything that is held now."""
-        with self._changed:
+        with self._lock:
             return Backup(dict(self._leaves), frozenset(self._directories), self._revision)
 
     def restore(self, backup: Backup) -> None:
         """Hold what was held then, with the revision of then, and remember no event."""
-        with self._changed:
+        with self._lock:
             self._leaves = dict(backup.leaves)
             self._ordered = sorted(self._leaves)
             self._directories = set(backup.directories)
@@ -199,7 +203,7 @@ class MemoryDatastore:
     def remove_tree(self, key: Key) -> None:
         """What an operator's recursive delete does: one event for the whole directory."""
         check_key(key)
-        with self._changed:
+        with self._lock:
             self._expire()
             if key not in self._directories:
                 return
@@ -244,16 +248,17 @@ class MemoryDatastore:
         self._changed.notify_all()
 
     def _expire(self) -> None:
-        if not self._expiry:
-            return
         now = self._now()
+        if now < self._next_expiry:
+            return
         due = [(expires, key) for key, expires in self._expiry.items() if expires <= now]
         for _, key in sorted(due):
             self._remove(key)
+        self._next_expiry = min(self._expiry.values(), default=float("inf"))
 
     def _await(self, prefix: Key, seen: Revision, timeout: float) -> WatchEvent | None:
         deadline = time.monotonic() + timeout
-        with self._changed:
+        with self._lock:
             while True:
                 self._expire()
                 event = self._first_after(prefix, seen)
