@@ -23,6 +23,9 @@ class Delta(Generic[K]):
 
 def diff(desired: Mapping[K, object], observed: Mapping[K, object]) -> Delta[K]:
     """Compare two states by key and value."""
+    if desired == observed:
+        # Mostly it is so.
+        return Delta(frozenset(), frozenset(), frozenset())
     return Delta(
         created=frozenset(desired.keys() - observed.keys()),
         updated=frozenset(

@@ -82,8 +82,10 @@ class AgentMetrics:
         self._passes[reached.settled].inc()
         if reached.looked:
             self.duration.observe(seconds)
-        for kind, number in Tally(type(change).__name__ for change in reached.changes).items():
-            self.changes.labels(kind).inc(number)
+        if reached.changes:
+            kinds = Tally(type(change).__name__ for change in reached.changes)
+            for kind, number in kinds.items():
+                self.changes.labels(kind).inc(number)
         if reached.statuses is not None:
             states = [status.state for status in reached.statuses.values()]
             for state, gauge in self._endpoints.items():
