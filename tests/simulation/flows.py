@@ -6,7 +6,7 @@ from netaddr import IPAddress
 
 from calico.dataplane.state import Connection
 from calico.model import TaskId
-from tests.simulation.leaks import HIGH_PORT, PORT, TCP, Resident, Rules, admits
+from tests.simulation.leaks import HIGH_PORT, PORT, TCP, Gate, Resident
 from tests.simulation.twins.host import HostTwin
 
 Ends = tuple[TaskId, TaskId]
@@ -51,7 +51,7 @@ class Flows:
                 return f"h{number} still tracks a connection of {' and '.join(ends)}"
         return ""
 
-    def begin(self, residents: Sequence[Resident], rules: Mapping[int, Rules]) -> None:
+    def begin(self, residents: Sequence[Resident], gates: Mapping[int, Gate]) -> None:
         """Let everybody talk to whom the other's host lets in."""
         tracked = {(number, connection) for number, connection, _ in self._tracked()}
         for source in residents:
@@ -70,7 +70,7 @@ class Flows:
                 missing = {source.host, target.host} - {
                     number for number, each in tracked if each == connection
                 }
-                if missing and admits(target.host, rules[target.host], source, target):
+                if missing and gates[target.host].admits(source, target):
                     for number in sorted(missing):
                         self._hosts[number].dataplane.track(connection)
                         self._between[number, connection] = (source.task, target.task)

@@ -27,7 +27,7 @@ from calico.keys import (
 from calico.model import EndpointId, EndpointState, HandleId, TaskId
 from tests.simulation.flows import Flows
 from tests.simulation.foreign import FOREIGN
-from tests.simulation.leaks import Resident, Rules, find_leak, rules_of
+from tests.simulation.leaks import Gate, Resident, find_leak, rules_of
 from tests.simulation.twins.etcd import EtcdTwin, Write
 from tests.simulation.twins.host import HostTwin
 from tests.simulation.twins.marathon import MarathonTwin
@@ -70,7 +70,7 @@ class Invariants:
         self._left: dict[IPAddress, tuple[float, str]] = {}
         self._flows = Flows(hosts)
         self._residents: dict[int, tuple[Resident, ...]] = {}
-        self._rules: dict[int, Rules] = {}
+        self._gates: dict[int, Gate] = {}
         self._had_endpoint: set[TaskId] = set()
         #: Tasks that ever had one: nobody reaches others, attached or not.
         self._claimed: set[TaskId] = set()
@@ -144,7 +144,7 @@ class Invariants:
             # Whom the datastore no longer names may be reached on its own host until
             # that hears of it; what begins then is not revoked a second time.
             told = self.told
-            self._flows.begin([each for each in everybody if each.task in told], self._rules)
+            self._flows.begin([each for each in everybody if each.task in told], self._gates)
 
     def unsettled(self) -> str:
         """P8: what is not yet as it should be; empty if all is."""
@@ -259,10 +259,13 @@ class Invariants:
             Resident(address, task, host.number, interface, self._groups(task))
             for address, (task, interface) in host.routed().items()
         )
-        rules = rules_of(host.dataplane.observe())
-        known = (self._residents.get(host.number), self._rules.get(host.number))
-        self._residents[host.number], self._rules[host.number] = residents, rules
-        return (residents, rules) != known
+        rules, gate = rules_of(host.dataplane.observe()), self._gates.get(host.number)
+        moved = residents != self._residents.get(host.number)
+        self._residents[host.number] = residents
+        if gate is None or gate.rules != rules:
+            moved = True
+            self._gates[host.number] = Gate(host.number, rules)
+        return moved
 
     def _groups(self, task: TaskId) -> frozenset[str]:
         """Who may reach a task: nobody before it has an endpoint."""
@@ -270,8 +273,8 @@ class Invariants:
 
     def _check_reach(self, everybody: Sequence[Resident]) -> None:
         for host in self._hosts:
-            rules = self._rules.get(host.number)
-            leak = "" if rules is None else find_leak(host.number, rules, everybody)
+            gate = self._gates.get(host.number)
+            leak = "" if gate is None else find_leak(host.number, gate, everybody)
             if leak:
                 raise Violation(f"P2 {leak}")
 

@@ -38,7 +38,25 @@ def rules_of(state: HostState) -> Rules:
     return Rules(state.chains, state.sets)
 
 
-def find_leak(host: int, rules: Rules, everybody: Iterable[Resident]) -> str:
+class Gate:
+    """Whom one host lets in to its tasks, by rules of which each pair is asked once."""
+
+    def __init__(self, host: int, rules: Rules) -> None:
+        self._host = host
+        self.rules = rules
+        self._admitted: dict[tuple[Resident, Resident], bool] = {}
+
+    def admits(self, source: Resident, target: Resident) -> bool:
+        """Whether a connection to a task of this host is let in."""
+        admitted = self._admitted.get((source, target))
+        if admitted is None:
+            admitted = self._admitted[source, target] = admits(
+                self._host, self.rules, source, target
+            )
+        return admitted
+
+
+def find_leak(host: int, gate: Gate, everybody: Iterable[Resident]) -> str:
     """A pair without a common group of which this host lets a connection in; or empty."""
     residents = tuple(everybody)
     for target in residents:
@@ -47,7 +65,7 @@ def find_leak(host: int, rules: Rules, everybody: Iterable[Resident]) -> str:
         for source in residents:
             if source.groups & target.groups or source.task == target.task:
                 continue
-            if admits(host, rules, source, target):
+            if gate.admits(source, target):
                 return (
                     f"h{host} lets {source.task} {sorted(source.groups)} at {source.address} in to"
                     f" {target.task} {sorted(target.groups)} at {target.address}"

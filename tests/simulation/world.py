@@ -230,8 +230,11 @@ class World:
         self.invariants.check()
 
     def _next_event(self) -> float:
-        starts = [p.start_at for p in self._processes.values() if not p.threads]
-        return min(self.etcd.next_event(), self.marathon.next_event(), *starts, float("inf"))
+        soonest = min(self.etcd.next_event(), self.marathon.next_event())
+        for process in self.scheduler.processes:
+            if not process.threads:
+                soonest = min(soonest, process.start_at)
+        return soonest
 
     def _do(self, action: Action) -> None:  # noqa: PLR0912 - a case for each of a closed union
         now = self.scheduler.now()
