@@ -64,10 +64,8 @@ class EverythingChanged:
 
 
 @dataclass(frozen=True, slots=True)
-class Attached:
+class Subscribed:
     """Somebody, perhaps we, subscribed to the stream."""
-
-    remote: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +84,7 @@ class Unreadable:
 
 
 MarathonEvent = (
-    AppChanged | TaskStatus | AppTerminated | EverythingChanged | Attached | Ignored | Unreadable
+    AppChanged | TaskStatus | AppTerminated | EverythingChanged | Subscribed | Ignored | Unreadable
 )
 
 
@@ -130,10 +128,6 @@ class _Terminated(_Wire):
 
 class _PodChange(_Wire):
     uri: str
-
-
-class _Attach(_Wire):
-    remote_address: str | None = None
 
 
 class _Action(_Wire):
@@ -228,7 +222,7 @@ _READERS: Mapping[str, Callable[[str], MarathonEvent]] = {
     "scheduler_reregistered_event": _reader(
         _Typed, lambda _: EverythingChanged("Marathon registered again with Mesos")
     ),
-    "event_stream_attached": _reader(_Attach, lambda b: Attached(b.remote_address or "")),
+    "event_stream_attached": _reader(_Typed, lambda _: Subscribed()),
 }
 
 
@@ -261,7 +255,7 @@ def _parse_one(name: str, data: str) -> MarathonEvent:
 
 def _merged(events: list[MarathonEvent]) -> MarathonEvent:
     telling = [
-        event for event in dict.fromkeys(events) if not isinstance(event, Ignored | Attached)
+        event for event in dict.fromkeys(events) if not isinstance(event, Ignored | Subscribed)
     ]
     if not telling:
         return events[0]

@@ -100,17 +100,11 @@ class StreamStats:
     events: int
     unreadable: int
     since_byte: float | None
-    since_event: float | None
 
     @property
     def connected(self) -> bool:
         """True while a stream is open."""
         return self.url is not None
-
-    @property
-    def reconnects(self) -> int:
-        """Streams that were opened after the first."""
-        return max(self.connects - 1, 0)
 
 
 class EventStream:
@@ -144,7 +138,6 @@ class EventStream:
         self._connected: Connected | None = None
         self._connects = self._failures = self._events = self._unreadable = 0
         self._last_byte: float | None = None
-        self._last_event: float | None = None
 
     def __iter__(self) -> Iterator[StreamItem]:
         """Blocks; ends only after stop()."""
@@ -187,7 +180,6 @@ class EventStream:
             events=self._events,
             unreadable=self._unreadable,
             since_byte=None if self._last_byte is None else now - self._last_byte,
-            since_event=None if self._last_event is None else now - self._last_event,
         )
 
     def _attempts(self) -> tenacity.Retrying:
@@ -242,7 +234,6 @@ class EventStream:
             event = parse_event(message.event, message.data)
             self._events += 1
             self._unreadable += isinstance(event, Unreadable)
-            self._last_event = self._last_byte
             yield event
 
     def _open(self) -> tuple[requests.Response, Endpoint, str | None]:

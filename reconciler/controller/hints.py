@@ -6,9 +6,9 @@ from typing import assert_never
 from marathon_client.events import (
     AppChanged,
     AppTerminated,
-    Attached,
     EverythingChanged,
     Ignored,
+    Subscribed,
     TaskStatus,
     Unreadable,
 )
@@ -29,7 +29,7 @@ def subject(message: Message) -> Hashable | None:
             return app_ids
         case AppTerminated(app_id):
             return app_id
-        case EverythingChanged() | Unreadable() | Attached() | Ignored():
+        case EverythingChanged() | Unreadable() | Subscribed() | Ignored():
             return ()
         case Connected() | Disconnected() | Loaded() | Changed() | Unreachable():
             return None

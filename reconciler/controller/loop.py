@@ -17,9 +17,9 @@ from marathon_client.errors import MarathonError
 from marathon_client.events import (
     AppChanged,
     AppTerminated,
-    Attached,
     EverythingChanged,
     Ignored,
+    Subscribed,
     TaskStatus,
     Unreadable,
 )
@@ -219,7 +219,7 @@ class ControllerLoop:
                 self._hint((app_id,), now)
             case EverythingChanged() | Unreadable():
                 self._ask_for_list(now + DEBOUNCE)
-            case Attached() | Ignored():
+            case Subscribed() | Ignored():
                 pass
             case _:
                 assert_never(item)
