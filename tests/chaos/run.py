@@ -60,7 +60,7 @@ CONVERGE_SECONDS = 120.0
 #: Between two looks at whether it is.
 LOOK_SECONDS = 1.0
 #: So much is told of what is not in place yet.
-WORDS = 200
+WORDS = 800
 Act = Callable[[], None]
 #: They never end by themselves; a controller does that has lost its lease.
 STEADY = (*AGENTS, "dns")
