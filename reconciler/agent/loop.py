@@ -211,7 +211,7 @@ class AgentLoop:
         if reached.problems != self._told:
             self._told = reached.problems
             for problem in reached.problems:
-                log.warning("problem", extra={"why": problem})
+                log.warning("host problem", extra={"why": problem})
         host, boot_id = self._settings.host, self._settings.boot_id
         record = self._record
         found = (reached.address, reached.others)

@@ -27,7 +27,7 @@ COMMANDS = {
     "diff": ("diff:diff", "Where what agents report differs from what is desired."),
     "dns": ("dns:dns", "Answer for the names of tasks, and pass other questions on."),
     "get": ("get:get", "List tasks, hosts, groups or pools."),
-    "holds": ("holds:holds", "What waits for an operator, and to let it go."),
+    "holds": ("holds:holds", "What waits for an operator, and how to approve it."),
     "hosts": ("hosts:hosts", "List hosts, or forget one that is gone."),
     "ipam": ("ipam:ipam", "Who has which address, and whether all are accounted for."),
     "netmodules": ("cni:netmodules", "Put the plugin where net-modules calls it."),

@@ -265,7 +265,10 @@ class Reconciler:
         return self._writer.finish_one()
 
     def sweep(self) -> bool:
-        """Give rested addresses back, mend books, collect profiles; tells whether any was given."""
+        """Release rested addresses, clear forgotten hosts, mend the books, collect profiles.
+
+        Tells whether an address was released.
+        """
         if self.adoption.closed:
             return False
         released = self._sweeper.sweep(self._live, self._vacancies.awaited())

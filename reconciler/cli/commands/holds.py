@@ -81,7 +81,7 @@ def show_command(cluster: Cluster, now: datetime, plan: str | None) -> Answer:
     return show_holds(cluster, now, plan)
 
 
-@holds.command("approve", short_help="Let exactly one plan go.")
+@holds.command("approve", short_help="Approve exactly one plan.")
 @click.argument("plan", type=PLAN)
 @click.option("--yes", is_flag=True, help="Do it. Without, only tell what would be done.")
 @etcd_options
@@ -118,7 +118,7 @@ def show_cluster_command(cluster: Cluster, now: datetime) -> Answer:  # noqa: AR
       uuid, schema, framework (Marathon's, pinned by its first answer),
       marathon (the highest version seen), allow_from, takeovers (how often a
       controller began to lead), adopted (ids of etcd that this one took over),
-      holds (those that `cluster adopt` lets go, as `holds list` has them)
+      holds (those that `cluster adopt` releases, as `holds list` has them)
     """
     return show_cluster(cluster)
 

@@ -177,7 +177,7 @@ def judge_release(cluster: Cluster, usage: Usage, address: IPAddress) -> Answer:
     if found.state is AddressState.RESTING:
         reason = f"it was {handle}'s and comes back by itself"
         if usage.waits_for:
-            reason += f" when {joined(usage.waits_for)} lets go of it"
+            reason += f" when {joined(usage.waits_for)} releases it"
     elif usage.unclear:
         # Which addresses those have is unknown, and unknown is not none.
         reason = f"{usage.unclear[0]} cannot be read, so it may use it: correct that first"

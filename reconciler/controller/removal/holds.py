@@ -77,7 +77,7 @@ class Holds:
         revision = self._datastore.put(hold_key(kind), encode_hold(record), expect=expect)
         self._records[kind], self._revisions[kind] = record, revision
         log.error(
-            "held",
+            "held for an operator's approval",
             extra={
                 "kind": kind.value,
                 "count": len(subjects),

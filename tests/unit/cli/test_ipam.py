@@ -429,7 +429,7 @@ def test_what_nobody_uses_would_be_released(world: World, address: str, said: st
 
 def test_a_resting_address_says_whom_it_waits_for(world: World) -> None:
     world.datastore.delete(keys.felix_status_key(B))
-    assert "comes back by itself when host-b lets go of it" in text(release(world, "192.168.0.20"))
+    assert "comes back by itself when host-b releases it" in text(release(world, "192.168.0.20"))
 
 
 def test_a_free_address_needs_nothing(world: World) -> None:
