@@ -30,6 +30,7 @@ from reconciler.controller.metrics import ControllerMetrics
 from reconciler.controller.reconcile import Reconciler
 from reconciler.controller.stored import StoredState
 from reconciler.controller.stream_log import StreamLog
+from reconciler.core.removal.framework import Trust
 from reconciler.core.removal.withdrawal import CONFIRM_AFTER
 from reconciler.runtime.clock import Clock
 from reconciler.runtime.lease import LeaseLost
@@ -344,7 +345,9 @@ class ControllerLoop:
             self._metrics.drift.inc(done.writes)
             log.warning("drift found by a timed list", extra={"writes": done.writes})
         if done.leader is not None:
-            self._allow(self._outlook.allow_from.learn(done.leader))
+            if done.trust is Trust.OURS:
+                # For good: whoever is let in is never taken away again.
+                self._allow(self._outlook.allow_from.learn(done.leader))
             if self._stream.is_deposed(done.leader):
                 self._outlook.reconnect()
         if self._reconciler.adoption.closed:

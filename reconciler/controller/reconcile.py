@@ -87,11 +87,13 @@ class Look:
 class Resync:
     """What one complete list came to.
 
+    `leader` is Marathon's, if it was named, and `trust` what its word is worth;
     `waits` is whether an absence needs another list; `writes` counts records
     and endpoints; `failures` are of the apps that are not done, by app.
     """
 
     leader: str | None
+    trust: Trust
     waits: bool
     writes: int
     failures: Mapping[AppId, CalicoError | MarathonError]
@@ -205,16 +207,15 @@ class Reconciler:
         self.load()
         trust = self._framework.judge(asked, told)
         if trust is Trust.FOREIGN:
-            # Not even its leader may be let in.
             self._metrics.resyncs.labels("foreign").inc()
-            return Resync(leader=None, waits=True, writes=0, failures={})
+            return Resync(leader=None, trust=trust, waits=True, writes=0, failures={})
         before = self._writer.writes
         self._named = hosts_named(listed.apps, self.policy)
         self.look_at_store(between)
         if self.adoption.closed:
             for app in listed.apps if self.adoption.reason else ():
                 show_waiting(app, self._stored, self.policy, self._writer, self.adoption.reason)
-            return Resync(listed.leader, waits=False, writes=0, failures={})
+            return Resync(listed.leader, trust, waits=False, writes=0, failures={})
         self._groups.judge(listed, self.policy)
         failures: dict[AppId, CalicoError | MarathonError] = {}
         for app in listed.apps:
@@ -235,6 +236,7 @@ class Reconciler:
             self._metrics.tasks.labels(each.value).set(count)
         return Resync(
             leader=listed.leader,
+            trust=trust,
             waits=bool(withdrawals.waiting or withdrawals.contested or withdrawals.held),
             writes=self._writer.writes - before,
             failures=failures,

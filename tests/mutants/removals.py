@@ -28,6 +28,14 @@ REMOVALS = (
         ("tests/unit/controller/test_framework.py",),
     ),
     Mutant(
+        "P2",
+        "the leader of who did not say its framework is let in for good",
+        "reconciler/controller/loop.py",
+        "            if done.trust is Trust.OURS:\n",
+        "            if True:\n",
+        ("tests/unit/controller/test_framework.py",),
+    ),
+    Mutant(
         "P4",
         "a list of who did not say its framework ends tasks",
         "reconciler/core/removal/withdrawal.py",

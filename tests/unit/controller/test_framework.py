@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+from netaddr import IPNetwork
 
 from calico.cluster import HoldKind
 from calico.codec import decode_cluster, encode_cluster
@@ -30,6 +31,13 @@ def pinned(cluster: Cluster) -> str:
     return decode_cluster(stored.value).framework
 
 
+def let_in(cluster: Cluster) -> set[str]:
+    """From where health checks reach every task."""
+    stored = cluster.store.get(CLUSTER)
+    assert stored is not None
+    return set(map(str, decode_cluster(stored.value).allow_from))
+
+
 def meet_another(cluster: Cluster) -> None:
     """The URL leads to a Marathon with one app of its own."""
     cluster.marathon.framework = "second-0000"
@@ -37,7 +45,7 @@ def meet_another(cluster: Cluster) -> None:
     cluster.marathon.put(app(task("stranger", app="/other"), name="/other"))
 
 
-def test_the_first_answer_is_pinned_and_nothing_else_of_the_record_changed() -> None:
+def test_the_first_answer_is_pinned_with_its_leader_and_nothing_else_changes() -> None:
     marathon = MemoryMarathon()
     marathon.framework = None
     cluster = Cluster(marathon=marathon)
@@ -49,7 +57,12 @@ def test_the_first_answer_is_pinned_and_nothing_else_of_the_record_changed() -> 
     after = cluster.store.get(CLUSTER)
     assert after is not None
     old = decode_cluster(before.value)
-    assert decode_cluster(after.value) == replace(old, framework="first-0000", marathon="1.1.1")
+    assert decode_cluster(after.value) == replace(
+        old,
+        framework="first-0000",
+        marathon="1.1.1",
+        allow_from=(*old.allow_from, IPNetwork("10.0.0.9")),
+    )
 
 
 def test_of_another_framework_nothing_is_believed(cluster: Cluster) -> None:
@@ -82,9 +95,20 @@ def test_the_leader_of_another_framework_is_not_let_in(cluster: Cluster) -> None
     meet_another(cluster)
     cluster.marathon.leader = "b:8080"
     cluster.connect()
-    stored = cluster.store.get(CLUSTER)
-    assert stored is not None
-    assert "10.0.0.8/32" not in map(str, decode_cluster(stored.value).allow_from)
+    assert "10.0.0.8/32" not in let_in(cluster)
+
+
+def test_the_leader_of_who_does_not_say_who_it_is_is_let_in_once_it_does(cluster: Cluster) -> None:
+    # given a list of a new leader that may be anybody's
+    cluster.marathon.unnamed, cluster.marathon.leader = UNAVAILABLE, "b:8080"
+    cluster.after(130)
+    assert let_in(cluster) == {"10.0.0.9/32"}
+
+    # when it is known to be ours
+    cluster.marathon.unnamed = None
+    cluster.after(130)
+
+    assert let_in(cluster) == {"10.0.0.8/32", "10.0.0.9/32"}
 
 
 def test_the_pinned_framework_ends_the_hold_by_coming_back(cluster: Cluster) -> None:
