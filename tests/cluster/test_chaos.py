@@ -7,12 +7,14 @@ import pytest
 
 from tests.chaos.actions import Split
 from tests.chaos.instruments import find_leader
-from tests.chaos.plan import AGENTS, ETCD, HOSTS, draw_plan
+from tests.chaos.plan import AGENTS, ETCD, HOSTS, MASTER, draw_plan
 from tests.chaos.run import Run, ViolationError, chaos
 from tests.faults.door import Fault
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(360)]
 SEED, SECONDS = 3, 60.0
+#: Of no pool.
+OTHER_ADDRESS = "10.9.9.9"
 
 
 def test_nothing_leaks_and_no_connection_suffers_whatever_is_killed_stopped_or_cut() -> None:
@@ -32,7 +34,7 @@ def test_nothing_leaks_and_no_connection_suffers_whatever_is_killed_stopped_or_c
     assert len(run.figures.echoed) > 10
 
 
-def test_the_sensors_see_a_hole_in_a_closed_way_and_a_wall_on_an_open_one() -> None:
+def test_the_sensors_see_a_hole_in_a_closed_way_a_wall_on_an_open_one_and_a_new_address() -> None:
     calm = replace(draw_plan(SEED, 6.0), actions=())
     with chaos(calm, print) as run:
         run.settle()
@@ -40,6 +42,8 @@ def test_the_sensors_see_a_hole_in_a_closed_way_and_a_wall_on_an_open_one() -> N
         for agent in AGENTS:
             run.cluster.control.kill(agent, signal.SIGSTOP)
 
+        give_another_address(run)
+        await_violation(run, f"and has {OTHER_ADDRESS}")
         insert_rule(run, "accept")
         await_violation(run, "LEAK: Task(name='chaos_")
         await_violation(run, "LEAK: Host(name='host-")
@@ -66,6 +70,17 @@ def await_violation(run: Run, what: str) -> None:
         with pytest.raises(ViolationError) as caught:
             run.wreak()
         told = str(caught.value)
+
+
+def give_another_address(run: Run) -> None:
+    """The first task that is found has another address than before."""
+    code = (
+        "set -e; pid=$(pgrep -f '[d]emo.star.probe' | head -n 1); "
+        f"nsenter --target $pid --net ip address add {OTHER_ADDRESS}/32 dev eth0; "
+        "nsenter --target $pid --net ip address flush dev eth0 to 192.168.0.0/16"
+    )
+    result = run.cluster.run(MASTER, ("sh", "-c", code))
+    assert result.returncode == 0, result.stderr
 
 
 def insert_rule(run: Run, verdict: str) -> None:
