@@ -12,7 +12,12 @@ FORMS = ("text", "json")
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _SECRET_NAME = re.compile(r"passw|secret|credential|authorization", re.IGNORECASE)
-_USER_IN_URL = re.compile(r"://[^/@\s]+@")
+#: All before the last `@` of a URL, also behind a `/` where a password may have
+#: one, but not behind a port: `http://host:80/a@b` has no user.
+_USER_IN_URL = re.compile(
+    r"://(?:(?!\[)[^/\s:@\"]+:(?!\d{1,5}(?:[/?#,;]|$))(?:(?!://|\"[,:\]}])\S)*"
+    r"|(?:(?!\"[,:\]}])[^/\s])*)@"
+)
 _PLAIN = re.compile(r"[^\s\"'=\\]+")
 #: Libraries that tell of every request; what they do is logged where it is handled.
 _TALKATIVE = ("etcd", "pyroute2", "requests", "asyncio")
@@ -40,7 +45,7 @@ class TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """One line, whatever the fields contain."""
         fields = " ".join(f"{name}={_word(value)}" for name, value in _fields(record))
-        message = _escaped(_without_user(record.getMessage()))
+        message = _escaped(without_user(record.getMessage()))
         return f"{_time(record)} {record.levelname.lower():<7} {message} {fields}".rstrip()
 
 
@@ -51,7 +56,7 @@ class JsonFormatter(logging.Formatter):
         """One line of ASCII."""
         return json.dumps(
             {
-                "message": _without_user(record.getMessage()),
+                "message": without_user(record.getMessage()),
                 **dict(_fields(record)),
                 "level": record.levelname.lower(),
                 "logger": record.name,
@@ -75,13 +80,14 @@ def _fields(record: logging.LogRecord) -> Iterator[tuple[str, object]]:
         elif value is None or isinstance(value, bool | int | float):
             yield name, value
         else:
-            yield name, _without_user(str(value))
+            yield name, without_user(str(value))
     if record.exc_info:
         text = logging.Formatter().formatException(record.exc_info)
-        yield "traceback", _without_user(text)
+        yield "traceback", without_user(text)
 
 
-def _without_user(text: str) -> str:
+def without_user(text: str) -> str:
+    """A text in which no URL names a user any more."""
     return _USER_IN_URL.sub("://***@", text)
 
 

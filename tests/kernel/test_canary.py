@@ -31,6 +31,14 @@ from tests.unit.marathon_client.loopback import Loopback, as_json
 CANARY = "c4nary/:@ $6f1e"
 #: One that an operator has put into etcd.
 PLANTED = "pl4nted-5d2b"
+#: How a value may have one that is called nothing by its key.
+PLANTED_FORMS = (
+    f'\n{{"password": "{PLANTED}"}}',
+    f"password={PLANTED}",
+    f"host: h\npassword: {PLANTED}\n",
+    f"http://u:p/{PLANTED}@10.0.0.9/",
+    f'[{{"name": "DB_PASSWORD", "value": "{PLANTED}"}}]',
+)
 USER = "bird-0f3c"
 TOKEN = "dcos.t0ken-77ab"
 PAGES = ("/healthz", "/readyz", "/leader", "/metrics", "/kernel")
@@ -245,6 +253,8 @@ def test_nothing_is_told_while_all_is_well(
     store = EtcdDatastore([machine.etcd])
     store.put(Key("/calico/v1/config/EtcdPassword"), PLANTED)
     store.put(Key("/calico/bgp/v1/peer"), json.dumps({"password": PLANTED, "ip": "10.0.0.9"}))
+    for number, value in enumerate(PLANTED_FORMS):
+        store.put(Key(f"/calico/v1/config/Planted{number}"), value)
     task = namespace()
     machine.mesos.pids["a"] = task.pid
     machine.marathon.put("/a", [("a", HOST)], ["one"])
@@ -264,6 +274,8 @@ def test_nothing_is_told_while_all_is_well(
     told = {each["key"]: each["value"] for each in keys}
     assert told["/calico/v1/config/EtcdPassword"] == "***"
     assert json.loads(told["/calico/bgp/v1/peer"]) == {"password": "***", "ip": "10.0.0.9"}
+    planted = [told[f"/calico/v1/config/Planted{number}"] for number in range(len(PLANTED_FORMS))]
+    assert all("***" in value for value in planted)
     assert "marathon-calico" in scene.seen["diags: marathon-calico-diags/this-host/nftables.json"]
     assert scene.seen["diags: marathon-calico-diags/agents/host-1/healthz"]
 

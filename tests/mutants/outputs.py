@@ -36,6 +36,14 @@ OUTPUTS = (
         ("tests/unit/cli/test_diags.py",),
     ),
     Mutant(
+        "P18",
+        "a secret named beside its value is in the bundle",
+        "reconciler/cli/diags/redaction.py",
+        '                        or (named and key == "value")\n',
+        "",
+        ("tests/unit/cli/test_diags.py",),
+    ),
+    Mutant(
         "P25",
         "`status` is content while something is held",
         "reconciler/cli/commands/status.py",

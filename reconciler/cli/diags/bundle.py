@@ -114,10 +114,10 @@ class Bundle:
             return None, f"it did not end within {within:.0f} s"
 
     def _put(self, part: str, made: object) -> tuple[int, str]:
-        if isinstance(made, str):
-            content = self._redaction.text(made).encode(errors="backslashreplace")
-        else:
-            content = json.dumps(self._redaction.value(made), indent=1).encode()
+        shown = self._redaction.value(made)
+        if not isinstance(shown, str):
+            shown = json.dumps(shown, indent=1)
+        content = shown.encode(errors="backslashreplace")
         room = min(self._limits.part_bytes, self._left)
         whole = len(content)
         content = content[:room]

@@ -32,6 +32,26 @@ SECRET = "s3cret"
         pytest.param("-----BEGIN PRIVATE KEY-----\ns3cret", id="half a key"),
         pytest.param('{"etcdPassword": "s3cret"}', id="a field of a text"),
         pytest.param('{"a": [{"api_key": ["s3cret"]}]}', id="a field deep in a text"),
+        pytest.param('\n \t{"password": "s3cret"}', id="a field behind white space"),
+        pytest.param('{"a": "{\\"password\\": \\"s3cret\\"}"}', id="a text in a text"),
+        pytest.param('"{\\"password\\": \\"s3cret\\"}"', id="a text of a text"),
+        pytest.param('[{"name": "DB_PASSWORD", "value": "s3cret"}]', id="a name beside its value"),
+        pytest.param('[{"key": "api-key", "value": ["s3cret"]}]', id="a key beside its values"),
+        pytest.param('{"PASSPHRASE": {"a": "s3cret"}}', id="below a name"),
+        pytest.param("password=s3cret", id="name=value"),
+        pytest.param("DB_PASSWORD=an,s3cret host=h", id="name=value of a word"),
+        pytest.param("password: s3cret", id="name: value"),
+        pytest.param("a: b\n  etcd.pwd : 's3cret word'\n", id="a quoted one with a blank"),
+        pytest.param('say "DB_PASS"="one \\" s3cret"', id="a quoted one with a quote"),
+        pytest.param('{"password": "s3cret', id="half a JSON"),
+        pytest.param('{"passwd": ["s3cret"', id="half a list"),
+        pytest.param("Authorization: Digest username=x, response=s3cret", id="a digest"),
+        pytest.param("X-Auth-Token: s3cret", id="another header"),
+        pytest.param("http://u:can/s3cret@h/", id="a slash in a URL's password"),
+        pytest.param("http://u:p@s3cret@h:2379/", id="an @ in a URL's password"),
+        pytest.param("http://s3cret@10.0.0.1/", id="a URL's user alone"),
+        pytest.param('["http://a:2379","http://u:s3cret@b:2379"]', id="the second URL"),
+        pytest.param("GET /v2?token=s3cret&wait=true", id="a parameter"),
     ],
 )
 def test_what_looks_like_a_secret_is_masked(text: str) -> None:
@@ -60,10 +80,44 @@ def test_a_known_secret_is_masked_wherever_it_stands() -> None:
         pytest.param("[[[", id="no JSON"),
         pytest.param("[" * 100_000, id="a bottomless nest"),
         pytest.param('{"app": "/basic/token", "groups": ["secret"]}', id="names of users"),
+        pytest.param(
+            '{"/calico/v1/host/h/workload/marathon/secret.6f1e0c55-0f3c-11e6/endpoint/eth0": '
+            '{"ipv4_nets": ["10.65.0.3/32"]}, "token.6f1e0c55-0f3c-11e6-9": "up"}',
+            id="ids of tasks",
+        ),
+        pytest.param('{"key": "/calico/v1/token", "value": "10.65.0.3"}', id="a path"),
+        pytest.param('{"name": "token-host", "address": "10.0.0.1"}', id="a name without a value"),
+        pytest.param("http://10.0.0.1:2379/v2/keys/a@b", id="an @ behind a port"),
+        pytest.param("http://localhost/a@b?c=d@e see it", id="an @ in a path"),
+        pytest.param("http://[fd00::1]:2379/a@b", id="an @ behind an IPv6 address"),
+        pytest.param("http://a:2379,http://b:2379 by ops@example.com", id="an address of mail"),
+        pytest.param(
+            "etcd at http://10.0.0.1:2379 refuses these credentials: The request requires user "
+            "authentication",
+            id="a reason",
+        ),
+        pytest.param(
+            "10.0.0.1 answers no token; name a file with USER:PASSWORD by --mesos-credentials",
+            id="a remedy",
+        ),
+        pytest.param("app=/secret task=token.1 address=10.65.0.3 host=h", id="fields of a log"),
+        pytest.param('marathon_calico_token_total{name="token"} 5', id="a metric"),
     ],
 )
 def test_what_is_no_secret_stays(text: str) -> None:
     assert Redaction().stored("/calico/v1/x", text) == text
+
+
+def test_what_is_around_a_secret_stays() -> None:
+    told = "10.0.0.1 said: password=a1b2 for http://u:p@10.0.0.2:2379,http://u:p@10.0.0.3:2379/v2"
+    shown = f"10.0.0.1 said: password={MASK} for http://{MASK}@10.0.0.2:2379,http://{MASK}@"
+    assert Redaction().text(told) == f"{shown}10.0.0.3:2379/v2"
+
+
+def test_a_task_or_host_may_be_called_anything() -> None:
+    record = '{"app": "/secret", "address": "10.65.0.3"}'
+    for key in ("task/secret.6f1e0c55-0f3c-11e6-9", "host/token-host", "held/secret"):
+        assert Redaction().stored(f"/marathon-calico/v1/{key}", record) == record
 
 
 def made(fill: Callable[[Bundle], None], limits: Limits = Limits()) -> dict[str, bytes]:  # noqa: B008 - a frozen value
