@@ -15,8 +15,8 @@ OUTPUTS = (
         "P17",
         "a text of Marathon's begins a log line of its own",
         "reconciler/logs.py",
-        "message = _escaped(_without_user(record.getMessage()))",
-        "message = _without_user(record.getMessage())",
+        "message = _escaped(without_user(record.getMessage()))",
+        "message = without_user(record.getMessage())",
         ("tests/unit/cli/test_logs.py", "tests/unit/hostile/test_sinks.py"),
     ),
     Mutant(
