@@ -34,9 +34,7 @@ class GroupsGuard:
             return
         lost = {app.id for app in listed.apps if self._lost(app, policy)}
         if lost and not self._holds.approves(HoldKind.GROUPS, lost):
-            count = len(lost)
-            reason = f"Marathon's upgrade dropped the groups of {count} app{'s' * (count != 1)}"
-            self._holds.hold(HoldKind.GROUPS, lost, reason)
+            self._hold(lost)
             return
         # One that the list lacks, or shows as nonsense, may have lost its own.
         records = (kept.value for kept in self._stored.records.values())
@@ -51,10 +49,21 @@ class GroupsGuard:
         records: Mapping[TaskId, TaskRecord],
         policy: NetworkPolicy,
     ) -> Collection[DesiredTask]:
-        """What the tasks of an app should have as long as its groups are missing."""
+        """What the tasks of an app should have as long as its groups are missing.
+
+        Held at once, before the last of its tasks with groups is withdrawn: who
+        looks after that would see an app that never had any. Raises CalicoError.
+        """
         if self._pin.crosses is False or not self._lost(app, policy) or self._is_approved(app):
             return desired
+        if self._pin.crosses and app.id not in self._subjects():
+            self._hold(self._subjects() | {app.id})
         return withheld(desired, records)
+
+    def _hold(self, lost: Collection[str]) -> None:
+        count = len(lost)
+        reason = f"Marathon's upgrade dropped the groups of {count} app{'s' * (count != 1)}"
+        self._holds.hold(HoldKind.GROUPS, lost, reason)
 
     def _lost(self, app: App, policy: NetworkPolicy) -> bool:
         records = self._stored.records_of(app.id).values()

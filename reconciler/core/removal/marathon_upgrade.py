@@ -57,15 +57,15 @@ def lost_groups(
     """Whether an app has no groups any more though nobody changed that.
 
     A version of an app never changes: if a task was accepted with groups under
-    the present one, and that names none now, it was Marathon. Of an app that
-    `is_held` for it a later version without groups may be of the same loss.
+    the present one, and that names none now, it was Marathon. An app that
+    `is_held` for it has lost them until it names some: a later version without
+    groups may be of the same loss, and its tasks with groups may have ended.
     """
     net = our_network(app, policy)
     if net is None or net.form is not NetworkForm.NETWORKS or net.groups:
         return False
-    return any(
-        _is_grouped(record) and (is_held or record.app_version >= app.config_version)
-        for record in records
+    return is_held or any(
+        _is_grouped(record) and record.app_version >= app.config_version for record in records
     )
 
 

@@ -111,6 +111,37 @@ def test_a_task_that_starts_before_the_first_list_after_the_upgrade_waits(
     assert "web1" not in cluster.specs()
 
 
+def end_all(cluster: Cluster, made: App) -> App:
+    """Every task of an app ends; the app without them."""
+    alone = replace(made, tasks=())
+    cluster.marathon.put(alone)
+    for each in made.tasks:
+        cluster.event(each, TaskState.FAILED)
+    return alone
+
+
+def test_an_app_whose_last_task_with_groups_has_ended_waits_too(cluster: Cluster) -> None:
+    upgrade(cluster)
+    alone = end_all(cluster, migrate(WEB))
+    add(cluster, alone, "web1")
+    cluster.after(100)
+    assert cluster.records()["web1"].reason == WITHHELD
+    assert cluster.holds()[HoldKind.GROUPS].subjects == ("/db", "/web")
+
+
+def test_an_app_whose_last_task_ends_before_the_first_list_after_the_upgrade_waits(
+    cluster: Cluster,
+) -> None:
+    cluster.marathon.release = NEW
+    cluster.reconciler.note_connected()
+    alone = end_all(cluster, migrate(WEB))
+    add(cluster, alone, "web1")
+    assert cluster.records()["web1"].reason == WITHHELD
+    cluster.connect()
+    assert cluster.records()["web1"].reason == WITHHELD
+    assert "/web" in cluster.holds()[HoldKind.GROUPS].subjects
+
+
 def test_an_app_that_names_its_groups_goes_on_at_once(cluster: Cluster) -> None:
     upgrade(cluster)
     add(cluster, WEB, "web1", groups=("g",), version=V3)

@@ -100,19 +100,26 @@ def test_an_upgrade_is_told_by_the_highest_version_that_was_seen(
             False,
             id="a network of somebody else",
         ),
-        pytest.param(migrated(), replace(GROUPED, groups=()), True, False, id="it had none"),
+        pytest.param(migrated(), replace(GROUPED, groups=()), False, False, id="it had none"),
         pytest.param(
             migrated(),
             replace(GROUPED, verdict=TaskVerdict.PENDING),
-            True,
+            False,
             False,
             id="nothing was accepted",
+        ),
+        pytest.param(
+            migrated(),
+            replace(GROUPED, groups=()),
+            True,
+            True,
+            id="held, and those with groups ended",
         ),
     ],
 )
 def test_an_app_lost_its_groups(found: App, record: TaskRecord, is_held: bool, lost: bool) -> None:
     assert lost_groups(found, [record], POLICY, is_held=is_held) is lost
-    assert not lost_groups(found, [], POLICY, is_held=is_held)
+    assert not lost_groups(found, [], POLICY, is_held=False)
 
 
 def test_running_tasks_keep_what_they_have_and_new_ones_wait() -> None:
