@@ -196,6 +196,25 @@ def test_a_second_agent_is_refused_in_one_line(machine: Machine, store: EtcdData
     assert "another marathon-calico agent" in second.stderr
 
 
+def test_pages_that_cannot_be_served_are_told_in_one_line(machine: Machine) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        place = f"127.0.0.1:{taken.getsockname()[1]}"
+
+        agent = subprocess.run(
+            [COMMAND, "agent", "--etcd", machine.etcd, "--listen", place, "--log-level", "error",
+             "--host", HOST, "--address", ADDRESS, "--state-dir", str(machine.directory / "state")],
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=False,
+        )  # fmt: skip
+
+    assert (agent.returncode, agent.stdout) == (2, "")
+    assert agent.stderr == (
+        f"marathon-calico agent: cannot listen on {place}: Address already in use\n"
+    )
+
+
 def test_its_pages_say_that_it_is_ready_and_what_it_did(
     machine: Machine, store: EtcdDatastore, start: Start
 ) -> None:
