@@ -28,6 +28,7 @@ from marathon_client.stream import Connected, Disconnected, StreamItem
 from reconciler.controller.allow_from import AllowFrom
 from reconciler.controller.metrics import ControllerMetrics
 from reconciler.controller.reconcile import Reconciler
+from reconciler.controller.reloads import Reloads
 from reconciler.controller.stored import StoredState
 from reconciler.controller.stream_log import StreamLog
 from reconciler.core.removal.framework import Trust
@@ -50,8 +51,6 @@ DEBOUNCE = 0.5
 READS_AT_ONCE, READ_EVERY = 8, 0.2
 #: Seconds after which what only Calico's tools read follows.
 FINISH_AFTER = 1.0
-#: Seconds between two complete reads of the datastore that conflicts ask for.
-RELOAD_AFTER = 2.0
 #: Seconds after a list until a task that it shows waiting is looked at again.
 LOOK_AGAIN = 1.0
 #: Seconds between two looks for containers of tasks that nobody told of.
@@ -117,6 +116,7 @@ class ControllerLoop:
         self._resync = resync
         self._metrics = metrics
         self._queue: WorkQueue[Key] = WorkQueue(jitter)
+        self._reloads: Reloads[Key] = Reloads()
         self._loaded: set[object] = set()
         self._prepared = False
         self._told: dict[Key, str] = {}
@@ -185,6 +185,7 @@ class ControllerLoop:
             )
         else:
             self._told.pop(key, None)
+            self._reloads.succeeded(key)
             if again:
                 self._queue.failed(key, self._clock.monotonic())
             else:
@@ -272,13 +273,7 @@ class ControllerLoop:
         now = self._clock.monotonic()
         match key:
             case Chore.RELOAD:
-                if not self._prepared:
-                    self._outlook.prepare()
-                    self._allow(self._outlook.allow_from.load())
-                self._reconciler.load()
-                self._prepared = True
-                self._ask_for_list(now)
-                self._queue.add(Chore.STORE, now + HEAR_EVERY)
+                self._work_reload(now)
             case Chore.HOSTS:
                 self._reconciler.register_hosts()
             case Chore.RESYNC:
@@ -301,6 +296,19 @@ class ControllerLoop:
                     self._queue.add(Chore.SWEEP, now)
                 return look.again
         return False
+
+    def _work_reload(self, now: float) -> None:
+        first = not self._prepared
+        if first:
+            self._outlook.prepare()
+            self._allow(self._outlook.allow_from.load())
+        is_news = self._reconciler.load()
+        self._reloads.done()
+        self._prepared = True
+        if first or is_news:
+            # Whoever changed something may have changed more than was refused.
+            self._ask_for_list(now)
+            self._queue.add(Chore.STORE, now + HEAR_EVERY)
 
     def _work_sweep(self, now: float) -> None:
         if self._reconciler.sweep():
@@ -387,7 +395,7 @@ class ControllerLoop:
     def _refused(self, key: Key, error: CalicoError | MarathonError) -> None:
         if isinstance(error, Conflict):
             # What is cached is older than the store: read all of it anew.
-            self._queue.add(Chore.RELOAD, self._clock.monotonic() + RELOAD_AFTER)
+            self._queue.add(Chore.RELOAD, self._reloads.due(key, self._clock.monotonic()))
         if key is Chore.RESYNC and isinstance(error, MarathonError):
             self._unheard = str(error)
         delay = self._put_off(key, "failed")

@@ -134,12 +134,13 @@ class Reconciler:
         self.adoption = Adoption(datastore, stored, self.holds, clock)
         self.policy = policy
 
-    def load(self) -> None:
-        """Read what the datastore holds, so also what others changed in it."""
-        self._stored.load(self._datastore)
+    def load(self) -> bool:
+        """Read what the datastore holds; tells whether others changed anything in it."""
+        is_news = self._stored.load(self._datastore)
         self.holds.load()
         ipv6 = any(pool.cidr.version == 6 for pool in self._stored.pools)
         self.policy = replace(self.policy, ipv6=ipv6)
+        return is_news
 
     def note_connected(self) -> None:
         """Whom the event stream now leads to is not known yet."""

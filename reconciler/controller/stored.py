@@ -98,8 +98,9 @@ class StoredState:
         self._unreadable: dict[Key, Revision] = {}
         self._tasks_by_app: dict[str, set[TaskId]] = {}
 
-    def load(self, datastore: Datastore) -> None:
-        """Read everything that the controller writes or refers to."""
+    def load(self, datastore: Datastore) -> bool:
+        """Read everything that the controller writes or refers to; tells whether it is news."""
+        before = self._revisions()
         unreadable: dict[Key, Revision] = {}
         records: dict[TaskId, Kept[TaskRecord]] = {}
         for stored in datastore.list(TASKS).entries:
@@ -133,6 +134,13 @@ class StoredState:
         self.records, self._tasks_by_app = {}, {}
         for kept in records.values():
             self.keep_record(kept.value, kept.revision)
+        return self._revisions() != before
+
+    def _revisions(self) -> tuple[object, ...]:
+        """Of all that is written by compare-and-swap what a write would expect."""
+        records = {task: kept.revision for task, kept in self.records.items()}
+        specs = {endpoint: kept.revision for endpoint, kept in self.specs.items()}
+        return records, specs, self.leaves, self._unreadable
 
     def expected(self, key: Key, kept: Kept[T] | None) -> Revision:
         """What a write of one of our keys must expect; what cannot be read is replaced."""
