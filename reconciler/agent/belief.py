@@ -123,6 +123,11 @@ class Belief:
         self._dirty = True
 
     @property
+    def latest(self) -> str:
+        """The nonce of the last takeover of the store that was believed last; empty for none."""
+        return self._chain[-1].nonce if self._chain else ""
+
+    @property
     def saved_snapshot(self) -> Snapshot | None:
         """What was restored."""
         return self._saved

@@ -38,6 +38,7 @@ from reconciler.agent.preflight import (
     expect_state_directory,
     only_agent,
 )
+from reconciler.agent.seeing.leader import LeaderReader
 from reconciler.agent.seeing.lookout import KernelPages
 from reconciler.agent.seeing.surveyor import Surveyor
 from reconciler.agent.seeing.watcher import Watcher
@@ -138,6 +139,10 @@ def _run(settings: AgentSettings, dataplane: Dataplane, monitor: Monitor) -> Non
         log.info("agent started", extra={"host": settings.host, "listen": str(listener.address)})
         for prefix in PREFIXES:
             WatchFeed(prefix, settings.open_datastore, inbox.post, stop).start()
+        reader = LeaderReader(
+            settings.open_datastore(), inbox.post, lambda: reconciler.is_vouched_for
+        )
+        start_thread("leader", partial(reader.run, stop))
         start_thread("reporter", partial(reporter.run, stop))
         start_thread("saver", partial(saver.run, stop))
         start_thread("searcher", partial(searcher.run, stop))

@@ -36,12 +36,15 @@ class SavedState:
     """What an agent knew when it last acted on the datastore's own state.
 
     `attached` are the namespaces of the tasks that were wired, in that boot.
+    `vouched` is whether a leader vouched for the datastore, as far as is known:
+    earlier versions did not ask.
     """
 
     host: HostName
     boot_id: BootId
     listings: Mapping[Key, Listing] = field(default_factory=dict)
     attached: Mapping[TaskId, NamespaceRef] = field(default_factory=dict)
+    vouched: bool = True
 
 
 class _Listing(msgspec.Struct):
@@ -55,6 +58,7 @@ class _Body(msgspec.Struct):
     boot_id: str
     listings: dict[str, _Listing]
     attached: dict[str, tuple[int, int, int, int]]
+    vouched: bool = True
 
 
 def render_state(state: SavedState) -> bytes:
@@ -75,6 +79,7 @@ def render_state(state: SavedState) -> bytes:
                 task: (ref.pid, ref.start_time, ref.inode, ref.cookie)
                 for task, ref in state.attached.items()
             },
+            vouched=state.vouched,
         )
     )
     return seal(body)
@@ -114,6 +119,7 @@ def parse_state(content: bytes) -> SavedState:
             for prefix, listing in raw.listings.items()
         },
         attached={TaskId(task): NamespaceRef(*ref) for task, ref in raw.attached.items()},
+        vouched=raw.vouched,
     )
 
 

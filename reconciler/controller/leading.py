@@ -31,6 +31,11 @@ from reconciler.runtime.watchfeed import WatchFeed
 log = logging.getLogger(__name__)
 
 
+#: Renewals that tell of a store that was opened, of which hosts that are new to
+#: it wait for more than one, until they come as rarely as the lease needs them.
+OFTEN = 4
+
+
 class Mailbox(Protocol):
     """Messages from feeds to the loop; see Inbox."""
 
@@ -214,7 +219,11 @@ class Leading:
         that of one which is stopped there.
         """
         complaint = Complaint(log, "lease not renewed")
-        while not self._is_over(self._pause()) and self._lease.token is not None:
+        told = 0
+        while not (
+            self._is_over(RENEW_EVERY if told > OFTEN else RENEW_SOON) or self._lease.token is None
+        ):
+            told = told + 1 if self._lease.standing.opened else 0
             try:
                 self._lease.keep()
             except DatastoreError as error:
@@ -229,10 +238,6 @@ class Leading:
     def _is_over(self, within: float) -> bool:
         """Whether this turn is, after so many seconds, or at once when told to stop."""
         return self._around.stop.wait(within) or self._unfit
-
-    def _pause(self) -> float:
-        """Seconds until the next renewal: that addresses are given is told soon."""
-        return RENEW_EVERY if self._lease.standing.opened else RENEW_SOON
 
     def _give_back(self) -> None:
         try:

@@ -30,7 +30,7 @@ WRITE_WINDOW = 10.0
 #: Seconds between renewals, and between a standby's looks.
 RENEW_EVERY = 2.0
 #: Seconds between renewals as long as somebody waits for what the next one tells.
-RENEW_SOON = 1.0
+RENEW_SOON = 0.5
 
 
 class LeaseLost(Exception):
@@ -46,8 +46,10 @@ class Lease:
 
     One thread calls `keep` and `release`; any thread may ask `held`, since the
     deadline is one float that is replaced whole. `token` is the revision of the
-    write that won the lease, of which every later winner has a greater one. Any
-    thread may replace `standing`, which each renewal tells.
+    write that won the lease, of which every later winner has a greater one. A
+    store that was set back under the holder ends it: the next write there has a
+    revision that had passed. Any thread may replace `standing`, which each
+    renewal tells.
     """
 
     def __init__(self, datastore: Datastore, key: Key, holder: str, clock: Clock) -> None:
@@ -57,8 +59,11 @@ class Lease:
         self._clock = clock
         self._revision: Revision | None = None
         self._deadline = float("-inf")
+        #: That of the newest write of this holder, the lease's or any other.
+        self.newest = Revision(0)
         #: Whether the last write had no answer, so that it may have been done.
         self._unanswered = False
+        self._was_set_back = False
         self._since = ""
         self.standing = Standing()
         self.token: Revision | None = None
@@ -97,8 +102,20 @@ class Lease:
             self._datastore.delete(self._key, expect=self._revision)
             self._revision = self.token = None
 
+    def note_written(self, revision: Revision, newest: Revision) -> bool:
+        """Take a write in, before which `newest` was the newest.
+
+        False, and the lease is lost, if the store has been set back since.
+        """
+        self.newest = max(self.newest, revision)
+        if revision > newest:
+            return True
+        self._was_set_back = True
+        self._lose()
+        return False
+
     def _put(self) -> bool:
-        sent = self._clock.monotonic()
+        sent, newest = self._clock.monotonic(), self.newest
         if self._revision is None:
             self._since = rfc3339(self._clock.wall())
         value = encode_leader(LeaderRecord(self._holder, self._since, self.standing))
@@ -110,6 +127,8 @@ class Lease:
             self._unanswered = False
             return False
         self._unanswered = False
+        if not self.note_written(revision, newest):
+            return False
         self.token = self.token or revision
         self._revision = revision
         self._deadline = sent + WRITE_WINDOW
@@ -118,14 +137,20 @@ class Lease:
     def _is_own(self) -> bool:
         """Whether the key is ours all the same; only then the next write is a renewal."""
         stored = self._datastore.get(self._key)
-        if stored is not None and self._is_held_by_us(stored.value):
+        if stored is not None and self._revision is not None:
+            # One from before our last renewal is what a backup has of us.
+            self._was_set_back |= stored.revision < self._revision
+        if stored is not None and self._is_held_by_us(stored.value) and not self._was_set_back:
             self._revision = stored.revision
             # Without a token its first write is the one whose answer was lost.
             self.token = self.token or stored.revision
             return True
+        self._lose()
+        return False
+
+    def _lose(self) -> None:
         self._revision = self.token = None
         self._deadline = float("-inf")
-        return False
 
     def _is_held_by_us(self, value: str) -> bool:
         try:
@@ -163,7 +188,9 @@ class FencedDatastore:
     ) -> Revision:
         """See Datastore; raises LeaseLost."""
         self._check(key)
+        newest = self._lease.newest
         revision = self._datastore.put(key, value, expect=expect, ttl=ttl)
+        self._lease.note_written(revision, newest)
         if expect == ABSENT and not self._lease.held:
             # Who is stopped just before it sends cannot be kept from sending when
             # it goes on. What exists it does not hit, since that has changed; but

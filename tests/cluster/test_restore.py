@@ -7,9 +7,13 @@ from typing import Any
 import pytest
 
 from demo.embedded.hosts import MASTER
+from demo.embedded.processes import STATE_DIRECTORY
 from demo.stories.scene import Scene
+from demo.stories.stage import LABEL
+from reconciler.agent.vouching import UNVOUCHED
 from tests.cluster.harness import Drive, probe, wait_until
-from tests.cluster.test_as_apps import Flows, member
+from tests.cluster.test_as_apps import Flows, member, named
+from tests.cluster.test_attached import on
 
 pytestmark = pytest.mark.slow
 #: The controller and the agents are stopped by name.
@@ -106,4 +110,62 @@ def test_an_etcd_from_an_older_backup_gives_no_address_twice(drive: Drive) -> No
         flows.end()
         assert drive.cluster.product("holds").returncode == 0
     finally:
+        drive.remove(group)
+
+
+def refusals(drive: Drive, host: str) -> list[str]:
+    """Why containers of a host have no network, by what operators see."""
+    shown = json.loads(drive.cluster.product("status", "-o", "json").stdout)
+    return [each["why"] for each in shown["refused"] if each["host"] == host]
+
+
+def test_a_host_without_its_past_gives_no_address_of_a_task_that_a_backup_lacks(
+    drive: Drive,
+) -> None:
+    # given a task that came after a backup
+    group = "/forgetful"
+    kept = on(member("d", {"two"}), "host-1")
+    exchange_data(drive, lambda: on_master(drive, "cp", "-a", DATA, BACKUP))
+    drive.deploy(group, [kept])
+    stopped = ("controller", "agent-host-1", "agent-host-2")
+    try:
+        (before,) = drive.settle(1).actors
+
+        # when etcd is set back while no controller runs, one host is silent, and the other
+        # has lost all that it knew
+        def set_back() -> None:
+            on_master(drive, "rm", "-rf", DATA)
+            on_master(drive, "mv", BACKUP, DATA)
+
+        for name in stopped:
+            drive.cluster.control.stop(name)
+        done = drive.cluster.run("host-2", ("rm", "-rf", STATE_DIRECTORY))
+        assert (done.returncode, done.stderr) == (0, "")
+        exchange_data(drive, set_back)
+        drive.cluster.control.start("agent-host-2")
+
+        # and a container there asks for just this task's address
+        network = {"labels": {LABEL: json.dumps([before.address])}}
+        wanted = on(named(probe("n", "two")), "host-2")
+        wanted["ipAddress"] = {**wanted["ipAddress"], **network}
+        drive.deploy(group, [kept, wanted])
+
+        # then it is told to ask again, and does not have it
+        def is_told() -> bool:
+            return any(UNVOUCHED in why for why in refusals(drive, "host-2"))
+
+        wait_until(is_told, "the container is not told to ask again", seconds=60.0)
+        assert before.address not in drive.cluster.product("ipam", "show", "-o", "json").stdout
+
+        # and once all have told, the task has its address, and a container another one
+        for name in stopped:
+            drive.cluster.control.start(name)
+        drive.deploy(group, [kept, on(named(probe("n", "two")), "host-2")])
+        after = {actor.task_id: actor.address for actor in drive.settle(2).actors}
+        assert after[before.task_id] == before.address
+        assert len(set(after.values())) == 2
+        assert drive.cluster.product("ipam", "check").returncode == 0
+    finally:
+        for name in stopped:
+            drive.cluster.control.start(name)
         drive.remove(group)

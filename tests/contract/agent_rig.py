@@ -33,7 +33,7 @@ from reconciler.runtime.clock import SystemClock
 from reconciler.runtime.inbox import Inbox
 from reconciler.runtime.watchfeed import Changed, Loaded
 from tests.kernel.namespaces import Namespace
-from tests.unit.agent.world import HOST, UNDERLAY, filled_store
+from tests.unit.agent.world import HOST, UNDERLAY, filled_store, vouch_for
 
 FACTS = HostFacts("eth0", UNDERLAY, 1500, (IPNetwork("10.0.0.0/24"),))
 Step = Callable[[str], None]
@@ -146,6 +146,7 @@ class Agent:
             settings, rig.dataplane, clock, rig.still_held, self._service.chores
         )
         self._reconciler.hold(self._service.restore())
+        vouch_for(self._reconciler)
         self._loop = AgentLoop(
             self._reconciler,
             settings,

@@ -23,6 +23,7 @@ from calico.names import handle_of_container
 from tests.dataplane_worlds import POOL, group, openings
 from tests.kernel.attaching import claim
 from tests.minimal.machine import COMMAND, HOST, Machine, running_machine
+from tests.minimal.past import give_past
 
 HERE = HostName(HOST)
 GROUPS = ("red", "blue")
@@ -118,6 +119,7 @@ def running_host(directory: Path, pool: Pool = POOL, *flags: str) -> Iterator[At
                 store.put(profile_key(profile.id, "tags"), encode_tags(profile))
                 store.put(profile_key(profile.id, "rules"), encode_rules(profile))
             store.put(READY, "true")
+            give_past(machine.state, HOST)
             host = AttachedHost(machine, store, short / "agent.sock")
             host.start()
             yield host

@@ -46,6 +46,7 @@ from tests.dataplane_worlds import POOL, group, openings, spec
 from tests.kernel.namespaces import Namespace, bind_file, enter_network, unshare_mounts
 from tests.minimal.machine import COMMAND
 from tests.minimal.marathon import MinimalMesosAgent
+from tests.minimal.past import give_past
 
 ADDRESS = IPAddress("10.77.0.254")
 STRANGER = IPAddress("10.77.0.99")
@@ -97,6 +98,10 @@ class Cluster:
     def __getitem__(self, task: str) -> Namespace:
         return self.tasks[task]
 
+    def state(self, name: HostName) -> Path:
+        """What the agent of a host keeps on disk."""
+        return self.directory / f"state-{name}"
+
     def socket(self, name: HostName) -> Path:
         """Where the agent of a host listens for plugins."""
         return self.directory / f"agent-{name}.sock"
@@ -119,7 +124,7 @@ class Cluster:
                     *(COMMAND, "agent", "--etcd", moved(self.etcd)),
                     *("--host", name, "--listen", ":0"),
                     *("--mesos-agent", moved(host.mesos.url)),
-                    *("--state-dir", str(self.directory / f"state-{name}")),
+                    *("--state-dir", str(self.state(name))),
                     *("--socket", str(self.socket(name))),
                 ],
                 stdout=log,
@@ -259,7 +264,9 @@ def moved(url: str) -> str:
 
 
 @contextmanager
-def running_cluster(directory: Path, make: Callable[[], Namespace]) -> Iterator[Cluster]:
+def running_cluster(
+    directory: Path, make: Callable[[], Namespace], *, known: bool = False
+) -> Iterator[Cluster]:
     """Both agents run and have registered; there are no tasks yet."""
     run("ip", "link", "add", "lan", "type", "bridge")
     run("ip", "address", "add", f"{ADDRESS}/24", "dev", "lan")
@@ -295,6 +302,8 @@ def running_cluster(directory: Path, make: Callable[[], Namespace]) -> Iterator[
         for host in HOSTS:
             hosts[host].boot.write_text(f"{uuid4()}\n")
             stack.callback(cluster.kill, host)
+            if known:
+                give_past(cluster.state(host), host)
             cluster.start(host)
         cluster.wait_for("agents", lambda: all(store.get(host_key(each)) for each in HOSTS))
         yield cluster

@@ -49,6 +49,7 @@ from tests.kernel.namespaces import Namespace, bind_file
 from tests.kernel.probes import connects, listening
 from tests.kernel.stores import first_store
 from tests.minimal.machine import ADDRESS, COMMAND, HOST, Machine, running_machine
+from tests.minimal.past import give_past
 
 ANY, HOST_ADDRESS = IPAddress("0.0.0.0"), IPAddress(ADDRESS)
 PORT, MESOS_PORT, CLOSED_PORT = 9000, 5051, 9999
@@ -60,6 +61,7 @@ Make = Callable[[], Namespace]
 @pytest.fixture
 def machine(host_network: None, tmp_path: Path) -> Iterator[Machine]:
     with running_machine(tmp_path) as made:
+        give_past(made.state, HOST)
         yield made
 
 

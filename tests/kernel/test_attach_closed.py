@@ -102,7 +102,7 @@ def family(request: pytest.FixtureRequest) -> Family:
 def cluster(
     namespace: Callable[[], Namespace], tmp_path: Path, family: Family
 ) -> Iterator[Cluster]:
-    with running_cluster(tmp_path, namespace) as made:
+    with running_cluster(tmp_path, namespace, known=True) as made:
         if family.version == 6:
             made.store.put(pool_key(POOL6), encode_pool(POOL6))
             for name, address in HOSTS6.items():

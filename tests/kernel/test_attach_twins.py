@@ -19,7 +19,7 @@ BOX = ContainerId("box-1")
 
 @pytest.fixture
 def cluster(namespace: Callable[[], Namespace], tmp_path: Path) -> Iterator[Cluster]:
-    with running_cluster(tmp_path, namespace) as made:
+    with running_cluster(tmp_path, namespace, known=True) as made:
         made.settle()
         yield made
 

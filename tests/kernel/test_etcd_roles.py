@@ -113,6 +113,7 @@ def test_an_agent_does_all_its_work_and_nobody_elses(
 
     # It allocates for a container and gives back.
     own = store_of(machine, "agent-host-1")
+    assert own.get(LEADER) is not None, "a new host asks who leads before it gives addresses"
     handle = handle_of_container(ContainerId("box"))
     address = Addresses(own).assign(HostName(HOST), handle)
     assert as_root.get(handle_key(handle)) is not None

@@ -41,6 +41,11 @@ class Machine:
     asked_as: str = ""
 
     @property
+    def state(self) -> Path:
+        """What the agent keeps on disk."""
+        return self.directory / "state"
+
+    @property
     def socket(self) -> Path:
         """Where the agent listens for plugins."""
         return self.directory / "agent.sock"
@@ -51,7 +56,7 @@ class Machine:
             "controller": ["--marathon", self.marathon.url, "--listen", "127.0.0.1:0"],
             "agent": [
                 *("--host", HOST, "--address", ADDRESS, "--listen", "127.0.0.1:0"),
-                *("--mesos-agent", self.mesos.url, "--state-dir", str(self.directory / "state")),
+                *("--mesos-agent", self.mesos.url, "--state-dir", str(self.state)),
                 *("--socket", str(self.socket)),
                 *self.agent_flags,
             ],

@@ -12,6 +12,14 @@ ADOPTIONS = (
         ("tests/unit/controller/test_adoption.py",),
     ),
     Mutant(
+        "P25",
+        "a new leader does not tell that it gives no address yet",
+        "reconciler/controller/adoption/adoption.py",
+        "        return Standing(waits=self._pause)\n",
+        "        return Standing()\n",
+        ("tests/unit/controller/test_standing.py",),
+    ),
+    Mutant(
         "P7",
         "a new leader gives addresses before it heard from hosts",
         "reconciler/controller/adoption/adoption.py",

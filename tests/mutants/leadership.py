@@ -13,6 +13,22 @@ LEADERSHIP = (
     ),
     Mutant(
         "P3",
+        "a leader goes on in a store that was set back under it",
+        "reconciler/runtime/lease.py",
+        "        if revision > newest:\n",
+        "        if True:\n",
+        ("tests/unit/runtime/test_lease.py",),
+    ),
+    Mutant(
+        "P3",
+        "what a backup has of a lease is taken for it",
+        "reconciler/runtime/lease.py",
+        "self._was_set_back |= stored.revision < self._revision",
+        "pass",
+        ("tests/unit/runtime/test_lease.py",),
+    ),
+    Mutant(
+        "P3",
         "an endpoint that came too late stays",
         "reconciler/runtime/lease.py",
         "if expect == ABSENT and not self._lease.held:",

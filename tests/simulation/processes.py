@@ -18,6 +18,7 @@ from reconciler.agent.belief import PREFIXES
 from reconciler.agent.loop import AgentLoop, LoopMessage, Outlets, Searcher
 from reconciler.agent.passing.passes import HostSettings, KernelChanged
 from reconciler.agent.passing.reconcile import HostReconciler
+from reconciler.agent.seeing.leader import LeaderReader
 from reconciler.agent.state_file import SavedState, parse_state, render_state
 from reconciler.agent.telling.metrics import AgentMetrics
 from reconciler.agent.telling.reporter import Report, Reporter
@@ -165,6 +166,8 @@ class AgentProcess:
             self._around.agent_metrics,
             clock,
         )
+        reader = LeaderReader(self._store, inbox.post, lambda: reconciler.is_vouched_for)
+        process.spawn(lambda: reader.run(Never(scheduler)))
         process.spawn(tell)
         process.spawn(lambda: self._serve(searches, lambda asked: searcher.answer(_union(asked))))
         process.spawn(lambda: self._serve(states, self._save))

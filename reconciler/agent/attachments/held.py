@@ -103,10 +103,13 @@ class HeldAttachments:
             case _:
                 assert_never(message)
 
-    def note_doubt(self, why: str) -> None:
-        """Wire nothing that was not wired before as long as there is a reason not to."""
+    def note_doubt(self, why: str, why_not_given: str = "") -> None:
+        """Wire nothing that was not wired before as long as there is a reason not to.
+
+        `why_not_given` is one to give no addresses, and for nothing else.
+        """
         self._why_not = why
-        self._chores.doubted(why)
+        self._chores.doubted(why or why_not_given)
 
     def is_due(self, now: float) -> bool:
         """Whether a pass must be made even if no message came."""

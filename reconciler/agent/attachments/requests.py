@@ -128,7 +128,7 @@ class Chores:
     those whose namespace is gone, `forgettable` detached ones that nothing in
     the datastore names any more, `unclaimed` those of which it is to be found
     out which tasks they run. `doubted` hears in each pass why the datastore is
-    not to be acted on, empty if it is.
+    not to be acted on, or no address is to be taken from it, empty if all may be.
     """
 
     claimed: Callable[[ContainerId], None]

@@ -22,6 +22,7 @@ from calico.model import (
 from reconciler.agent.attachments.requests import AttachMessage
 from reconciler.agent.belief import View
 from reconciler.agent.locators.api import LocatorName, Search
+from reconciler.agent.vouching import LeaderSeen
 from reconciler.runtime.watchfeed import FeedMessage
 
 
@@ -44,7 +45,9 @@ class ContainersChanged:
     """Containers may have started or died on this host."""
 
 
-AgentMessage = FeedMessage | Search | KernelChanged | Surveyed | ContainersChanged | AttachMessage
+AgentMessage = (
+    FeedMessage | Search | KernelChanged | Surveyed | ContainersChanged | LeaderSeen | AttachMessage
+)
 
 
 @dataclass(frozen=True, slots=True)

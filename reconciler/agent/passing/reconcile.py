@@ -45,6 +45,7 @@ from reconciler.agent.telling.problems import (
     problems_of_view,
     why_not_wired,
 )
+from reconciler.agent.vouching import LeaderSeen, Vouching
 from reconciler.core.endpoint_status import endpoint_statuses
 from reconciler.core.kernels.look import Look
 from reconciler.core.plan import only_mending, plan_host
@@ -84,13 +85,15 @@ class HostReconciler:
         self._rendering = Rendering()
         self._merged: Merged | None = None
         self._shut: Mapping[EndpointId, str] = {}
-        self._saved: tuple[View, Mapping[TaskId, NamespaceRef]] | None = None
+        self._saved: tuple[View, Mapping[TaskId, NamespaceRef], bool] | None = None
         self._looks = Looks(clock.monotonic())
         self._holdings: HeldRecord | None = None
+        self._vouching = Vouching(clock.monotonic())
 
     def restore(self, saved: SavedState) -> None:
         """Take over an earlier run's last good state."""
         self._belief.restore(saved.listings)
+        self._vouching.restore(is_given=saved.vouched)
         self._revocation.restore(self._belief.saved_snapshot)
         same_boot = saved.boot_id == self._settings.boot_id
         self._evidence.restore(saved.attached, same_boot=same_boot)
@@ -120,7 +123,11 @@ class HostReconciler:
                 if endpoint is not None and endpoint.host == self._settings.host:
                     self._arrived.add(endpoint)
                 self._belief.handle(message)
+            case LeaderSeen():
+                self._vouching.handle(message, self._belief.latest)
             case Loaded() | Changed() | Unreachable():
+                if isinstance(message, Loaded):
+                    self._vouching.begin_anew()
                 self._belief.handle(message)
             case _:
                 if isinstance(message, CheckAsked):
@@ -131,6 +138,11 @@ class HostReconciler:
         """When there is something to do although no message comes, monotonic."""
         due = (self._searches.next_due(), self._held.next_due(), self._looks.next_due())
         return min(each for each in due if each is not None)
+
+    @property
+    def is_vouched_for(self) -> bool:
+        """Whether nobody needs to look at who leads any more; any thread may ask."""
+        return self._vouching.is_given
 
     def pass_is_due(self) -> bool:
         """Whether a pass must be made even if no message came."""
@@ -181,19 +193,22 @@ class HostReconciler:
     def saved(self) -> SavedState | None:
         """What to keep on disk, if it changed: only what the kernel was brought to."""
         view, attached = self._belief.judge(), self._evidence.attached
+        vouched = self._vouching.is_given
         if view.snapshot is None or self._revocation.carried_through is not view.snapshot:
             return None
-        if self._saved is not None and self._saved[0] is view and self._saved[1] == attached:
+        before = self._saved
+        if before is not None and before[0] is view and before[1:] == (attached, vouched):
             return None
         listings = self._belief.listings()
         if not listings:
             return None
-        self._saved = (view, attached)
+        self._saved = (view, attached, vouched)
         return SavedState(
             host=self._settings.host,
             boot_id=self._settings.boot_id,
             listings=listings,
             attached=attached,
+            vouched=vouched,
         )
 
     def holdings(self) -> HeldRecord | None:
@@ -210,7 +225,7 @@ class HostReconciler:
     def reconcile(self) -> Pass:
         """Make the kernel agree with what is believed, and answer who asked for a network."""
         view = self._belief.judge()
-        self._held.note_doubt(why_not_wired(view))
+        self._held.note_doubt(why_not_wired(view), self._vouching.why_not)
         self._take_links_away(view)
         reached = self._attempt(view)
         failed = self._held.answer(
@@ -375,6 +390,7 @@ class HostReconciler:
             *problems,
             *(rendered.host_problems if rendered is not None else ()),
             *self._held.problems,
+            *filter(None, (self._vouching.problem(self._clock.monotonic()),)),
             *obstacles(self._foreign, view, self._config),
             *problems_here(view, self._settings.host),
         )

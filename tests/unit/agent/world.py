@@ -2,8 +2,9 @@
 
 from netaddr import IPAddress, IPNetwork
 
+from calico.cluster import LeaderRecord
 from calico.codec import encode_endpoint, encode_host, encode_pool, encode_rules, encode_tags
-from calico.datastore.api import Datastore, Key
+from calico.datastore.api import Datastore, Key, Revision
 from calico.datastore.memory import MemoryDatastore
 from calico.keys import CLUSTER_GUID, READY, endpoint_key, host_key, pool_key, profile_key
 from calico.model import (
@@ -23,11 +24,19 @@ from calico.model import (
 )
 from calico.names import endpoint_of_task, interface_of, mac_of
 from reconciler.agent.belief import PREFIXES
+from reconciler.agent.passing.reconcile import HostReconciler
+from reconciler.agent.vouching import RENEWALS, LeaderSeen
 from reconciler.runtime.watchfeed import Loaded
 
 HOST, OTHER_HOST = HostName("h1"), HostName("h2")
 UNDERLAY, OTHER_UNDERLAY = IPAddress("10.0.0.1"), IPAddress("10.0.0.2")
 POOL = Pool(IPNetwork("192.168.0.0/16"))
+
+
+def vouch_for(reconciler: HostReconciler) -> None:
+    """Have a leader that lives vouch for the store, as one of an earlier version does."""
+    for revision in range(1, 2 + RENEWALS):
+        reconciler.handle(LeaderSeen(LeaderRecord("controller"), Revision(revision)))
 
 
 def spec(

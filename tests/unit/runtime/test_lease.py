@@ -269,3 +269,53 @@ def test_what_another_made_meanwhile_is_not_taken_back(
 
 def test_the_write_window_ends_before_a_standby_can_take_over() -> None:
     assert WRITE_WINDOW < TTL
+
+
+def set_back(clock: ManualClock, *, after_renewals: int) -> tuple[MemoryDatastore, Lease]:
+    """A leader that has written for a while, under which its store is set back.
+
+    The backup is of its own time, after so many renewals of two.
+    """
+    store = MemoryDatastore(clock.monotonic)
+    one = lease(store, clock, "one")
+    fenced = FencedDatastore(store, one, lambda *_: None)
+    backup = store.backup()
+    for renewal in range(2):
+        assert one.keep()
+        if renewal + 1 == after_renewals:
+            backup = store.backup()
+        for number in range(5):
+            fenced.put(Key(f"/a{renewal}{number}"), "x", expect=ABSENT)
+    store.restore(backup)
+    return store, one
+
+
+@pytest.mark.parametrize(
+    ("after_renewals", "writes"),
+    [
+        pytest.param(1, 0, id="to before the last renewal"),
+        pytest.param(2, 1, id="to after it, which only an answer tells"),
+    ],
+)
+def test_a_lease_is_not_renewed_twice_in_a_store_that_was_set_back(
+    clock: ManualClock, after_renewals: int, writes: int
+) -> None:
+    store, one = set_back(clock, after_renewals=after_renewals)
+    before = store.list(KEY).revision
+
+    renewed = [one.keep() for _ in range(3)]
+
+    assert renewed == [False] * 3
+    assert store.list(KEY).revision - before == writes
+    assert (one.held, one.token) == (False, None)
+
+
+def test_a_leader_writes_once_at_most_to_a_store_that_was_set_back(clock: ManualClock) -> None:
+    store, one = set_back(clock, after_renewals=2)
+    fenced = FencedDatastore(store, one, lambda *_: None)
+
+    fenced.put(Key("/b"), "x")
+
+    assert not one.held
+    with pytest.raises(LeaseLost):
+        fenced.put(Key("/c"), "x")

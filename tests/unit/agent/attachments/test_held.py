@@ -46,6 +46,7 @@ from tests.unit.agent.world import (
     put_spec,
     remove_spec,
     spec,
+    vouch_for,
 )
 
 FACTS = HostFacts("eth0", UNDERLAY, 1450, (IPNetwork("10.0.0.0/24"),))
@@ -80,6 +81,7 @@ class Bench:
         )
         if saved is not None:
             self.reconciler.restore(saved)
+        vouch_for(self.reconciler)
         self.reconciler.hold(held)
         self._seen = Revision(0)
 

@@ -1,0 +1,147 @@
+"""A host whose agent knows no earlier state: what its containers get, and until when."""
+
+from dataclasses import dataclass, field
+
+from netaddr import IPNetwork
+
+from calico.cluster import LeaderRecord, Link, Standing
+from calico.codec import encode_chain
+from calico.dataplane.memory import MemoryDataplane
+from calico.dataplane.state import HostFacts
+from calico.datastore.api import Revision
+from calico.datastore.memory import MemoryDatastore
+from calico.keys import CHAIN, READY
+from calico.model import BootId, TaskId
+from reconciler.agent.attachments.requests import Chores
+from reconciler.agent.passing.passes import HostSettings, Pass
+from reconciler.agent.passing.reconcile import HostReconciler
+from reconciler.agent.state_file import SavedState, parse_state, render_state
+from reconciler.agent.vouching import TOLD_AFTER, UNVOUCHED, LeaderSeen
+from reconciler.runtime.clock import ManualClock
+from tests.unit.agent.world import HOST, UNDERLAY, filled_store, loaded, put_spec, spec
+
+FACTS = HostFacts("eth0", UNDERLAY, 1500, (IPNetwork("10.0.0.0/24"),))
+LINK = Link(3, "nonce-3")
+
+
+def taken_over() -> MemoryDatastore:
+    """A store that leaders took over three times."""
+    store = filled_store()
+    store.put(CHAIN, encode_chain((LINK,)))
+    put_spec(store, spec(TaskId("web.1"), "192.168.0.1", "a"))
+    return store
+
+
+def ignore(_: object) -> None:
+    """Nobody listens."""
+
+
+@dataclass
+class Host:
+    """An agent's reconciler, and what the allocator hears from it."""
+
+    saved: SavedState | None = None
+    clock: ManualClock = field(default_factory=ManualClock)
+    doubts: list[str] = field(default_factory=list)
+    looks: int = 0
+
+    def __post_init__(self) -> None:
+        self.reconciler = HostReconciler(
+            HostSettings(HOST, BootId("boot")),
+            MemoryDataplane(FACTS),
+            self.clock,
+            set,
+            Chores(ignore, ignore, ignore, ignore, self.doubts.append),
+        )
+        if self.saved is not None:
+            self.reconciler.restore(self.saved)
+
+    def list(self, store: MemoryDatastore) -> Pass:
+        for message in loaded(store):
+            self.reconciler.handle(message)
+        return self.reconciler.reconcile()
+
+    def see(self, opened: str, renewals: int) -> Pass:
+        """Look at a leader that renews so often."""
+        for _ in range(renewals):
+            self.looks += 1
+            record = LeaderRecord("one", standing=Standing(opened, "" if opened else "it waits"))
+            self.reconciler.handle(LeaderSeen(record, Revision(100 + self.looks)))
+        return self.reconciler.reconcile()
+
+    @property
+    def doubt(self) -> str:
+        """Why no container gets an address now."""
+        return self.doubts[-1]
+
+    def restarted(self) -> "Host":
+        """A new run, on what the last one saved."""
+        saved = self.reconciler.saved()
+        assert saved is not None
+        return Host(parse_state(render_state(saved)))
+
+
+def test_a_new_host_follows_at_once_and_gives_addresses_once_a_leader_vouches() -> None:
+    # given a host that has read all, where no leader was seen
+    host = Host()
+    reached = host.list(taken_over())
+    assert reached.view.doubt == ""
+    assert reached.settled
+    assert host.doubt.startswith(UNVOUCHED)
+
+    # when a leader that gives no address yet renews, and then one that does
+    host.see("", 5)
+    assert host.doubt == f"{UNVOUCHED}: it waits"
+    host.see(LINK.nonce, 1)
+
+    # then addresses may be given
+    assert host.doubt == ""
+    assert host.reconciler.is_vouched_for
+
+
+def test_a_store_that_is_doubted_is_not_given_from_though_a_leader_vouches() -> None:
+    host, store = Host(), taken_over()
+    store.delete(READY)
+    host.list(store)
+
+    host.see(LINK.nonce, 5)
+
+    assert str(READY) in host.doubt
+
+
+def test_a_host_that_only_read_a_store_is_new_also_after_a_restart() -> None:
+    host = Host()
+    host.list(taken_over())
+
+    again = host.restarted()
+    again.list(taken_over())
+
+    assert again.doubt.startswith(UNVOUCHED)
+
+
+def test_a_host_that_was_vouched_for_needs_no_leader_after_a_restart() -> None:
+    # given a host that a leader vouched for, which was saved
+    host = Host()
+    host.list(taken_over())
+    assert host.reconciler.saved() is not None
+    host.see(LINK.nonce, 5)
+
+    # when its agent begins anew, and nobody leads
+    again = host.restarted()
+    again.list(taken_over())
+    again.reconciler.handle(LeaderSeen())
+    again.reconciler.reconcile()
+
+    assert again.doubt == ""
+
+
+def test_that_nobody_vouches_is_a_problem_of_the_host_once_it_lasts() -> None:
+    host = Host()
+    assert host.list(taken_over()).problems == ()
+
+    host.clock.advance(TOLD_AFTER)
+    host.reconciler.handle(LeaderSeen())
+    (problem,) = host.reconciler.reconcile().problems
+
+    assert problem.startswith(UNVOUCHED)
+    assert host.see(LINK.nonce, 5).problems == ()
