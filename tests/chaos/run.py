@@ -170,7 +170,7 @@ class Run:
         for words in (("diff",), ("ipam", "check")):
             result = self.cluster.product(*words)
             if result.returncode != 0:
-                return f"{' '.join(words)}: {result.returncode}\n{result.stdout}{result.stderr}"
+                return f"{' '.join(words)}: {result.returncode}\n{result.stderr}{result.stdout}"
         if not self._wishes.instances and not nothing_is_left(self.cluster):
             return "a container that has ended still holds something"
         return ""
