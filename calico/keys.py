@@ -44,6 +44,7 @@ LEADER = Key("/marathon-calico/v1/leader")
 CLUSTER = Key("/marathon-calico/v1/cluster")
 HOLD = Key("/marathon-calico/v1/hold")
 HELD = Key("/marathon-calico/v1/held")
+FORGOTTEN = Key("/marathon-calico/v1/forgotten")
 
 ProfileLeaf = Literal["tags", "rules", "labels"]
 
@@ -226,6 +227,17 @@ def parse_held_key(key: Key) -> HostName | None:
 def held_key(host: HostName) -> Key:
     """Where an agent that doubts the store tells what its host holds."""
     return Key(f"{HELD}/{check_host(host)}")
+
+
+def forgotten_key(host: HostName) -> Key:
+    """Where an operator's word is kept that nobody is to wait for what a host holds."""
+    return Key(f"{FORGOTTEN}/{check_host(host)}")
+
+
+def parse_forgotten_key(key: Key) -> HostName | None:
+    """The host for which nobody is to wait."""
+    below = _below(key, FORGOTTEN, 1)
+    return HostName(below[0]) if below else None
 
 
 def felix_status_key(host: HostName) -> Key:

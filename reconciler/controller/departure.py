@@ -15,20 +15,25 @@ from netaddr import IPNetwork
 from calico import codec
 from calico.addressing.audit import lent_to_containers
 from calico.addressing.books import Books, decode_books
+from calico.cluster import HoldKind
 from calico.datastore.api import DirectoryStore, Key
 from calico.errors import Conflict, InvalidValue
 from calico.keys import (
     BGP,
     ENDPOINTS,
     FELIX,
+    HELD,
     IPAM,
     affinity_key,
     applied_key,
     block_key,
     check_host,
+    forgotten_key,
     held_key,
+    hold_key,
     host_key,
     parse_endpoint_key,
+    parse_held_key,
     parse_status_key,
     reaches_etcd,
 )
@@ -58,8 +63,12 @@ class Departure:
     def forget(self, host: HostName) -> None:
         """Have nobody wait for a host any more; raises DatastoreError.
 
-        Conflict means that its agent has just registered again.
+        Conflict means that its agent has just registered again. Where the store
+        lacks what hosts know, they may wait for one that is not registered in it.
         """
+        if self._is_awaited(host):
+            self._datastore.put(forgotten_key(host), "{}")
+            log.info("host is not waited for", extra={"host": host})
         key = host_key(host)
         stored = self._datastore.get(key)
         if stored is not None:
@@ -115,6 +124,24 @@ class Departure:
             raise
         log.info("host removed", extra={"host": host})
         return remains
+
+    def _is_awaited(self, host: HostName) -> bool:
+        """Whether what a host held of an earlier store is waited for, or may be."""
+        with suppress(InvalidValue):
+            waits = self._datastore.get(hold_key(HoldKind.STORE))
+            if (
+                waits is not None
+                and host in codec.decode_hold(HoldKind.STORE, waits.value).subjects
+            ):
+                return True
+        for stored in self._datastore.list(HELD).entries:
+            teller = parse_held_key(stored.key)
+            if teller == host:
+                return True
+            with suppress(InvalidValue):
+                if teller is not None and host in codec.decode_held(teller, stored.value).hosts:
+                    return True
+        return False
 
     def _take_away(self, key: Key, *, is_directory: bool) -> None:
         """Remove one key of a host as it is now.

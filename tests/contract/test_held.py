@@ -1,11 +1,17 @@
-"""What is held, as operators and their probes meet it: one real controller, one wrong list."""
+"""What is held, as operators and their probes meet it: real controllers, real commands."""
 
 import json
+import signal
 import subprocess
 import urllib.request
 from pathlib import Path
 
-from tests.contract.two_controllers import COMMAND, HOST, Pair, two_controllers
+from calico.cluster import HeldRecord
+from calico.codec import encode_applied, encode_held
+from calico.datastore.etcd import EtcdDatastore
+from calico.keys import FORGOTTEN, applied_key, held_key
+from calico.model import AppliedRecord, HostName
+from tests.contract.two_controllers import BOOT, COMMAND, HOST, Pair, two_controllers
 
 TASKS = {f"a.{number}" for number in range(5)}
 
@@ -48,3 +54,25 @@ def test_what_is_held_is_told_everywhere_and_let_go_by_an_operator(tmp_path: Pat
         pair.until("they are let go", lambda: pair.tasks() == set(), 60.0)
         pair.until("nothing is held", lambda: json.loads(page(pair, "/readyz"))["holds"] == [])
         assert run(pair, "holds").stdout == ""
+
+
+def test_a_host_that_etcd_lost_is_forgotten_by_the_command(tmp_path: Path) -> None:
+    with two_controllers(tmp_path) as pair:
+        # given a new leader, and a host that knew another one in an earlier etcd
+        pair.one.send(signal.SIGTERM)
+        store = EtcdDatastore([pair.etcd])
+        word = AppliedRecord(HOST, BOOT, 0, guid="earlier", link=3, doubt="wiped")
+        held = HeldRecord(HOST, BOOT, "earlier", 3, hosts=(HOST, HostName("gone")))
+        store.put(held_key(HOST), encode_held(held))
+        store.put(applied_key(HOST), encode_applied(word))
+        told = "not heard of yet: gone"
+        pair.until("that is waited for", lambda: told in run(pair, "holds").stdout, 40.0)
+
+        # when it is declared gone
+        assert run(pair, "hosts", "forget", "gone").returncode == 2
+        assert "there is no host 'other'" in run(pair, "hosts", "forget", "other").stderr
+        assert run(pair, "hosts", "forget", "gone", "--yes").returncode == 0
+
+        # then the new leader goes on
+        pair.until("nothing is held", lambda: run(pair, "holds").stdout == "", 40.0)
+        assert store.list(FORGOTTEN).entries == ()

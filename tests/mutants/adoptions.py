@@ -29,6 +29,22 @@ ADOPTIONS = (
     ),
     Mutant(
         "P7",
+        "a host that is back is forgotten as if it had not registered",
+        "reconciler/controller/adoption/adoption.py",
+        "return forgotten | (frozenset(filter(None, said)) - self._stored.registered())",
+        "return forgotten | frozenset(filter(None, said))",
+        ("tests/unit/controller/test_objections.py",),
+    ),
+    Mutant(
+        "P25",
+        "a host that etcd lost cannot be forgotten",
+        "reconciler/cli/commands/hosts.py",
+        "    known |= cluster.told_of\n    known |= {",
+        "    known - {",
+        ("tests/unit/controller/test_objections.py", "tests/contract/test_held.py"),
+    ),
+    Mutant(
+        "P7",
         "a store is adopted before every host told what it holds",
         "reconciler/controller/adoption/adoption.py",
         "elif not (awaited or lost) or self._is_approved(objecting, awaited, lost):",

@@ -5,6 +5,7 @@ from datetime import datetime
 import click
 
 from calico.addressing.audit import lent_to_containers
+from calico.cluster import HoldKind
 from calico.datastore.api import Key
 from calico.errors import Conflict, DatastoreError, InvalidName
 from calico.keys import check_host, parse_host_key
@@ -56,7 +57,8 @@ def forget_command(etcd: EtcdSettings, output: str, host: str, yes: bool, force:
     this nobody waits for HOST. Its empty blocks are given up; the others stay
     routed to it until all addresses are free, then nothing is left of it.
     Tasks that Marathon no longer names lose their network there without
-    further proof.
+    further proof. Where etcd was lost, also one that it does not know any more
+    can be forgotten: nobody waits for what it holds.
 
     Be sure that it is off: if it still runs, its old tasks may use addresses
     that others get. An agent that starts there again registers it anew.
@@ -109,12 +111,19 @@ def judge_forget(cluster: Cluster, name: str, *, force: bool) -> Answer:
 
 
 def _known_host(cluster: Cluster, name: str) -> HostView:
-    """A host of which anything is stored; raises NoSuchThing."""
+    """A host of which anything is stored, or said; raises NoSuchThing."""
     try:
         host = check_host(name)
     except InvalidName as error:
         raise NoSuchThing(str(error)) from error
     known = {each.name for each in cluster.hosts()}
+    known |= cluster.told_of
+    known |= {
+        HostName(subject)
+        for hold in cluster.holds
+        if hold.kind is HoldKind.STORE
+        for subject in hold.subjects
+    }
     known |= {each for each, _ in cluster.books.affinities}
     known |= {block.affinity for block in cluster.books.blocks.values() if block.affinity}
     known |= {each for each in map(_registered_at, cluster.problems) if each is not None}

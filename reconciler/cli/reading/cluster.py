@@ -31,9 +31,16 @@ from calico.model import (
     TaskRecord,
 )
 from reconciler.core.verdict import AgentState, AgentView, Judgement, judge
+from reconciler.runtime.lease import DEAD_AFTER, RENEW_EVERY
 
 CALICO_ROOT = Key("/calico")
 OWN_ROOT = Key("/marathon-calico")
+
+LASTING_LEASE = (
+    "does not expire, as none that a controller wrote, so that nobody can lead: one that stands"
+    f" by removes it within {DEAD_AFTER + RENEW_EVERY:.0f} s, and"
+    f" `etcdctl rm {keys.LEADER}` does at once"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +101,8 @@ class Cluster:
     `alive` are hosts whose agent, or Felix, reported within its time to live;
     `last_seen` is when each said so last, which outlives that. `ready_revision`
     is when the controller last made agents say how far they are. `pinned` is
-    what was decided once for the cluster, `holds` what waits for an operator.
+    what was decided once for the cluster, `holds` what waits for an operator;
+    `told_of` are hosts that an earlier store knew, by the word of those that saw it.
     """
 
     snapshot: Snapshot = field(default_factory=Snapshot)
@@ -109,6 +117,7 @@ class Cluster:
     leader: LeaderRecord | None = None
     pinned: ClusterRecord | None = None
     holds: tuple[HoldRecord, ...] = ()
+    told_of: frozenset[HostName] = frozenset()
     problems: tuple[Problem, ...] = ()
 
     def host(self, name: HostName) -> HostView:
@@ -220,6 +229,7 @@ class _Reading:
         self.leader: LeaderRecord | None = None
         self.pinned: ClusterRecord | None = None
         self.holds: list[HoldRecord] = []
+        self.told_of: set[HostName] = set()
         self.problems = [Problem(key, why) for key, why in books.unreadable.items()]
 
     def take(self, stored: Stored) -> None:
@@ -252,6 +262,9 @@ class _Reading:
             self.pools.append(codec.decode_pool(cidr, text))
         elif key == keys.READY:
             self.ready_revision = stored.revision
+        elif key == keys.LEADER and not stored.expires:
+            # Nobody holds it: every write of a controller's gives it a time to live.
+            self.problems.append(Problem(key, LASTING_LEASE))
         else:
             self._take_single(key, text)
 
@@ -262,6 +275,9 @@ class _Reading:
             self.pinned = codec.decode_cluster(text)
         elif (kind := keys.parse_hold_key(key)) is not None:
             self.holds.append(codec.decode_hold(kind, text))
+        elif (told_by := keys.parse_held_key(key)) is not None:
+            self.told_of.add(told_by)
+            self.told_of.update(codec.decode_held(told_by, text).hosts)
         elif key.startswith(keys.FELIX + "/"):
             host, _, leaf = key[len(keys.FELIX) + 1 :].partition("/")
             if leaf == "status":
@@ -298,6 +314,7 @@ class _Reading:
             leader=self.leader,
             pinned=self.pinned,
             holds=tuple(sorted(self.holds, key=lambda hold: hold.kind.value)),
+            told_of=frozenset(self.told_of),
             problems=tuple(sorted(self.problems, key=lambda problem: problem.key)),
         )
 

@@ -20,7 +20,15 @@ from calico.cluster import HeldRecord, HoldKind, Link, Standing
 from calico.codec import decode_chain, decode_held
 from calico.datastore.api import DirectoryStore
 from calico.errors import InvalidValue
-from calico.keys import CHAIN, CLUSTER_GUID, HELD, READY, parse_held_key
+from calico.keys import (
+    CHAIN,
+    CLUSTER_GUID,
+    FORGOTTEN,
+    HELD,
+    READY,
+    parse_forgotten_key,
+    parse_held_key,
+)
 from calico.model import HostName, Pool
 from reconciler.controller.adoption.chain import append_link
 from reconciler.controller.adoption.importing import Importer
@@ -120,7 +128,7 @@ class Adoption:
         """
         self._read_history()
         records = self._read()
-        guid, forgotten = self._stored.history.guid, self._stored.forgotten_hosts
+        guid, forgotten = self._stored.history.guid, self._forgotten(records)
         objecting = [
             each
             for each in records
@@ -256,6 +264,8 @@ class Adoption:
         self._stored.load(self._datastore)
         if not withheld:
             self._holds.end(HoldKind.STORE)
+        for stored in self._datastore.list(FORGOTTEN).entries:
+            self._datastore.delete(stored.key, expect=stored.revision)
         self._is_new = False
         self._imported = {each: self._imported[each] for each in withheld}
         self._objected = {}
@@ -292,6 +302,15 @@ class Adoption:
         if not self._chain or self._chain[-1].nonce not in self._own:
             raise LeaseLost("the datastore was set back, or taken over by another")
         self._stored.history = History("" if guid is None else guid.value, self._chain[-1].number)
+
+    def _forgotten(self, records: Collection[HeldRecord]) -> frozenset[HostName]:
+        """Hosts that an operator declared gone, also those that this store never knew."""
+        forgotten = frozenset(self._stored.forgotten_hosts)
+        if not records and not self._objected:
+            return forgotten
+        said = map(parse_forgotten_key, (e.key for e in self._datastore.list(FORGOTTEN).entries))
+        # One that has registered since is back.
+        return forgotten | (frozenset(filter(None, said)) - self._stored.registered())
 
     def _read(self) -> list[HeldRecord]:
         found = []

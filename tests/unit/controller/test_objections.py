@@ -8,9 +8,21 @@ from netaddr import IPAddress, IPNetwork
 from calico.addressing.ipam import block_of
 from calico.cluster import HoldKind, Link
 from calico.codec import decode_chain, encode_held, encode_pool
-from calico.keys import CHAIN, POOLS, READY, block_key, endpoint_key, held_key, pool_key
+from calico.keys import (
+    CHAIN,
+    FORGOTTEN,
+    POOLS,
+    READY,
+    block_key,
+    endpoint_key,
+    held_key,
+    host_key,
+    pool_key,
+)
 from calico.model import AppliedRecord, BootId, HostName, Pool, TaskId
 from calico.names import endpoint_of_task
+from reconciler.cli.commands.hosts import WOULD_ACT, judge_forget
+from reconciler.cli.reading.cluster import read_cluster
 from reconciler.controller.adoption.adoption import WAIT
 from reconciler.controller.departure import Departure
 from tests.unit.controller.cluster import Cluster
@@ -26,6 +38,8 @@ from tests.unit.controller.test_adoption import (
     told_by,
     wiped,
 )
+
+H2 = HostName("h2")
 
 
 @pytest.fixture
@@ -207,6 +221,61 @@ def test_what_a_forgotten_host_told_holds_nothing_back(cluster: Cluster) -> None
     cluster.store.put(held_key(HostName("h2")), encode_held(replace(held, host=HostName("h2"))))
     cluster.after(65)
     assert last_link(cluster).number == links
+
+
+def test_a_host_that_the_store_lost_can_be_forgotten(cluster: Cluster) -> None:
+    # given a wiped store in which h2 never registers, and another host that knew it
+    before, held = addresses(cluster), told_by(cluster, "h1")
+    replace_store(cluster, wiped(cluster))
+    cluster.store.delete(host_key(H2))
+    cluster.tell_hosts()
+    cluster.marathon.put(replace(DB, tasks=()))
+    object_to(cluster, held)
+    cluster.after(WAIT)
+    assert cluster.holds()[HoldKind.STORE].subjects == ("h2",)
+
+    # when an operator declares it gone
+    read = read_cluster(cluster.store)
+    assert judge_forget(read, "h2", force=False).exit_code == WOULD_ACT
+    departure = Departure(cluster.store)
+    departure.forget(H2)
+    assert not departure.clear(H2)
+    cluster.after(65)
+
+    # then what the other told is taken over, and nothing is left of that word
+    assert cluster.holds() == {}
+    assert addresses(cluster).items() <= before.items()
+    assert cluster.store.get(READY) is not None
+    assert cluster.store.list(FORGOTTEN).entries == ()
+
+
+@pytest.mark.parametrize("is_registered", [True, False])
+def test_a_host_that_is_forgotten_and_back_is_waited_for(
+    cluster: Cluster, is_registered: bool
+) -> None:
+    # given a host that a wiped store waits for, and that an operator declared gone
+    held = told_by(cluster, "h1")
+    replace_store(cluster, wiped(cluster))
+    if not is_registered:
+        cluster.store.delete(host_key(H2))
+    # so that somebody else is waited for
+    cluster.register("h3", 2, silent=True)
+    object_to(cluster, held)
+    cluster.after(WAIT)
+    departure = Departure(cluster.store)
+    departure.forget(H2)
+    departure.clear(H2)
+    cluster.tell_hosts()
+    cluster.after(65)
+    assert cluster.holds()[HoldKind.STORE].subjects == ("h3",)
+
+    # when its agent registers
+    cluster.register("h2", 1, silent=True)
+    cluster.tell_hosts()
+    cluster.after(65)
+
+    # then what it holds counts again
+    assert cluster.holds()[HoldKind.STORE].subjects == ("h2", "h3")
 
 
 def test_pools_that_an_operator_removed_stay_away_when_a_host_comes_late(cluster: Cluster) -> None:
