@@ -1,7 +1,7 @@
 """The seam to the store of specs and statuses."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NewType, Protocol
 
 Key = NewType("Key", str)
@@ -13,11 +13,15 @@ ABSENT = Revision(0)
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """One key as it was read; `revision` is its last modification."""
+    """One key as it was read; `revision` is its last modification.
+
+    `expires` is whether it has a time to live; no part of what it says.
+    """
 
     key: Key
     value: str
     revision: Revision
+    expires: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

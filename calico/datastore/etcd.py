@@ -333,7 +333,9 @@ def _refuse(member: Member, error: Exception) -> NoReturn:
 
 
 def _stored(result: Any) -> Stored:
-    return Stored(Key(result.key), result.value or "", Revision(result.modifiedIndex))
+    # In its last second what is left to live is 0, and not told.
+    expires = result.expiration is not None
+    return Stored(Key(result.key), result.value or "", Revision(result.modifiedIndex), expires)
 
 
 def _event(result: Any, prefix: Key) -> WatchEvent | None:

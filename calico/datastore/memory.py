@@ -89,19 +89,19 @@ class MemoryDatastore:
         check_key(key)
         with self._lock:
             self._expire()
-            leaf = self._leaves.get(key)
-            return None if leaf is None else Stored(key, leaf.value, leaf.revision)
+            return self._stored(key) if key in self._leaves else None
 
     def list(self, prefix: Key) -> Listing:
         """Every key below a prefix; an absent prefix is empty."""
         check_key(prefix)
         with self._lock:
             self._expire()
-            entries = []
-            for key in self._below(prefix):
-                leaf = self._leaves[key]
-                entries.append(Stored(Key(key), leaf.value, leaf.revision))
-            return Listing(Revision(self._revision), tuple(entries))
+            entries = tuple(map(self._stored, self._below(prefix)))
+            return Listing(Revision(self._revision), entries)
+
+    def _stored(self, key: str) -> Stored:
+        leaf = self._leaves[key]
+        return Stored(Key(key), leaf.value, leaf.revision, key in self._expiry)
 
     def put(
         self,
@@ -134,7 +134,7 @@ class MemoryDatastore:
             if ttl is not None:
                 self._expiry[key] = self._now() + ttl
                 self._next_expiry = min(self._next_expiry, self._expiry[key])
-            self._tell(Put(Stored(key, value, revision)))
+            self._tell(Put(self._stored(key)))
             return revision
 
     def delete(self, key: Key, *, expect: Revision | None = None) -> None:

@@ -6,7 +6,9 @@ work. `etcd.Lock` is not used: it loses its timeout and renews without a
 revision.
 """
 
+import logging
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 from calico.cluster import LeaderRecord, Standing
 from calico.codec import decode_leader, encode_leader
@@ -23,8 +25,13 @@ from calico.datastore.api import (
 from calico.errors import Conflict, InvalidValue
 from reconciler.runtime.clock import Clock, rfc3339
 
+log = logging.getLogger(__name__)
+
 #: Seconds that the key outlives its last renewal.
 TTL = 15
+#: Seconds after which a key that nobody renewed is nobody's, though it is there: one
+#: that was restored from a dump, or written by hand, has no time to live.
+DEAD_AFTER = 2.0 * TTL
 #: Seconds after a renewal was sent in which the holder may still write.
 WRITE_WINDOW = 10.0
 #: Seconds between renewals, and between a standby's looks.
@@ -65,6 +72,8 @@ class Lease:
         self._unanswered = False
         self._was_set_back = False
         self._since = ""
+        #: What another holds, by its revision, and since when that was seen.
+        self._seen: tuple[Revision, float] | None = None
         self.standing = Standing()
         self.token: Revision | None = None
 
@@ -81,11 +90,18 @@ class Lease:
     def keep(self) -> bool:
         """Renew the lease, or try to get it; tells whether it is held.
 
-        Raises DatastoreError if the datastore did not answer; the deadline
-        stands as it was.
+        One that nobody renews, and that does not expire, is removed, for
+        whoever asks next. Raises DatastoreError if the datastore did not
+        answer; the deadline stands as it was.
         """
-        # The second time, after an own write whose answer was lost is recognised.
-        return self._put() or (self._is_own() and self._put())
+        if self._put():
+            return True
+        stored = self._datastore.get(self._key)
+        if self._is_own(stored):
+            # After an own write whose answer was lost.
+            return self._put()
+        self._bury(stored)
+        return False
 
     def release(self) -> None:
         """Give the lease back, so that a standby need not wait for its end.
@@ -97,7 +113,7 @@ class Lease:
         if self._unanswered:
             # What there is to give back is what was sent last, or else what was
             # before; the holder's name tells whether it is ours at all.
-            self._is_own()
+            self._is_own(self._datastore.get(self._key))
         if self._revision is not None:
             self._datastore.delete(self._key, expect=self._revision)
             self._revision = self.token = None
@@ -134,9 +150,26 @@ class Lease:
         self._deadline = sent + WRITE_WINDOW
         return True
 
-    def _is_own(self) -> bool:
+    def _bury(self, stored: Stored | None) -> None:
+        """Remove what nobody renewed: its holder may not write since long."""
+        now = self._clock.monotonic()
+        if stored is None or self._seen is None or self._seen[0] != stored.revision:
+            self._seen = None if stored is None else (stored.revision, now)
+        elif now - self._seen[1] >= DEAD_AFTER:
+            # Whoever renews it at this moment keeps it.
+            with suppress(Conflict):
+                self._datastore.delete(self._key, expect=stored.revision)
+                log.warning(
+                    "a lease that nobody renewed was removed",
+                    extra={
+                        "key": self._key,
+                        "seconds": round(now - self._seen[1]),
+                        "expires": stored.expires,
+                    },
+                )
+
+    def _is_own(self, stored: Stored | None) -> bool:
         """Whether the key is ours all the same; only then the next write is a renewal."""
-        stored = self._datastore.get(self._key)
         if stored is not None and self._revision is not None:
             # One from before our last renewal is what a backup has of us.
             self._was_set_back |= stored.revision < self._revision

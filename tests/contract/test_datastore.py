@@ -31,6 +31,19 @@ def test_what_was_put_is_read_with_its_revision(store: Store) -> None:
     assert store.datastore.get(key) == Stored(key, "2", later)
 
 
+def test_what_has_a_time_to_live_is_read_so_until_it_is_written_without(store: Store) -> None:
+    key = store.key("a")
+
+    def expires() -> list[bool]:
+        stored = store.datastore.get(key)
+        listed = store.datastore.list(Key(store.prefix)).entries
+        return [each.expires for each in (stored, *listed) if each is not None]
+
+    for ttl in (None, 60, None):
+        store.datastore.put(key, "1", ttl=ttl)
+        assert expires() == [ttl is not None] * 2
+
+
 @pytest.mark.parametrize(
     "value",
     [

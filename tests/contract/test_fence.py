@@ -14,7 +14,7 @@ from calico.keys import CLUSTER
 from reconciler.controller.main import Controller
 from reconciler.controller.settings import ControllerSettings
 from reconciler.runtime.clock import ManualClock, SystemClock
-from reconciler.runtime.lease import RENEW_EVERY, WRITE_WINDOW, Lease, LeaseLost
+from reconciler.runtime.lease import DEAD_AFTER, RENEW_EVERY, WRITE_WINDOW, Lease, LeaseLost
 from reconciler.runtime.listener import ListenAddress
 from tests.contract.real_etcd import free_port
 
@@ -119,6 +119,27 @@ def test_a_writer_goes_on_where_it_was_refused_once_it_may_again(etcd_url: str) 
     stored = store.get(KEY)
     assert stored is not None
     assert stored.value == "renewed"
+
+
+def test_a_lease_that_was_restored_without_its_time_to_live_is_taken_over(etcd_url: str) -> None:
+    # given the key of a controller that is no more, as a dump of etcd brings it back
+    store, clock = EtcdDatastore([etcd_url]), ManualClock()
+    former = Lease(store, LEADER, "former", clock)
+    assert former.keep()
+    dumped = store.get(LEADER)
+    assert dumped is not None
+    store.put(LEADER, dumped.value)
+
+    # when another stands by for longer than any holder is silent
+    lease = Lease(store, LEADER, "one", clock)
+    assert not lease.keep()
+    clock.advance(DEAD_AFTER)
+    assert not lease.keep()
+
+    assert lease.keep()
+    stored = store.get(LEADER)
+    assert stored is not None
+    assert stored.expires
 
 
 def test_a_controller_writes_only_behind_its_lease() -> None:

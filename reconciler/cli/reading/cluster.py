@@ -262,14 +262,15 @@ class _Reading:
             self.pools.append(codec.decode_pool(cidr, text))
         elif key == keys.READY:
             self.ready_revision = stored.revision
-        elif key == keys.LEADER and not stored.expires:
+        else:
+            self._take_single(stored)
+
+    def _take_single(self, stored: Stored) -> None:
+        key, text = stored.key, stored.value
+        if key == keys.LEADER and not stored.expires:
             # Nobody holds it: every write of a controller's gives it a time to live.
             self.problems.append(Problem(key, LASTING_LEASE))
-        else:
-            self._take_single(key, text)
-
-    def _take_single(self, key: Key, text: str) -> None:
-        if key == keys.LEADER:
+        elif key == keys.LEADER:
             self.leader = codec.decode_leader(text)
         elif key == keys.CLUSTER:
             self.pinned = codec.decode_cluster(text)

@@ -175,8 +175,14 @@ def test_many_tasks_with_one_reason_take_one_line(world: World) -> None:
         pytest.param(
             "/marathon-calico/v1/leader",
             "null",
-            "PROBLEM /marathon-calico/v1/leader: the value must be an object",
+            "PROBLEM /marathon-calico/v1/leader: does not expire",
             id="lease",
+        ),
+        pytest.param(
+            "/marathon-calico/v1/leader",
+            '{"holder": "ctl-1", "since": "2016-05-01T10:00:00Z"}',
+            "PROBLEM /marathon-calico/v1/leader: does not expire",
+            id="lease of a dump",
         ),
         pytest.param(
             "/marathon-calico/v1/hold/tasks",

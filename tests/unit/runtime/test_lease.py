@@ -8,7 +8,14 @@ from calico.datastore.api import ABSENT, Datastore, Key, Revision
 from calico.datastore.memory import MemoryDatastore
 from calico.errors import Conflict, DatastoreUnavailable
 from reconciler.runtime.clock import ManualClock
-from reconciler.runtime.lease import TTL, WRITE_WINDOW, FencedDatastore, Lease, LeaseLost
+from reconciler.runtime.lease import (
+    DEAD_AFTER,
+    TTL,
+    WRITE_WINDOW,
+    FencedDatastore,
+    Lease,
+    LeaseLost,
+)
 from tests.contract.lossy import LossyStore
 
 KEY = Key("/marathon-calico/v1/leader")
@@ -59,6 +66,63 @@ def test_a_standby_takes_over_when_the_holder_stops_renewing(
     assert other.keep()
     assert not one.held
     assert not one.keep()
+
+
+@pytest.mark.parametrize("text", ["{}", "", '{"holder": "former", "since": ""}'])
+def test_a_key_that_nobody_renews_and_that_does_not_expire_is_removed(
+    datastore: Datastore, clock: ManualClock, text: str
+) -> None:
+    # given a key as a dump or an operator's hand leaves it
+    datastore.put(KEY, text)
+    one = lease(datastore, clock, "one")
+
+    # then it is another's for as long as that may be
+    assert not one.keep()
+    clock.advance(DEAD_AFTER - 1)
+    assert not one.keep()
+    assert datastore.get(KEY) is not None
+
+    # and nobody's from then on
+    clock.advance(1)
+    assert not one.keep()
+    assert one.keep()
+    assert one.held
+
+
+def test_a_lease_that_is_renewed_however_late_is_left_to_its_holder(
+    datastore: Datastore, clock: ManualClock
+) -> None:
+    one, other = lease(datastore, clock, "one"), lease(datastore, clock, "other")
+    assert one.keep()
+    for second in range(1, 300):
+        clock.advance(1)
+        assert second % (TTL - 1) or one.keep()
+        assert not other.keep()
+
+
+class RenewingStore(MemoryDatastore):
+    """A store in which a key is renewed just before it is removed."""
+
+    def delete(self, key: Key, *, expect: Revision | None = None) -> None:
+        self.put(key, "renewed")
+        super().delete(key, expect=expect)
+
+
+def test_who_renews_it_at_the_last_moment_keeps_it(clock: ManualClock) -> None:
+    store = RenewingStore(clock.monotonic)
+    store.put(KEY, "{}")
+    one = lease(store, clock, "one")
+    assert not one.keep()
+    clock.advance(DEAD_AFTER)
+
+    assert not one.keep()
+
+    stored = store.get(KEY)
+    assert stored is not None
+    assert stored.value == "renewed"
+    clock.advance(DEAD_AFTER - 1)
+    assert not one.keep()
+    assert store.get(KEY) == stored
 
 
 def test_renewals_keep_the_token(datastore: Datastore, clock: ManualClock) -> None:
