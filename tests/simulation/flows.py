@@ -67,9 +67,8 @@ class Flows:
                     source_port=HIGH_PORT,
                     destination_port=PORT,
                 )
-                missing = {source.host, target.host} - {
-                    number for number, each in tracked if each == connection
-                }
+                ends = {source.host, target.host}
+                missing = {number for number in ends if (number, connection) not in tracked}
                 if missing and gates[target.host].admits(source, target):
                     for number in sorted(missing):
                         self._hosts[number].dataplane.track(connection)

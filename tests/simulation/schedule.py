@@ -57,7 +57,7 @@ class Size:
 
 
 #: Most have few, so that many can be had; what needs many is found by the others.
-MIX = (Size(70, 3, 6, rests=3), Size(25, 7, 12), Size(5, 25, 25, wide=True))
+MIX = (Size(70, 3, 6, rests=3), Size(25, 7, 12, rests=2), Size(5, 25, 25, wide=True))
 
 
 @dataclass(frozen=True, slots=True)
