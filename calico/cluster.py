@@ -16,13 +16,13 @@ SCHEMA = 1
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
+class Takeover:
     """One takeover of the lease, by which a store is told from its older self.
 
-    A store that was restored from a backup lacks the latest links, or has
+    A store that was restored from a backup lacks the latest takeovers, or has
     others of the same number. `adopts` are the ClusterGUIDs of the stores whose
     state an operator, or all agents, had this one take over, and `hosts` those
-    whose holdings were taken over. `revision` is the one at which the link was
+    whose holdings were taken over. `revision` is the one at which it was
     published, 0 for the newest one and where that is not known.
     """
 
@@ -39,14 +39,14 @@ class ClusterRecord:
 
     `framework` is Marathon's Mesos framework id and `marathon` the highest
     version of it that was seen, both empty until the first answer. `chain` has
-    the latest links, oldest first.
+    the latest takeovers, oldest first.
     """
 
     uuid: str
     framework: str = ""
     marathon: str = ""
     allow_from: tuple[IPNetwork, ...] = ()
-    chain: tuple[Link, ...] = ()
+    chain: tuple[Takeover, ...] = ()
     schema: int = SCHEMA
 
 
@@ -109,7 +109,7 @@ class HoldRecord:
 class HeldRecord:
     """What a host holds while its agent doubts the store, under `/marathon-calico/v1/held/<host>`.
 
-    `guid` and `link` are those of the store that the agent last believed.
+    `guid` and `takeover` are those of the store that the agent last believed.
     `entries` are keys and values as that store had them, for the endpoints and
     attachments of this host alone: specs, leaves of their profiles, pools and
     blocks, of which those hold nothing else. `hosts` are all that were
@@ -119,6 +119,6 @@ class HeldRecord:
     host: HostName
     boot_id: BootId
     guid: str
-    link: int
+    takeover: int
     entries: tuple[tuple[Key, str], ...] = field(default=())
     hosts: tuple[HostName, ...] = ()

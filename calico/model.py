@@ -274,10 +274,11 @@ class AppliedRecord:
     `gone` are tasks whose namespace is proven gone; `problems` are sentences
     about the host as a whole, such as a pool that overlaps its network.
     `attachments` are those that no task has claimed; `refusals` the last few
-    calls that came to nothing, in order. `guid` and `link` name the store that
-    the revision is one of; `doubt` is why the agent does not believe the store
-    that it writes this to, empty if it does. An agent that is too old to say
-    of which store it tells has no `guid`, one that has seen none an empty one.
+    calls that came to nothing, in order. `guid` and `takeover` name the store
+    that the revision is one of; `doubt` is why the agent does not believe the
+    store that it writes this to, empty if it does. An agent that is too old to
+    say of which store it tells has no `guid`, one that has seen none an empty
+    one.
     """
 
     host: HostName
@@ -288,7 +289,7 @@ class AppliedRecord:
     attachments: tuple[Attachment, ...] = ()
     refusals: tuple[Refusal, ...] = ()
     guid: str | None = ""
-    link: int = 0
+    takeover: int = 0
     doubt: str = ""
 
 

@@ -10,8 +10,8 @@ from calico.cluster import (
     HoldKind,
     HoldRecord,
     LeaderRecord,
-    Link,
     Standing,
+    Takeover,
 )
 from calico.codec.fields import as_int, as_object, as_text, as_tuple, parse_object, render_json
 from calico.datastore.api import Key
@@ -32,29 +32,29 @@ def encode_cluster(record: ClusterRecord) -> str:
             "framework": record.framework,
             "marathon": record.marathon,
             "allow_from": [str(each) for each in record.allow_from],
-            "chain": list(map(_render_link, record.chain)),
+            "chain": list(map(_render_takeover, record.chain)),
         }
     )
 
 
-def encode_chain(chain: Iterable[Link]) -> str:
-    """The links alone, as they are published for agents."""
-    return render_json({"chain": list(map(_render_link, chain))})
+def encode_chain(chain: Iterable[Takeover]) -> str:
+    """The takeovers alone, as they are published for agents."""
+    return render_json({"chain": list(map(_render_takeover, chain))})
 
 
 @lru_cache(maxsize=_REMEMBERED_CHAINS)
-def decode_chain(text: str) -> tuple[Link, ...]:
-    """The links that are published; raises InvalidValue."""
-    return as_tuple(parse_object(text).get("chain"), "chain", _link)
+def decode_chain(text: str) -> tuple[Takeover, ...]:
+    """The takeovers that are published; raises InvalidValue."""
+    return as_tuple(parse_object(text).get("chain"), "chain", _takeover)
 
 
-def _render_link(link: Link) -> dict[str, object]:
+def _render_takeover(takeover: Takeover) -> dict[str, object]:
     return {
-        "number": link.number,
-        "nonce": link.nonce,
-        "adopts": list(link.adopts),
-        "hosts": list(link.hosts),
-        "revision": link.revision,
+        "number": takeover.number,
+        "nonce": takeover.nonce,
+        "adopts": list(takeover.adopts),
+        "hosts": list(takeover.hosts),
+        "revision": takeover.revision,
     }
 
 
@@ -74,13 +74,13 @@ def decode_cluster(text: str) -> ClusterRecord:
         allow_from=tuple(
             map(parse_network, as_tuple(raw.get("allow_from", []), "allow_from", as_text))
         ),
-        chain=as_tuple(raw.get("chain", []), "chain", _link),
+        chain=as_tuple(raw.get("chain", []), "chain", _takeover),
     )
 
 
-def _link(value: object, name: str) -> Link:
+def _takeover(value: object, name: str) -> Takeover:
     raw = as_object(value, name)
-    return Link(
+    return Takeover(
         as_int(raw.get("number"), f"{name}.number"),
         as_text(raw.get("nonce"), f"{name}.nonce"),
         as_tuple(raw.get("adopts", []), f"{name}.adopts", as_text),
@@ -144,7 +144,7 @@ def encode_held(record: HeldRecord) -> str:
         {
             "boot_id": record.boot_id,
             "guid": record.guid,
-            "link": record.link,
+            "link": record.takeover,
             "entries": [list(each) for each in record.entries],
             "hosts": list(record.hosts),
         }
@@ -158,7 +158,7 @@ def decode_held(host: HostName, text: str) -> HeldRecord:
         host=host,
         boot_id=BootId(as_text(raw.get("boot_id"), "boot_id")),
         guid=as_text(raw.get("guid"), "guid"),
-        link=as_int(raw.get("link"), "link"),
+        takeover=as_int(raw.get("link"), "link"),
         entries=as_tuple(raw.get("entries", []), "entries", _entry),
         hosts=tuple(map(HostName, as_tuple(raw.get("hosts", []), "hosts", as_text))),
     )

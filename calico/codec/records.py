@@ -183,7 +183,7 @@ def encode_applied(record: AppliedRecord) -> str:
                 for each in record.refusals
             ],
             **({} if record.guid is None else {"guid": record.guid}),
-            "link": record.link,
+            "link": record.takeover,
             "doubt": record.doubt,
         }
     )
@@ -201,7 +201,7 @@ def decode_applied(host: HostName, text: str) -> AppliedRecord:
         attachments=as_tuple(raw.get("attachments", []), "attachments", _attachment),
         refusals=as_tuple(raw.get("refusals", []), "refusals", _refusal),
         guid=as_text(raw["guid"], "guid") if "guid" in raw else None,
-        link=as_int(raw.get("link", 0), "link"),
+        takeover=as_int(raw.get("link", 0), "link"),
         doubt=as_text(raw.get("doubt", ""), "doubt"),
     )
 

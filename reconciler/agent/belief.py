@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from calico.addressing.ipam import block_of
-from calico.cluster import Link
+from calico.cluster import Takeover
 from calico.codec import decode_chain
 from calico.datastore.api import Key, Listing, Put, Removed, Revision, Stored, WatchEvent
 from calico.errors import InvalidValue
@@ -38,10 +38,10 @@ class View:
 
     `doubt` says why the datastore's newest state is not acted on, `unreachable`
     why there is none; both are empty when all is well. `revision` is that of
-    the newest event among the endpoints, profiles and pools. `guid` and `link`
-    name the store that was believed last; `is_former` is whether what is acted
-    on is of another store, or of another past, than that which answers now.
-    Until `is_read`, which it stays, nothing is known of the one that answers.
+    the newest event among the endpoints, profiles and pools. `guid` and
+    `takeover` name the store that was believed last; `is_former` is whether what
+    is acted on is of another store, or of another past, than that which answers
+    now. Until `is_read`, which it stays, nothing is known of the one that answers.
     """
 
     snapshot: Snapshot | None = None
@@ -51,7 +51,7 @@ class View:
     unreachable: str = ""
     problems: Mapping[Key, str] = field(default_factory=dict)
     guid: str = ""
-    link: int = 0
+    takeover: int = 0
     is_former: bool = False
     is_read: bool = False
 
@@ -100,7 +100,7 @@ class Belief:
         #: What was believed last, by prefix, where the store was listed anew since.
         self._former: dict[Key, Mapping[Key, Stored]] = {}
         self._guid = ""
-        self._chain: tuple[Link, ...] = ()
+        self._chain: tuple[Takeover, ...] = ()
         self._went_back = ""
         self._saved: Snapshot | None = None
         self._view = View()
@@ -199,7 +199,7 @@ class Belief:
                 unreachable=unreachable,
                 problems=self._mirror.problems(),
                 guid=self._guid,
-                link=self._link,
+                takeover=self._takeover,
                 is_read=True,
             )
         before = self._view
@@ -213,7 +213,7 @@ class Belief:
             unreachable=unreachable,
             problems=before.problems,
             guid=self._guid,
-            link=self._link,
+            takeover=self._takeover,
             is_former=bool(former),
             is_read=complete,
         )
@@ -230,7 +230,7 @@ class Belief:
             raw.before.clear()
 
     @property
-    def _link(self) -> int:
+    def _takeover(self) -> int:
         return self._chain[-1].number if self._chain else 0
 
     def _not_ready(self) -> str:
@@ -284,7 +284,7 @@ class Belief:
         return self._view.snapshot or self._saved
 
 
-def _chain(entries: Mapping[Key, Stored]) -> tuple[Link, ...]:
+def _chain(entries: Mapping[Key, Stored]) -> tuple[Takeover, ...]:
     try:
         return decode_chain(_value(entries, CHAIN))
     except InvalidValue:

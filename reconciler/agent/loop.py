@@ -238,7 +238,7 @@ class AgentLoop:
             attachments=reached.attachments,
             refusals=self._refusals(),
             guid=reached.view.guid,
-            link=reached.view.link,
+            takeover=reached.view.takeover,
             doubt=reached.view.doubt,
         )
         statuses = None

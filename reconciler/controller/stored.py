@@ -218,11 +218,11 @@ class StoredState:
 
     def following(self, *, is_new: bool) -> frozenset[HostName]:
         """Hosts that have seen the latest takeover; of a new store, also that never saw any."""
-        latest = self.history.link
+        latest = self.history.takeover
         return frozenset(
             host
             for host, each in self.applied.items()
-            if (each.guid and self.history.is_of(each) and each.link == latest)
+            if (each.guid and self.history.is_of(each) and each.takeover == latest)
             or (is_new and each.guid == "")
         )
 

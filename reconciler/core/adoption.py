@@ -9,7 +9,7 @@ from netaddr import IPAddress, IPNetwork
 
 from calico.addressing import ipam
 from calico.addressing.blocks import OWNER, Block
-from calico.cluster import HeldRecord, Link
+from calico.cluster import HeldRecord, Takeover
 from calico.codec import decode_block, decode_endpoint
 from calico.datastore.api import Key
 from calico.errors import InvalidValue
@@ -24,16 +24,18 @@ class History:
     """Which store this is, and which takeover was its last; nothing before one was seen."""
 
     guid: str = ""
-    link: int = 0
+    takeover: int = 0
 
     def is_of(self, applied: AppliedRecord) -> bool:
         """Whether an agent tells of this store, and acts on it."""
         if applied.doubt:
             return False
-        if not applied.guid and not applied.link:
+        if not applied.guid and not applied.takeover:
             # It has acted on nothing yet, or is too old to tell what it acts on.
             return True
-        return bool(self.guid) and applied.guid == self.guid and 1 <= applied.link <= self.link
+        return (
+            bool(self.guid) and applied.guid == self.guid and 1 <= applied.takeover <= self.takeover
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,17 +61,17 @@ class Holdings:
     leaves: tuple[tuple[Key, str], ...] = ()
 
 
-def is_taken_over(record: HeldRecord, chain: Iterable[Link], guid: str) -> bool:
+def is_taken_over(record: HeldRecord, chain: Iterable[Takeover], guid: str) -> bool:
     """Whether what a host told was dealt with, so that only its agent has yet to see it.
 
-    Of this very store only a link counts that came after all that the agent
+    Of this very store only a takeover counts that came after all that the agent
     believed of it: the store may have been restored since an earlier one.
     """
     return any(
-        record.host in link.hosts
-        and record.guid in link.adopts
-        and (record.guid != guid or link.number > record.link)
-        for link in chain
+        record.host in takeover.hosts
+        and record.guid in takeover.adopts
+        and (record.guid != guid or takeover.number > record.takeover)
+        for takeover in chain
     )
 
 

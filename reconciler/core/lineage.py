@@ -2,18 +2,18 @@
 
 from collections.abc import Sequence
 
-from calico.cluster import Link
+from calico.cluster import Takeover
 from calico.model import HostName
 
 
 def contradiction(
-    believed: Sequence[Link], found: Sequence[Link], published: int, reached: int
+    believed: Sequence[Takeover], found: Sequence[Takeover], published: int, reached: int
 ) -> str:
     """Why the chain that was found cannot follow the one that was believed; empty if it can.
 
-    `published` is the revision at which the newest link was told, `reached` the
-    one up to which everything had been seen: what was told before that is known.
-    Both chains may lack their beginning.
+    `published` is the revision at which the newest takeover was told, `reached`
+    the one up to which everything had been seen: what was told before that is
+    known. Both chains may lack their beginning.
     """
     latest = believed[-1]
     if all((each.number, each.nonce) != (latest.number, latest.nonce) for each in found):
@@ -35,8 +35,10 @@ def contradiction(
     return ""
 
 
-def adopts(found: Sequence[Link], believed: Sequence[Link], guid: str, host: HostName) -> bool:
-    """Whether a link that was not known says that what this host held was taken over."""
+def adopts(
+    found: Sequence[Takeover], believed: Sequence[Takeover], guid: str, host: HostName
+) -> bool:
+    """Whether a takeover that was not known says that what this host held was taken over."""
     known = {(each.number, each.nonce) for each in believed}
     return any(
         guid in each.adopts and host in each.hosts and (each.number, each.nonce) not in known

@@ -33,9 +33,9 @@ def start_app(pair: Pair, first: int, last: int) -> set[str]:
 
 def expect_takeover(pair: Pair, before: int, within: float) -> None:
     """The other leads soon, by a greater token, which its log tells too."""
-    links = pair.links
+    takeovers = pair.takeovers
     pair.until("the other leads", lambda: pair.other.token is not None, within)
-    pair.until("the host can see it", lambda: pair.links > links)
+    pair.until("the host can see it", lambda: pair.takeovers > takeovers)
     pair.follow()
     assert pair.other.token == pair.other.logged_token
     assert pair.other.logged_token > before

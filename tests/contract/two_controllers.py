@@ -123,7 +123,7 @@ class Pair:
         return {stored.key: stored.value for stored in listed if stored.key != LEADER}
 
     @property
-    def links(self) -> int:
+    def takeovers(self) -> int:
         """How often somebody took the store over."""
         chain = EtcdDatastore([self.etcd]).get(CHAIN)
         return decode_chain(chain.value)[-1].number if chain else 0
@@ -135,7 +135,9 @@ class Pair:
         """
         store = EtcdDatastore([self.etcd])
         guid = store.get(CLUSTER_GUID)
-        told = AppliedRecord(HOST, BOOT, 0, guid=guid.value if guid else "", link=self.links)
+        told = AppliedRecord(
+            HOST, BOOT, 0, guid=guid.value if guid else "", takeover=self.takeovers
+        )
         store.put(applied_key(HOST), encode_applied(told))
 
     def settle(self) -> dict[Key, str]:

@@ -119,8 +119,8 @@ ADOPTIONS = (
         "P5",
         "what an agent says of a later life of the store counts",
         "reconciler/core/adoption.py",
-        "1 <= applied.link <= self.link",
-        "1 <= applied.link",
+        "1 <= applied.takeover <= self.takeover",
+        "1 <= applied.takeover",
         ("tests/unit/controller/test_adoption.py",),
     ),
     Mutant(

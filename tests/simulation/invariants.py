@@ -187,7 +187,7 @@ class Invariants:
         if chain is None or applied is None or store.get(held_key(host.name)) is not None:
             return False
         word = decode_applied(host.name, applied.value)
-        return not word.doubt and word.link == decode_chain(chain.value)[-1].number
+        return not word.doubt and word.takeover == decode_chain(chain.value)[-1].number
 
     def _note_key(self, key: Key) -> None:
         if key.startswith((ENDPOINTS, BLOCKS)):

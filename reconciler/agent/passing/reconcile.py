@@ -219,7 +219,7 @@ class HostReconciler:
         elif self._holdings is None:
             host, boot = self._settings.host, self._settings.boot_id
             former = self._belief.former()
-            self._holdings = held_record(host, boot, view.guid, view.link, former)
+            self._holdings = held_record(host, boot, view.guid, view.takeover, former)
         return self._holdings
 
     def reconcile(self) -> Pass:

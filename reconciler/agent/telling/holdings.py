@@ -22,7 +22,7 @@ from calico.model import BootId, HostName, ProfileId
 
 
 def held_record(
-    host: HostName, boot_id: BootId, guid: str, link: int, former: Mapping[Key, Stored]
+    host: HostName, boot_id: BootId, guid: str, takeover: int, former: Mapping[Key, Stored]
 ) -> HeldRecord:
     """What of the former store is of this host's endpoints and containers.
 
@@ -55,7 +55,9 @@ def held_record(
                 block = _own_part(decode_block(cidr, stored.value), host, addresses)
                 if any(block.allocations):
                     told[key] = encode_block(block)
-    return HeldRecord(host, boot_id, guid, link, tuple(sorted(told.items())), tuple(sorted(hosts)))
+    return HeldRecord(
+        host, boot_id, guid, takeover, tuple(sorted(told.items())), tuple(sorted(hosts))
+    )
 
 
 def _own_part(block: Block, host: HostName, addresses: Collection[IPAddress]) -> Block:

@@ -254,7 +254,7 @@ def _store(applied: AppliedRecord | None) -> tuple[object, ...]:
 
 def _word(applied: AppliedRecord) -> tuple[object, ...]:
     """What somebody waits for at once."""
-    return applied.gone, applied.problems, applied.guid, applied.link, applied.doubt
+    return applied.gone, applied.problems, applied.guid, applied.takeover, applied.doubt
 
 
 def _named(applied: AppliedRecord) -> set[Attachment]:

@@ -142,7 +142,7 @@ def show_cluster(cluster: Cluster) -> Answer:
     if pinned is None:
         raise NoSuchThing("nothing is decided yet: no controller has led this cluster")
     newest = pinned.chain[-1].number if pinned.chain else 0
-    adopted = [guid for link in pinned.chain for guid in link.adopts]
+    adopted = [guid for each in pinned.chain for guid in each.adopts]
     data = {
         "uuid": pinned.uuid,
         "schema": pinned.schema,

@@ -16,7 +16,7 @@ from dataclasses import replace
 from netaddr import IPAddress
 
 from calico.addressing.handles import draw_text
-from calico.cluster import HeldRecord, HoldKind, Link, Standing
+from calico.cluster import HeldRecord, HoldKind, Standing, Takeover
 from calico.codec import decode_chain, decode_held
 from calico.datastore.api import DirectoryStore
 from calico.errors import InvalidValue
@@ -30,7 +30,7 @@ from calico.keys import (
     parse_held_key,
 )
 from calico.model import HostName, Pool
-from reconciler.controller.adoption.chain import append_link
+from reconciler.controller.adoption.chain import append_takeover
 from reconciler.controller.adoption.importing import Importer
 from reconciler.controller.bootstrap import bootstrap, make_ready
 from reconciler.controller.removal.holds import Holds
@@ -76,10 +76,10 @@ class Adoption:
         self._clock = clock
         self._draw = draw
         self._nonce = draw()
-        #: Those of all links that were sent: one without an answer may be there.
+        #: Those of all takeovers that were sent: one without an answer may be there.
         self._own: set[str] = set()
         self._pools: Sequence[Pool] = ()
-        self._chain: tuple[Link, ...] = ()
+        self._chain: tuple[Takeover, ...] = ()
         self._is_new = False
         self._since = 0.0
         #: Whether it was open before somebody objected.
@@ -180,7 +180,7 @@ class Adoption:
         """Whether others went on without what a host holds: it can hold back only itself."""
         return self._was_open or (
             record.guid != self._stored.history.guid
-            and any(record.guid in link.adopts for link in self._chain)
+            and any(record.guid in takeover.adopts for takeover in self._chain)
         )
 
     def _close(self, *, was_open: bool) -> None:
@@ -278,15 +278,16 @@ class Adoption:
         # Not that of the takeover, which agents may have seen already.
         self._nonce = self._draw()
         adopts, hosts = {each.guid for each in objecting}, {each.host for each in objecting}
-        # What they have seen of this store may have been lost with its latest links.
-        self._append(adopts, hosts, newest=max(each.link for each in objecting))
+        # What they have seen of this store may have been lost with its latest
+        # takeovers.
+        self._append(adopts, hosts, newest=max(each.takeover for each in objecting))
         log.warning("datastore adopted", extra={"hosts": " ".join(sorted(hosts))})
 
     def _append(
         self, adopts: Collection[str] = (), hosts: Collection[HostName] = (), newest: int = 0
-    ) -> tuple[Link, ...]:
+    ) -> tuple[Takeover, ...]:
         self._own.add(self._nonce)
-        return append_link(self._datastore, self._nonce, adopts, hosts, newest)
+        return append_takeover(self._datastore, self._nonce, adopts, hosts, newest)
 
     def _read_history(self) -> None:
         """Learn what agents are told of the takeovers; it may be more than was answered.

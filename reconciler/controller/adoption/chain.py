@@ -3,27 +3,27 @@
 from collections.abc import Collection
 from dataclasses import replace
 
-from calico.cluster import ClusterRecord, Link
+from calico.cluster import ClusterRecord, Takeover
 from calico.codec import decode_chain, decode_cluster, encode_chain, encode_cluster
 from calico.datastore.api import ABSENT, Datastore, Stored
 from calico.errors import InvalidValue
 from calico.keys import CHAIN, CLUSTER
 from calico.model import HostName
 
-#: Links that are kept; a backup that is older than these is not told as one.
+#: Takeovers that are kept; a backup that is older than these is not told as one.
 LONGEST_CHAIN = 64
 
 
-def append_link(
+def append_takeover(
     datastore: Datastore,
     nonce: str,
     adopts: Collection[str] = (),
     hosts: Collection[HostName] = (),
     newest: int = 0,
-) -> tuple[Link, ...]:
-    """Have a link of this nonce at the chain's end, and tell the agents; the chain before it.
+) -> tuple[Takeover, ...]:
+    """Have a takeover of this nonce at the chain's end, and tell the agents; the chain before it.
 
-    Its number is beyond that of the last link and `newest`. Again is a success.
+    Its number is beyond that of the last one and `newest`. Again is a success.
     The record is written first, and decides between two writers. Agents read
     the copy below Calico's own keys, by the very watch that brings them
     endpoints, so that they see both in one order. Raises
@@ -35,8 +35,8 @@ def append_link(
     before = tuple(each for each in record.chain if each.nonce != nonce)
     if before == record.chain:
         number = max(before[-1].number if before else 0, newest) + 1
-        link = Link(number, nonce, tuple(sorted(adopts)), tuple(sorted(hosts)))
-        chain = (*_dated(before, published), link)[-LONGEST_CHAIN:]
+        takeover = Takeover(number, nonce, tuple(sorted(adopts)), tuple(sorted(hosts)))
+        chain = (*_dated(before, published), takeover)[-LONGEST_CHAIN:]
         record = replace(record, chain=chain)
         expect = ABSENT if stored is None else stored.revision
         datastore.put(CLUSTER, encode_cluster(record), expect=expect)
@@ -46,8 +46,8 @@ def append_link(
     return before
 
 
-def _dated(chain: tuple[Link, ...], published: Stored | None) -> tuple[Link, ...]:
-    """The chain with the revision of its last link, if that was published."""
+def _dated(chain: tuple[Takeover, ...], published: Stored | None) -> tuple[Takeover, ...]:
+    """The chain with the revision of its last takeover, if that was published."""
     try:
         told = () if published is None else decode_chain(published.value)
     except InvalidValue:

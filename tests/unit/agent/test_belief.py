@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from calico.addressing.ipam import block_of, new_block
-from calico.cluster import Link
+from calico.cluster import Takeover
 from calico.codec import encode_block, encode_chain
 from calico.datastore.api import Key, Listing, Put, Removed, Revision, Stored
 from calico.datastore.memory import MemoryDatastore
@@ -233,11 +233,11 @@ def test_a_directory_that_was_removed_takes_along_only_what_is_in_it() -> None:
     assert kept.intersection(names) == set(names[2:])
 
 
-FIRST = Link(1, "n1")
-SECOND = Link(2, "n2", revision=20)
+FIRST = Takeover(1, "n1")
+SECOND = Takeover(2, "n2", revision=20)
 
 
-def with_chain(*chain: Link, filler: int = 0) -> MemoryDatastore:
+def with_chain(*chain: Takeover, filler: int = 0) -> MemoryDatastore:
     """A store after these takeovers; `filler` writes make its index higher."""
     store = store_with_web()
     for _ in range(filler):
@@ -259,19 +259,23 @@ def after(former: MemoryDatastore, store: MemoryDatastore) -> Belief:
     "chain",
     [
         pytest.param((FIRST,), id="without the latest takeover"),
-        pytest.param((FIRST, Link(2, "another")), id="with another one of its number"),
-        pytest.param((FIRST, Link(2, "another"), Link(3, "later")), id="that went on since"),
+        pytest.param((FIRST, Takeover(2, "another")), id="with another one of its number"),
+        pytest.param(
+            (FIRST, Takeover(2, "another"), Takeover(3, "later")), id="that went on since"
+        ),
         pytest.param((), id="without any"),
     ],
 )
-def test_a_backup_is_not_believed_although_its_index_has_caught_up(chain: tuple[Link, ...]) -> None:
+def test_a_backup_is_not_believed_although_its_index_has_caught_up(
+    chain: tuple[Takeover, ...],
+) -> None:
     belief = after(with_chain(FIRST, SECOND), with_chain(*chain, filler=50))
 
     view = belief.judge()
 
     assert "restored from a backup" in view.doubt
     assert view.is_former
-    assert (view.guid, view.link) == ("one", 2)
+    assert (view.guid, view.takeover) == ("one", 2)
 
 
 def test_a_backup_of_the_same_takeover_is_told_by_the_next_one() -> None:
@@ -293,7 +297,7 @@ def test_takeovers_that_came_since_are_believed() -> None:
     belief.handle(Changed(CALICO, Put(Stored(CHAIN, encode_chain(chain), Revision(99)))))
 
     view = belief.judge()
-    assert (view.doubt, view.link) == ("", 2)
+    assert (view.doubt, view.takeover) == ("", 2)
 
 
 def test_a_store_that_took_over_what_the_host_held_is_believed() -> None:
@@ -302,25 +306,25 @@ def test_a_store_that_took_over_what_the_host_held_is_believed() -> None:
     assert belief.judge().is_former
 
     # when that tells that it took over what this host, or another one, held
-    tell_link(belief, Link(1, "x", ("one",), (OTHER_HOST,)), 98)
+    tell_takeover(belief, Takeover(1, "x", ("one",), (OTHER_HOST,)), 98)
     assert belief.judge().is_former
-    tell_link(belief, Link(2, "y", ("one",), (HOST,)), 99)
+    tell_takeover(belief, Takeover(2, "y", ("one",), (HOST,)), 99)
 
     # then it is believed, and from then on it is the one
     view = belief.judge()
     assert (view.doubt, view.is_former) == ("", False)
-    assert (view.guid, view.link) == ("two", 2)
+    assert (view.guid, view.takeover) == ("two", 2)
 
 
 def test_a_takeover_that_was_known_before_a_restore_adopts_nothing() -> None:
-    adopting = Link(2, "n2", ("one",), (HOST,))
+    adopting = Takeover(2, "n2", ("one",), (HOST,))
     belief = after(with_chain(FIRST, adopting, filler=50), with_chain(FIRST, adopting))
     assert "went back" in belief.judge().doubt
 
 
 def test_a_store_that_adopted_is_not_believed_before_it_is_ready() -> None:
     belief = after(with_chain(FIRST), replaced(ready="false"))
-    tell_link(belief, Link(1, "x", ("one",), (HOST,)), 98)
+    tell_takeover(belief, Takeover(1, "x", ("one",), (HOST,)), 98)
 
     view = belief.judge()
 
@@ -336,8 +340,8 @@ def test_a_store_that_adopted_is_not_believed_before_its_blocks_are_seen() -> No
     former.put(block_key(cidr), block)
     belief = after(former, replaced())
 
-    # when the link is seen before the block
-    tell_link(belief, Link(1, "x", ("one",), (HOST,)), 98)
+    # when the takeover is seen before the block
+    tell_takeover(belief, Takeover(1, "x", ("one",), (HOST,)), 98)
     assert belief.judge().is_former
 
     # then it waits for that
@@ -369,7 +373,7 @@ def test_what_was_believed_last_is_told_before_anything_is_read() -> None:
 
     view = belief.judge()
 
-    assert (view.guid, view.link, view.is_read) == ("one", 2, False)
+    assert (view.guid, view.takeover, view.is_read) == ("one", 2, False)
 
 
 def test_a_datastore_is_read_once_every_prefix_is() -> None:
@@ -426,9 +430,9 @@ def replaced(ready: str = "true") -> MemoryDatastore:
     return store
 
 
-def tell_link(belief: Belief, link: Link, revision: int) -> None:
+def tell_takeover(belief: Belief, takeover: Takeover, revision: int) -> None:
     """Let the store tell of a takeover."""
-    stored = Stored(CHAIN, encode_chain((link,)), Revision(revision))
+    stored = Stored(CHAIN, encode_chain((takeover,)), Revision(revision))
     belief.handle(Changed(CALICO, Put(stored)))
 
 
@@ -436,7 +440,7 @@ def test_a_store_that_was_believed_again_stays_believed() -> None:
     # given an agent that doubts a backup, which takes over then what its host held
     belief = after(with_chain(FIRST, filler=50), with_chain(FIRST))
     assert "went back" in belief.judge().doubt
-    tell_link(belief, Link(2, "y", ("one",), (HOST,)), 98)
+    tell_takeover(belief, Takeover(2, "y", ("one",), (HOST,)), 98)
     assert belief.judge().doubt == ""
 
     # when anything else happens there

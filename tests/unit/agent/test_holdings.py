@@ -71,7 +71,7 @@ def test_what_a_host_told_is_understood_as_it_was() -> None:
 
 def test_a_host_speaks_for_no_other() -> None:
     record = told()
-    stranger = HeldRecord(OTHER_HOST, record.boot_id, record.guid, record.link, record.entries)
+    stranger = HeldRecord(OTHER_HOST, record.boot_id, record.guid, record.takeover, record.entries)
     assert holdings_of(stranger).endpoints == ()
 
 

@@ -233,7 +233,7 @@ def test_what_went_during_an_outage_is_written_again_at_once(
 
 
 HOLDINGS = HeldRecord(HOST, BootId("boot"), "former", 3, ((WEB, "{}"),), (HOST,))
-DOUBTING = replace(APPLIED, revision=0, guid="former", link=3, doubt="it was wiped")
+DOUBTING = replace(APPLIED, revision=0, guid="former", takeover=3, doubt="it was wiped")
 
 
 def test_what_a_host_holds_of_another_store_is_told_until_this_one_is_believed(
@@ -303,7 +303,7 @@ def test_another_store_is_told_everything_at_once(
 @pytest.mark.parametrize(
     "told",
     [
-        pytest.param(replace(APPLIED, link=4), id="a takeover"),
+        pytest.param(replace(APPLIED, takeover=4), id="a takeover"),
         pytest.param(replace(APPLIED, doubt="it was wiped"), id="a doubt"),
     ],
 )

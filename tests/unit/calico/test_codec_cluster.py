@@ -11,8 +11,8 @@ from calico.cluster import (
     HoldKind,
     HoldRecord,
     LeaderRecord,
-    Link,
     Standing,
+    Takeover,
 )
 from calico.codec import (
     decode_chain,
@@ -30,8 +30,8 @@ from calico.datastore.api import Key
 from calico.errors import InvalidValue
 from calico.model import BootId, HostName
 
-links = st.builds(
-    Link,
+takeovers = st.builds(
+    Takeover,
     st.integers(0, 10**9),
     st.text(),
     st.lists(st.text()).map(tuple),
@@ -46,7 +46,7 @@ clusters = st.builds(
     allow_from=st.lists(st.sampled_from((IPNetwork("10.0.0.0/8"), IPNetwork("fd00::1/128")))).map(
         tuple
     ),
-    chain=st.lists(links).map(tuple),
+    chain=st.lists(takeovers).map(tuple),
     schema=st.just(1),
 )
 holds = st.builds(
@@ -69,7 +69,7 @@ held = st.builds(
     host=st.just(HostName("host-1")),
     boot_id=st.text().map(BootId),
     guid=st.text(),
-    link=st.integers(0, 10**9),
+    takeover=st.integers(0, 10**9),
     entries=st.lists(st.tuples(st.text().map(Key), st.text())).map(tuple),
     hosts=st.lists(st.text().map(HostName)).map(tuple),
 )
@@ -80,8 +80,8 @@ def test_a_cluster_record_is_read_as_it_was_written(record: ClusterRecord) -> No
     assert decode_cluster(encode_cluster(record)) == record
 
 
-@given(st.lists(links).map(tuple))
-def test_a_chain_is_read_as_it_was_published(chain: tuple[Link, ...]) -> None:
+@given(st.lists(takeovers).map(tuple))
+def test_a_chain_is_read_as_it_was_published(chain: tuple[Takeover, ...]) -> None:
     assert decode_chain(encode_chain(chain)) == chain
 
 
@@ -116,7 +116,7 @@ def test_fields_that_an_older_version_did_not_write_have_defaults() -> None:
     [
         pytest.param("[]", id="no object"),
         pytest.param('{"uuid": "u"}', id="no schema"),
-        pytest.param('{"schema": 1, "uuid": "u", "chain": [{}]}', id="a link without number"),
+        pytest.param('{"schema": 1, "uuid": "u", "chain": [{}]}', id="a takeover without number"),
         pytest.param('{"schema": 1, "uuid": "u", "allow_from": ["x"]}', id="no network"),
     ],
 )

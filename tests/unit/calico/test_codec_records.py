@@ -71,7 +71,7 @@ APPLIED = AppliedRecord(
     ),
     (Refusal("cni", "refused", "no address is free", "2016-08-05T12:00:02Z"),),
     guid="6f2c",
-    link=7,
+    takeover=7,
     doubt="etcd went back",
 )
 

@@ -14,8 +14,8 @@ from calico.cluster import (
     HoldKind,
     HoldRecord,
     LeaderRecord,
-    Link,
     Standing,
+    Takeover,
 )
 from calico.datastore.api import Datastore, Key, Revision
 from calico.errors import AddressOutsidePools
@@ -57,9 +57,9 @@ class World:
 
     def pin(self, framework: str = "first-0000") -> ClusterRecord:
         """What a controller decided for the cluster."""
-        link = Link(3, "nonce", ("guid-of-before",))
+        takeover = Takeover(3, "nonce", ("guid-of-before",))
         allowed = (IPNetwork("10.0.0.9/32"),)
-        record = ClusterRecord("uuid-1", framework, "1.4.13", allowed, (link,))
+        record = ClusterRecord("uuid-1", framework, "1.4.13", allowed, (takeover,))
         self.datastore.put(keys.CLUSTER, codec.encode_cluster(record))
         return record
 

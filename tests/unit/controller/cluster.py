@@ -174,8 +174,8 @@ class Cluster:
 
     def _followed(self) -> dict[str, Any]:
         guid, chain = self.store.get(CLUSTER_GUID), self.store.get(CHAIN)
-        link = 0 if chain is None else decode_chain(chain.value)[-1].number
-        return {"guid": "" if guid is None else guid.value, "link": link}
+        takeover = 0 if chain is None else decode_chain(chain.value)[-1].number
+        return {"guid": "" if guid is None else guid.value, "takeover": takeover}
 
     def _follow(self) -> bool:
         """Let agents see the latest takeover; tells whether they had not yet."""

@@ -28,7 +28,7 @@ from calico.names import endpoint_of_task, interface_of, mac_of
 from reconciler.agent.belief import PREFIXES
 from reconciler.agent.telling.holdings import held_record
 from reconciler.controller.adoption.adoption import WAIT
-from reconciler.controller.adoption.chain import append_link
+from reconciler.controller.adoption.chain import append_takeover
 from reconciler.core.removal.quarantine import REST
 from reconciler.runtime.lease import LeaseLost
 from tests.convergence.test_ipam_kills import Killed, MortalStore
@@ -50,16 +50,21 @@ def told_by(cluster: Cluster, host: str) -> HeldRecord:
     assert guid is not None
     assert chain is not None
     entries = (each for root in PREFIXES for each in cluster.store.list(root).entries)
-    link = decode_chain(chain.value)[-1].number
+    takeover = decode_chain(chain.value)[-1].number
     former = {each.key: each for each in entries}
-    return held_record(HostName(host), BootId("boot"), guid.value, link, former)
+    return held_record(HostName(host), BootId("boot"), guid.value, takeover, former)
 
 
 def object_to(cluster: Cluster, *records: HeldRecord) -> None:
     """Agents do not believe the store, and tell what they hold."""
     for record in records:
         word = AppliedRecord(
-            record.host, record.boot_id, 0, guid=record.guid, link=record.link, doubt="wiped"
+            record.host,
+            record.boot_id,
+            0,
+            guid=record.guid,
+            takeover=record.takeover,
+            doubt="wiped",
         )
         cluster.say(word)
         cluster.store.put(held_key(record.host), encode_held(record))
@@ -136,8 +141,8 @@ def test_agents_are_told_by_a_link_that_their_host_was_taken_over(cluster: Clust
 
     chain = cluster.store.get(CHAIN)
     assert chain is not None
-    link = decode_chain(chain.value)[-1]
-    assert (link.adopts, link.hosts) == ((held[0].guid,), ("h1", "h2"))
+    takeover = decode_chain(chain.value)[-1]
+    assert (takeover.adopts, takeover.hosts) == ((held[0].guid,), ("h1", "h2"))
 
 
 def test_while_a_host_is_silent_nothing_is_given_and_operators_see_why(cluster: Cluster) -> None:
@@ -210,8 +215,8 @@ def test_a_store_in_use_is_closed_again_while_a_host_that_objects_is_heard(
     # then it is told that what it held, nothing, was taken over
     chain = cluster.store.get(CHAIN)
     assert chain is not None
-    link = decode_chain(chain.value)[-1]
-    assert (link.adopts, link.hosts) == (("earlier",), ("h2",))
+    takeover = decode_chain(chain.value)[-1]
+    assert (takeover.adopts, takeover.hosts) == (("earlier",), ("h2",))
 
 
 def test_an_address_that_two_hosts_claim_is_given_to_neither(cluster: Cluster) -> None:
@@ -262,14 +267,14 @@ def test_a_host_that_is_dead_holds_up_a_takeover_for_a_moment_only(cluster: Clus
 
 def test_who_leads_a_store_that_another_took_over_leads_no_more(cluster: Cluster) -> None:
     # given a leader whose renewals hit the lease of another, in a store that was set back
-    append_link(cluster.store, "the other's")
+    append_takeover(cluster.store, "the other's")
 
     with pytest.raises(LeaseLost):
         cluster.after(400)
 
 
 class HastyStore(MemoryDatastore):
-    """A store whose answer to the link of an import is lost, which agents believe at once."""
+    """A store whose answer to the takeover of an import is lost, which agents believe at once."""
 
     def put(
         self, key: Key, value: str, *, expect: Revision | None = None, ttl: int | None = None
@@ -372,7 +377,7 @@ def test_a_leader_may_die_at_any_write_of_an_import(cluster: Cluster, position: 
 
 
 @pytest.mark.parametrize(
-    ("guid", "link", "doubt"),
+    ("guid", "takeover", "doubt"),
     [
         pytest.param("another", 1, "", id="of another store"),
         pytest.param("", 1, "", id="of no store"),
@@ -381,7 +386,7 @@ def test_a_leader_may_die_at_any_write_of_an_import(cluster: Cluster, position: 
     ],
 )
 def test_what_an_agent_says_of_another_store_proves_nothing(
-    cluster: Cluster, guid: str | None, link: int, doubt: str
+    cluster: Cluster, guid: str | None, takeover: int, doubt: str
 ) -> None:
     own = cluster.store.get(CLUSTER_GUID)
     assert own is not None
@@ -391,7 +396,7 @@ def test_what_an_agent_says_of_another_store_proves_nothing(
         Revision(1),
         gone=(TaskId("a.1"),),
         guid=own.value if guid is None else guid,
-        link=link,
+        takeover=takeover,
         doubt=doubt,
     )
     cluster.marathon.current.clear()

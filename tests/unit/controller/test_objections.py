@@ -6,7 +6,7 @@ import pytest
 from netaddr import IPAddress, IPNetwork
 
 from calico.addressing.ipam import block_of
-from calico.cluster import HoldKind, Link
+from calico.cluster import HoldKind, Takeover
 from calico.codec import decode_chain, encode_held, encode_pool
 from calico.keys import (
     CHAIN,
@@ -53,7 +53,7 @@ def cluster() -> Cluster:
     return cluster
 
 
-def last_link(cluster: Cluster) -> Link:
+def last_takeover(cluster: Cluster) -> Takeover:
     """The latest takeover of which agents are told."""
     chain = cluster.store.get(CHAIN)
     assert chain is not None
@@ -95,7 +95,7 @@ def test_a_host_that_objected_and_follows_after_all_holds_nothing_back(cluster: 
     cluster.start()
     cluster.marathon.put(OTHER)
     cluster.connect()
-    object_to(cluster, replace(held, link=99))
+    object_to(cluster, replace(held, takeover=99))
     cluster.after(2)
     assert cluster.reconciler.adoption.closed
 
@@ -135,7 +135,7 @@ def test_claims_in_a_block_that_cannot_be_read_are_named_to_operators(cluster: C
     store.put(block_key(block_of(IPAddress(before["a.1"]))), "{garbage")
     cluster.mute = True
     replace_store(cluster, store)
-    object_to(cluster, *(replace(each, link=each.link + 5) for each in held))
+    object_to(cluster, *(replace(each, takeover=each.takeover + 5) for each in held))
     cluster.marathon.put(OTHER)
     cluster.after(5)
 
@@ -172,7 +172,7 @@ def test_a_host_that_comes_late_to_a_store_in_use_holds_nobody_else_back(
     assert "c.1" in addresses(cluster)
     assert cluster.holds() == {}
     assert pool_key(pool) not in [each.key for each in cluster.store.list(POOLS).entries]
-    assert last_link(cluster).hosts == ("h2",)
+    assert last_takeover(cluster).hosts == ("h2",)
 
 
 def test_a_late_claim_to_what_another_has_holds_only_its_own_host_back(cluster: Cluster) -> None:
@@ -182,7 +182,7 @@ def test_a_late_claim_to_what_another_has_holds_only_its_own_host_back(cluster: 
         (key, text.replace(before["a.1"], before["a.2"]) if "/endpoint/" in key else text)
         for key, text in told.entries
     )
-    links = last_link(cluster).number
+    takeovers = last_takeover(cluster).number
     object_to(cluster, replace(told, guid="earlier", entries=tuple(claimed)))
     cluster.marathon.put(OTHER)
     cluster.after(65)
@@ -192,13 +192,13 @@ def test_a_late_claim_to_what_another_has_holds_only_its_own_host_back(cluster: 
     hold = cluster.holds()[HoldKind.STORE]
     assert hold.subjects == (before["a.2"],)
     assert "nothing changes on h1" in hold.reason
-    assert last_link(cluster).number == links
+    assert last_takeover(cluster).number == takeovers
 
     # until an operator lets it go
     cluster.approve(HoldKind.STORE)
     cluster.after(65)
     assert cluster.holds() == {}
-    assert last_link(cluster).hosts == ("h1",)
+    assert last_takeover(cluster).hosts == ("h1",)
 
 
 def test_what_a_forgotten_host_told_holds_nothing_back(cluster: Cluster) -> None:
@@ -217,10 +217,10 @@ def test_what_a_forgotten_host_told_holds_nothing_back(cluster: Cluster) -> None
     assert cluster.store.get(READY) is not None
 
     # and what it told before is not taken over from later
-    links = last_link(cluster).number
+    takeovers = last_takeover(cluster).number
     cluster.store.put(held_key(HostName("h2")), encode_held(replace(held, host=HostName("h2"))))
     cluster.after(65)
-    assert last_link(cluster).number == links
+    assert last_takeover(cluster).number == takeovers
 
 
 def test_a_host_that_the_store_lost_can_be_forgotten(cluster: Cluster) -> None:
@@ -298,7 +298,7 @@ def test_pools_that_an_operator_removed_stay_away_when_a_host_comes_late(cluster
     cluster.after(WAIT + 5)
 
     # then the operator's stand
-    assert last_link(cluster).hosts == ("h2",)
+    assert last_takeover(cluster).hosts == ("h2",)
     assert [each.key for each in cluster.store.list(POOLS).entries] == [pool_key(pool)]
 
 
@@ -333,15 +333,15 @@ def test_while_hosts_tell_the_same_their_claims_are_looked_at_once_a_minute(
 
 
 def test_the_link_of_an_adoption_is_beyond_what_hosts_have_seen(cluster: Cluster) -> None:
-    # given a store that lost its latest links
-    held = [replace(told_by(cluster, each), link=40) for each in ("h1", "h2")]
+    # given a store that lost its latest takeovers
+    held = [replace(told_by(cluster, each), takeover=40) for each in ("h1", "h2")]
     cluster.start()
     object_to(cluster, *held)
     cluster.connect()
     cluster.after(WAIT + 5)
 
-    assert last_link(cluster).number == 41
-    assert last_link(cluster).hosts == ("h1", "h2")
+    assert last_takeover(cluster).number == 41
+    assert last_takeover(cluster).hosts == ("h1", "h2")
     assert not cluster.reconciler.adoption.closed
 
 
@@ -349,7 +349,7 @@ def test_hosts_that_only_a_late_one_knows_are_not_waited_for(cluster: Cluster) -
     held = told_by(cluster, "h2")
     object_to(cluster, replace(held, guid="another", hosts=(HostName("x1"),)))
     cluster.after(WAIT + 2)
-    assert last_link(cluster).hosts == ("h2",)
+    assert last_takeover(cluster).hosts == ("h2",)
     assert not cluster.reconciler.adoption.closed
 
 
@@ -367,4 +367,4 @@ def test_of_a_store_that_was_set_back_nobody_is_taken_for_a_follower_at_once(
     cluster.after(WAIT + 2)
 
     # then both were heard before anything went on
-    assert last_link(cluster).hosts == ("h1", "h2")
+    assert last_takeover(cluster).hosts == ("h1", "h2")

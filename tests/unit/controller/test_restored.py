@@ -50,7 +50,7 @@ def test_what_agents_applied_of_a_stores_former_life_lets_go_of_no_address() -> 
     "word",
     [
         pytest.param({"guid": "another"}, id="of another store"),
-        pytest.param({"link": 99}, id="of another past"),
+        pytest.param({"takeover": 99}, id="of another past"),
         pytest.param({"doubt": "went back"}, id="of one that is doubted"),
     ],
 )

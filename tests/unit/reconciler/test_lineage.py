@@ -2,15 +2,15 @@
 
 import pytest
 
-from calico.cluster import Link
+from calico.cluster import Takeover
 from calico.model import HostName
 from reconciler.core.lineage import adopts, contradiction
 
 A, B, C, D = (
-    Link(1, "a", revision=10),
-    Link(2, "b", revision=20),
-    Link(3, "c", revision=30),
-    Link(4, "d", revision=0),
+    Takeover(1, "a", revision=10),
+    Takeover(2, "b", revision=20),
+    Takeover(3, "c", revision=30),
+    Takeover(4, "d", revision=0),
 )
 
 
@@ -20,12 +20,16 @@ A, B, C, D = (
         pytest.param((A, B), (A, B), 20, 25, id="as it was"),
         pytest.param((A, B), (A, B, C), 30, 25, id="one takeover later"),
         pytest.param((A, B), (A, B, C, D), 40, 25, id="two takeovers later"),
-        pytest.param((A,), (C, D), 40, 15, id="so many later that the link is not kept any more"),
-        pytest.param((A, B), (A, B, Link(3, "c"), D), 40, 25, id="of one the index is not known"),
+        pytest.param(
+            (A,), (C, D), 40, 15, id="so many later that the takeover is not kept any more"
+        ),
+        pytest.param(
+            (A, B), (A, B, Takeover(3, "c"), D), 40, 25, id="of one the index is not known"
+        ),
     ],
 )
 def test_a_later_self_is_believed(
-    believed: tuple[Link, ...], found: tuple[Link, ...], published: int, reached: int
+    believed: tuple[Takeover, ...], found: tuple[Takeover, ...], published: int, reached: int
 ) -> None:
     assert contradiction(believed, found, published, reached) == ""
 
@@ -35,13 +39,19 @@ def test_a_later_self_is_believed(
     [
         pytest.param((A, B), (), 0, 25, "takeover 2 is not among", id="no takeover"),
         pytest.param((A, B), (A,), 10, 25, "takeover 2 is not among", id="one less"),
-        pytest.param((A, B), (A, Link(2, "x")), 60, 25, "takeover 2", id="another of its number"),
+        pytest.param(
+            (A, B), (A, Takeover(2, "x")), 60, 25, "takeover 2", id="another of its number"
+        ),
         pytest.param((A, B), (A, B, C), 24, 25, "takeover 3 was told", id="told before"),
         pytest.param((A, B), (A, B, C, D), 40, 35, "takeover 3 was told", id="the one before it"),
     ],
 )
 def test_an_older_self_is_told(
-    believed: tuple[Link, ...], found: tuple[Link, ...], published: int, reached: int, why: str
+    believed: tuple[Takeover, ...],
+    found: tuple[Takeover, ...],
+    published: int,
+    reached: int,
+    why: str,
 ) -> None:
     assert why in contradiction(believed, found, published, reached)
 
@@ -49,13 +59,13 @@ def test_an_older_self_is_told(
 @pytest.mark.parametrize(
     ("found", "expected"),
     [
-        pytest.param((Link(2, "x", ("g",), (HostName("h"),)),), True, id="this host's, of it"),
-        pytest.param((Link(2, "x", ("g",), (HostName("i"),)),), False, id="another host's"),
-        pytest.param((Link(2, "x", ("i",), (HostName("h"),)),), False, id="of another store"),
-        pytest.param((Link(1, "a", ("g",), (HostName("h"),)),), False, id="known before"),
+        pytest.param((Takeover(2, "x", ("g",), (HostName("h"),)),), True, id="this host's, of it"),
+        pytest.param((Takeover(2, "x", ("g",), (HostName("i"),)),), False, id="another host's"),
+        pytest.param((Takeover(2, "x", ("i",), (HostName("h"),)),), False, id="of another store"),
+        pytest.param((Takeover(1, "a", ("g",), (HostName("h"),)),), False, id="known before"),
     ],
 )
 def test_only_a_new_link_that_names_the_host_adopts(
-    found: tuple[Link, ...], expected: bool
+    found: tuple[Takeover, ...], expected: bool
 ) -> None:
     assert adopts(found, (A,), "g", HostName("h")) is expected
