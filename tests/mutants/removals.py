@@ -116,6 +116,14 @@ REMOVALS = (
         ("tests/unit/controller/test_upgrade.py",),
     ),
     Mutant(
+        "P25",
+        "the hold of an app that Marathon shows no more neither ends nor can be approved",
+        "reconciler/controller/removal/groups.py",
+        "self._holds.hold(HoldKind.GROUPS, (*lost, *unseen), reason)",
+        "self._holds.hold(HoldKind.GROUPS, lost, reason)",
+        ("tests/unit/controller/test_upgrade.py",),
+    ),
+    Mutant(
         "P8",
         "a profile is collected as soon as nothing refers to it",
         "reconciler/controller/removal/profile_sweeper.py",

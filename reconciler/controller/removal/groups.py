@@ -33,14 +33,14 @@ class GroupsGuard:
             self._holds.end(HoldKind.GROUPS)
             return
         lost = {app.id for app in listed.apps if self._lost(app, policy)}
-        if lost and not self._holds.approves(HoldKind.GROUPS, lost):
-            self._hold(lost)
-            return
         # One that the list lacks, or shows as nonsense, may have lost its own.
         records = (kept.value for kept in self._stored.records.values())
-        if grouped_apps(records) <= {app.id for app in listed.apps}:
-            self._pin.accept_version()
-            self._holds.end(HoldKind.GROUPS)
+        unseen = grouped_apps(records) - {app.id for app in listed.apps}
+        if (lost or unseen) and not self._holds.approves(HoldKind.GROUPS, lost | unseen):
+            self._hold(lost, unseen)
+            return
+        self._pin.accept_version()
+        self._holds.end(HoldKind.GROUPS)
 
     def withhold(
         self,
@@ -60,10 +60,12 @@ class GroupsGuard:
             self._hold(self._subjects() | {app.id})
         return withheld(desired, records)
 
-    def _hold(self, lost: Collection[str]) -> None:
-        count = len(lost)
-        reason = f"Marathon's upgrade dropped the groups of {count} app{'s' * (count != 1)}"
-        self._holds.hold(HoldKind.GROUPS, lost, reason)
+    def _hold(self, lost: Collection[str], unseen: Collection[str] = ()) -> None:
+        told = [f"dropped the groups of {_apps(lost)}"] if lost else []
+        if unseen:
+            told.append(f"may have dropped the groups of {_apps(unseen)} that it does not show")
+        reason = f"Marathon's upgrade {' and '.join(told)}"
+        self._holds.hold(HoldKind.GROUPS, (*lost, *unseen), reason)
 
     def _lost(self, app: App, policy: NetworkPolicy) -> bool:
         records = self._stored.records_of(app.id).values()
@@ -77,3 +79,7 @@ class GroupsGuard:
             if record.kind is HoldKind.GROUPS:
                 return frozenset(record.subjects)
         return frozenset()
+
+
+def _apps(apps: Collection[str]) -> str:
+    return f"{len(apps)} app{'s' * (len(apps) != 1)}"

@@ -9,7 +9,7 @@ from calico.codec import decode_cluster
 from calico.keys import CLUSTER
 from calico.model import ContainerId, TaskVerdict
 from marathon_client.events import TaskStatus
-from marathon_client.models import App, AppId, NetworkForm, Problem, TaskState
+from marathon_client.models import App, NetworkForm, Problem, TaskState
 from reconciler.core.removal.marathon_upgrade import WITHHELD
 from tests.unit.controller.attaching import attach
 from tests.unit.controller.cluster import UNAVAILABLE, Cluster
@@ -182,16 +182,58 @@ def test_an_approval_lets_their_new_tasks_in_without_groups_and_for_good(
     assert cluster.holds() == {}
 
 
-def test_an_approval_counts_while_another_app_is_not_shown(cluster: Cluster) -> None:
+def hide(cluster: Cluster, made: App, shown: str) -> None:
+    """Marathon shows an app as nonsense, or not at all."""
+    del cluster.marathon.current[made.id]
+    if shown == "nonsense":
+        cluster.marathon.problems = (*cluster.marathon.problems, Problem(made.id, "?"))
+
+
+SHOWN = pytest.mark.parametrize("shown", ["nothing", "nonsense"])
+
+
+@SHOWN
+def test_an_approval_ends_the_wait_while_another_app_is_not_shown(
+    cluster: Cluster, shown: str
+) -> None:
     upgrade(cluster)
-    del cluster.marathon.current[DB.id]
+    hide(cluster, DB, shown)
     cluster.connect()
-    assert cluster.holds()[HoldKind.GROUPS].subjects == ("/web",)
+    held = cluster.holds()[HoldKind.GROUPS]
+    assert held.subjects == ("/db", "/web")
     cluster.approve(HoldKind.GROUPS)
     cluster.connect()
     add(cluster, WEB, "web1")
     assert "web1" in cluster.specs()
+    assert HoldKind.GROUPS not in cluster.holds()
+    assert pinned(cluster) == NEW
+
+
+@SHOWN
+def test_an_app_that_is_not_shown_waits_alone_once_the_others_are_mended(
+    cluster: Cluster, shown: str
+) -> None:
+    # given two apps that lost their groups
+    upgrade(cluster)
+    both = cluster.holds()[HoldKind.GROUPS]
+    assert both.subjects == ("/db", "/web")
+    # when one is mended and Marathon shows the other no more
+    cluster.marathon.put(migrate(WEB, groups=("g",), version=V3))
+    hide(cluster, DB, shown)
+    cluster.after(100)
+    # then the hold names that alone, with a plan of its own
+    alone = cluster.holds()[HoldKind.GROUPS]
+    assert alone.subjects == ("/db",)
+    assert alone.plan != both.plan
+    assert alone.reason == (
+        "Marathon's upgrade may have dropped the groups of 1 app that it does not show"
+    )
     assert pinned(cluster) == OLD
+    # and an approval ends it
+    cluster.approve(HoldKind.GROUPS)
+    cluster.after(100)
+    assert HoldKind.GROUPS not in cluster.holds()
+    assert pinned(cluster) == NEW
 
 
 def test_the_next_controller_knows_of_the_upgrade(cluster: Cluster) -> None:
@@ -215,21 +257,19 @@ def test_a_marathon_that_does_not_say_its_version_ends_no_wait(cluster: Cluster)
     assert HoldKind.GROUPS in cluster.holds()
 
 
-@pytest.mark.parametrize("shown", ["nothing", "nonsense"])
+@SHOWN
 def test_an_app_that_a_list_does_not_show_may_have_lost_its_groups(
     cluster: Cluster, shown: str
 ) -> None:
     # given an upgrade after which the first lists lack what lost its groups
     cluster.marathon.release = NEW
     for each in (WEB, DB):
-        del cluster.marathon.current[each.id]
+        hide(cluster, each, shown)
     cluster.marathon.put(migrate(PLAIN))
-    if shown == "nonsense":
-        problems = (Problem(AppId("/web"), "?"), Problem(AppId("/db"), "?"))
-        cluster.marathon.problems = problems
     cluster.connect()
     cluster.after(20)
-    assert HoldKind.GROUPS not in cluster.holds()
+    assert cluster.holds()[HoldKind.GROUPS].subjects == ("/db", "/web")
+    assert pinned(cluster) == OLD
     # when they are shown
     cluster.marathon.problems = ()
     upgrade(cluster)
