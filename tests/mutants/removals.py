@@ -109,6 +109,14 @@ REMOVALS = (
     ),
     Mutant(
         "P4",
+        "an app that is restarted within Marathon's upgrade loses its groups unnoticed",
+        "reconciler/core/removal/marathon_upgrade.py",
+        "(crosses or record.app_version >= app.config_version)",
+        "record.app_version >= app.config_version",
+        ("tests/unit/reconciler/test_marathon_upgrade.py", "tests/unit/controller/test_upgrade.py"),
+    ),
+    Mutant(
+        "P4",
         "new tasks start without the groups that the upgrade dropped",
         "reconciler/controller/reconcile.py",
         "for desired in self._groups.withhold(app, wanted, records, self.policy):",

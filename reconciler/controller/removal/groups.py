@@ -69,7 +69,14 @@ class GroupsGuard:
 
     def _lost(self, app: App, policy: NetworkPolicy) -> bool:
         records = self._stored.records_of(app.id).values()
-        return lost_groups(app, records, policy, is_held=app.id in self._subjects())
+        return lost_groups(
+            app,
+            records,
+            policy,
+            is_held=app.id in self._subjects(),
+            # Not before Marathon said its version: many an owner takes groups away.
+            crosses=bool(self._pin.crosses),
+        )
 
     def _is_approved(self, app: App) -> bool:
         return app.id in self._subjects() and bool(self._holds.approved_plan(HoldKind.GROUPS))

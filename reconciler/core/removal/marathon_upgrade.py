@@ -52,20 +52,27 @@ def grouped_apps(records: Iterable[TaskRecord]) -> frozenset[str]:
 
 
 def lost_groups(
-    app: App, records: Iterable[TaskRecord], policy: NetworkPolicy, *, is_held: bool
+    app: App,
+    records: Iterable[TaskRecord],
+    policy: NetworkPolicy,
+    *,
+    is_held: bool,
+    crosses: bool,
 ) -> bool:
-    """Whether an app has no groups any more though nobody changed that.
+    """Whether an app has no groups any more, and that may be of the upgrade.
 
     A version of an app never changes: if a task was accepted with groups under
-    the present one, and that names none now, it was Marathon. An app that
-    `is_held` for it has lost them until it names some: a later version without
-    groups may be of the same loss, and its tasks with groups may have ended.
+    the present one, and that names none now, it was Marathon. While the upgrade
+    `crosses`, so may be a later version without groups: whoever restarts an app
+    writes one. An app that `is_held` for it has lost them until it names some:
+    its tasks with groups may have ended.
     """
     net = our_network(app, policy)
     if net is None or net.form is not NetworkForm.NETWORKS or net.groups:
         return False
     return is_held or any(
-        _is_grouped(record) and record.app_version >= app.config_version for record in records
+        _is_grouped(record) and (crosses or record.app_version >= app.config_version)
+        for record in records
     )
 
 

@@ -163,6 +163,28 @@ def test_a_later_version_without_groups_is_of_the_same_loss(cluster: Cluster) ->
     assert "/web" in cluster.holds()[HoldKind.GROUPS].subjects
 
 
+@pytest.mark.parametrize("restarted", [(WEB,), (WEB, DB)], ids=["one of two", "all"])
+def test_an_app_that_is_restarted_within_the_upgrade_has_lost_its_groups(
+    cluster: Cluster, restarted: tuple[App, ...]
+) -> None:
+    # given an upgrade, after which somebody restarts apps before the first look
+    cluster.marathon.release = NEW
+    for each in APPS:
+        cluster.marathon.put(migrate(each))
+    for each in restarted:
+        cluster.marathon.put(migrate(each, f"new-{each.id[1:]}", version=V3))
+    cluster.connect()
+    # then that is told, and new tasks wait
+    assert cluster.holds()[HoldKind.GROUPS].subjects == ("/db", "/web")
+    assert cluster.records()["new-web"].reason == WITHHELD
+    assert pinned(cluster) == OLD
+    # and an owner's own will by an approval
+    cluster.approve(HoldKind.GROUPS)
+    cluster.after(100)
+    assert cluster.records()["new-web"].reason == "no address reported by Mesos"
+    assert HoldKind.GROUPS not in cluster.holds()
+
+
 def test_an_approval_lets_their_new_tasks_in_without_groups_and_for_good(
     cluster: Cluster,
 ) -> None:

@@ -118,8 +118,23 @@ def test_an_upgrade_is_told_by_the_highest_version_that_was_seen(
     ],
 )
 def test_an_app_lost_its_groups(found: App, record: TaskRecord, is_held: bool, lost: bool) -> None:
-    assert lost_groups(found, [record], POLICY, is_held=is_held) is lost
-    assert not lost_groups(found, [], POLICY, is_held=False)
+    assert lost_groups(found, [record], POLICY, is_held=is_held, crosses=False) is lost
+    assert not lost_groups(found, [], POLICY, is_held=False, crosses=True)
+
+
+@pytest.mark.parametrize(
+    ("record", "crosses", "lost"),
+    [
+        pytest.param(GROUPED, True, True, id="written within the upgrade"),
+        pytest.param(GROUPED, False, False, id="written at any other time"),
+        pytest.param(replace(GROUPED, groups=()), True, False, id="it had none"),
+    ],
+)
+def test_a_later_version_within_the_upgrade_may_be_of_who_restarted_the_app(
+    record: TaskRecord, crosses: bool, lost: bool
+) -> None:
+    found = migrated(V3)
+    assert lost_groups(found, [record], POLICY, is_held=False, crosses=crosses) is lost
 
 
 def test_running_tasks_keep_what_they_have_and_new_ones_wait() -> None:
