@@ -54,6 +54,7 @@ class Addresses:
         secondary: Secondary = (),
         heed: Callable[[Block], None] | None = None,
         given_on: HostName | None = None,
+        held: set[IPAddress] | None = None,
     ) -> IPAddress:
         """The handle's address: the one it holds already, else a free one.
 
@@ -63,15 +64,37 @@ class Addresses:
         unreadable. `heed` sees each block before anything new is taken of it
         and may raise an AddressError, which then ends the attempt. With
         `given_on` it holds only what that host's agent gave to its container.
+
+        What it holds already is renewed, see `renew`; with `held` it is added
+        there instead, and whoever begins to use it renews it.
         """
         check_host(host)
         check_handle(handle)
+        for _ in range(ATTEMPTS):
+            already: set[IPAddress] = set()
+            address = self._assign(host, handle, version, secondary, heed, given_on, already)
+            if self._begins(handle, already & {address}, given_on, held):
+                return address
+        raise Conflict(f"what {handle} holds comes and goes")
+
+    def _assign(
+        self,
+        host: HostName,
+        handle: HandleId,
+        version: int,
+        secondary: Secondary,
+        heed: Callable[[Block], None] | None,
+        given_on: HostName | None,
+        already: set[IPAddress],
+    ) -> IPAddress:
+        """The address, and in `already` those that were found to be the handle's before."""
         pools = self._usable_pools(version)
 
         def step(block: Block) -> tuple[Block, IPAddress] | None:
-            held = ipam.addresses_of(block, handle, given_on)
-            if held:
-                return block, held[0]
+            found = ipam.addresses_of(block, handle, given_on)
+            if found:
+                already.add(found[0])
+                return block, found[0]
             if heed is not None:
                 heed(block)
             if not block.unallocated or not any(block.cidr in pool.cidr for pool in pools):
@@ -82,9 +105,10 @@ class Addresses:
         if address is not None:
             return address
         counts = self._ledger.counts(handle)
-        for held_address in self._held_in(handle, counts or (), given_on):
-            if held_address.version == version:
-                return held_address
+        for found in self._held_in(handle, counts or (), given_on):
+            if found.version == version:
+                already.add(found)
+                return found
         is_new = counts is None
         address = self._assign_affine(host, handle, version, step, is_new=is_new)
         if address is None:
@@ -103,8 +127,9 @@ class Addresses:
         *,
         secondary: Secondary = (),
         given_on: HostName | None = None,
+        held: set[IPAddress] | None = None,
     ) -> None:
-        """Give the handle this very address; again is a success.
+        """Give the handle this very address; again is a success, `held` as in `assign`.
 
         A block that does not exist yet becomes the host's. Raises AddressTaken,
         or AddressOutsidePools also if the block is kept for another host.
@@ -114,10 +139,12 @@ class Addresses:
         cidr = ipam.block_of(address)
         in_use = any(address in pool.cidr for pool in self._usable_pools(address.version))
         strict = self._config().strict_affinity
+        already: set[IPAddress] = set()
 
         def step(block: Block) -> tuple[Block, IPAddress]:
-            held = ipam.allocation_of(block, address)
-            if held is not None and held.is_of(handle, given_on):
+            found = ipam.allocation_of(block, address)
+            if found is not None and found.is_of(handle, given_on):
+                already.add(address)
                 return block, address
             if not in_use:
                 raise _outside(address)
@@ -125,19 +152,43 @@ class Addresses:
                 raise AddressOutsidePools(
                     f"address {address} is in a block kept for host {block.affinity}"
                 )
-            if held is not None and held.handle == handle:
-                holder = f"{handle} on host {held.host}" if held.host else handle
+            if found is not None and found.handle == handle:
+                holder = f"{handle} on host {found.host}" if found.host else handle
                 raise AddressTaken(f"address {address} is taken by {holder}")
             return ipam.allocate_fixed(block, handle, address, secondary), address
 
         for _ in range(ATTEMPTS):
+            already.clear()
             if self._ledger.block(cidr) is None:
                 if not in_use:
                     raise _outside(address)
                 self._ledger.claim(host, cidr, strict=strict)
-            if self._ledger.allocate(cidr, handle, step) is not None:
+            given = self._ledger.allocate(cidr, handle, step)
+            if given is not None and self._begins(handle, already, given_on, held):
                 return
         raise Conflict(f"block {cidr} comes and goes")
+
+    def renew(self, handle: HandleId, held: Iterable[IPAddress]) -> None:
+        """Begin anew to use what a handle was found to hold; raises Conflict if it is gone.
+
+        Only a write makes a release fail that is still on its way: one without
+        an answer, or of a leader that was stopped before it sent it.
+        """
+        if not self._begins(handle, held):
+            raise Conflict(f"an address was just taken back from {handle}")
+
+    def _begins(
+        self,
+        handle: HandleId,
+        already: Iterable[IPAddress],
+        given_on: HostName | None = None,
+        held: set[IPAddress] | None = None,
+    ) -> bool:
+        """Renew what the handle held already, or note it; False if it is gone meanwhile."""
+        if held is not None:
+            held.update(already)
+            return True
+        return all(self._ledger.renew(handle, each, given_on) for each in sorted(already))
 
     def families(self) -> tuple[int, ...]:
         """The families that new addresses can be had of."""

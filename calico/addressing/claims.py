@@ -116,6 +116,7 @@ class Claims:
     ) -> Found | None:
         """The block with all of it claimed; None if there is no such block."""
         unanswered = 0
+        sent: Revision | None = None
         for _ in range(ATTEMPTS):
             if found is None:
                 return None
@@ -125,7 +126,9 @@ class Claims:
                 self._handles.uncount(claim.taker, {cidr: counted - wanted})
                 counted = wanted
             turned = _turned(claim, block)
-            if not wanted:
+            # Also what it holds already is written anew, once, or a release that
+            # is still on its way would pass.
+            if not wanted and (sent not in (None, revision) or not _held(claim, block)):
                 return found
             if wanted > counted:
                 self._handles.count(claim.taker, {cidr: wanted - counted})
@@ -137,13 +140,14 @@ class Claims:
                 pass
             except DatastoreUnavailable:
                 # If it was not done, it may be yet, and the count with it.
-                counted = 0
+                counted, sent = 0, revision
                 unanswered += 1
                 if unanswered == UNANSWERED:
                     raise
             else:
-                left = self._unsettled.setdefault(handle_of_container(claim.container), {})
-                left[cidr] = left.get(cidr, 0) + wanted
+                if wanted:
+                    left = self._unsettled.setdefault(handle_of_container(claim.container), {})
+                    left[cidr] = left.get(cidr, 0) + wanted
                 return turned, written
             found = self._ledger.block(cidr)
         raise Conflict(f"block {cidr} changes faster than it can be written")

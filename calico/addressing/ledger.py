@@ -216,6 +216,35 @@ class Ledger:
             return True
         raise Conflict(f"block {cidr} changes faster than it can be written")
 
+    def renew(self, handle: HandleId, address: IPAddress, given_on: HostName | None = None) -> bool:
+        """Write the block of a held address anew as it is; False if the handle holds it no more.
+
+        Whoever decided before to take it back, and whose write is still on its
+        way, then loses, and looks again.
+        """
+        cidr = ipam.block_of(address)
+        unanswered = 0
+        for _ in range(ATTEMPTS):
+            found = self.block(cidr)
+            if found is None:
+                return False
+            block, revision = found
+            held = ipam.allocation_of(block, address)
+            if held is None or not held.is_of(handle, given_on):
+                return False
+            try:
+                self._datastore.put(block_key(cidr), codec.encode_block(block), expect=revision)
+            except Conflict:
+                continue
+            except DatastoreUnavailable:
+                # It may never be done: only an answer tells that the others lose.
+                unanswered += 1
+                if unanswered == UNANSWERED:
+                    raise
+                continue
+            return True
+        raise Conflict(f"block {cidr} changes faster than it can be written")
+
     def _write_released(self, block: Block, revision: Revision) -> None:
         key = block_key(block.cidr)
         if block.affinity is None and not any(block.allocations):

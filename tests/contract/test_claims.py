@@ -16,7 +16,7 @@ from calico.addressing.claims import Claim, Claims, Found
 from calico.datastore.api import Datastore, Key
 from calico.datastore.etcd import EtcdDatastore
 from calico.datastore.memory import MemoryDatastore
-from calico.errors import DatastoreUnavailable
+from calico.errors import Conflict, DatastoreUnavailable
 from calico.model import ContainerId, HandleId, HostName, Pool
 from calico.names import handle_of_container
 from tests.contract.conftest import Store
@@ -64,6 +64,10 @@ def drift(datastore: Datastore) -> tuple[object, ...]:
     return drifts(decode_books(datastore.list(keys.IPAM).entries))
 
 
+def values(datastore: Datastore) -> dict[Key, str]:
+    return {each.key: each.value for each in datastore.list(keys.IPAM).entries}
+
+
 def settle(claims: Claims) -> None:
     while claims.settle_one():
         pass
@@ -80,14 +84,29 @@ def test_a_claim_takes_all_addresses_of_the_container(datastore: Datastore) -> N
     assert drift(datastore) == ()
 
 
-def test_claiming_again_tells_the_same_and_writes_nothing(datastore: Datastore) -> None:
+def test_claiming_again_tells_the_same_and_changes_nothing(datastore: Datastore) -> None:
     given, claims = attach(datastore), Claims(datastore)
     claims.claim(CLAIM)
     settle(claims)
-    before = datastore.list(keys.IPAM)
+    before = values(datastore)
     assert claims.claim(CLAIM) == Claims(datastore).claim(CLAIM) == given
     assert not claims.settle_one()
-    assert datastore.list(keys.IPAM).entries == before.entries
+    assert values(datastore) == before
+
+
+def test_a_release_that_is_still_on_its_way_takes_nothing_that_is_claimed_again(
+    datastore: Datastore,
+) -> None:
+    given = attach(datastore)
+    Claims(datastore).claim(CLAIM)
+    late = [datastore.get(keys.block_key(ipam.block_of(each))) for each in given]
+
+    assert Claims(datastore).claim(CLAIM) == given
+
+    for stored in late:
+        assert stored is not None
+        with pytest.raises(Conflict):
+            datastore.put(stored.key, stored.value, expect=stored.revision)
 
 
 def test_what_an_app_asked_for_by_name_is_marked(datastore: Datastore) -> None:

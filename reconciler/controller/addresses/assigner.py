@@ -116,6 +116,8 @@ class Assigner:
         self, record: TaskRecord, wish: AddressWish, known: Known | None
     ) -> tuple[IPAddress, ...]:
         handle = HandleId(record.task)
+        # Renewed once all are there: a task that waits for one writes nothing.
+        held: set[IPAddress] = set()
         match wish:
             case ContainerAddresses(container, fixed):
                 marks = dict.fromkeys(fixed, ((FIXED_FOR, record.app),))
@@ -126,20 +128,31 @@ class Assigner:
             case FixedAddresses(addresses):
                 for address in addresses:
                     self._addresses.assign_fixed(
-                        record.host, handle, address, secondary=(OWNER, (FIXED_FOR, record.app))
+                        record.host,
+                        handle,
+                        address,
+                        secondary=(OWNER, (FIXED_FOR, record.app)),
+                        held=held,
                     )
-                return addresses
+                taken = addresses
             case AnyAddress():
                 heed = partial(self._heed, record.host)
                 self._await_strangers(record.host)
-                return tuple(
+                taken = tuple(
                     self._addresses.assign(
-                        record.host, handle, version=version, secondary=(OWNER,), heed=heed
+                        record.host,
+                        handle,
+                        version=version,
+                        secondary=(OWNER,),
+                        heed=heed,
+                        held=held,
                     )
                     for version in self._addresses.families() or (4,)
                 )
             case _:
                 assert_never(wish)
+        self._addresses.renew(handle, held)
+        return taken
 
     def _heed(self, host: HostName, block: Block) -> None:
         """Give nothing of a block while a task of the host may have something of it.

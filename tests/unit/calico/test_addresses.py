@@ -1,5 +1,7 @@
 """Where an address comes from, and who may have it."""
 
+from collections.abc import Callable
+
 import pytest
 from netaddr import IPAddress, IPNetwork
 
@@ -12,6 +14,7 @@ from calico.datastore.memory import MemoryDatastore
 from calico.errors import (
     AddressOutsidePools,
     AddressTaken,
+    Conflict,
     InvalidName,
     InvalidValue,
     PoolExhausted,
@@ -38,6 +41,10 @@ def block_at(store: MemoryDatastore, address: IPAddress) -> Block:
     stored = store.get(keys.block_key(ipam.block_of(address)))
     assert stored is not None
     return codec.decode_block(ipam.block_of(address), stored.value)
+
+
+def values(store: MemoryDatastore) -> dict[Key, str]:
+    return {each.key: each.value for each in store.list(keys.IPAM).entries}
 
 
 def test_the_first_address_claims_a_block_for_the_host() -> None:
@@ -67,10 +74,73 @@ def test_addresses_of_one_host_share_its_block_and_hosts_do_not() -> None:
 def test_asking_again_gives_the_same_address_on_any_host() -> None:
     store = store_with(POOL)
     address = Addresses(store).assign(A, ONE)
-    before = store.list(keys.IPAM)
+    before = values(store)
     assert Addresses(store).assign(A, ONE) == address
     assert Addresses(store).assign(B, ONE) == address
+    assert values(store) == before
+
+
+def again(addresses: Addresses) -> None:
+    addresses.assign(A, ONE)
+
+
+def again_on_another_host(addresses: Addresses) -> None:
+    addresses.assign(B, ONE)
+
+
+def again_by_name(addresses: Addresses) -> None:
+    (held,) = addresses.held_by(ONE)
+    addresses.assign_fixed(A, ONE, held)
+
+
+def noted_and_renewed(addresses: Addresses) -> None:
+    held: set[IPAddress] = set()
+    addresses.assign(A, ONE, held=held)
+    addresses.renew(ONE, held)
+
+
+@pytest.mark.parametrize("ask", [again, again_on_another_host, again_by_name, noted_and_renewed])
+@pytest.mark.parametrize("same", [pytest.param(True, id="one"), pytest.param(False, id="another")])
+def test_a_release_that_is_still_on_its_way_takes_nothing_that_is_asked_for_again(
+    ask: Callable[[Addresses], None], same: bool
+) -> None:
+    # given a release that was decided, and has not arrived
+    store = store_with(POOL)
+    first = Addresses(store)
+    address = first.assign(A, ONE)
+    key = keys.block_key(ipam.block_of(address))
+    held = store.get(key)
+    assert held is not None
+    freed = codec.encode_block(ipam.release(block_at(store, address), ONE, address))
+
+    # when its holder begins to use the address again, and then it arrives
+    ask(first if same else Addresses(store))
+    with pytest.raises(Conflict):
+        store.put(key, freed, expect=held.revision)
+
+    # then no other is given it
+    assert Addresses(store).assign(A, TWO) != address
+
+
+def test_what_is_only_noted_as_held_is_not_written() -> None:
+    store = store_with(POOL)
+    address = Addresses(store).assign(A, ONE)
+    before, held = store.list(keys.IPAM), set[IPAddress]()
+
+    Addresses(store).assign(A, ONE, held=held)
+    Addresses(store).assign_fixed(A, ONE, address, held=held)
+
+    assert held == {address}
     assert store.list(keys.IPAM) == before
+
+
+def test_what_was_just_taken_back_is_not_begun_to_be_used() -> None:
+    addresses = Addresses(store_with(POOL))
+    held = {addresses.assign(A, ONE)}
+    addresses.release(ONE, *held)
+
+    with pytest.raises(Conflict, match="taken back"):
+        addresses.renew(ONE, held)
 
 
 def test_each_family_has_its_own_address() -> None:

@@ -72,3 +72,25 @@ def test_an_address_is_given_to_nobody_while_no_write_arrives(store: LosingStore
 
     store.loses = 0
     assert Addresses(store).held_by(ONE) == ()
+
+
+def test_an_address_whose_renewal_was_lost_is_not_used_before_it_is_written(
+    store: LosingStore,
+) -> None:
+    given = Addresses(store).assign(HERE, ONE)
+    before = store.list(BLOCKS).entries
+    store.loses = 1
+
+    assert Addresses(store).assign(HERE, ONE) == given
+
+    after = store.list(BLOCKS).entries
+    assert [each.value for each in after] == [each.value for each in before]
+    assert [each.revision for each in after] != [each.revision for each in before]
+
+
+def test_an_address_is_not_used_again_while_no_write_arrives(store: LosingStore) -> None:
+    Addresses(store).assign(HERE, ONE)
+    store.loses = 1_000
+
+    with pytest.raises(DatastoreUnavailable):
+        Addresses(store).assign(HERE, ONE)

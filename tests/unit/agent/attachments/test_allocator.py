@@ -247,6 +247,28 @@ def test_what_the_datastore_gives_after_its_answer_was_despaired_of_is_swept() -
     assert bench.held() == []
 
 
+@pytest.mark.parametrize(
+    "wish", [pytest.param(Wish(), id="any"), pytest.param(Wish(fixed=(OWN,)), id="by name")]
+)
+def test_what_a_container_is_given_again_is_not_taken_by_a_release_that_lands_late(
+    wish: Wish,
+) -> None:
+    # given an address that nobody waited for, and a release without an answer
+    store = LateStore()
+    bench = Bench(store)
+    bench.allocate(ONE, wish)
+    store.late = True
+    bench.release(ONE)
+    store.late = False
+
+    # when the same container is attached again before that lands
+    given = bench.allocate(ONE, wish)
+    store.catch_up()
+
+    # then it holds what it was given
+    assert given == Addresses(store).held_by(handle_of_container(ONE), HOST) != ()
+
+
 def test_a_sweep_takes_what_no_container_here_knows_of(bench: Bench) -> None:
     for container in (ONE, OTHER):
         bench.allocate(container)
