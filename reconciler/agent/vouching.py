@@ -35,6 +35,12 @@ class LeaderSeen:
     revision: Revision = UNSEEN
     why: str = ""
 
+    @property
+    def may_vouch(self) -> bool:
+        """Whether somebody leads, and does not say that no address is given."""
+        standing = self.record.standing if self.record is not None else None
+        return self.record is not None and (standing is None or bool(standing.opened))
+
 
 class Vouching:
     """Judges what is seen of the leader; owned by one thread."""

@@ -37,7 +37,7 @@ WRITE_WINDOW = 10.0
 #: Seconds between renewals, and between a standby's looks.
 RENEW_EVERY = 2.0
 #: Seconds between renewals as long as somebody waits for what the next one tells.
-RENEW_SOON = 0.5
+RENEW_SOON = 1.0
 
 
 class LeaseLost(Exception):

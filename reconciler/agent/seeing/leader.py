@@ -9,9 +9,10 @@ from calico.keys import LEADER
 from reconciler.agent.vouching import LeaderSeen
 from reconciler.runtime.signals import Stop
 
-#: Seconds between the first few looks, and between later ones.
-SOON, LOOK_EVERY = 0.25, 1.0
-FEW = 20
+#: Seconds between the first few looks, and while a leader gives addresses; and
+#: between others: etcd takes long for each where it asks who asks.
+SOON, LOOK_EVERY = 1.0, 5.0
+FEW = 5
 
 
 class LeaderReader:
@@ -32,9 +33,10 @@ class LeaderReader:
         """Look until stopped, or until that is over."""
         looks = 0
         while not (stop.is_set() or self._is_over()):
-            self._post(self.look())
+            seen = self.look()
+            self._post(seen)
             looks += 1
-            stop.wait(SOON if looks < FEW else LOOK_EVERY)
+            stop.wait(SOON if looks < FEW or seen.may_vouch else LOOK_EVERY)
 
     def look(self) -> LeaderSeen:
         """Who leads now."""

@@ -10,7 +10,7 @@ from calico.dataplane.netlink.batches import go_on
 from calico.datastore.api import Key, Revision
 from calico.datastore.memory import MemoryDatastore
 from calico.keys import LEADER
-from reconciler.agent.seeing.leader import FEW, LOOK_EVERY, LeaderReader
+from reconciler.agent.seeing.leader import FEW, LOOK_EVERY, SOON, LeaderReader
 from reconciler.agent.vouching import NOBODY, TOLD_AFTER, UNVOUCHED, LeaderSeen, Vouching
 from reconciler.runtime.clock import ManualClock
 from tests.contract.agent_rig import SteppedStore
@@ -119,6 +119,15 @@ def test_who_leads_is_looked_at_until_nobody_needs_to_know() -> None:
 
     assert looks == [LeaderSeen()] * 2 * FEW
     assert clock.monotonic() > FEW * LOOK_EVERY
+
+
+def test_a_leader_that_gives_addresses_is_looked_at_often() -> None:
+    clock, looks, store = ManualClock(), list[LeaderSeen](), MemoryDatastore()
+    store.put(LEADER, encode_leader(LeaderRecord("a", standing=Standing(LATEST))))
+
+    LeaderReader(store, looks.append, lambda: len(looks) == 4 * FEW).run(Over(clock))
+
+    assert clock.monotonic() == 4 * FEW * SOON
 
 
 @pytest.mark.parametrize(
