@@ -7,7 +7,7 @@ controllers and three hosts.
 
 What goes wrong:
 
-- processes: killed and started again, or stopped for up to 300 s, at any
+- processes: killed or told to end and started again, or stopped for up to 300 s, at any
   operation of any thread, so that several controllers believe that they lead;
   their wall clocks are up to an hour off;
 - etcd: a request is not sent, or done and its answer lost, or arrives up to 60 s
@@ -17,11 +17,14 @@ What goes wrong:
   `--restores` and `--wipes` in each schedule;
 - Marathon: events are lost, doubled, late and out of order; requests fail; it
   lists nothing, a half, all but one app, what was true before, or the apps of
-  another framework; it changes its leader; it gives up tasks that live on;
-- hosts: reboot with or without their disk, reuse the numbers of processes and
-  namespaces, lose links to another program, cannot find where tasks are;
-- people: erase a profile, start what fails again and again, and have given all
-  but a few addresses to another orchestrator.
+  another framework; it changes its leader; it gives up tasks that live on; it
+  is upgraded past 1.5, which drops the groups of every app;
+- hosts: reboot with or without their disk, are off until they are forgotten,
+  reuse the numbers of processes and namespaces, lose links to another program,
+  cannot find where tasks are;
+- people: erase a profile, approve what is held and right, start what fails again
+  and again, and have given all but a few addresses to another orchestrator; with
+  `--adopts` they go on after a restore before all hosts have told.
 
 What holds after every step (`invariants`): P1, P2 for new connections and old
 ones, on stale hosts too, P3, P4, P5, and P7 once etcd was set back; in the end

@@ -31,11 +31,15 @@ def main() -> int:
         os.execve(sys.executable, arguments, os.environ | {"PYTHONHASHSEED": HASH_SEED})
     if options.keep is not None:
         faults = tuple(map(parse_fault, filter(None, options.faults.split(","))))
-        drawn = draw_schedule(options.seed, restores=options.restores, wipes=options.wipes)
+        drawn = draw_schedule(
+            options.seed, restores=options.restores, wipes=options.wipes, adopts=options.adopts
+        )
         outcome = replayer().run(part_of(drawn, options.keep, faults))
         return _show(outcome, options.trace)
     seeds = range(options.seed, options.seed + options.count)
-    draw = partial(draw_schedule, restores=options.restores, wipes=options.wipes)
+    draw = partial(
+        draw_schedule, restores=options.restores, wipes=options.wipes, adopts=options.adopts
+    )
     run = partial(run_seed, draw)
     chunk = min(max(options.count // (100 * options.jobs), CHUNKS[0]), CHUNKS[1])
     began = time.monotonic()
@@ -99,6 +103,7 @@ def _options() -> argparse.Namespace:
     add("--shrink", action="store_true", help="find a small part of what is broken")
     add("--restores", action="store_true", help="etcd is also set back to a backup")
     add("--wipes", action="store_true", help="etcd is also emptied")
+    add("--adopts", action="store_true", help="an operator does not wait for hosts then")
     add("--keep", help="of the one seed only these actions, as --shrink says")
     add("--faults", default="", help="and only these faults, as --shrink says")
     return parser.parse_args()

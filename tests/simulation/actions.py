@@ -77,6 +77,14 @@ class Kill:
 
 
 @dataclass(frozen=True, slots=True)
+class Terminate:
+    """A process is told to end by SIGTERM, and is started again so many seconds later."""
+
+    process: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Pause:
     """A process is stopped by SIGSTOP for a while."""
 
@@ -122,6 +130,11 @@ class NewLeader:
 
 
 @dataclass(frozen=True, slots=True)
+class Upgrade:
+    """Marathon is upgraded past 1.5, which drops the groups of every app without a word."""
+
+
+@dataclass(frozen=True, slots=True)
 class Reboot:
     """A host starts anew: all its tasks end, and what its kernel held is gone."""
 
@@ -142,6 +155,31 @@ class Erase:
     """An operator takes a part of a profile away."""
 
     pick: float
+
+
+@dataclass(frozen=True, slots=True)
+class PowerOff:
+    """A host is off, and comes back as another machine without what it was told."""
+
+    host: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Forget:
+    """An operator declares a host gone whose agent is silent."""
+
+    host: str
+
+
+@dataclass(frozen=True, slots=True)
+class Approve:
+    """An operator lets go what is held and is right, as it is at the moment."""
+
+
+@dataclass(frozen=True, slots=True)
+class Adopt:
+    """An operator has the store taken for what it is, whoever is silent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,15 +205,21 @@ Action = (
     | Regroup
     | GiveUp
     | Kill
+    | Terminate
     | Pause
     | Cut
     | Lag
     | Lie
     | Darken
     | NewLeader
+    | Upgrade
     | Reboot
     | Meddle
     | Erase
+    | PowerOff
+    | Forget
+    | Approve
+    | Adopt
     | Blind
     | Restore
 )

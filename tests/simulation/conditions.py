@@ -6,6 +6,29 @@ from types import TracebackType
 from tests.simulation.scheduler import Scheduler, Thread
 
 
+class Asked:
+    """A stop that may be asked for; implements `Stop`."""
+
+    def __init__(self, scheduler: Scheduler) -> None:
+        self._changed = SteppedCondition(scheduler)
+        self._set = False
+
+    def is_set(self) -> bool:
+        """See Stop."""
+        return self._set
+
+    def wait(self, timeout: float) -> bool:
+        """See Stop."""
+        if not self._set:
+            self._changed.wait(timeout)
+        return self._set
+
+    def set(self) -> None:
+        """Ask for it."""
+        self._set = True
+        self._changed.notify_all()
+
+
 class SteppedCondition:
     """Implements `Condition`: between two doors nobody else runs, so entering it is nothing."""
 

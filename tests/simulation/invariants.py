@@ -18,6 +18,7 @@ from calico.keys import (
     IPAM,
     LEADER,
     applied_key,
+    endpoint_key,
     held_key,
     parse_applied_key,
     parse_block_key,
@@ -34,6 +35,8 @@ from tests.simulation.twins.marathon import MarathonTwin
 
 #: Seconds for which nobody gets an address that a task had.
 RESTS = 120.0
+#: Every group that an app asks for.
+GROUPS = frozenset({"g", "k"})
 #: The last parts of keys that an agent writes as long as it lives.
 ALIVE = ("/status", "/last_reported_status")
 
@@ -80,6 +83,10 @@ class Invariants:
         #: Whether the store lost what it knew: then only kernels are judged.
         self.restored = False
         self._led_to: dict[TaskId, IPAddress] = {}
+        #: Whether an operator has said that apps may lose their groups.
+        self.may_be_groupless = False
+        #: Tasks of hosts that an operator did not wait for: others may get what they have.
+        self._given_up: set[TaskId] = set()
         #: Live tasks that the file of their agent lacked when it began.
         self._unsaved: dict[TaskId, HostTwin] = {}
         #: Keys that were written, but for what only says that somebody lives.
@@ -110,6 +117,13 @@ class Invariants:
         """
         self._unsaved = {task: other for task, other in self._unsaved.items() if other != host}
         self._unsaved.update({task: host for task in host.namespaces if not host.has_saved(task)})
+
+    def give_up(self, host: HostTwin) -> None:
+        """An operator goes on without what a host has to tell: docs/restore.md."""
+        self._flows.excuse()
+        self._given_up |= host.namespaces.keys()
+        for task in host.namespaces:
+            self._led_to.pop(task, None)
 
     def excuse(self, host: HostTwin) -> None:
         """Another program takes links of its tasks away: that is not the product's doing."""
@@ -160,6 +174,11 @@ class Invariants:
             if routed != sorted(host.namespaces):
                 return f"{host.name} routes {routed}, not {sorted(host.namespaces)}"
         for endpoint, _ in self._networks.values():
+            task = endpoint.workload
+            stored = self._etcd.store.get(endpoint_key(endpoint))
+            named = GROUPS & frozenset(() if stored is None else profiles_of(stored.value))
+            if named != self._marathon.groups[task]:
+                return f"{task} is in {sorted(named)}, not {sorted(self._marathon.groups[task])}"
             status = self._etcd.store.get(status_key(endpoint))
             if status is None or decode_status(status.value).state is not EndpointState.UP:
                 return f"{endpoint.workload} is not told to be up"
@@ -236,6 +255,8 @@ class Invariants:
         if task in self._claimed:
             return
         self._claimed.add(task)
+        if task in self._marathon.groupless and not (self.may_be_groupless or self.restored):
+            raise Violation(f"F30 {task} has a network although Marathon dropped its app's groups")
         for host in self._hosts:
             if host.name == endpoint.host:
                 self._touched[host.number] = host
@@ -283,7 +304,7 @@ class Invariants:
         for residents in self._residents.values():
             for each in residents:
                 address, task = each.address, each.task
-                if address in routed:
+                if address in routed and not {task, routed[address]} & self._given_up:
                     raise Violation(f"P1 {address} leads to {task} and to {routed[address]}")
                 routed[address] = task
                 holder = next(filter(None, (h.of(address) for h in self._holders.values())), None)
@@ -316,6 +337,11 @@ class Invariants:
             if task in live and task in self._marathon.named:
                 raise Violation(f"P4 {task} lives, is named by Marathon and lost its endpoint")
         self._had_endpoint = (self._had_endpoint | present) & live
+
+
+def profiles_of(text: str) -> tuple[str, ...]:
+    """The profiles that an endpoint names."""
+    return tuple(json.loads(text)["profile_ids"])
 
 
 def _is_progress(write: Write) -> bool:

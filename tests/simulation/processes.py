@@ -15,7 +15,7 @@ from marathon_client.stream import StreamItem
 from reconciler.agent.attachments.requests import NO_CHORES, AttachMessage
 from reconciler.agent.attachments.service import AttachService
 from reconciler.agent.belief import PREFIXES
-from reconciler.agent.loop import AgentLoop, LoopMessage, Outlets, Searcher
+from reconciler.agent.loop import AgentLoop, LoopMessage, Outlets, Searcher, Stop
 from reconciler.agent.passing.passes import HostSettings, KernelChanged
 from reconciler.agent.passing.reconcile import HostReconciler
 from reconciler.agent.seeing.leader import LeaderReader
@@ -29,7 +29,7 @@ from reconciler.controller.reconcile import Marathon
 from reconciler.controller.settings import ControllerSettings
 from reconciler.runtime.clock import Clock, ManualClock
 from reconciler.runtime.watchfeed import FeedMessage, WatchFeed
-from tests.simulation.conditions import SteppedCondition
+from tests.simulation.conditions import Asked, SteppedCondition
 from tests.simulation.runtimes import Runtime, Serving
 from tests.simulation.scheduler import Exited, Inbox, Never, Process, Scheduler
 from tests.simulation.twins.containers import FilesTwin, NamespacesTwin
@@ -88,18 +88,22 @@ class ControllerProcess:
         self._marathon = marathon
         self._follow = follow
         self._lives = 0
+        #: What SIGTERM does while it runs.
+        self.terminate: Callable[[], None] = lambda: None
 
     def main(self, process: Process) -> None:
         """Stand by, lead, and end when the lease is lost."""
         self._lives += 1
         scheduler = self._around.scheduler
-        inbox = Inbox[Message](scheduler)
+        inbox, stop = Inbox[Message](scheduler), Asked(scheduler)
+        # Waiting for nothing else, it looks a moment later.
+        self.terminate = stop.set
         follow = partial(self._follow, process.name, inbox.post)
         settings = ControllerSettings(self._open, (), pools=(POOL,), allow_from=(), resync=RESYNC)
         around = Around(
             inbox,
             lambda _, run: process.spawn(run),
-            Never(scheduler),
+            stop,
             self._around.clock(),
             self._around.chance.random,
             follow,
@@ -130,6 +134,8 @@ class AgentProcess:
         self._around = around
         self._store = store
         self._host = host
+        #: What SIGTERM does while it runs.
+        self.terminate: Callable[[], None] = lambda: None
 
     def main(self, process: Process) -> None:
         """Follow the datastore and keep the kernel, for ever."""
@@ -178,7 +184,9 @@ class AgentProcess:
             self._attend(process, service)
             self._runtime.serving = Serving(process, service)
         try:
+            self.terminate = lambda: inbox.post(Stop())
             loop.run()
+            raise Exited
         finally:
             end()
             if self._runtime is not None:

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 
 from tests.simulation.actions import (
     Action,
+    Adopt,
     Again,
+    Approve,
     Attach,
     Blind,
     Cut,
@@ -13,6 +15,7 @@ from tests.simulation.actions import (
     End,
     Erase,
     Fate,
+    Forget,
     GiveUp,
     Kill,
     Lag,
@@ -20,10 +23,13 @@ from tests.simulation.actions import (
     Meddle,
     NewLeader,
     Pause,
+    PowerOff,
     Reboot,
     Regroup,
     Restore,
     Start,
+    Terminate,
+    Upgrade,
 )
 from tests.simulation.faults import Fault, Place
 from tests.simulation.twins.marathon import LieKind
@@ -35,9 +41,13 @@ GROUPS = (("g",), ("k",), ("g", "k"))
 FOREIGN = (58, 60, 60)
 #: How often a task that fails is started again, and after how many seconds.
 AGAIN, AGAIN_AFTER = 4, 6.0
+#: Seconds after which a host that is off is believed to be gone, and after those it is back.
+GONE_AFTER, BACK_AFTER = 100.0, (110.0, 600.0)
 #: How old a backup is, and which one is as good as none; one of so many goes back.
 BACKUPS, WIPED = (10.0, 60.0, 200.0), (float("inf"),)
 GOES_BACK = 0.05
+#: Seconds after which nobody waits any more for hosts that are silent then.
+ADOPTED_AFTER = 25.0
 #: Seconds from one action to the next.
 GAPS = (0.2, 0.2, 1.0, 1.0, 2.0, 5.0, 5.0, 10.0, 10.0, 20.0, 20.0, 40.0, 130.0)
 
@@ -97,14 +107,17 @@ class Schedule:
     @property
     def attaches(self) -> bool:
         """Whether hosts have a plugin; those that have none start sooner."""
-        return any(isinstance(each.action, Attach) for each in self.actions)
+        return any(isinstance(each.action, Attach | Upgrade) for each in self.actions)
 
 
-def draw_schedule(seed: int, *, restores: bool = False, wipes: bool = False) -> Schedule:
+def draw_schedule(
+    seed: int, *, restores: bool = False, wipes: bool = False, adopts: bool = False
+) -> Schedule:
     """The schedule of a seed.
 
     With `restores` etcd is also set back once, and with `wipes` it is emptied;
-    without either, in a few of a hundred.
+    without either, in a few of a hundred. With `adopts` an operator does not wait
+    then until all hosts have told what they hold.
     """
     chance = random.Random(f"{seed} actions")
     (size,) = chance.choices(MIX, [each.share for each in MIX])
@@ -119,13 +132,21 @@ def draw_schedule(seed: int, *, restores: bool = False, wipes: bool = False) -> 
         often = AGAIN if isinstance(action, Again) else 1
         actions.extend(Timed(now + number * AGAIN_AFTER, action) for number in range(often))
         now += (often - 1) * AGAIN_AFTER
+        if isinstance(action, PowerOff):
+            now += GONE_AFTER
+            actions.append(Timed(now, Forget(action.host)))
         now += chance.choice(GAPS)
     ages = BACKUPS * restores + WIPED * wipes
     if not ages and chance.random() < GOES_BACK:
         ages = BACKUPS + WIPED
     if ages:
         where = chance.randrange(len(actions))
-        actions[where] = Timed(actions[where].at, Restore(chance.choice(ages)))
+        when = actions[where].at
+        actions[where] = Timed(when, Restore(chance.choice(ages)))
+        if adopts:
+            later = [each for each in actions[where + 1 :] if each.at < when + ADOPTED_AFTER]
+            actions.insert(where + 1 + len(later), Timed(when + ADOPTED_AFTER, Adopt()))
+            now = max(now, when + ADOPTED_AFTER)
     tasks = tuple(chance.choice((0, 1, 1, 2)) for _ in APPS)
     return Schedule(
         seed,
@@ -152,6 +173,9 @@ def _draw(chance: random.Random, hosts: list[str], processes: list[str]) -> Acti
         (5, Regroup(app, chance.choice(GROUPS))),
         (7, GiveUp(host, 900.0)),
         (9, Kill(process, chance.choice((1.0, 10.0, 60.0)))),
+        (5, Terminate(process, chance.choice((1.0, 10.0, 60.0)))),
+        (2, PowerOff(host, chance.choice(BACK_AFTER))),
+        (2, Approve()),
         (10, Pause(process, chance.choice((5.0, 12.0, 40.0, 300.0)))),
         (9, Cut(process, chance.choice((10.0, 40.0, 400.0)))),
         (3, Lag(process, chance.choice((5.0, 60.0)))),
@@ -160,6 +184,7 @@ def _draw(chance: random.Random, hosts: list[str], processes: list[str]) -> Acti
         (2, Lie(LieKind.FOREIGN, 200.0)),
         (5, Lie(chance.choice((LieKind.HALF, LieKind.STALE, LieKind.ONE_GONE)), 25.0)),
         (2, NewLeader()),
+        (1, Upgrade()),
         (2, Reboot(host, keeps_state=chance.random() < 0.7)),
         (2, Meddle(host, pick)),
         (1, Erase(pick)),

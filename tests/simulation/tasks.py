@@ -8,13 +8,12 @@ from marathon_client.models import AppId
 from tests.simulation.actions import Fate
 from tests.simulation.runtimes import Runtime
 from tests.simulation.twins.host import HostTwin
-from tests.simulation.twins.marathon import MarathonTwin
+from tests.simulation.twins.marathon import NETWORK, MarathonTwin
 
 #: More of them do not live at once.
 MOST_TASKS = 7
-#: The apps whose containers a plugin attaches, with their groups and their network's name.
+#: The apps whose containers a plugin attaches, with their groups.
 ATTACHED = MappingProxyType({"p": ("g",), "q": ("k",)})
-NETWORK = "calico"
 
 
 class Tasks:
@@ -36,7 +35,10 @@ class Tasks:
         self._given_up: set[TaskId] = set()
 
     def start(self, app: str, pick: float) -> None:
-        """Start one on the host that is picked."""
+        """Start one on the host that is picked; since 1.5 plugins attach them all."""
+        if self._marathon.is_upgraded:
+            self.attach(app, pick, Fate())
+            return
         if len(self._live()) >= MOST_TASKS:
             self.end(pick)
         host, task = self._next(app, pick)
@@ -55,7 +57,8 @@ class Tasks:
 
     def _next(self, app: str, pick: float) -> tuple[HostTwin, TaskId]:
         self._started += 1
-        return self._hosts[int(pick * len(self._hosts))], TaskId(f"{app}.{self._started}")
+        hosts = [each for each in self._hosts if each.is_on]
+        return hosts[int(pick * len(hosts))], TaskId(f"{app}.{self._started}")
 
     def end(self, pick: float) -> None:
         """End the one that is picked."""
@@ -85,7 +88,7 @@ class Tasks:
         if live:
             task, host = live[int(pick * len(live))]
             app, there = task.partition(".")[0], (host.number + 0.5) / len(self._hosts)
-            fate = self._runtimes[host.number].fate(task) if app in ATTACHED else None
+            fate = self._runtimes[host.number].fate(task) if host.container_of(task) else None
             self.end(pick)
             if fate is None:
                 self.start(app, there)

@@ -2,23 +2,25 @@
 
 import hashlib
 import random
-from dataclasses import replace
+from collections.abc import Callable
 from typing import assert_never
 
-from calico.codec import decode_hold, encode_hold
-from calico.keys import HOLD, PROFILES, parse_hold_key
+from calico.keys import PROFILES
 from reconciler.agent.telling.metrics import AgentMetrics
 from reconciler.controller.metrics import ControllerMetrics
 from reconciler.runtime.clock import ManualClock
 from tests.simulation.actions import (
     Action,
+    Adopt,
     Again,
+    Approve,
     Attach,
     Blind,
     Cut,
     Darken,
     End,
     Erase,
+    Forget,
     GiveUp,
     Kill,
     Lag,
@@ -26,15 +28,19 @@ from tests.simulation.actions import (
     Meddle,
     NewLeader,
     Pause,
+    PowerOff,
     Reboot,
     Regroup,
     Restore,
     Start,
+    Terminate,
+    Upgrade,
 )
 from tests.simulation.doors import Door
 from tests.simulation.faults import CHANGES, ChosenFaults, DrawnFaults, Fault, Place, render_fault
 from tests.simulation.foreign import have_foreign
 from tests.simulation.invariants import Invariants, Violation
+from tests.simulation.operators import Operator
 from tests.simulation.processes import POOL, AgentProcess, ControllerProcess, Surroundings
 from tests.simulation.runtimes import Runtime
 from tests.simulation.schedule import APPS, GROUPS, Schedule
@@ -46,8 +52,9 @@ from tests.simulation.twins.marathon import LieKind, MarathonConnection, Maratho
 
 #: Seconds for the first start, and for the first tasks.
 FIRST, SECOND = 8.0, 15.0
-#: Seconds within which all must be as it should be once nothing goes wrong.
-SETTLED_WITHIN = 600.0
+#: Seconds within which all must be as it should be once nothing goes wrong: a container
+#: that was given an address and no link keeps it for 600.
+SETTLED_WITHIN = 800.0
 LOOK_EVERY = 10.0
 #: Seconds that a hold may end by itself before somebody approves it.
 OPERATOR_COMES = 120.0
@@ -87,6 +94,8 @@ class World:
         self.hosts = tuple(self._host(number) for number in range(schedule.hosts))
         self.invariants = Invariants(self.etcd, self.marathon, self.hosts)
         self._runtimes = tuple(map(self._runtime, self.hosts)) if schedule.attaches else ()
+        self._operator = Operator(self.etcd.store, self.marathon, self._log)
+        self._terminates: dict[str, Callable[[], Callable[[], None]]] = {}
         self.tasks = Tasks(self.hosts, self.marathon, self.invariants.touch, self._runtimes)
         surroundings = Surroundings(self.scheduler, chance, metrics.controller, metrics.agent)
         for number in range(schedule.controllers):
@@ -179,7 +188,8 @@ class World:
         while self.scheduler.now() < began + SETTLED_WITHIN:
             self._pass_time(LOOK_EVERY)
             if self.scheduler.now() > began + OPERATOR_COMES:
-                self._approve()
+                self.invariants.may_be_groupless = True
+                self._operator.approve_all()
                 if self.invariants.restored:
                     # docs/restore.md: nobody knew what was given to these.
                     self.tasks.end_closed(self.invariants.told)
@@ -187,16 +197,6 @@ class World:
                 self._log(f"settled after {self.scheduler.now() - began:.0f} s")
                 return
         raise Violation(f"P8 {self.invariants.unsettled()}")
-
-    def _approve(self) -> None:
-        """The operator lets go what is held: Marathon is right about every task by now."""
-        for stored in self.etcd.store.list(HOLD).entries:
-            kind = parse_hold_key(stored.key)
-            held = None if kind is None else decode_hold(kind, stored.value)
-            if held is not None and held.approved != held.plan:
-                self._log(f"approved {held.plan}")
-                text = encode_hold(replace(held, approved=held.plan))
-                self.etcd.store.put(stored.key, text, expect=stored.revision)
 
     def rest(self) -> None:
         """P13: what was reached stays, and nobody writes what is written already."""
@@ -223,6 +223,7 @@ class World:
                 self._log(f"{process.name} starts")
                 for host in self.hosts:
                     if process.name == f"a{host.number}":
+                        host.is_on = True
                         self.invariants.begin_agent(host)
                 process.start()
         if self.scheduler.defects:
@@ -255,6 +256,10 @@ class World:
                 self.tasks.give_up(twin)
             case Kill(name, seconds):
                 self._kill(name, seconds)
+            case Terminate(name, seconds):
+                if self._processes[name].alive:
+                    self._terminates[name]()()
+                    self._processes[name].start_at = now + seconds
             case Pause(name, seconds):
                 self._processes[name].paused_until = now + seconds
             case Cut(name, seconds):
@@ -268,16 +273,25 @@ class World:
                 self.marathon.lie(LieKind.EMPTY, seconds)
             case NewLeader():
                 self.marathon.elect()
+            case Upgrade():
+                self.marathon.upgrade(self.invariants.told)
             case Reboot(host, keeps_state):
+                self._reboot(self._named(host), 20.0, keeps_state=keeps_state)
+            case PowerOff(host, seconds):
                 twin = self._named(host)
-                self._kill(f"a{twin.number}", 20.0)
-                ended = frozenset[str](twin.namespaces)
-                containers = list(twin.mounted)
-                twin.reboot(keeps_state=keeps_state)
-                if self._runtimes:
-                    self._runtimes[twin.number].reboot(containers)
-                self.invariants.touch(twin)
-                self.marathon.end(ended)
+                if all(each.is_on for each in self.hosts):
+                    self._reboot(twin, seconds, keeps_state=False)
+                    twin.is_on = False
+            case Forget(host):
+                if not self._processes[f"a{self._named(host).number}"].alive:
+                    self._operator.forget(self._named(host).name)
+            case Approve():
+                self._operator.approve_right()
+            case Adopt():
+                silent = self._operator.adopt()
+                for twin in self.hosts:
+                    if twin.name in silent:
+                        self.invariants.give_up(twin)
             case Meddle(host, pick):
                 self.invariants.excuse(self._named(host))
                 self._named(host).take_link_away(pick)
@@ -290,6 +304,17 @@ class World:
                 self.etcd.restore(seconds_old)
             case _:
                 assert_never(action)
+
+    def _reboot(self, twin: HostTwin, seconds: float, *, keeps_state: bool) -> None:
+        """What a host runs ends; its agent is back so many seconds later."""
+        self._kill(f"a{twin.number}", seconds)
+        ended = frozenset[str](twin.namespaces)
+        containers = list(twin.mounted)
+        twin.reboot(keeps_state=keeps_state)
+        if self._runtimes:
+            self._runtimes[twin.number].reboot(containers)
+        self.invariants.touch(twin)
+        self.marathon.end(ended)
 
     def _erase(self, pick: float) -> None:
         """A rule may be lost by that, never come to be; the next complete list mends it."""
@@ -332,12 +357,15 @@ class World:
             self.marathon.follow,
         )
         door.process.main = controller.main
+        self._terminates[name] = lambda: controller.terminate
 
     def _add_agent(self, name: str, around: Surroundings, host: HostTwin) -> None:
         door = self._door(name)
         store = EtcdClient(self.etcd, door, self.scheduler)
         runtime = self._runtimes[host.number] if self._runtimes else None
-        door.process.main = AgentProcess(around, store, host, runtime).main
+        agent = AgentProcess(around, store, host, runtime)
+        door.process.main = agent.main
+        self._terminates[name] = lambda: agent.terminate
 
     def _runtime(self, host: HostTwin) -> Runtime:
         def touch() -> None:

@@ -26,6 +26,8 @@ class HostTwin:
         self.address = IPAddress(f"10.0.0.{number + 1}")
         #: What the agent's state file holds.
         self.disk = b""
+        #: Whether it has power; tasks are started on no other.
+        self.is_on = True
         #: Until when nobody can tell where a task is.
         self.blind_until = 0.0
         #: To be called before a change of what is the agent's here.

@@ -2,7 +2,7 @@
 
 import enum
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -32,6 +32,9 @@ T = TypeVar("T")
 
 URL = "http://marathon:8080"
 FRAMEWORK, ANOTHER_FRAMEWORK = "marathon-0000", "marathon-0001"
+OLD, NEW = "1.1.1", "1.5.2"
+#: The name of the network on which plugins attach.
+NETWORK = "calico"
 OPENING = PortOpening(80, "tcp", "web")
 
 
@@ -78,6 +81,11 @@ class MarathonTwin:
         #: So many events there were, and which of them nobody hears of.
         self.told = 0
         self.forgets = 0
+        #: Before and since 1.5, and apps that lost the groups that they had tasks with.
+        self.version = OLD
+        self._lost: set[AppId] = set()
+        #: Tasks that began when their apps had lost their groups.
+        self.groupless: set[str] = set()
         #: What each task asked for when it began; it keeps that.
         self.groups: dict[str, frozenset[str]] = {}
 
@@ -127,6 +135,37 @@ class MarathonTwin:
             post(Disconnected("leader changed"))
             post(Connected(URL, self.leader))
 
+    @property
+    def is_upgraded(self) -> bool:
+        """Whether no app has an `ipAddress` any more, so that plugins attach all tasks."""
+        return self.version == NEW
+
+    def upgrade(self, accepted: Collection[str]) -> None:
+        """Become 1.5: every stored app loses its groups; `accepted` are tasks with a network.
+
+        Not while others wait for one: without a plugin they would for ever.
+        """
+        if self.is_upgraded or not self.named <= frozenset(accepted):
+            return
+        self.version = NEW
+        self._lost = {
+            app.id
+            for app in self.apps.values()
+            for task in app.tasks
+            # Of a version without a task nobody can tell what it asked for.
+            if task.version == app.config_version and self.groups[task.id]
+        }
+        lost = (self._declared((), NETWORK),)
+        self.apps = {each: replace(app, networks=lost) for each, app in self.apps.items()}
+        self._versions = {each: replace(app, networks=lost) for each, app in self._versions.items()}
+        self._before = dict(self.apps)
+        self.elect()
+
+    def _declared(self, groups: tuple[str, ...], name: str | None) -> AppNetwork:
+        form = NetworkForm.NETWORKS if self.is_upgraded else NetworkForm.IP_ADDRESS
+        named = NETWORK if self.is_upgraded else name
+        return AppNetwork(NetworkMode.CONTAINER, named, groups, (), (OPENING,), form)
+
     def follow(self, process: str, post: Callable[[StreamItem], None]) -> None:
         """Open a process' event stream."""
         self._streams[process] = post
@@ -139,7 +178,7 @@ class MarathonTwin:
         """
         app_id, version = AppId(f"/{name}"), self._stamp()
         old = self.apps.get(app_id)
-        declared = _network(groups, network)
+        declared = self._declared(groups, network)
         tasks = () if old is None else old.tasks
         app = App(app_id, version, version, (declared,), (), len(tasks), tasks)
         self._versions[app_id, version] = app
@@ -158,6 +197,8 @@ class MarathonTwin:
         app = self.apps[app_id]
         task = Task(TaskId(name), app_id, host, state, ports=(), version=app.config_version)
         self.groups[name] = frozenset(app.networks[0].groups)
+        if app_id in self._lost and not self.groups[name]:
+            self.groupless.add(name)
         self._put(replace(app, tasks=(*app.tasks, task)))
         self._tell(TaskStatus(app_id, task.id, state, host))
 
@@ -197,7 +238,7 @@ class MarathonTwin:
     def info(self) -> Info:
         """Who answers."""
         foreign = self._lie is LieKind.FOREIGN
-        return Info("1.1.1", ANOTHER_FRAMEWORK if foreign else FRAMEWORK, self.leader)
+        return Info(self.version, ANOTHER_FRAMEWORK if foreign else FRAMEWORK, self.leader)
 
     def is_unavailable(self) -> bool:
         """Whether this request comes to nothing."""
@@ -223,7 +264,9 @@ class MarathonTwin:
         """What another cluster runs: an app of the same name, and one of its own."""
         found = {}
         for app_id in (*list(self.apps)[:1], AppId("/theirs")):
-            found[app_id] = App(app_id, "2015-01-01T00:00:00.000Z", "", (_network(("g",)),))
+            found[app_id] = App(
+                app_id, "2015-01-01T00:00:00.000Z", "", (self._declared(("g",), None),)
+            )
         return found
 
     def _put(self, app: App) -> None:
@@ -253,11 +296,6 @@ class MarathonTwin:
     def _post(self, item: StreamItem) -> None:
         for post in self._streams.values():
             post(item)
-
-
-def _network(groups: tuple[str, ...], name: str | None = None) -> AppNetwork:
-    form = NetworkForm.IP_ADDRESS
-    return AppNetwork(NetworkMode.CONTAINER, name, groups, (), (OPENING,), form)
 
 
 class MarathonConnection:
