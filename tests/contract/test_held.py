@@ -61,7 +61,7 @@ def test_a_host_that_etcd_lost_is_forgotten_by_the_command(tmp_path: Path) -> No
         # given a new leader, and a host that knew another one in an earlier etcd
         pair.one.send(signal.SIGTERM)
         store = EtcdDatastore([pair.etcd])
-        word = AppliedRecord(HOST, BOOT, 0, guid="earlier", link=3, doubt="wiped")
+        word = AppliedRecord(HOST, BOOT, 0, guid="earlier", takeover=3, doubt="wiped")
         held = HeldRecord(HOST, BOOT, "earlier", 3, hosts=(HOST, HostName("gone")))
         store.put(held_key(HOST), encode_held(held))
         store.put(applied_key(HOST), encode_applied(word))
