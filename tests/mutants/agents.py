@@ -171,4 +171,28 @@ AGENTS = (
         "if reached.statuses is not None:",
         ("tests/unit/agent/test_loop.py",),
     ),
+    Mutant(
+        "P8",
+        "a container that ends without a word keeps its address",
+        "reconciler/agent/attachments/keeper.py",
+        "            if self._attacher.detach(container):\n",
+        "            if not container:\n",
+        ("tests/unit/agent/attachments/test_keeper.py",),
+    ),
+    Mutant(
+        "P5",
+        "a sweep frees the address of a container that lives",
+        "reconciler/agent/attachments/allocator.py",
+        "if own and not self._is_known(allocation.container)",
+        "if own",
+        ("tests/unit/agent/attachments/test_allocator.py",),
+    ),
+    Mutant(
+        "P2",
+        "a container is open before a task has claimed it",
+        "reconciler/agent/attachments/merging.py",
+        "        network.mac,\n        network.addresses,\n",
+        '        network.mac,\n        network.addresses,\n        ("g",),\n',
+        ("tests/unit/agent/attachments/test_merging.py",),
+    ),
 )

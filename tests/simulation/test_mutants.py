@@ -24,6 +24,9 @@ QUICK = {
     "an endpoint is written without comparing": "P3",
     "what is withdrawn is removed whatever it is by now": "P3",
     "flows go on when what allowed them is gone": "P8",
+    "a container that ends without a word keeps its address": "P8",
+    "a sweep frees the address of a container that lives": "P5",
+    "a container is open before a task has claimed it": "P2",
 }
 #: Found by one schedule in hundreds.
 SLOW = {
