@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from netaddr import IPNetwork
 
-from calico.cluster import LeaderRecord, Link, Standing
+from calico.cluster import LeaderRecord, Standing, Takeover
 from calico.codec import encode_chain
 from calico.dataplane.memory import MemoryDataplane
 from calico.dataplane.state import HostFacts
@@ -21,13 +21,13 @@ from reconciler.runtime.clock import ManualClock
 from tests.unit.agent.world import HOST, UNDERLAY, filled_store, loaded, put_spec, spec
 
 FACTS = HostFacts("eth0", UNDERLAY, 1500, (IPNetwork("10.0.0.0/24"),))
-LINK = Link(3, "nonce-3")
+TAKEOVER = Takeover(3, "nonce-3")
 
 
 def taken_over() -> MemoryDatastore:
     """A store that leaders took over three times."""
     store = filled_store()
-    store.put(CHAIN, encode_chain((LINK,)))
+    store.put(CHAIN, encode_chain((TAKEOVER,)))
     put_spec(store, spec(TaskId("web.1"), "192.168.0.1", "a"))
     return store
 
@@ -92,7 +92,7 @@ def test_a_new_host_follows_at_once_and_gives_addresses_once_a_leader_vouches() 
     # when a leader that gives no address yet renews, and then one that does
     host.see("", 5)
     assert host.doubt == f"{UNVOUCHED}: it waits"
-    host.see(LINK.nonce, 1)
+    host.see(TAKEOVER.nonce, 1)
 
     # then addresses may be given
     assert host.doubt == ""
@@ -104,7 +104,7 @@ def test_a_store_that_is_doubted_is_not_given_from_though_a_leader_vouches() -> 
     store.delete(READY)
     host.list(store)
 
-    host.see(LINK.nonce, 5)
+    host.see(TAKEOVER.nonce, 5)
 
     assert str(READY) in host.doubt
 
@@ -124,7 +124,7 @@ def test_a_host_that_was_vouched_for_needs_no_leader_after_a_restart() -> None:
     host = Host()
     host.list(taken_over())
     assert host.reconciler.saved() is not None
-    host.see(LINK.nonce, 5)
+    host.see(TAKEOVER.nonce, 5)
 
     # when its agent begins anew, and nobody leads
     again = host.restarted()
@@ -144,4 +144,4 @@ def test_that_nobody_vouches_is_a_problem_of_the_host_once_it_lasts() -> None:
     (problem,) = host.reconciler.reconcile().problems
 
     assert problem.startswith(UNVOUCHED)
-    assert host.see(LINK.nonce, 5).problems == ()
+    assert host.see(TAKEOVER.nonce, 5).problems == ()
