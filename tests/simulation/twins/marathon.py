@@ -182,6 +182,10 @@ class MarathonTwin:
         tasks = () if old is None else old.tasks
         app = App(app_id, version, version, (declared,), (), len(tasks), tasks)
         self._versions[app_id, version] = app
+        if groups:
+            # Its tasks wait until it names some: docs/upgrade.md.
+            self._lost.discard(app_id)
+            self.groupless -= {task.id for task in tasks}
         self._put(app)
         return app
 
