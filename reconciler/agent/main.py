@@ -107,7 +107,7 @@ def _run(settings: AgentSettings, dataplane: Dataplane, monitor: Monitor) -> Non
     _restore(reconciler, settings)
     reconciler.hold(service.restore())
     reporter = Reporter(settings.host, settings.open_datastore(), clock, random_fraction)
-    saver = StateSaver(settings.state_dir / STATE_FILE)
+    saver = StateSaver(settings.state_dir / STATE_FILE, inbox.post)
     searcher = Searcher(_locators(settings), inbox.post)
     watcher = Watcher(monitor, inbox.post)
     surveyor = Surveyor(KernelFirewalls(), inbox.post)

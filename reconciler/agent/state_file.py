@@ -8,7 +8,8 @@ import hashlib
 import logging
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,6 +26,13 @@ log = logging.getLogger(__name__)
 VERSION = 2
 #: Seconds between two writes, whatever changes meanwhile.
 WRITE_EVERY = 1.0
+#: Seconds until one that failed is tried again.
+RETRY_EVERY = 5.0
+
+REMEDY = (
+    "make room, or let the agent write there: begun anew while etcd is away, it would know of no"
+    " change since the last that was saved"
+)
 
 
 class StateFileError(Exception):
@@ -45,6 +53,13 @@ class SavedState:
     listings: Mapping[Key, Listing] = field(default_factory=dict)
     attached: Mapping[TaskId, NamespaceRef] = field(default_factory=dict)
     vouched: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class StateWritten:
+    """What came of the last write; `problem` is empty if it succeeded."""
+
+    problem: str = ""
 
 
 class _Listing(msgspec.Struct):
@@ -146,11 +161,17 @@ def write_state(path: Path, content: bytes) -> None:
     temporary = path.with_name(path.name + ".new")
     temporary.unlink(missing_ok=True)
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
-    with os.fdopen(os.open(temporary, flags, 0o600), "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    try:
+        with os.fdopen(os.open(temporary, flags, 0o600), "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError:
+        # Half of it would take what little room is left.
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
     directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(directory)
@@ -164,33 +185,48 @@ class StateSaver:
     The disk may be slow or full: neither may delay the kernel.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, tell: Callable[[StateWritten], None]) -> None:
+        """`tell` is called when writing begins to fail, fails otherwise, or succeeds again."""
         self._path = path
+        self._tell = tell
         self._inbox: Inbox[SavedState] = Inbox()
         self._written = b""
         self._unsaved = Complaint(log, "state not saved", path=str(path))
+        self._told = StateWritten()
 
     def post(self, state: SavedState) -> None:
         """Have a state written soon; it replaces every earlier one."""
         self._inbox.post(state)
 
     def run(self, stop: threading.Event) -> None:
-        """Write until stopped."""
+        """Write until stopped; what could not be written is tried again."""
+        newest: SavedState | None = None
         while not stop.is_set():
-            waiting = self._inbox.drain(timeout=1.0)
-            if waiting:
-                self.write(waiting[-1])
-                stop.wait(WRITE_EVERY)
+            waiting = self._inbox.drain(timeout=1.0 if newest is None else 0.0)
+            newest = waiting[-1] if waiting else newest
+            if newest is None:
+                continue
+            if self.write(newest):
+                newest = None
+            stop.wait(WRITE_EVERY if newest is None else RETRY_EVERY)
 
-    def write(self, state: SavedState) -> None:
+    def write(self, state: SavedState) -> bool:
         """Write a state unless the file holds it already; a failure is told once."""
         content = render_state(state)
-        if content == self._written:
-            return
         try:
-            write_state(self._path, content)
+            if content != self._written:
+                write_state(self._path, content)
         except OSError as error:
-            self._unsaved.tell(error.strerror or str(error))
-        else:
-            self._written = content
-            self._unsaved.over()
+            why = error.strerror or str(error)
+            self._unsaved.tell(why)
+            self._note(StateWritten(f"the state cannot be saved to {self._path}: {why}; {REMEDY}"))
+            return False
+        self._written = content
+        self._unsaved.over()
+        self._note(StateWritten())
+        return True
+
+    def _note(self, written: StateWritten) -> None:
+        if written != self._told:
+            self._told = written
+            self._tell(written)

@@ -35,6 +35,8 @@ class Machine:
     mesos: MinimalMesosAgent
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     agent_flags: tuple[str, ...] = ()
+    #: A command that runs the agent, as the last of its own arguments.
+    agent_within: tuple[str, ...] = ()
     #: Process -> file with its user and password for etcd, where that asks who asks.
     credentials: dict[str, str] = field(default_factory=dict)
     #: Etcd's URL for the test's own questions, if they need a user.
@@ -63,9 +65,10 @@ class Machine:
         }[name]
         if name in self.credentials:
             arguments += ["--etcd-credentials", self.credentials[name]]
+        within = self.agent_within if name == "agent" else ()
         with (self.directory / f"{name}.log").open("ab") as log:
             self.processes[name] = subprocess.Popen(
-                [COMMAND, name, "--etcd", self.etcd, *arguments],
+                [*within, COMMAND, name, "--etcd", self.etcd, *arguments],
                 stdout=log,
                 stderr=log,
                 stdin=subprocess.DEVNULL,

@@ -195,4 +195,20 @@ AGENTS = (
         '        network.mac,\n        network.addresses,\n        ("g",),\n',
         ("tests/unit/agent/attachments/test_merging.py",),
     ),
+    Mutant(
+        "P25",
+        "a state that cannot be saved is told in the log alone",
+        "reconciler/agent/passing/reconcile.py",
+        "                self._unsaved = problem\n",
+        "                self._unsaved = problem[:0]\n",
+        ("tests/unit/agent/test_loop.py", "tests/kernel/test_full_disk.py"),
+    ),
+    Mutant(
+        "P7",
+        "a state that a full disk refused is never tried again",
+        "reconciler/agent/state_file.py",
+        "            if self.write(newest):\n                newest = None\n",
+        "            self.write(newest)\n            newest = None\n",
+        ("tests/kernel/test_full_disk.py",),
+    ),
 )

@@ -22,6 +22,7 @@ from calico.model import (
 from reconciler.agent.attachments.requests import AttachMessage
 from reconciler.agent.belief import View
 from reconciler.agent.locators.api import LocatorName, Search
+from reconciler.agent.state_file import StateWritten
 from reconciler.agent.vouching import LeaderSeen
 from reconciler.runtime.watchfeed import FeedMessage
 
@@ -46,7 +47,14 @@ class ContainersChanged:
 
 
 AgentMessage = (
-    FeedMessage | Search | KernelChanged | Surveyed | ContainersChanged | LeaderSeen | AttachMessage
+    FeedMessage
+    | Search
+    | KernelChanged
+    | Surveyed
+    | ContainersChanged
+    | LeaderSeen
+    | StateWritten
+    | AttachMessage
 )
 
 

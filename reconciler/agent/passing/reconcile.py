@@ -37,7 +37,7 @@ from reconciler.agent.searches import Searches
 from reconciler.agent.seeing.evidence import Evidence, StillHeld
 from reconciler.agent.seeing.known import KnownKernel, is_breached, learn, lost_addresses
 from reconciler.agent.seeing.looks import VERIFY_AFTER, Looks
-from reconciler.agent.state_file import SavedState
+from reconciler.agent.state_file import SavedState, StateWritten
 from reconciler.agent.telling.holdings import held_record
 from reconciler.agent.telling.problems import (
     obstacles,
@@ -80,6 +80,7 @@ class HostReconciler:
         self._config: HostConfig | None = None
         self._others: tuple[IPAddress, ...] = ()
         self._foreign = ForeignRules()
+        self._unsaved = ""
         self._revocation = Revocation(dataplane)
         self._revision = 0
         self._rendering = Rendering()
@@ -116,6 +117,8 @@ class HostReconciler:
                 self._looks.notice(noticed, self._clock.monotonic())
             case Surveyed(foreign):
                 self._foreign = foreign
+            case StateWritten(problem):
+                self._unsaved = problem
             case ContainersChanged():
                 self._searches.hurry(self._clock.monotonic())
             case Changed(_, Put(stored)):
@@ -390,7 +393,7 @@ class HostReconciler:
             *problems,
             *(rendered.host_problems if rendered is not None else ()),
             *self._held.problems,
-            *filter(None, (self._vouching.problem(self._clock.monotonic()),)),
+            *filter(None, (self._vouching.problem(self._clock.monotonic()), self._unsaved)),
             *obstacles(self._foreign, view, self._config),
             *problems_here(view, self._settings.host),
         )

@@ -19,7 +19,7 @@ from reconciler.agent.passing.passes import ContainersChanged, HostSettings, Ker
 from reconciler.agent.passing.reconcile import HostReconciler
 from reconciler.agent.seeing.lookout import LOOK_EVERY, LookAsked
 from reconciler.agent.seeing.looks import FULL_EVERY
-from reconciler.agent.state_file import SavedState
+from reconciler.agent.state_file import SavedState, StateWritten
 from reconciler.agent.telling.metrics import AgentMetrics
 from reconciler.agent.telling.reporter import Report
 from reconciler.attach.refusals import Refusals
@@ -185,6 +185,18 @@ def test_without_messages_nothing_is_done_until_something_is_due(
     turn(loop, ())
 
     assert len(bench.reports) == before
+
+
+def test_a_state_that_cannot_be_saved_is_a_problem_of_the_host_until_it_can(
+    bench: Bench, store: MemoryDatastore
+) -> None:
+    loop = bench.loop()
+    turn(loop, loaded(store))
+    turn(loop, [StateWritten("the disk is full")])
+    assert "the disk is full" in bench.applied().problems
+    assert loop.readiness().fields["problems"] == ["the disk is full"]
+    turn(loop, [StateWritten()])
+    assert bench.applied().problems == ()
 
 
 def test_readiness_follows_the_datastore(bench: Bench, store: MemoryDatastore) -> None:

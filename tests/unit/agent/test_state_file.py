@@ -19,6 +19,7 @@ from reconciler.agent.state_file import (
     SavedState,
     StateFileError,
     StateSaver,
+    StateWritten,
     parse_state,
     read_state,
     render_state,
@@ -117,6 +118,10 @@ def test_a_torn_write_of_before_is_no_hindrance(tmp_path: Path) -> None:
     assert read_state(path, HOST) == STATE
 
 
+def ignore(_: StateWritten) -> None:
+    """Nobody is told."""
+
+
 def test_no_file_is_no_state(tmp_path: Path) -> None:
     assert read_state(tmp_path / "state", HOST) is None
 
@@ -136,7 +141,7 @@ def test_a_path_that_is_no_file_is_told(tmp_path: Path) -> None:
 
 def test_an_equal_state_is_not_written_again(tmp_path: Path) -> None:
     path = tmp_path / "state"
-    saver = StateSaver(path)
+    saver = StateSaver(path, ignore)
     saver.write(STATE)
     before = path.stat().st_ino
 
@@ -147,7 +152,7 @@ def test_an_equal_state_is_not_written_again(tmp_path: Path) -> None:
 
 def test_a_directory_that_vanished_is_made_anew(tmp_path: Path) -> None:
     path = tmp_path / "state" / "file"
-    saver = StateSaver(path)
+    saver = StateSaver(path, ignore)
     saver.write(STATE)
     path.unlink()
     path.parent.rmdir()
@@ -160,10 +165,30 @@ def test_a_directory_that_vanished_is_made_anew(tmp_path: Path) -> None:
 def test_a_write_that_fails_does_no_harm_and_is_tried_again(tmp_path: Path) -> None:
     obstacle = tmp_path / "obstacle"
     obstacle.touch()
-    saver = StateSaver(obstacle / "state")
-    saver.write(STATE)
+    told: list[StateWritten] = []
+    saver = StateSaver(obstacle / "state", told.append)
+    # it is told once, with what to do
+    assert not saver.write(STATE)
+    assert not saver.write(STATE)
+    (problem,) = told
+    assert f"cannot be saved to {obstacle}/state: File exists; make room" in problem.problem
     obstacle.unlink()
 
-    saver.write(STATE)
-
+    # and that it is over
+    assert saver.write(STATE)
+    assert saver.write(STATE)
+    assert told == [problem, StateWritten()]
     assert read_state(obstacle / "state", HOST) == STATE
+
+
+def test_a_state_that_is_on_the_disk_already_ends_the_trouble(tmp_path: Path) -> None:
+    # given a state that was saved, and a newer one that cannot be
+    told: list[StateWritten] = []
+    path = tmp_path / "folder" / "state"
+    saver = StateSaver(path, told.append)
+    saver.write(STATE)
+    path.with_name("state.new").mkdir()
+    assert not saver.write(SavedState(HOST, BootId("other")))
+    # when that is of no interest any more
+    assert saver.write(STATE)
+    assert [bool(each.problem) for each in told] == [True, False]
