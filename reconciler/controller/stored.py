@@ -95,6 +95,9 @@ class StoredState:
         self.applied: dict[HostName, AppliedRecord] = {}
         #: What agents must tell of for their word to count.
         self.history = History()
+        #: By key the revision that a write expects which has no answer: it may
+        #: still be done while the key is at that revision.
+        self.unanswered: dict[Key, Revision] = {}
         self._unreadable: dict[Key, Revision] = {}
         self._tasks_by_app: dict[str, set[TaskId]] = {}
 
@@ -147,6 +150,10 @@ class StoredState:
         if kept is not None:
             return kept.revision
         return self._unreadable.get(key, ABSENT)
+
+    def is_settled(self, key: Key, revision: Revision) -> bool:
+        """Whether no write of ours that is still on its way may change what is there."""
+        return self.unanswered.get(key) != revision
 
     def keep_record(self, record: TaskRecord, revision: Revision) -> None:
         """Remember a record that was read or written."""

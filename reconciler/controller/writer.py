@@ -182,11 +182,12 @@ class TaskWriter:
         # the content is ours to keep.
         settled = known is not None and (known == profile or not _is_ours(profile))
         leaves = self._stored.leaves.setdefault(profile.id, {})
-        if settled and leaf in leaves:
+        key = profile_key(profile.id, leaf)
+        if settled and leaf in leaves and self._stored.is_settled(key, leaves[leaf]):
             return
         expect = leaves.get(leaf, ABSENT) if _is_ours(profile) else ABSENT
         try:
-            leaves[leaf] = self._put(profile_key(profile.id, leaf), text, expect)
+            leaves[leaf] = self._put(key, text, expect)
         except Conflict:
             # Which of ours is the newer one is told by what is there now.
             if _is_ours(profile):
@@ -196,8 +197,9 @@ class TaskWriter:
 
     def write_record(self, record: TaskRecord) -> None:
         """Write a record unless it says the same already; raises DatastoreError."""
-        known = self._stored.records.get(record.task)
-        if known is not None and _alike(known.value, record):
+        known, key = self._stored.records.get(record.task), task_key(record.task)
+        settled = known is not None and self._stored.is_settled(key, known.revision)
+        if known is not None and _alike(known.value, record) and settled:
             return
         since = self._timestamp()
         if known is not None and (known.value.verdict, known.value.reason) == (
@@ -206,7 +208,6 @@ class TaskWriter:
         ):
             since = known.value.since
         record = replace(record, since=since)
-        key = task_key(record.task)
         revision = self._put(key, encode_task(record), self._stored.expected(key, known))
         self._stored.keep_record(record, revision)
         self.writes += 1
@@ -217,10 +218,10 @@ class TaskWriter:
             )
 
     def _write_endpoint(self, spec: EndpointSpec) -> None:
-        known = self._stored.specs.get(spec.id)
-        if known is not None and known.value == spec:
+        known, key = self._stored.specs.get(spec.id), endpoint_key(spec.id)
+        settled = known is not None and self._stored.is_settled(key, known.revision)
+        if known is not None and known.value == spec and settled:
             return
-        key = endpoint_key(spec.id)
         revision = self._put(key, encode_endpoint(spec), self._stored.expected(key, known))
         self._stored.specs[spec.id] = Kept(spec, revision)
         self.writes += 1
@@ -229,23 +230,36 @@ class TaskWriter:
             extra={"task": spec.id.workload, "host": spec.id.host, "revision": revision},
         )
 
-    def _put(self, key: Key, text: str, expect: Revision | None) -> Revision:
+    def _put(self, key: Key, text: str, expect: Revision) -> Revision:
         """Write; without an answer, what is there tells whether it was done."""
         try:
-            return self._datastore.put(key, text, expect=expect)
+            revision = self._datastore.put(key, text, expect=expect)
         except DatastoreUnavailable:
+            self._note_unanswered(key, expect)
             stored = self._datastore.get(key)
-            if stored is None or stored.value != text:
+            if stored is None or stored.value != text or stored.revision == expect:
                 raise
-            return stored.revision
+            revision = stored.revision
+        self._stored.unanswered.pop(key, None)
+        return revision
 
     def _delete(self, key: Key, expect: Revision) -> None:
         """Remove; without an answer, what is there tells whether it was done."""
         try:
             self._datastore.delete(key, expect=expect)
         except DatastoreUnavailable:
+            self._note_unanswered(key, expect)
             if self._datastore.get(key) is not None:
                 raise
+        self._stored.unanswered.pop(key, None)
+
+    def _note_unanswered(self, key: Key, expect: Revision) -> None:
+        """Have the key written again should it be wanted as it is, so that this comes too late.
+
+        What was to be created is not there to be written again.
+        """
+        if expect != ABSENT:
+            self._stored.unanswered[key] = expect
 
 
 def _names(record: TaskRecord, endpoint: EndpointId) -> tuple[InterfaceName, EUI]:

@@ -328,7 +328,7 @@ CONTROLLERS = (
         "P13",
         "a record is written again though nothing changed",
         "reconciler/controller/writer.py",
-        "if known is not None and _alike(known.value, record):",
+        "if known is not None and _alike(known.value, record) and settled:",
         "if False:",
         ("tests/unit/controller/test_loop.py",),
     ),

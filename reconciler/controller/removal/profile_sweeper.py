@@ -95,7 +95,12 @@ class ProfileSweeper:
         for leaf in _LEAVES:
             if leaf in leaves:
                 # A later attempt goes on where this one ends.
-                self._datastore.delete(profile_key(profile, leaf), expect=leaves[leaf])
+                key = profile_key(profile, leaf)
+                try:
+                    self._datastore.delete(key, expect=leaves[leaf])
+                except DatastoreUnavailable:
+                    self._stored.unanswered[key] = leaves[leaf]
+                    raise
                 del leaves[leaf]
         del self._stored.leaves[profile], self._since[profile]
         self._stored.profiles.pop(profile, None)

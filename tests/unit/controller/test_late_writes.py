@@ -1,6 +1,7 @@
 """Writes that land long after they were given up, or after who sent them was stopped."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -10,11 +11,16 @@ from calico import codec
 from calico.addressing import ipam
 from calico.addressing.addresses import Addresses
 from calico.addressing.ipam import block_of
-from calico.datastore.api import Stored
-from calico.errors import Conflict
-from calico.keys import BLOCKS, block_key, parse_block_key
-from calico.model import HandleId, HostName, Pool
+from calico.datastore.api import ABSENT, Key, Revision, Stored
+from calico.datastore.memory import MemoryDatastore
+from calico.errors import Conflict, DatastoreUnavailable
+from calico.keys import BLOCKS, ENDPOINTS, PROFILES, TASKS, block_key, parse_block_key
+from calico.model import BootId, HandleId, HostName, HostRecord, Pool, Profile
 from marathon_client.models import App
+from reconciler.controller.removal.profile_sweeper import LOOK_EVERY, UNREFERENCED_FOR
+from reconciler.controller.stored import StoredState
+from reconciler.controller.writer import TaskWriter
+from reconciler.core.tasks.profiles import NetworkPolicy, host_profile
 from tests.unit.controller.attaching import attach
 from tests.unit.controller.cluster import Cluster
 from tests.unit.reconciler.apps import app, network, task
@@ -106,3 +112,164 @@ def test_a_task_that_waits_for_one_address_does_not_write_another_again(
 
     assert cluster.specs() == {}
     assert cluster.store.get(key) == before
+
+
+class SlowStore(MemoryDatastore):
+    """A store that answers no change of some keys, and does those when told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.slow: Key | None = None
+        self._late: list[Callable[[], object]] = []
+
+    def put(
+        self, key: Key, value: str, *, expect: Revision | None = None, ttl: int | None = None
+    ) -> Revision:
+        put = super().put
+        if self._is_slow(key, expect):
+            self._late.append(lambda: put(key, value, expect=expect, ttl=ttl))
+            raise DatastoreUnavailable("no answer")
+        return put(key, value, expect=expect, ttl=ttl)
+
+    def delete(self, key: Key, *, expect: Revision | None = None) -> None:
+        delete = super().delete
+        if self._is_slow(key, expect):
+            self._late.append(lambda: delete(key, expect=expect))
+            raise DatastoreUnavailable("no answer")
+        delete(key, expect=expect)
+
+    def _is_slow(self, key: Key, expect: Revision | None) -> bool:
+        changes = expect not in (None, ABSENT)
+        return changes and self.slow is not None and key.startswith(self.slow)
+
+    def catch_up(self) -> int:
+        """Do what is on its way, as far as it still may be done; tells how much was."""
+        late, self._late, self.slow = self._late, [], None
+        for write in late:
+            with suppress(Conflict):
+                write()
+        return len(late)
+
+
+@pytest.fixture
+def store() -> SlowStore:
+    return SlowStore()
+
+
+@pytest.fixture
+def slow(store: SlowStore) -> Cluster:
+    """A cluster on a store whose answers are lost when told to."""
+    cluster = Cluster(store=store, pools=(POOL,))
+    cluster.connect()
+    return cluster
+
+
+@pytest.mark.parametrize("prefix", [ENDPOINTS, TASKS])
+def test_a_withdrawal_that_lands_late_takes_nothing_from_a_task_that_is_back(
+    store: SlowStore, slow: Cluster, prefix: Key
+) -> None:
+    # given a task that ended, and a delete without an answer
+    made = app(task("t"))
+    slow.run(made)
+    store.slow = prefix
+    slow.kill(made, made.tasks[0])
+
+    # when Marathon names it again, and the delete arrives then
+    store.slow = None
+    slow.run(made)
+    slow.after(3)
+    assert store.catch_up()
+
+    # then nothing of it is lost, not for a moment
+    assert "t" in slow.specs()
+    assert "t" in slow.records()
+
+
+def values(store: SlowStore) -> dict[Key, str]:
+    return {each.key: each.value for each in store.list(PROFILES).entries}
+
+
+def test_rules_that_land_after_they_were_taken_back_are_not_in_force(
+    store: SlowStore, slow: Cluster
+) -> None:
+    # given a host that had another address for a moment, of which the write has no answer
+    slow.run(app(task("t")))
+    slow.after(3)
+    stored = StoredState()
+    stored.load(store)
+    writer = TaskWriter(store, stored, lambda: "now", lambda: 0.0)
+    writer.rewrite_profile(profile_of("10.0.0.1"))
+    before, store.slow = values(store), PROFILES
+    with pytest.raises(DatastoreUnavailable):
+        writer.rewrite_profile(profile_of("10.0.0.2"))
+
+    # when it is as before again, and the write arrives then
+    store.slow = None
+    writer.rewrite_profile(profile_of("10.0.0.1"))
+    assert store.catch_up()
+
+    assert values(store) == before
+
+
+def profile_of(address: str) -> Profile:
+    host = HostRecord(H1, IPAddress(address), BootId("boot"), "machine", "1")
+    return host_profile(host, NetworkPolicy())
+
+
+def test_rules_that_were_to_be_collected_stay_once_they_are_needed_again(
+    store: SlowStore, slow: Cluster
+) -> None:
+    # given rules that nobody needed for long, and a delete without an answer
+    made = app(task("t"))
+    slow.run(made)
+    slow.after(3)
+    before = values(store)
+    slow.kill(made, made.tasks[0])
+    slow.after(UNREFERENCED_FOR - 30)
+    store.slow = PROFILES
+    slow.after(LOOK_EVERY + 60)
+    assert values(store) == before
+
+    # when a task needs them again, and the delete arrives then
+    store.slow = None
+    slow.run(app(task("next")))
+    slow.after(3)
+    assert store.catch_up()
+
+    assert values(store) == before
+
+
+def test_what_is_written_without_a_change_is_written_until_it_is_answered(
+    store: SlowStore, slow: Cluster
+) -> None:
+    # given a task that is back after a delete without an answer, and no other answer
+    made = app(task("t"))
+    slow.run(made)
+    store.slow = ENDPOINTS
+    slow.kill(made, made.tasks[0])
+    slow.run(made)
+
+    # when there are answers again, and the delete arrives before what came behind it
+    store.slow = None
+    slow.after(30)
+    assert store.catch_up()
+
+    assert "t" in slow.specs()
+
+
+def test_what_was_written_without_a_change_is_not_written_for_ever(
+    store: SlowStore, slow: Cluster
+) -> None:
+    # given a delete that never arrived, of a task that is back
+    made = app(task("t"))
+    slow.run(made)
+    store.slow = ENDPOINTS
+    slow.kill(made, made.tasks[0])
+    store.slow = None
+    slow.run(made)
+    slow.after(130)
+    before = store.list(ENDPOINTS).entries
+
+    slow.after(130)
+
+    assert store.list(ENDPOINTS).entries == before
