@@ -13,9 +13,10 @@ from urllib.parse import urlsplit
 
 from netaddr import IPAddress, IPNetwork
 
-from calico.codec import decode_cluster, encode_cluster
+from calico.codec import encode_cluster
 from calico.datastore.api import Datastore
 from calico.keys import CLUSTER
+from reconciler.controller.pinned import read_pinned
 
 log = logging.getLogger(__name__)
 
@@ -50,24 +51,26 @@ class AllowFrom:
         """
         if leader == self._leader:
             return self._sources
+        sources = self._pin((f"http://{leader}",))
         self._leader = leader
-        return self._pin((f"http://{leader}",))
+        return sources
 
     def _pin(self, urls: Iterable[str]) -> tuple[IPNetwork, ...]:
-        stored = self._datastore.get(CLUSTER)
-        if stored is None:
+        kept = read_pinned(self._datastore)
+        if kept is None:
             # Whoever took it away ends this leader too: the lease lies beside it.
             return self._sources
-        record = decode_cluster(stored.value)
+        record = kept.value
         pinned = list(record.allow_from)
         if self._asked is not None:
             wanted = list(dict.fromkeys(self._asked))
         else:
             found = (network for url in urls for network in self._resolve(url))
-            wanted = list(dict.fromkeys((*pinned, *found)))
+            # What is pinned may have been lost since.
+            wanted = list(dict.fromkeys((*pinned, *self._sources, *found)))
         if wanted != pinned:
             value = encode_cluster(replace(record, allow_from=tuple(wanted)))
-            self._datastore.put(CLUSTER, value, expect=stored.revision)
+            self._datastore.put(CLUSTER, value, expect=kept.revision)
             log.info("health checks are let in", extra={"from": " ".join(map(str, wanted))})
         if not wanted and not self._told:
             self._told = True

@@ -95,6 +95,8 @@ class Leading:
         self.holds: tuple[HoldRecord, ...] = ()
         #: Why the datastore does not serve at the moment.
         self.trouble = ""
+        #: Why nothing is decided until an operator acts.
+        self.blocked = ""
         #: Whether the store is one that this version must not work on.
         self._unfit = False
 
@@ -149,6 +151,7 @@ class Leading:
                 loop.step()
                 self._note_step()
                 self.last_resync, self.holds = loop.last_resync, loop.holds
+                self.blocked = loop.blocked
                 self._tell(loop.standing)
         except LeaseLost as error:
             log.warning("leading no more", extra={"why": str(error)})

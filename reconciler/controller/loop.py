@@ -27,6 +27,7 @@ from marathon_client.models import AppId, TaskState
 from marathon_client.stream import Connected, Disconnected, StreamItem
 from reconciler.controller.allow_from import AllowFrom
 from reconciler.controller.metrics import ControllerMetrics
+from reconciler.controller.pinned import UnreadablePin
 from reconciler.controller.reconcile import Reconciler
 from reconciler.controller.reloads import Reloads
 from reconciler.controller.stored import StoredState
@@ -57,6 +58,8 @@ LOOK_AGAIN = 1.0
 STRANGE_AFTER = 5.0
 #: Seconds between two looks at what hosts hold, while nothing may be given.
 HEAR_EVERY = 1.0
+#: Seconds between two looks at what is pinned for the cluster.
+PIN_EVERY = 5.0
 #: Share of the resync interval by which it varies.
 JITTER = 0.2
 
@@ -71,6 +74,7 @@ class Chore(enum.Enum):
     SWEEP = "sweep"
     STRANGERS = "strangers"
     STORE = "store"
+    PIN = "pin"
 
 
 class Stopped(Exception):
@@ -122,6 +126,8 @@ class ControllerLoop:
         self._told: dict[Key, str] = {}
         #: Why there was no complete list when one was asked for last.
         self._unheard = ""
+        #: Why nothing is decided at all: whose cluster this is cannot be read.
+        self.blocked = ""
         self._stream = StreamLog()
         self._pace: Pace[AppId] = Pace(burst=READS_AT_ONCE, every=READ_EVERY)
         #: Whether the next complete list was asked for by more than the timer.
@@ -137,6 +143,8 @@ class ControllerLoop:
     def standing(self) -> Standing:
         """Whether addresses are given; what cannot be done, and why."""
         standing = self._reconciler.adoption.standing
+        if self.blocked:
+            return replace(standing, waits=self.blocked)
         if not self._unheard:
             return standing
         unheard = f"changes in Marathon are not followed: {self._unheard}"
@@ -288,6 +296,8 @@ class ControllerLoop:
                 self._work_strangers(now)
             case Chore.STORE:
                 self._work_store(now)
+            case Chore.PIN:
+                self._work_pin(now)
             case app_id:
                 self._queue.add(Chore.FINISH, now + FINISH_AFTER)
                 self._pace.looked(AppId(app_id), now)
@@ -304,11 +314,23 @@ class ControllerLoop:
             self._allow(self._outlook.allow_from.load())
         is_news = self._reconciler.load()
         self._reloads.done()
-        self._prepared = True
         if first or is_news:
             # Whoever changed something may have changed more than was refused.
             self._ask_for_list(now)
             self._queue.add(Chore.STORE, now + HEAR_EVERY)
+        if first:
+            self._prepared, self.blocked = True, ""
+            self._queue.add(Chore.PIN, now + PIN_EVERY)
+
+    def _work_pin(self, now: float) -> None:
+        """Tell soon, and not with the next list, that what is pinned cannot be read."""
+        self._queue.add(Chore.PIN, now + PIN_EVERY)
+        self._reconciler.look_at_pin()
+        if self.blocked:
+            self.blocked = ""
+            # Whom this leader lets in may have been lost with it.
+            self._allow(self._outlook.allow_from.load())
+            self._ask_for_list(now)
 
     def _work_sweep(self, now: float) -> None:
         if self._reconciler.sweep():
@@ -401,7 +423,10 @@ class ControllerLoop:
         delay = self._put_off(key, "failed")
         # A remote that stays away would else fill the log with one sentence.
         reason = str(error)
-        if self._told.get(key) != reason:
+        is_told = reason in (self._told.get(key), self.blocked)
+        if isinstance(error, UnreadablePin):
+            self.blocked = reason
+        if not is_told:
             self._told[key] = reason
             log.warning(
                 "will be tried again",

@@ -136,7 +136,9 @@ class Controller:
         reason = self._turn.trouble
         if leads and not reason:
             standing = self._turn.standing
-            if not standing.opened:
+            if self._turn.blocked:
+                reason = self._turn.blocked
+            elif not standing.opened:
                 reason = standing.waits
             elif self._turn.last_resync is None:
                 reason = "no complete list of Marathon yet"

@@ -24,6 +24,7 @@ from reconciler.controller.adoption.waiting import hosts_named, show_waiting
 from reconciler.controller.departure import Departure
 from reconciler.controller.metrics import ControllerMetrics
 from reconciler.controller.outstanding import Outstanding
+from reconciler.controller.pinned import UnreadablePin, read_pinned
 from reconciler.controller.registrar import Registrar
 from reconciler.controller.removal.absences import Absences
 from reconciler.controller.removal.framework import FrameworkPin
@@ -141,6 +142,14 @@ class Reconciler:
         ipv6 = any(pool.cidr.version == 6 for pool in self._stored.pools)
         self.policy = replace(self.policy, ipv6=ipv6)
         return is_news
+
+    def look_at_pin(self) -> None:
+        """Find out whether it can be read whose cluster this is; raises CalicoError."""
+        try:
+            read_pinned(self._datastore)
+        except UnreadablePin:
+            self._framework.forget()
+            raise
 
     def note_connected(self) -> None:
         """Whom the event stream now leads to is not known yet."""

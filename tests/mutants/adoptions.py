@@ -4,6 +4,46 @@ from tests.mutants.mutant import Mutant
 
 ADOPTIONS = (
     Mutant(
+        "P7",
+        "what is pinned and cannot be read is taken for a first install",
+        "reconciler/controller/pinned.py",
+        'raise UnreadablePin(f"{CLUSTER} {error}") from error',
+        "return None",
+        ("tests/unit/controller/test_unreadable_pin.py",),
+    ),
+    Mutant(
+        "P7",
+        "what another version pinned is written anew",
+        "reconciler/controller/pinned.py",
+        "    except UnknownSchema:\n        return False\n",
+        "",
+        ("tests/unit/controller/test_unreadable_pin.py",),
+    ),
+    Mutant(
+        "P7",
+        "what is written anew knows no takeover",
+        "reconciler/controller/pinned.py",
+        "chain=_published(datastore)",
+        "chain=()",
+        ("tests/unit/controller/test_unreadable_pin.py",),
+    ),
+    Mutant(
+        "P25",
+        "that what is pinned cannot be read is told with the next list only",
+        "reconciler/controller/loop.py",
+        "        self._reconciler.look_at_pin()\n",
+        "",
+        ("tests/unit/controller/test_unreadable_pin.py",),
+    ),
+    Mutant(
+        "P4",
+        "tasks are taken in though whose cluster this is cannot be read",
+        "reconciler/controller/reconcile.py",
+        "        except UnreadablePin:\n            self._framework.forget()\n",
+        "        except UnreadablePin:\n",
+        ("tests/unit/controller/test_unreadable_pin.py",),
+    ),
+    Mutant(
         "P3",
         "a leader goes on in a store that another took over",
         "reconciler/controller/adoption/adoption.py",

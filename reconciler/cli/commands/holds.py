@@ -18,11 +18,13 @@ from reconciler.cli.judging.held import (
     one_hold,
     show_cluster,
     show_holds,
+    unreadable,
     would,
 )
 from reconciler.cli.options import EtcdSettings, etcd_options, output_option
 from reconciler.cli.printing.render import Answer
 from reconciler.cli.reading.cluster import Cluster
+from reconciler.controller.pinned import pin_anew
 from reconciler.controller.removal.approval import approve
 
 _PLAN = re.compile(r"[0-9a-f]{12}")
@@ -130,7 +132,8 @@ def show_cluster_command(cluster: Cluster, now: datetime) -> Answer:  # noqa: AR
 def adopt_command(etcd: EtcdSettings, output: str, yes: bool) -> None:
     """Accept that Marathon answers as another framework, or that etcd is another one.
 
-    Lets the holds of kind framework and store go. Tasks of ours that a new
+    Lets the holds of kind framework and store go, and writes anew what is
+    pinned for the cluster if that cannot be read. Tasks of ours that a new
     Marathon does not name stay held: `holds approve` is for them.
 
     Exits 1 if something else waits by now, 2 without --yes.
@@ -139,18 +142,22 @@ def adopt_command(etcd: EtcdSettings, output: str, yes: bool) -> None:
     Fields of -o json:
       action (adopted, would adopt, nothing to adopt, refused), plans, reason
     """
-    found = adoptable(read(etcd))
-    if not found:
+    state = read(etcd)
+    found, anew = adoptable(state), unreadable(state)
+    if not (found or anew):
         answer = nothing_to_adopt()
     else:
-        answer = _let_go(etcd, found, "adopted") if yes else would("adopt", found)
+        answer = _let_go(etcd, found, "adopted", anew) if yes else would("adopt", found, anew)
     show(answer, output)
 
 
-def _let_go(etcd: EtcdSettings, found: tuple[HoldRecord, ...], acted: str) -> Answer:
+def _let_go(
+    etcd: EtcdSettings, found: tuple[HoldRecord, ...], acted: str, anew: tuple[str, ...] = ()
+) -> Answer:
     datastore = etcd.open()
     try:
-        written = [approve(datastore, hold) for hold in found]
+        written = [pin_anew(datastore) for _ in anew]
+        written.extend(approve(datastore, hold) for hold in found)
     except DatastoreError as error:
         raise Unreachable(str(error)) from error
-    return done(acted, found) if all(written) else changed(found)
+    return done(acted, found, anew) if all(written) else changed(found)

@@ -138,7 +138,11 @@ def _problems(
     found: list[tuple[str, str]] = []
     if cluster.leader is None:
         found.append(("controller", "none is active: changes in Marathon are not followed"))
-    elif _waits(cluster) and not any(hold.kind is HoldKind.STORE for hold in cluster.holds):
+    elif (
+        _waits(cluster)
+        and not cluster.is_pin_unreadable
+        and not any(hold.kind is HoldKind.STORE for hold in cluster.holds)
+    ):
         found.append(("controller", _waits(cluster)))
     if not hosts:
         found.append(("hosts", "no agent has registered"))

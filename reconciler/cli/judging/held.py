@@ -17,6 +17,7 @@ WOULD_ACT = 2
 #: What an adoption lets go.
 ADOPTED = (HoldKind.FRAMEWORK, HoldKind.STORE)
 NOTHING = "nothing waits for an operator"
+ANEW = f"{keys.CLUSTER} cannot be read and is written anew, with Marathon's next answer"
 
 
 def what_waits(hold: HoldRecord) -> str:
@@ -95,15 +96,21 @@ def adoptable(cluster: Cluster) -> tuple[HoldRecord, ...]:
     return tuple(hold for hold in cluster.holds if hold.kind in ADOPTED)
 
 
-def would(act: str, holds: tuple[HoldRecord, ...]) -> Answer:
+def unreadable(cluster: Cluster) -> tuple[str, ...]:
+    """What an adoption writes anew, in words; empty if all can be read."""
+    return (ANEW,) if cluster.is_pin_unreadable else ()
+
+
+def would(act: str, holds: tuple[HoldRecord, ...], anew: tuple[str, ...] = ()) -> Answer:
     """What an operator's word would do."""
-    reason = "; ".join(hold.reason for hold in holds)
+    reason = "; ".join((*anew, *(hold.reason for hold in holds)))
     return _outcome(f"would {act}", holds, f"{reason}; --yes does it", WOULD_ACT)
 
 
-def done(acted: str, holds: tuple[HoldRecord, ...]) -> Answer:
+def done(acted: str, holds: tuple[HoldRecord, ...], anew: tuple[str, ...] = ()) -> Answer:
     """The operator's word is written."""
-    return _outcome(acted, holds, "the controller acts on it with its next list", 0)
+    reason = "; ".join((*anew, "the controller acts on it with its next list"))
+    return _outcome(acted, holds, reason, 0)
 
 
 def changed(holds: tuple[HoldRecord, ...]) -> Answer:

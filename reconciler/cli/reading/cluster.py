@@ -30,6 +30,7 @@ from calico.model import (
     TaskId,
     TaskRecord,
 )
+from reconciler.controller.pinned import UnreadablePin, parse_pinned
 from reconciler.core.verdict import AgentState, AgentView, Judgement, judge
 from reconciler.runtime.lease import DEAD_AFTER, RENEW_EVERY
 
@@ -101,7 +102,8 @@ class Cluster:
     `alive` are hosts whose agent, or Felix, reported within its time to live;
     `last_seen` is when each said so last, which outlives that. `ready_revision`
     is when the controller last made agents say how far they are. `pinned` is
-    what was decided once for the cluster, `holds` what waits for an operator;
+    what was decided once for the cluster, unless that cannot be read; `holds` what
+    waits for an operator;
     `told_of` are hosts that an earlier store knew, by the word of those that saw it.
     """
 
@@ -116,6 +118,7 @@ class Cluster:
     ready_revision: int = 0
     leader: LeaderRecord | None = None
     pinned: ClusterRecord | None = None
+    is_pin_unreadable: bool = False
     holds: tuple[HoldRecord, ...] = ()
     told_of: frozenset[HostName] = frozenset()
     problems: tuple[Problem, ...] = ()
@@ -228,6 +231,7 @@ class _Reading:
         self.ready_revision = 0
         self.leader: LeaderRecord | None = None
         self.pinned: ClusterRecord | None = None
+        self.is_pin_unreadable = False
         self.holds: list[HoldRecord] = []
         self.told_of: set[HostName] = set()
         self.problems = [Problem(key, why) for key, why in books.unreadable.items()]
@@ -273,7 +277,11 @@ class _Reading:
         elif key == keys.LEADER:
             self.leader = codec.decode_leader(text)
         elif key == keys.CLUSTER:
-            self.pinned = codec.decode_cluster(text)
+            try:
+                self.pinned = parse_pinned(text)
+            except UnreadablePin:
+                self.is_pin_unreadable = True
+                raise
         elif (kind := keys.parse_hold_key(key)) is not None:
             self.holds.append(codec.decode_hold(kind, text))
         elif (told_by := keys.parse_held_key(key)) is not None:
@@ -314,6 +322,7 @@ class _Reading:
             ready_revision=self.ready_revision,
             leader=self.leader,
             pinned=self.pinned,
+            is_pin_unreadable=self.is_pin_unreadable,
             holds=tuple(sorted(self.holds, key=lambda hold: hold.kind.value)),
             told_of=frozenset(self.told_of),
             problems=tuple(sorted(self.problems, key=lambda problem: problem.key)),

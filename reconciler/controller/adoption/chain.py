@@ -4,11 +4,12 @@ from collections.abc import Collection
 from dataclasses import replace
 
 from calico.cluster import ClusterRecord, Takeover
-from calico.codec import decode_chain, decode_cluster, encode_chain, encode_cluster
+from calico.codec import decode_chain, encode_chain, encode_cluster
 from calico.datastore.api import ABSENT, Datastore, Stored
 from calico.errors import InvalidValue
 from calico.keys import CHAIN, CLUSTER
 from calico.model import HostName
+from reconciler.controller.pinned import read_pinned
 
 #: Takeovers that are kept; a backup that is older than these is not told as one.
 LONGEST_CHAIN = 64
@@ -27,10 +28,10 @@ def append_takeover(
     The record is written first, and decides between two writers. Agents read
     the copy below Calico's own keys, by the very watch that brings them
     endpoints, so that they see both in one order. Raises
-    DatastoreError, and UnknownSchema before anything is written.
+    DatastoreError, and UnknownSchema or UnreadablePin before anything is written.
     """
-    stored = datastore.get(CLUSTER)
-    record = ClusterRecord(uuid=nonce) if stored is None else decode_cluster(stored.value)
+    kept = read_pinned(datastore)
+    record = ClusterRecord(uuid=nonce) if kept is None else kept.value
     published = datastore.get(CHAIN)
     before = tuple(each for each in record.chain if each.nonce != nonce)
     if before == record.chain:
@@ -38,7 +39,7 @@ def append_takeover(
         takeover = Takeover(number, nonce, tuple(sorted(adopts)), tuple(sorted(hosts)))
         chain = (*_dated(before, published), takeover)[-LONGEST_CHAIN:]
         record = replace(record, chain=chain)
-        expect = ABSENT if stored is None else stored.revision
+        expect = ABSENT if kept is None else kept.revision
         datastore.put(CLUSTER, encode_cluster(record), expect=expect)
     text = encode_chain(record.chain)
     if published is None or published.value != text:

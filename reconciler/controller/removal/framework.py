@@ -5,11 +5,12 @@ from dataclasses import replace
 from typing import Protocol
 
 from calico.cluster import HoldKind
-from calico.codec import decode_cluster, encode_cluster
+from calico.codec import encode_cluster
 from calico.datastore.api import Datastore
 from calico.keys import CLUSTER
 from marathon_client.errors import MarathonError
 from marathon_client.models import Info
+from reconciler.controller.pinned import read_pinned
 from reconciler.controller.removal.holds import Holds
 from reconciler.core.removal.framework import Trust, judge_frameworks
 from reconciler.core.removal.marathon_upgrade import crosses, is_newer, parse_version
@@ -68,19 +69,19 @@ class FrameworkPin:
 
     def accept_version(self) -> None:
         """What the upgrade did to apps is settled; raises CalicoError."""
-        stored = self._datastore.get(CLUSTER)
-        if stored is None:
+        kept = read_pinned(self._datastore)
+        if kept is None:
             return
-        pinned = replace(decode_cluster(stored.value), marathon=self._version)
-        self._datastore.put(CLUSTER, encode_cluster(pinned), expect=stored.revision)
+        pinned = replace(kept.value, marathon=self._version)
+        self._datastore.put(CLUSTER, encode_cluster(pinned), expect=kept.revision)
         self.crosses = False
         log.info("Marathon's upgrade accepted", extra={"version": self._version})
 
     def _judge(self, told: tuple[Info | None, ...]) -> Trust:
-        stored = self._datastore.get(CLUSTER)
-        if stored is None:
+        kept = read_pinned(self._datastore)
+        if kept is None:
             return Trust.UNTOLD
-        record = decode_cluster(stored.value)
+        record = kept.value
         ids = [None if each is None else each.framework_id for each in told]
         found = judge_frameworks(record.framework, ids)
         match found.trust:
@@ -111,7 +112,7 @@ class FrameworkPin:
             marathon=self._version if newer else record.marathon,
         )
         if pinned != record:
-            self._datastore.put(CLUSTER, encode_cluster(pinned), expect=stored.revision)
+            self._datastore.put(CLUSTER, encode_cluster(pinned), expect=kept.revision)
             log.info(
                 "Marathon pinned",
                 extra={"framework": pinned.framework, "version": pinned.marathon},

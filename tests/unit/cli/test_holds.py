@@ -7,9 +7,10 @@ import pytest
 from click.testing import CliRunner
 
 from calico import codec, keys
-from calico.cluster import HoldKind
+from calico.cluster import HoldKind, Standing
 from calico.datastore.memory import MemoryDatastore
 from reconciler.cli.command import NoSuchThing
+from reconciler.cli.commands.status import judge_status
 from reconciler.cli.judging.held import (
     adoptable,
     changed,
@@ -19,6 +20,7 @@ from reconciler.cli.judging.held import (
     one_hold,
     show_cluster,
     show_holds,
+    unreadable,
     would,
 )
 from reconciler.cli.main import main
@@ -168,6 +170,40 @@ def test_an_adoption_is_of_marathon_and_etcd_only(world: World) -> None:
     answer = nothing_to_adopt()
     assert answer.exit_code == 0
     assert text(answer).startswith("nothing to adopt: ")
+
+
+def test_what_cannot_be_read_is_written_anew_by_an_adoption(world: World) -> None:
+    world.datastore.put(keys.CLUSTER, "garbage")
+    assert adoptable(cluster(world)) == ()
+    anew = unreadable(cluster(world))
+
+    announced = would("adopt", (), anew)
+    assert announced.exit_code == 2
+    assert text(announced) == (
+        "would adopt: /marathon-calico/v1/cluster cannot be read and is written anew, "
+        "with Marathon's next answer; --yes does it\n"
+    )
+    written = done("adopted", (), anew)
+    assert written.exit_code == 0
+    assert text(written).startswith("adopted: /marathon-calico/v1/cluster cannot be read and is")
+
+
+def test_what_another_version_wrote_is_not_written_anew(world: World) -> None:
+    world.datastore.put(keys.CLUSTER, codec.encode_cluster(replace(world.pin(), schema=9)))
+    assert unreadable(cluster(world)) == ()
+
+
+def test_what_cannot_be_read_is_told_once_with_what_mends_it(world: World) -> None:
+    world.datastore.put(keys.CLUSTER, "garbage")
+    world.lead(standing=Standing(waits=f"{keys.CLUSTER} cannot be read"))
+    for answer in (show_cluster(cluster(world)), judge_status(cluster(world), NOW)):
+        assert answer.exit_code == 1
+        assert text(answer).count("PROBLEM") == 1
+        assert (
+            "PROBLEM /marathon-calico/v1/cluster: cannot be read, so that nothing is added and "
+            "nothing removed: not JSON: 'garbage'; `marathon-calico cluster adopt --yes` "
+            "writes it anew"
+        ) in text(answer)
 
 
 def test_what_is_pinned_is_shown(world: World) -> None:
