@@ -209,6 +209,6 @@ AGENTS = (
         "reconciler/agent/state_file.py",
         "            if self.write(newest):\n                newest = None\n",
         "            self.write(newest)\n            newest = None\n",
-        ("tests/kernel/test_full_disk.py",),
+        ("tests/unit/agent/test_state_file.py",),
     ),
 )

@@ -4,6 +4,8 @@ import hashlib
 import os
 import stat
 import sys
+import threading
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
@@ -16,6 +18,8 @@ from calico.datastore.api import Key, Listing, Revision, Stored
 from calico.keys import CALICO, READY
 from calico.model import BootId, HostName, TaskId
 from reconciler.agent.state_file import (
+    RETRY_EVERY,
+    WRITE_EVERY,
     SavedState,
     StateFileError,
     StateSaver,
@@ -178,6 +182,38 @@ def test_a_write_that_fails_does_no_harm_and_is_tried_again(tmp_path: Path) -> N
     assert saver.write(STATE)
     assert saver.write(STATE)
     assert told == [problem, StateWritten()]
+    assert read_state(obstacle / "state", HOST) == STATE
+
+
+class Turns(threading.Event):
+    """Lets a thread turn as often as something is to happen: each while it waits."""
+
+    def __init__(self, *happens: Callable[[], None]) -> None:
+        super().__init__()
+        self._happens, self._left = list(happens), len(happens)
+        self.waited: list[float | None] = []
+
+    def is_set(self) -> bool:
+        self._left -= 1
+        return self._left < 0
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.waited.append(timeout)
+        self._happens.pop(0)()
+        return False
+
+
+def test_what_could_not_be_written_is_tried_again_though_nothing_is_new(tmp_path: Path) -> None:
+    # given a state that is posted once, while it cannot be written
+    obstacle = tmp_path / "obstacle"
+    obstacle.touch()
+    saver = StateSaver(obstacle / "state", ignore)
+    saver.post(STATE)
+    turns = Turns(obstacle.unlink, lambda: None)
+
+    saver.run(turns)
+
+    assert turns.waited == [RETRY_EVERY, WRITE_EVERY]
     assert read_state(obstacle / "state", HOST) == STATE
 
 
