@@ -56,6 +56,10 @@ FINISH_AFTER = 1.0
 LOOK_AGAIN = 1.0
 #: Seconds between two looks for containers of tasks that nobody told of.
 STRANGE_AFTER = 5.0
+#: Seconds after a takeover until all is read once more: by then a write that the
+#: leader before had sent is done or lost. What one sends that is stopped for
+#: longer is seen with the next timed list.
+LATE_AFTER = 17.0
 #: Seconds between two looks at what hosts hold, while nothing may be given.
 HEAR_EVERY = 1.0
 #: Seconds between two looks at what is pinned for the cluster.
@@ -74,6 +78,7 @@ class Chore(enum.Enum):
     SWEEP = "sweep"
     STRANGERS = "strangers"
     STORE = "store"
+    LATE = "late"
     PIN = "pin"
 
 
@@ -280,7 +285,7 @@ class ControllerLoop:
         """Do one piece of work; tells whether to look at the same again soon."""
         now = self._clock.monotonic()
         match key:
-            case Chore.RELOAD:
+            case Chore.RELOAD | Chore.LATE:
                 self._work_reload(now)
             case Chore.HOSTS:
                 self._reconciler.register_hosts()
@@ -320,6 +325,7 @@ class ControllerLoop:
             self._queue.add(Chore.STORE, now + HEAR_EVERY)
         if first:
             self._prepared, self.blocked = True, ""
+            self._queue.add(Chore.LATE, now + LATE_AFTER)
             self._queue.add(Chore.PIN, now + PIN_EVERY)
 
     def _work_pin(self, now: float) -> None:

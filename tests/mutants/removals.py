@@ -227,4 +227,12 @@ REMOVALS = (
         "",
         ("tests/unit/controller/test_late_writes.py",),
     ),
+    Mutant(
+        "P3",
+        "a new leader reads no second time what the former one may have removed",
+        "reconciler/controller/loop.py",
+        "            self._queue.add(Chore.LATE, now + LATE_AFTER)\n",
+        "",
+        ("tests/unit/controller/test_late_writes.py",),
+    ),
 )

@@ -17,6 +17,7 @@ from calico.errors import Conflict, DatastoreUnavailable
 from calico.keys import BLOCKS, ENDPOINTS, PROFILES, TASKS, block_key, parse_block_key
 from calico.model import BootId, HandleId, HostName, HostRecord, Pool, Profile
 from marathon_client.models import App
+from reconciler.controller.loop import LATE_AFTER
 from reconciler.controller.removal.profile_sweeper import LOOK_EVERY, UNREFERENCED_FOR
 from reconciler.controller.stored import StoredState
 from reconciler.controller.writer import TaskWriter
@@ -185,8 +186,8 @@ def test_a_withdrawal_that_lands_late_takes_nothing_from_a_task_that_is_back(
     assert "t" in slow.records()
 
 
-def values(store: SlowStore) -> dict[Key, str]:
-    return {each.key: each.value for each in store.list(PROFILES).entries}
+def values(store: SlowStore, prefix: Key = PROFILES) -> dict[Key, str]:
+    return {each.key: each.value for each in store.list(prefix).entries}
 
 
 def test_rules_that_land_after_they_were_taken_back_are_not_in_force(
@@ -237,6 +238,40 @@ def test_rules_that_were_to_be_collected_stay_once_they_are_needed_again(
     assert store.catch_up()
 
     assert values(store) == before
+
+
+@pytest.mark.parametrize("prefix", [ENDPOINTS, TASKS, PROFILES])
+def test_what_a_former_leader_takes_away_late_is_back_soon_after_the_takeover(
+    store: SlowStore, slow: Cluster, prefix: Key
+) -> None:
+    # given a leader that is new, and has seen that all is as it should be
+    slow.run(app(task("t")))
+    slow.after(3)
+    before = values(store, prefix)
+    slow.start()
+    slow.connect()
+    slow.after(LATE_AFTER - 2)
+
+    # when a delete lands that its predecessor sent
+    for key in before:
+        store.delete(key)
+    slow.after(5)
+
+    assert values(store, prefix).keys() == before.keys()
+
+
+def test_a_leader_that_finds_nothing_changed_asks_marathon_for_nothing_more(
+    slow: Cluster,
+) -> None:
+    slow.run(app(task("t")))
+    slow.start()
+    slow.connect()
+    slow.after(LATE_AFTER - 2)
+    before = slow.marathon.reads
+
+    slow.after(5)
+
+    assert slow.marathon.reads == before
 
 
 def test_what_is_written_without_a_change_is_written_until_it_is_answered(
