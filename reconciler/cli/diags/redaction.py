@@ -16,16 +16,19 @@ _NAMES = (
     r"|token|private.?key|api.?key"
 )
 _NAME = re.compile(_NAMES, re.I)
-#: Of a key or of a task, which may be called anything.
-_ID = re.compile(r"/|[._][0-9a-f]{8}-[0-9a-f]{4}-")
+#: Keys and tasks may be called anything.
+_ID = re.compile(r"^/(?:marathon-)?calico/|[._][0-9a-f]{8}-[0-9a-f]{4}-")
+#: In a text a path, too: `PATH: WHY` is a reason. It is looked for so far back.
+_REASON = re.compile(r"(?:^|(?<![\w./-]))(?:/[\w./-]*|[\w./-]*[._][0-9a-f]{8}-[\w.-]*): $")
+_LONGEST_PATH = 300
 #: What a text, or one inside a text, gives a name: up to its closing quote, or a
 #: word. `refuses these credentials: WHY` is what we ourselves say.
 _IS = r"(?<!these credential)[\w.-]{0,40}\\*[\"']?[ \t]*(?:=|:(?!//))[ \t]*[\[({]?"
 _QUOTED = r"(\\*[\"']).*?(?:(?<!\\)\2|$)"
 _WORD = r"(?:(?!,\")[^\s&])+"
+_NAMED = re.compile(rf"((?:{_NAMES}){_IS})(?:{_QUOTED}|{_WORD})", re.I | re.M)
 _IN_TEXT = (
     (re.compile(rf"(authorization{_IS})(?:{_QUOTED}|[^\r\n]+)", re.I | re.M), rf"\1{MASK}"),
-    (re.compile(rf"((?:{_NAMES}){_IS})(?:{_QUOTED}|{_WORD})", re.I | re.M), rf"\1{MASK}"),
     (re.compile(r"\b(Basic|Bearer|Digest)\s+[\w.~+/=-]{4,}", re.I), rf"\1 {MASK}"),
     (
         re.compile(r"-----BEGIN ([A-Z ]*PRIVATE KEY)-----.*?(-----END \1-----|\Z)", re.S),
@@ -48,7 +51,7 @@ class Redaction:
         text = without_user(text)
         for pattern, masked in _IN_TEXT:
             text = pattern.sub(masked, text)
-        return text
+        return _NAMED.sub(_mask_named, text)
 
     def value(self, value: object, *, is_secret: bool = False) -> object:
         """JSON, in which a name may say that what it stands for is a secret."""
@@ -87,6 +90,14 @@ class Redaction:
             return json.dumps(self.value(json.loads(text)))
         except (ValueError, RecursionError):
             return self.text(text)
+
+
+def _mask_named(found: re.Match[str]) -> str:
+    """What a name of a secret stands for in a text is masked; a reason is not."""
+    began, named = found.start(), found.group(1)
+    if not _REASON.search(found.string[max(0, began - _LONGEST_PATH) : began] + named):
+        return named + MASK
+    return named + _NAMED.sub(_mask_named, found.group()[len(named) :])
 
 
 def _is_named(name: object) -> bool:
