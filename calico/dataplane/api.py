@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from netaddr import IPAddress
+from netaddr import IPAddress, IPNetwork
 
 from calico.dataplane.changes import Change, Plan
 from calico.dataplane.foreign.rules import ForeignRules
@@ -45,8 +45,10 @@ class Dataplane(Protocol):
         """
         ...
 
-    def connections(self, addresses: Iterable[IPAddress]) -> Sequence[Connection]:
-        """Tracked connections from or to these addresses, begun by either side."""
+    def connections(
+        self, addresses: Iterable[IPAddress], networks: Iterable[IPNetwork] = ()
+    ) -> Sequence[Connection]:
+        """Tracked connections of which an end is one of these, begun by either side."""
         ...
 
     def forget(self, connections: Iterable[Connection]) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from errno import EPERM
 from typing import TypeVar, assert_never
 
-from netaddr import IPAddress
+from netaddr import IPAddress, IPNetwork
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
@@ -162,13 +162,15 @@ class KernelDataplane:
         sysctl.write(change.path, change.value)
         self._settings.add(change.path)
 
-    def connections(self, addresses: Iterable[IPAddress]) -> Sequence[Connection]:
-        """Tracked connections from or to these addresses, begun by either side."""
+    def connections(
+        self, addresses: Iterable[IPAddress], networks: Iterable[IPNetwork] = ()
+    ) -> Sequence[Connection]:
+        """See Dataplane."""
         self._open()
         if self._judged_anew:
             wait_for_packets_under_way()
             self._judged_anew = False
-        return conntrack.read(addresses)
+        return conntrack.read(addresses, networks)
 
     def forget(self, connections: Iterable[Connection]) -> None:
         """Stop tracking connections; one that is not tracked is fine."""

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import assert_never
 
-from netaddr import IPAddress
+from netaddr import IPAddress, IPNetwork
 
 from calico.dataplane.api import Applied, Noticed
 from calico.dataplane.changes import (
@@ -150,10 +150,16 @@ class MemoryDataplane:
         """Let a connection be under way."""
         self._tracked.append(connection)
 
-    def connections(self, addresses: Iterable[IPAddress]) -> Sequence[Connection]:
+    def connections(
+        self, addresses: Iterable[IPAddress], networks: Iterable[IPNetwork] = ()
+    ) -> Sequence[Connection]:
         """Those that were tracked and not forgotten."""
-        wanted = frozenset(addresses)
-        return tuple(each for each in self._tracked if each.ends & wanted)
+        wanted, ranges = frozenset(addresses), tuple(networks)
+        return tuple(
+            each
+            for each in self._tracked
+            if each.ends & wanted or any(end in cidr for cidr in ranges for end in each.ends)
+        )
 
     def forget(self, connections: Iterable[Connection]) -> None:
         """Track these no more."""

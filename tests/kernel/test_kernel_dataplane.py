@@ -249,6 +249,8 @@ def test_connections_of_an_address_are_forgotten_and_no_others(
     forget_all(dataplane, "10.9.0.1", "fd00:9::1")
     assert (tracked("10.9.0.1"), tracked("10.9.0.2")) == (0, 1)
     (left,) = dataplane.connections(IPAddress(f"10.9.0.{each}") for each in range(1, 100))
+    assert set(dataplane.connections((), [IPNetwork("10.9.0.2/31")])) == {left}
+    assert dataplane.connections((), [IPNetwork("10.9.0.4/30"), IPNetwork("fd00:a::/64")]) == ()
     ends = IPAddress("10.9.0.2"), IPAddress("10.9.0.3")
     assert left == Connection(6, *ends, *reversed(ends), left.source_port, 9000)
     forget_all(dataplane, "10.9.0.3")

@@ -157,6 +157,22 @@ AGENTS = (
     ),
     Mutant(
         "P2",
+        "what tasks left that ended while their agent was dead goes on",
+        "reconciler/agent/passing/revocation.py",
+        "tracked = self._dataplane.connections(tasks, pools)",
+        "tracked = self._dataplane.connections(tasks)",
+        ("tests/unit/agent/test_revocation.py",),
+    ),
+    Mutant(
+        "P2",
+        "hosts in a pool lose their own connections",
+        "reconciler/agent/passing/revocation.py",
+        "end in cidr for end in each.ends - hosts for cidr in pools",
+        "end in cidr for end in each.ends for cidr in pools",
+        ("tests/unit/agent/test_revocation.py",),
+    ),
+    Mutant(
+        "P2",
         "a rule that was taken away leaves connections alone",
         "reconciler/core/reaching/revoked.py",
         "    return not left\n\n\ndef _only_appended(",

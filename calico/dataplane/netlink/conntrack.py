@@ -1,9 +1,10 @@
 """Tracked connections, to be forgotten when what allowed them is gone."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from errno import ENOENT
 
-from netaddr import IPAddress
+from netaddr import IPAddress, IPNetwork
 
 from calico.dataplane.netlink.batches import NETLINK_NETFILTER, NetlinkSocket
 from calico.dataplane.netlink.conntrack_wire import (
@@ -22,23 +23,44 @@ from calico.errors import DataplaneError
 MANY = 4
 
 
-def read(addresses: Iterable[IPAddress]) -> tuple[Connection, ...]:
-    """All connections from or to these addresses, begun by either side.
+def read(
+    addresses: Iterable[IPAddress], networks: Iterable[IPNetwork] = ()
+) -> tuple[Connection, ...]:
+    """All connections of which an end is one of these, begun by either side.
 
     Those of the calling thread's namespace; raises DataplaneError.
     """
-    given = frozenset(addresses)
+    given, ranges = frozenset(addresses), tuple(networks)
     with NetlinkSocket(protocol=NETLINK_NETFILTER) as kernel:
-        return connections(_found(kernel, given))
+        return connections(_found(kernel, given, ranges))
 
 
-def _found(kernel: NetlinkSocket, given: frozenset[IPAddress]) -> Iterator[Entry]:
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """Packed addresses of one family: some, and all of some ranges."""
+
+    addresses: frozenset[bytes]
+    ranges: tuple[tuple[int, int], ...]
+
+    def __contains__(self, packed: object) -> bool:
+        if packed in self.addresses:
+            return True
+        if not self.ranges or not isinstance(packed, bytes):
+            return False
+        number = int.from_bytes(packed, "big")
+        return any(first <= number <= last for first, last in self.ranges)
+
+
+def _found(
+    kernel: NetlinkSocket, given: frozenset[IPAddress], networks: tuple[IPNetwork, ...]
+) -> Iterator[Entry]:
     for version in (4, 6):
         asked = [address for address in given if address.version == version]
-        if not asked:
+        ranges = [(each.first, each.last) for each in networks if each.version == version]
+        if not asked and not ranges:
             continue
-        wanted = frozenset(address.packed for address in asked)
-        if version == 4 and len(asked) < MANY:
+        wanted = _Wanted(frozenset(address.packed for address in asked), tuple(ranges))
+        if version == 4 and len(asked) < MANY and not ranges:
             requests = [each for address in asked for each in list_connections_of(address)]
         else:
             requests = [list_connections(version)]

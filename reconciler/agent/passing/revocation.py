@@ -1,15 +1,15 @@
 """Carries a loss of policy through to the connections that are under way."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from netaddr import IPAddress
 
 from calico.dataplane.api import Dataplane
-from calico.dataplane.state import HostConfig
+from calico.dataplane.state import Connection, HostConfig
 from calico.mirror import Passages
 from calico.model import Snapshot
-from reconciler.core.reaching.admitted import not_admitted
+from reconciler.core.reaching.admitted import host_addresses, not_admitted
 from reconciler.core.reaching.revoked import Revoked, passed_on, revoked_addresses
 
 NO_PASSAGES = Passages()
@@ -40,9 +40,22 @@ class Revocation:
         self._carried_through = snapshot
 
     def judge_all(self, snapshot: Snapshot, config: HostConfig) -> None:
-        """Forget every connection of any task that policy does not admit."""
+        """Forget every connection of any task that policy does not admit.
+
+        And every one that a task left which nobody knows any more, as after the
+        death of an agent: the next to get its address would go on with it.
+        """
         tasks = frozenset(address for spec in snapshot.specs.values() for address in spec.addresses)
-        self._forget(frozenset(), tasks, snapshot, config)
+        pools = tuple(pool.cidr for pool in snapshot.pools)
+        hosts = host_addresses(snapshot, config).keys()
+        tracked = self._dataplane.connections(tasks, pools)
+        # A pool may have hosts in it by mistake: what they have with others is theirs.
+        concerned = (
+            each
+            for each in tracked
+            if each.ends & tasks or any(end in cidr for end in each.ends - hosts for cidr in pools)
+        )
+        self._end(tuple(concerned), snapshot, config)
 
     def carry_through(
         self,
@@ -84,7 +97,15 @@ class Revocation:
     ) -> None:
         if not gone and not judged:
             return
-        tracked = self._dataplane.connections(gone | judged)
+        self._end(self._dataplane.connections(gone | judged), snapshot, config, gone)
+
+    def _end(
+        self,
+        tracked: Sequence[Connection],
+        snapshot: Snapshot,
+        config: HostConfig,
+        gone: frozenset[IPAddress] = frozenset(),
+    ) -> None:
         ended = not_admitted(tracked, snapshot, config, gone)
         if ended:
             self._dataplane.forget(ended)

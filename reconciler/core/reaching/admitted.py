@@ -118,6 +118,16 @@ def not_admitted(
     )
 
 
+def host_addresses(snapshot: Snapshot, config: HostConfig) -> dict[IPAddress, HostName]:
+    """Which host has which of the addresses that are known of hosts."""
+    known = {
+        address: record.name
+        for record in snapshot.hosts.values()
+        for address in (record.address, *record.others)
+    }
+    return known | {config.address: config.host}
+
+
 def _cluster(connections: Iterable[Connection], snapshot: Snapshot, config: HostConfig) -> _Cluster:
     holders: dict[IPAddress, list[EndpointSpec]] = {
         end: [] for each in connections for end in (each.source, each.destination)
@@ -126,14 +136,13 @@ def _cluster(connections: Iterable[Connection], snapshot: Snapshot, config: Host
         for address in spec.addresses:
             if address in holders:
                 holders[address].append(spec)
-    hosts = {
-        address: record.name
-        for record in snapshot.hosts.values()
-        for address in (record.address, *record.others)
-    }
-    hosts[config.address] = config.host
-    plan = plan_addresses(snapshot.pools, config)
-    return _Cluster(snapshot=snapshot, config=config, plan=plan, holders=holders, hosts=hosts)
+    return _Cluster(
+        snapshot=snapshot,
+        config=config,
+        plan=plan_addresses(snapshot.pools, config),
+        holders=holders,
+        hosts=host_addresses(snapshot, config),
+    )
 
 
 def _asks_for_source_ports(profiles: Iterable[Profile]) -> bool:

@@ -11,9 +11,18 @@ from calico.dataplane.memory import MemoryDataplane
 from calico.dataplane.state import Connection, HostFacts
 from calico.errors import DataplaneError
 from calico.mirror import Passages
-from calico.model import Snapshot
+from calico.model import Pool, Snapshot
 from reconciler.agent.passing.revocation import Revocation
-from tests.dataplane_worlds import CONFIG, HERE_ADDRESS, THERE, group, openings, snapshot, spec
+from tests.dataplane_worlds import (
+    CONFIG,
+    HERE_ADDRESS,
+    THERE,
+    THERE_ADDRESS,
+    group,
+    openings,
+    snapshot,
+    spec,
+)
 
 WEB = spec("web", "red", "app", addresses=["10.9.0.1"])
 FAR = spec("far", "red", "app", addresses=["10.9.0.70"], host=THERE)
@@ -77,6 +86,32 @@ def test_the_first_judgement_is_made_even_if_it_is_refused_at_first() -> None:
     revocation.carry_through(BOTH, CONFIG)
 
     assert tracked(kernel) == {BETWEEN}
+
+
+def test_what_tasks_left_whose_end_nobody_saw_is_not_there_for_the_next() -> None:
+    kernel = MemoryDataplane(FACTS)
+    one, other, outside = map(IPAddress, ("10.9.0.8", "10.9.0.9", "203.0.113.9"))
+    kernel.track(Connection(6, one, other, other, one, 40000, 80))
+    kernel.track(Connection(17, outside, one, one, outside, 40000, 53))
+    elsewhere = Connection(6, HERE_ADDRESS, outside, outside, HERE_ADDRESS, 40000, 2379)
+    kernel.track(elsewhere)
+    kernel.track(BETWEEN)
+
+    Revocation(kernel).carry_through(BOTH, CONFIG)
+
+    assert set(kernel.connections([A, one, other, outside])) == {elsewhere, BETWEEN}
+
+
+def test_hosts_in_a_pool_by_mistake_keep_what_they_have_among_themselves() -> None:
+    kernel = MemoryDataplane(FACTS)
+    host, peer = HERE_ADDRESS, THERE_ADDRESS
+    theirs = Connection(6, host, peer, peer, host, 40000, 2379)
+    kernel.track(theirs)
+    wide = replace(BOTH, pools=(Pool(IPNetwork("10.0.0.0/8")),))
+
+    Revocation(kernel).carry_through(wide, CONFIG)
+
+    assert set(kernel.connections([host])) == {theirs}
 
 
 def test_a_container_that_no_task_claimed_keeps_its_host_alone() -> None:
