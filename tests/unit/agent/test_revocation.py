@@ -107,7 +107,7 @@ def test_hosts_in_a_pool_by_mistake_keep_what_they_have_among_themselves() -> No
     host, peer = HERE_ADDRESS, THERE_ADDRESS
     theirs = Connection(6, host, peer, peer, host, 40000, 2379)
     kernel.track(theirs)
-    wide = replace(BOTH, pools=(Pool(IPNetwork("10.0.0.0/8")),))
+    wide = replace(BOTH, pools=(Pool(IPNetwork("10.77.0.2/31")),))
 
     Revocation(kernel).carry_through(wide, CONFIG)
 
