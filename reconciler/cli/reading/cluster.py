@@ -38,9 +38,9 @@ CALICO_ROOT = Key("/calico")
 OWN_ROOT = Key("/marathon-calico")
 
 LASTING_LEASE = (
-    "does not expire, as none that a controller wrote, so that nobody can lead: one that stands"
-    f" by removes it within {DEAD_AFTER + RENEW_EVERY:.0f} s, and"
-    f" `etcdctl rm {keys.LEADER}` does at once"
+    "does not expire, unlike what controllers write, so that nobody can lead: a controller that"
+    f" stands by removes it within {DEAD_AFTER + RENEW_EVERY:.0f} s,"
+    f" `etcdctl rm {keys.LEADER}` at once"
 )
 
 
