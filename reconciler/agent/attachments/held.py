@@ -122,6 +122,13 @@ class HeldAttachments:
         return bool(self._pending)
 
     @property
+    def unclaimed(self) -> tuple[KeptAttachment, ...]:
+        """What no task has claimed, with or without a link."""
+        return tuple(
+            each for each in self._networks.values() if not (each.detached or each.claimed)
+        )
+
+    @property
     def interfaces(self) -> frozenset[InterfaceName]:
         """Links that no locator is to be asked about."""
         return frozenset(each.interface for each in self._networks.values())

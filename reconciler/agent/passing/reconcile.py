@@ -88,7 +88,7 @@ class HostReconciler:
         self._shut: Mapping[EndpointId, str] = {}
         self._saved: tuple[View, Mapping[TaskId, NamespaceRef], bool] | None = None
         self._looks = Looks(clock.monotonic())
-        self._holdings: HeldRecord | None = None
+        self._holdings: tuple[tuple[KeptAttachment, ...], HeldRecord] | None = None
         self._vouching = Vouching(clock.monotonic())
 
     def restore(self, saved: SavedState) -> None:
@@ -216,14 +216,16 @@ class HostReconciler:
 
     def holdings(self) -> HeldRecord | None:
         """What this host holds of another store than answers now; None if that is believed."""
-        view = self._belief.judge()
+        view, unclaimed = self._belief.judge(), self._held.unclaimed
         if not view.is_former:
             self._holdings = None
-        elif self._holdings is None:
+            return None
+        if self._holdings is None or self._holdings[0] != unclaimed:
             host, boot = self._settings.host, self._settings.boot_id
             former = self._belief.former()
-            self._holdings = held_record(host, boot, view.guid, view.takeover, former)
-        return self._holdings
+            told = held_record(host, boot, view.guid, view.takeover, former, unclaimed)
+            self._holdings = unclaimed, told
+        return self._holdings[1]
 
     def reconcile(self) -> Pass:
         """Make the kernel agree with what is believed, and answer who asked for a network."""

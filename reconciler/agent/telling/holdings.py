@@ -1,17 +1,19 @@
 """What a host holds of a store that is not there any more, for the controller to take over."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 
-from netaddr import IPAddress
+from netaddr import IPAddress, IPNetwork
 
-from calico.addressing.blocks import Allocation, Block
+from calico.addressing import ipam
+from calico.addressing.blocks import Allocation, Block, marks_of_container
 from calico.cluster import HeldRecord
 from calico.codec import decode_block, decode_endpoint, encode_block
 from calico.datastore.api import Key, Stored
 from calico.errors import InvalidValue
 from calico.keys import (
+    block_key,
     parse_block_key,
     parse_endpoint_key,
     parse_host_key,
@@ -19,15 +21,23 @@ from calico.keys import (
     parse_profile_key,
 )
 from calico.model import BootId, HostName, ProfileId
+from reconciler.agent.attachments.files import KeptAttachment
 
 
 def held_record(
-    host: HostName, boot_id: BootId, guid: str, takeover: int, former: Mapping[Key, Stored]
+    host: HostName,
+    boot_id: BootId,
+    guid: str,
+    takeover: int,
+    former: Mapping[Key, Stored],
+    unclaimed: Iterable[KeptAttachment] = (),
 ) -> HeldRecord:
     """What of the former store is of this host's endpoints and containers.
 
     Texts are as they were stored. Only blocks are not: of each is told what
     this host has of it, as what others have may be older here than there.
+    `unclaimed` are the containers that no task had claimed: what they were
+    given counts also where the store was lost before it was read here.
     """
     told: dict[Key, str] = {}
     addresses: set[IPAddress] = set()
@@ -42,6 +52,7 @@ def held_record(
             profiles.update(spec.profiles)
             told[key] = stored.value
     hosts: set[HostName] = set()
+    blocks: dict[IPNetwork, Block] = {}
     for key, stored in former.items():
         if (registered := parse_host_key(key)) is not None:
             hosts.add(registered)
@@ -52,9 +63,15 @@ def held_record(
             told[key] = stored.value
         elif (cidr := parse_block_key(key)) is not None:
             with suppress(InvalidValue):
-                block = _own_part(decode_block(cidr, stored.value), host, addresses)
-                if any(block.allocations):
-                    told[key] = encode_block(block)
+                blocks[cidr] = _own_part(decode_block(cidr, stored.value), host, addresses)
+    for network in unclaimed:
+        for address in frozenset(network.addresses) - addresses:
+            cidr = ipam.block_of(address)
+            block = blocks.get(cidr) or ipam.new_block(cidr, host)
+            blocks[cidr] = _given(block, host, network, address)
+    for cidr, block in blocks.items():
+        if any(block.allocations):
+            told[block_key(cidr)] = encode_block(block)
     return HeldRecord(
         host, boot_id, guid, takeover, tuple(sorted(told.items())), tuple(sorted(hosts))
     )
@@ -76,3 +93,13 @@ def _own_part(block: Block, host: HostName, addresses: Collection[IPAddress]) ->
     kept = tuple(each for each in block.unallocated if each in free)
     added = tuple(each for each in free if each not in block.unallocated)
     return replace(block, allocations=allocations, unallocated=(*kept, *added))
+
+
+def _given(block: Block, host: HostName, network: KeptAttachment, address: IPAddress) -> Block:
+    """The block with an address given to a container, whoever had it when that was read."""
+    before = ipam.allocation_of(block, address)
+    if before is not None and before.is_of(network.handle, host):
+        return block
+    free = block if before is None else ipam.release(block, before.handle, address)
+    marks = marks_of_container(network.container, host, network.runs)
+    return ipam.allocate_fixed(free, network.handle, address, marks)

@@ -1,5 +1,9 @@
 """What a host tells of a store that is not there any more."""
 
+from collections.abc import Iterable
+from dataclasses import replace
+
+import pytest
 from netaddr import IPAddress
 
 from calico.addressing.addresses import Addresses
@@ -10,9 +14,11 @@ from calico.codec import decode_block, encode_endpoint
 from calico.keys import block_key, pool_key, profile_key
 from calico.model import BootId, ContainerId, HandleId, TaskId
 from calico.names import handle_of_container
+from reconciler.agent.attachments.files import KeptAttachment
 from reconciler.agent.belief import PREFIXES
 from reconciler.agent.telling.holdings import held_record
 from reconciler.core.adoption import holdings_of
+from tests.unit.agent.attachments.samples import network
 from tests.unit.agent.world import HOST, OTHER_HOST, POOL, filled_store, key_of, put_spec, spec
 
 WEB = spec(TaskId("web.1"), "192.168.0.1", "a")
@@ -20,8 +26,8 @@ REMOTE = spec(TaskId("db.1"), "192.168.0.2", "b", host=OTHER_HOST)
 BOX, OTHER_BOX = ContainerId("box"), ContainerId("other-box")
 
 
-def told() -> HeldRecord:
-    """A host with one task and one container, in a block that it shares with another."""
+def told(unclaimed: Iterable[KeptAttachment] = ()) -> HeldRecord:
+    """What a host tells with one task and one container, in a block that it shares."""
     store = filled_store()
     for each in (WEB, REMOTE):
         put_spec(store, each)
@@ -34,7 +40,8 @@ def told() -> HeldRecord:
         handle = handle_of_container(box)
         addresses.assign_fixed(HOST, handle, IPAddress(f"192.168.0.{last}"), secondary=marks)
     entries = (each for root in PREFIXES for each in store.list(root).entries)
-    return held_record(HOST, BootId("boot"), "guid", 7, {each.key: each for each in entries})
+    former = {each.key: each for each in entries}
+    return held_record(HOST, BootId("boot"), "guid", 7, former, unclaimed)
 
 
 def test_a_host_tells_of_its_own_endpoints_and_of_what_these_name() -> None:
@@ -67,6 +74,35 @@ def test_what_a_host_told_is_understood_as_it_was() -> None:
         ("192.168.0.1", "web.1", HOST),
         ("192.168.0.3", handle_of_container(BOX), HOST),
     }
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        pytest.param("192.168.0.5", id="free when it was read"),
+        pytest.param("192.168.0.70", id="in a block that was not there when it was read"),
+        pytest.param("192.168.0.4", id="another host's when it was read"),
+        pytest.param("192.168.0.3", id="another container's when it was read"),
+    ],
+)
+def test_what_a_container_was_given_is_told_though_it_was_not_read_before_the_store_was_lost(
+    address: str,
+) -> None:
+    # given a container that Mesos says a task of which nothing was read is for
+    new = replace(network("new-box", address), runs="web.2")
+
+    # when what the host holds is told
+    told_of = {each.address: each for each in holdings_of(told((new,))).addresses}
+
+    # then also what it holds for that container, as it was given
+    found = told_of[IPAddress(address)]
+    assert (found.handle, found.affinity) == (new.handle, HOST)
+    assert dict(found.secondary) == dict(marks_of_container(new.container, HOST, "web.2"))
+
+
+def test_what_a_task_of_the_host_has_is_told_as_its_own_though_the_claim_was_not_noted() -> None:
+    claimed = network("claimed-box", str(WEB.addresses[0]))
+    assert told((claimed,)) == told()
 
 
 def test_a_host_speaks_for_no_other() -> None:

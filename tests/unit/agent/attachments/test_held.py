@@ -35,6 +35,7 @@ from reconciler.agent.passing.reconcile import HostReconciler
 from reconciler.agent.seeing.looks import FULL_EVERY, VERIFY_AFTER
 from reconciler.agent.state_file import SavedState
 from reconciler.attach.api import AttachError, AttachRefused, AttachUnavailable, UnknownContainer
+from reconciler.core.adoption import holdings_of
 from reconciler.runtime.clock import ManualClock
 from reconciler.runtime.watchfeed import Changed, Unreachable
 from tests.unit.agent.attachments.samples import SINCE, claim, network
@@ -274,6 +275,27 @@ def test_while_the_datastore_is_doubted_no_container_is_wired_and_none_is_cut(
     assert "went back" in str(outcome)
     assert "went back" in bench.doubts[-1]
     assert bench.links() == {HELD.interface}
+
+
+def test_in_doubt_each_container_is_told_of_that_has_addresses_by_then(bench: Bench) -> None:
+    def told() -> set[str]:
+        record = bench.reconciler.holdings()
+        assert record is not None
+        return {str(each.address) for each in holdings_of(record).addresses}
+
+    # given a container of which nothing was read before the datastore was wiped
+    bench.attach(HELD)
+    for message in loaded(MemoryDatastore()):
+        bench.reconciler.handle(message)
+    assert told() == {"192.168.0.1"}
+
+    # when another one has what it was given just before, and the first one ends
+    bench.reconciler.handle(AttachmentKept(OTHER))
+    assert told() == {"192.168.0.1", "192.168.0.2"}
+    bench.detach(HELD.container)
+
+    # then that is told
+    assert told() == {"192.168.0.2"}
 
 
 def test_a_link_that_was_there_is_mended_also_in_doubt(bench: Bench) -> None:
