@@ -1,4 +1,4 @@
-"""F19 to F22, F24, F28 and F30: what Marathon says of tasks and apps goes wrong."""
+"""F19 to F22, F24 and F28: what Marathon says of tasks and apps goes wrong."""
 
 import time
 
