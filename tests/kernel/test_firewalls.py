@@ -19,6 +19,7 @@ from tests.kernel.namespaces import Namespace
 from tests.kernel.probes import connects, listening
 from tests.kernel.stores import first_store
 from tests.minimal.machine import COMMAND, HOST, Machine, running_machine
+from tests.minimal.past import give_past
 
 ANY, PORT = IPAddress("0.0.0.0"), 9000
 TASKS = [
@@ -37,6 +38,7 @@ def run(*words: str) -> bool:
 @pytest.fixture
 def machine(host_network: None, tmp_path: Path) -> Iterator[Machine]:
     with running_machine(tmp_path) as made:
+        give_past(made.state, HOST)
         yield made
 
 

@@ -177,6 +177,9 @@ def test_no_neighbour_router_or_dhcp_server_is_believed_or_passed_on(cluster: Cl
     friend6, foe6, victim6 = (each.addresses[1] for each in (DUAL_FRIEND, DUAL_FOE, DUAL_VICTIM))
     with host.entered():
         run("ip", "address", "add", "fd00:77::1/64", "dev", "eth0", "nodad")
+    # The kernel adds these in its own time.
+    routes = {"local fd00:77::1 dev eth0 table", "anycast fd00:77:: dev eth0 table"}
+    cluster.wait_for("its routes", lambda: routes <= beliefs(host)["IPv6 routes"])
     with listening(victim, IPAddress("::"), PORT):
         cluster.wait_for("IPv6", lambda: connects(cluster["friend.1"], victim6, PORT))
     wire = Wire(foe)
