@@ -359,9 +359,9 @@ def test_a_container_that_is_not_up_yet_ends_with_the_launcher(host: Host, momen
 
     (launcher,) = re.findall(r"PPid:\s+(\d+)", host.run("cat", f"/proc/{executor}/status"))
     host.run("kill", "-9", launcher)
-    host.launch(order("b.1", network=UNNAMED))
 
     host.state_of("a.1", "TASK_FAILED")
+    host.launch(order("b.1", network=UNNAMED))
     host.allow("go")
     host.until(lambda: host.commands() == ["ADD", "DEL"], "it is undone")
     host.until(lambda: executor not in pids(host), "its executor is gone")
