@@ -69,6 +69,13 @@ class GiveUp:
 
 
 @dataclass(frozen=True, slots=True)
+class FindAgain:
+    """A host that was cut off is back; Marathon names again what lives on there."""
+
+    host: str
+
+
+@dataclass(frozen=True, slots=True)
 class Kill:
     """A process ends by SIGKILL and is started again later."""
 
@@ -204,6 +211,7 @@ Action = (
     | Again
     | Regroup
     | GiveUp
+    | FindAgain
     | Kill
     | Terminate
     | Pause

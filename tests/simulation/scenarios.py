@@ -5,6 +5,7 @@ from tests.simulation.actions import (
     Cut,
     End,
     Erase,
+    FindAgain,
     GiveUp,
     Kill,
     Lie,
@@ -59,6 +60,10 @@ SCENARIOS = {
     "a host reboots": _scenario(Reboot("h0", keeps_state=True), Start("x", 0.0)),
     "a host is made anew": _scenario(Reboot("h0", keeps_state=False), Start("x", 0.0)),
     "a host is cut off and given up": _scenario(GiveUp("h0", 20.0), Start("x", 0.9), goes_on=30.0),
+    # What is sent and not answered is given up a second later than that.
+    "what a host runs is found again": _scenario(
+        GiveUp("h0", 3.0), FindAgain("h0"), every=4.0, goes_on=70.0
+    ),
     "a host comes back": _scenario(Cut("a0", 8.0), Start("x", 0.0), End(0.0)),
     "etcd is away": _scenario(*(Cut(each, 12.0) for each in ALL), Start("x", 0.0), goes_on=25.0),
     "another Marathon leads": _scenario(Start("x", 0.0), NewLeader(), End(0.0)),

@@ -15,6 +15,7 @@ from tests.simulation.actions import (
     End,
     Erase,
     Fate,
+    FindAgain,
     Forget,
     GiveUp,
     Kill,
@@ -43,6 +44,8 @@ FOREIGN = (58, 60, 60)
 AGAIN, AGAIN_AFTER = 4, 6.0
 #: Seconds after which a host that is off is believed to be gone, and after those it is back.
 GONE_AFTER, BACK_AFTER = 100.0, (110.0, 600.0)
+#: How often a host that was given up is found again, and after how many seconds.
+FOUND, FOUND_AFTER = 0.7, (0.5, 3.0, 8.0, 20.0, 100.0)
 #: How old a backup is, and which one is as good as none; one of so many goes back.
 BACKUPS, WIPED = (10.0, 60.0, 200.0), (float("inf"),)
 GOES_BACK = 0.05
@@ -135,6 +138,9 @@ def draw_schedule(
         if isinstance(action, PowerOff):
             now += GONE_AFTER
             actions.append(Timed(now, Forget(action.host)))
+        if isinstance(action, GiveUp) and chance.random() < FOUND:
+            now += chance.choice(FOUND_AFTER)
+            actions.append(Timed(now, FindAgain(action.host)))
         now += chance.choice(GAPS)
     ages = BACKUPS * restores + WIPED * wipes
     if not ages and chance.random() < GOES_BACK:

@@ -98,7 +98,20 @@ class Tasks:
     def give_up(self, host: HostTwin) -> None:
         """Let Marathon believe that all on a host have ended, while they live on."""
         self._given_up |= host.namespaces.keys()
-        self._marathon.end(frozenset[str](host.namespaces))
+        self._marathon.give_up(frozenset[str](host.namespaces))
+
+    def find_again(self, host: HostTwin) -> frozenset[TaskId]:
+        """Let Marathon name again what lives on, as far as there is room; tells what.
+
+        One that was upgraded meanwhile does not know any more what they asked for.
+        """
+        if self._marathon.is_upgraded:
+            return frozenset()
+        lives_on = sorted(self._given_up & host.namespaces.keys())
+        found = frozenset(lives_on[: max(0, MOST_TASKS - len(self._live()))])
+        self._given_up -= found
+        self._marathon.find_again(frozenset[str](found))
+        return found
 
     def end_given_up(self, host: HostTwin) -> None:
         """Let Marathon be right about every task of a host."""

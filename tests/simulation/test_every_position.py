@@ -2,11 +2,15 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 
 from tests.counts import Counts
+from tests.simulation.__main__ import replayer
+from tests.simulation.faults import WRITES, Fault, FaultKind, Place
+from tests.simulation.scenarios import SCENARIOS
 
 
 @pytest.mark.soak
@@ -23,6 +27,16 @@ def test_what_broke_can_be_had_again() -> None:
     assert ended.returncode == 0
     assert " c0!:2:end:1\n" in ended.stdout
     assert ended.stdout.endswith("no promise is broken\n")
+
+
+@pytest.mark.parametrize("number", range(1, 13))
+def test_no_write_that_lands_late_takes_what_was_found_again(number: int) -> None:
+    clean = SCENARIOS["what a host runs is found again"]
+    late = Place(f"c0{WRITES}", number), Fault(FaultKind.LATE, 55.0)
+
+    outcome = replayer().run(replace(clean, faults=(late,)))
+
+    assert not outcome.violation
 
 
 def enumerate_positions(*arguments: str) -> subprocess.CompletedProcess[str]:

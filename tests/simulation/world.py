@@ -20,6 +20,7 @@ from tests.simulation.actions import (
     Darken,
     End,
     Erase,
+    FindAgain,
     Forget,
     GiveUp,
     Kill,
@@ -254,6 +255,10 @@ class World:
                 twin = self._named(host)
                 self._doors[f"a{twin.number}"].cut_until = now + seconds
                 self.tasks.give_up(twin)
+            case FindAgain(host):
+                twin = self._named(host)
+                self._doors[f"a{twin.number}"].cut_until = now
+                self.invariants.find_again(self.tasks.find_again(twin))
             case Kill(name, seconds):
                 self._kill(name, seconds)
             case Terminate(name, seconds):

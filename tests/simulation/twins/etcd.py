@@ -24,13 +24,17 @@ TIMEOUT = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """One write that arrived, by whom, and whether it was conditional."""
+    """One write that arrived, by whom, and whether it was conditional.
+
+    It was `sent` when whoever sent it knew nothing later.
+    """
 
     process: str
     key: Key
     value: str | None
     conditional: bool
     before: str | None
+    sent: float = 0.0
 
 
 class EtcdTwin:
@@ -135,13 +139,16 @@ class EtcdTwin:
         self.hear_write(Write(process, key, value, expect is not None, said))
         return revision
 
-    def delete(self, process: str, key: Key, expect: Revision | None) -> None:
-        """A delete that arrives now."""
+    def delete(
+        self, process: str, key: Key, expect: Revision | None, sent: float | None = None
+    ) -> None:
+        """A delete that arrives now, and was sent then."""
         before = self.store.get(key)
         self.store.delete(key, expect=expect)
         self._expiries.pop(key, None)
         said = None if before is None else before.value
-        self.hear_write(Write(process, key, None, expect is not None, said))
+        sent = self.now() if sent is None else sent
+        self.hear_write(Write(process, key, None, expect is not None, said, sent))
 
     def wait(self, prefix: Key, seconds: float) -> None:
         """Sleep until something happens below a prefix."""
@@ -204,8 +211,8 @@ class EtcdClient:
 
     def delete(self, key: Key, *, expect: Revision | None = None) -> None:
         """See Datastore."""
-        name = self._door.process.name
-        fault = self._ask(lambda: self._etcd.delete(name, key, expect))
+        name, sent = self._door.process.name, self._scheduler.now()
+        fault = self._ask(lambda: self._etcd.delete(name, key, expect, sent))
         try:
             self._etcd.delete(name, key, expect)
         finally:

@@ -33,6 +33,8 @@ T = TypeVar("T")
 URL = "http://marathon:8080"
 FRAMEWORK, ANOTHER_FRAMEWORK = "marathon-0000", "marathon-0001"
 OLD, NEW = "1.1.1", "1.5.2"
+#: Stands for all of them.
+EVERY_APP = AppId("/")
 #: The name of the network on which plugins attach.
 NETWORK = "calico"
 OPENING = PortOpening(80, "tcp", "web")
@@ -88,6 +90,10 @@ class MarathonTwin:
         self.groupless: set[str] = set()
         #: What each task asked for when it began; it keeps that.
         self.groups: dict[str, frozenset[str]] = {}
+        #: Tasks that it gave up, which may live on.
+        self._given_up: dict[str, Task] = {}
+        #: Told who was answered the truth about an app, or about EVERY_APP.
+        self.hear_answer: Callable[[str, AppId], None] = lambda _, __: None
 
     @property
     def named(self) -> frozenset[str]:
@@ -118,6 +124,11 @@ class MarathonTwin:
     def begin_faults(self) -> None:
         """From now on events and answers get lost."""
         self._chances = Chances()
+
+    @property
+    def is_lying(self) -> bool:
+        """Whether something else than the truth is answered."""
+        return self._lie is not None
 
     def be_honest(self) -> None:
         """From now on nothing goes wrong."""
@@ -208,6 +219,10 @@ class MarathonTwin:
 
     def run(self, name: str, address: IPAddress) -> None:
         """A task that was staged runs, with the address that Mesos reports."""
+        unseen = self._given_up.get(name)
+        if unseen is not None:
+            runs = replace(unseen, state=TaskState.RUNNING, addresses=(address,))
+            self._given_up[name] = runs
         for app in list(self.apps.values()):
             for task in app.tasks:
                 if task.id == name:
@@ -215,6 +230,20 @@ class MarathonTwin:
                     others = (each if each is not task else runs for each in app.tasks)
                     self._put(replace(app, tasks=tuple(others)))
                     self._tell(TaskStatus(app.id, task.id, TaskState.RUNNING, str(task.host)))
+
+    def give_up(self, tasks: frozenset[str]) -> None:
+        """These are told to have ended, and may live on."""
+        for app in self.apps.values():
+            self._given_up |= {each.id: each for each in app.tasks if each.id in tasks}
+        self.end(tasks)
+
+    def find_again(self, tasks: frozenset[str]) -> None:
+        """These live on after all."""
+        for task in [each for name, each in self._given_up.items() if name in tasks]:
+            del self._given_up[task.id]
+            app = self.apps[task.app_id]
+            self._put(replace(app, tasks=(*app.tasks, task)))
+            self._tell(TaskStatus(app.id, task.id, task.state, str(task.host)))
 
     def end(self, tasks: frozenset[str], state: TaskState = TaskState.KILLED) -> None:
         """These tasks ended, or are given up."""
@@ -312,7 +341,7 @@ class MarathonConnection:
 
     def app(self, app_id: AppId) -> App | None:
         """See Marathon."""
-        return self._ask(lambda stale: self._marathon.app(app_id, stale=stale))
+        return self._ask(lambda stale: self._marathon.app(app_id, stale=stale), app_id)
 
     def app_version(self, app_id: AppId, version: str) -> App | None:
         """See Marathon."""
@@ -320,13 +349,13 @@ class MarathonConnection:
 
     def apps(self) -> AppList:
         """See Marathon."""
-        return self._ask(lambda stale: self._marathon.list(stale=stale))
+        return self._ask(lambda stale: self._marathon.list(stale=stale), EVERY_APP)
 
     def info(self) -> Info:
         """See Marathon."""
         return self._ask(lambda _: self._marathon.info())
 
-    def _ask(self, read: Callable[[bool], T]) -> T:
+    def _ask(self, read: Callable[[bool], T], about: AppId | None = None) -> T:
         fault = self._door.step()
         stale = fault is not None and fault.kind is FaultKind.STALE
         if fault is not None and not stale:
@@ -334,5 +363,7 @@ class MarathonConnection:
         if self._marathon.is_unavailable():
             raise MarathonUnavailable("503")
         answer = read(stale)
+        if about is not None and not (stale or self._marathon.is_lying):
+            self._marathon.hear_answer(self._door.process.name, about)
         self._scheduler.give_way()
         return answer
