@@ -119,6 +119,7 @@ class Allocator:
         self._sweep_due: float | None = clock.monotonic()
         self._look_due = clock.monotonic()
         self._doubt = "the datastore is not yet read"
+        self._was_doubted = False
 
     def post(self, job: Job) -> None:
         """Have a job done; never blocks."""
@@ -131,6 +132,8 @@ class Allocator:
         or refused, and no container is taken to have lost its addresses.
         """
         self._doubt = why
+        if why:
+            self._was_doubted = True
 
     def run(self, stop: threading.Event) -> None:
         """Work until stopped."""
@@ -149,10 +152,14 @@ class Allocator:
             self._do(job)
         now = self._clock.monotonic()
         late = now - OVERDUE if jobs else now
-        if self._doubt:
+        if self._was_doubted:
             # What was seen lost was seen in another store; what is taken over
             # from this host may be of containers that ended meanwhile.
             self._suspects, self._sweep_due = frozenset(), now
+            # In this order: the other thread tells of a doubt in the reverse one.
+            self._was_doubted = False
+        if self._doubt:
+            self._was_doubted = True
             return
         if self._sweep_due is not None and late >= self._sweep_due:
             self._sweep_due = None

@@ -8,7 +8,7 @@ import pytest
 from netaddr import IPAddress
 
 from calico.addressing.addresses import Addresses
-from calico.addressing.blocks import CONTAINER, ON_HOST, OWNER
+from calico.addressing.blocks import CONTAINER, ON_HOST, OWNER, marks_of_container
 from calico.addressing.books import decode_books
 from calico.addressing.claims import Claim, Claims
 from calico.datastore.api import ABSENT, Key, Revision
@@ -428,6 +428,26 @@ def test_what_is_given_up_in_doubt_is_released_after_it(bench: Bench) -> None:
 
     bench.allocator.note_doubt("")
     bench.allocator.step()
+    assert bench.held() == []
+
+
+def test_after_a_doubt_that_fell_between_two_steps_a_sweep_is_made_too(bench: Bench) -> None:
+    # given what was swept already
+    bench.allocator.step()
+
+    # when a doubt comes and goes, in which what an ended container had was taken over
+    bench.allocator.note_doubt(WIPED)
+    Addresses(bench.store).assign_fixed(
+        HOST,
+        handle_of_container(ONE),
+        OWN,
+        secondary=marks_of_container(ONE, HOST),
+        given_on=HOST,
+    )
+    bench.allocator.note_doubt("")
+    bench.allocator.step()
+
+    # then that is released
     assert bench.held() == []
 
 
