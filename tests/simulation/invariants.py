@@ -26,19 +26,16 @@ from calico.keys import (
     status_key,
 )
 from calico.model import EndpointId, EndpointState, HandleId, TaskId
-from marathon_client.models import AppId
 from tests.simulation.flows import Flows
 from tests.simulation.foreign import FOREIGN
+from tests.simulation.found import FoundAgain
 from tests.simulation.leaks import Gate, Resident, find_leak, rules_of
 from tests.simulation.twins.etcd import EtcdTwin, Write
 from tests.simulation.twins.host import HostTwin
-from tests.simulation.twins.marathon import EVERY_APP, MarathonTwin
+from tests.simulation.twins.marathon import MarathonTwin
 
 #: Seconds for which nobody gets an address that a task had.
 RESTS = 120.0
-#: Seconds within which a leader that goes on all along has written a task again.
-OUTRUN = 40.0
-_NEVER = float("inf")
 #: Every group that an app asks for.
 GROUPS = frozenset({"g", "k"})
 #: The last parts of keys that an agent writes as long as it lives.
@@ -95,11 +92,8 @@ class Invariants:
         self._unsaved: dict[TaskId, HostTwin] = {}
         #: Keys that were written, but for what only says that somebody lives.
         self.writes: set[Key] = set()
-        #: What Marathon names again that it gave up: since when which controllers know.
-        self._found: dict[TaskId, dict[str, float]] = {}
-        #: Who leads, and since when without a break.
-        self._leads: tuple[str, float] = ("", 0.0)
-        marathon.hear_answer = self._note_answer
+        self._found = FoundAgain(etcd.now)
+        marathon.hear_answer = self._found.note_answer
         etcd.hear_key = self._note_key
         etcd.hear_write = self._note_write
 
@@ -144,35 +138,14 @@ class Invariants:
         """Marathon names these again: what it lost them meanwhile was right."""
         present = self.told
         for task in tasks:
-            self._found[task] = {}
+            self._found.note_found(task)
             if task not in present:
-                self._had_endpoint.discard(task)
-                self._led_to.pop(task, None)
+                self._lose(task)
 
-    def _note_answer(self, process: str, app: AppId) -> None:
-        for task, known in self._found.items():
-            if app in (EVERY_APP, f"/{task.partition('.')[0]}"):
-                known.setdefault(process, self._etcd.now())
-
-    def _note_removal(self, write: Write) -> None:
-        """What was decided before it was known that Marathon names a task again is excused.
-
-        Not so what the one who leads all along could have outrun: it writes
-        again what a delete of its own without an answer may still take.
-        """
-        endpoint = parse_endpoint_key(write.key)
-        found = None if endpoint is None else self._found.get(TaskId(endpoint.workload))
-        if write.value is not None or endpoint is None or found is None:
-            return
-        known, (leader, since) = found.get(write.process, _NEVER), self._leads
-        outrun = known + OUTRUN < self._etcd.now() and leader == write.process
-        if write.sent <= known and not (outrun and since < write.sent):
-            self._had_endpoint.discard(TaskId(endpoint.workload))
-            self._led_to.pop(TaskId(endpoint.workload), None)
-
-    def _note_leader(self, write: Write) -> None:
-        if write.value is not None and (write.before is None or write.process != self._leads[0]):
-            self._leads = (write.process, self._etcd.now())
+    def _lose(self, task: TaskId) -> None:
+        """What a task had may be gone."""
+        self._had_endpoint.discard(task)
+        self._led_to.pop(task, None)
 
     @property
     def told(self) -> frozenset[TaskId]:
@@ -257,9 +230,9 @@ class Invariants:
 
     def _note_write(self, write: Write) -> None:
         self._note_creation(write)
-        self._note_removal(write)
-        if write.key == LEADER:
-            self._note_leader(write)
+        excused = self._found.note_write(write)
+        if excused is not None:
+            self._lose(excused)
         if write.key != LEADER and not write.key.endswith(ALIVE) and not _is_progress(write):
             self.writes.add(write.key)
         if not write.process.startswith("c") or write.conditional or write.before == write.value:
