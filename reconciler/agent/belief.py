@@ -271,7 +271,12 @@ class Belief:
         return contradiction(self._chain, _chain(entries), published, self._good[CALICO])
 
     def _is_adopted(self) -> bool:
-        if not adopts(_chain(self._raw[CALICO].entries), self._chain, self._guid, self._host):
+        raw = self._raw[CALICO]
+        if CALICO not in self._former and CLUSTER_GUID not in raw.before:
+            # A watch may go on unbroken in another store whose index has caught
+            # up. Of that only the news are known; the rest is the former one's.
+            return False
+        if not adopts(_chain(raw.entries), self._chain, self._guid, self._host):
             return False
         # Blocks are followed apart from endpoints, and may come later.
         before, now = self._believed_snapshot(), self._mirror.snapshot()

@@ -20,6 +20,7 @@ WATCH_TIMEOUT = 30.0
 LONGEST_BACKOFF = 5.0
 #: Seconds that a watch must have lived for its end to be no reason to pause.
 GOOD_AFTER = 5.0
+NEVER = Revision(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +99,7 @@ class WatchFeed:
         self._told = ""
         self._post(Loaded(self._prefix, listing))
         after = listing.revision
+        ready = next((each.revision for each in listing.entries if each.key == READY), NEVER)
         started = self._clock.monotonic()
         try:
             while not self._stop.is_set():
@@ -105,12 +107,13 @@ class WatchFeed:
                     match event:
                         case Put(stored):
                             after = stored.revision
+                            ready = after if stored.key == READY else ready
                         case Removed(_, revision):
                             after = revision
                     self._post(Changed(self._prefix, event))
                     if self._stop.is_set():
                         return
-                if self._has_missed(datastore, after):
+                if self._has_missed(datastore, ready):
                     return
         except HistoryLost:
             return
@@ -120,15 +123,17 @@ class WatchFeed:
             # A good watch is behind us: the next listing comes at once.
             self._tell(error)
 
-    def _has_missed(self, datastore: Datastore, after: Revision) -> bool:
-        """Whether something happened although the watch was quiet.
+    def _has_missed(self, datastore: Datastore, ready: Revision) -> bool:
+        """Whether a key was written unheard; `ready` is when that was written last, as heard.
 
-        A read by quorum fails where nothing can be heard: raises DatastoreError.
+        Also in a store that was wiped: a watch that begins only once the index
+        has caught up goes on in it. A read by quorum fails where nothing can be
+        heard: raises DatastoreError.
         """
-        ready = datastore.get(READY)
-        if ready is None or not READY.startswith(f"{self._prefix}/"):
+        found = datastore.get(READY)
+        if not READY.startswith(f"{self._prefix}/"):
             return False
-        return ready.revision > after
+        return ready != (NEVER if found is None else found.revision)
 
     def _sleep(self, seconds: float) -> None:
         self._stop.wait(seconds)

@@ -349,6 +349,27 @@ def test_a_store_that_adopted_is_not_believed_before_its_blocks_are_seen() -> No
     assert belief.judge().doubt == ""
 
 
+def test_a_store_that_adopted_is_not_believed_before_it_is_listed() -> None:
+    # given an agent whose watch went on in another store when its index had caught up
+    belief = believing(with_chain(FIRST))
+    belief.judge()
+
+    # when that tells that it took over what this host held
+    chain = encode_chain((Takeover(1, "x"), Takeover(2, "y", ("one",), (HOST,))))
+    belief.handle(Changed(CALICO, Put(Stored(CHAIN, chain, Revision(99)))))
+
+    # then it is another one still, as only its news are known
+    assert belief.judge().is_former
+
+    # and it is believed once it was listed
+    store = replaced()
+    store.put(CHAIN, chain)
+    for message in loaded(store):
+        belief.handle(message)
+    view = belief.judge()
+    assert (view.doubt, view.guid, view.takeover) == ("", "two", 2)
+
+
 def test_doubt_outlives_the_agent() -> None:
     first = believing(with_chain(FIRST, SECOND))
     first.judge()

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from calico.datastore.api import Key, Listing, Put, Removed, Revision, Stored, WatchEvent
-from calico.datastore.memory import MemoryDatastore
+from calico.datastore.memory import Backup, MemoryDatastore
 from calico.errors import DatastoreUnavailable, HistoryLost
 from calico.keys import READY
 from reconciler.runtime.clock import ManualClock
@@ -215,6 +215,28 @@ def test_it_lists_anew_when_something_happened_that_a_quiet_store_did_not_tell(
     assert isinstance(last, Loaded)
     assert bench.listed == 2
     assert A in {each.key for each in last.listing.entries}
+
+
+def test_it_lists_anew_when_its_watch_went_on_in_a_store_that_was_wiped(bench: Bench) -> None:
+    # given a store that is watched
+    store = bench.store
+    for _ in range(5):
+        store.put(READY, "true")
+
+    # when it is wiped between two watches, and the next one goes on where it was
+    def wipe() -> None:
+        store.restore(Backup())
+        for key in (READY, A, *(B,) * 5):
+            store.put(key, "true")
+
+    store.watches = [wipe, lambda: None]
+    bench.run()
+
+    # then also what was there before that is told
+    assert bench.listed == 2
+    last = bench.told[-1]
+    assert isinstance(last, Loaded)
+    assert {each.key for each in last.listing.entries} == {A, B, READY}
 
 
 def test_a_quiet_store_that_answers_is_watched_on(bench: Bench) -> None:
