@@ -1,93 +1,49 @@
 """The controller's one loop: what its feeds say, and what is due, in turn."""
 
-import enum
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import assert_never
 
 from netaddr import IPNetwork
 
 from calico.cluster import HoldRecord, Standing
-from calico.datastore.api import Key as Prefix
 from calico.errors import CalicoError, Conflict, UnknownSchema
-from calico.keys import APPLIED, HOSTS, POOLS
-from calico.model import Attachment, HostName, HostRecord
+from calico.model import Attachment
 from marathon_client.errors import MarathonError
-from marathon_client.events import (
-    AppChanged,
-    AppTerminated,
-    EverythingChanged,
-    Ignored,
-    Subscribed,
-    TaskStatus,
-    Unreadable,
-)
-from marathon_client.models import AppId, TaskState
-from marathon_client.stream import Connected, Disconnected, StreamItem
+from marathon_client.models import AppId
+from reconciler.controller.agenda import Agenda, Chore, Key
 from reconciler.controller.allow_from import AllowFrom
+from reconciler.controller.intake import HEAR_EVERY, STRANGE_AFTER, Intake, Message
 from reconciler.controller.metrics import ControllerMetrics
 from reconciler.controller.pinned import UnreadablePin
 from reconciler.controller.reconcile import Reconciler
 from reconciler.controller.reloads import Reloads
 from reconciler.controller.stored import StoredState
-from reconciler.controller.stream_log import StreamLog
 from reconciler.core.removal.framework import Trust
 from reconciler.core.removal.withdrawal import CONFIRM_AFTER
 from reconciler.runtime.clock import Clock
 from reconciler.runtime.lease import LeaseLost
-from reconciler.runtime.pace import Pace
-from reconciler.runtime.watchfeed import Changed, FeedMessage, Loaded, Unreachable
-from reconciler.runtime.workqueue import WorkQueue
 
 log = logging.getLogger(__name__)
 
 #: Seconds between looks at addresses that rest.
 SWEEP_EVERY = 5.0
-#: Seconds that a complete list waits for more events that ask for one: a group
-#: change names everything, and the events of its apps follow it closely.
-DEBOUNCE = 0.5
-#: How often an app is read because of events that name it: so many times at
-#: once, then once in so many seconds. A start takes three or four.
-READS_AT_ONCE, READ_EVERY = 8, 0.2
 #: Seconds after which what only Calico's tools read follows.
 FINISH_AFTER = 1.0
 #: Seconds after a list until a task that it shows waiting is looked at again.
 LOOK_AGAIN = 1.0
-#: Seconds between two looks for containers of tasks that nobody told of.
-STRANGE_AFTER = 5.0
 #: Seconds after a takeover until all is read once more: by then a write that the
 #: leader before had sent is done or lost. What one sends that is stopped for
 #: longer is seen with the next timed list.
 LATE_AFTER = 17.0
-#: Seconds between two looks at what hosts hold, while nothing may be given.
-HEAR_EVERY = 1.0
 #: Seconds between two looks at what is pinned for the cluster.
 PIN_EVERY = 5.0
 #: Share of the resync interval by which it varies.
 JITTER = 0.2
 
 
-class Chore(enum.Enum):
-    """Work that is not about one app."""
-
-    RELOAD = "reload"
-    HOSTS = "hosts"
-    RESYNC = "resync"
-    FINISH = "finish"
-    SWEEP = "sweep"
-    STRANGERS = "strangers"
-    STORE = "store"
-    LATE = "late"
-    PIN = "pin"
-
-
 class Stopped(Exception):
     """The loop is to end in the middle of what it does."""
-
-
-Key = AppId | Chore
-Message = StreamItem | FeedMessage
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,25 +80,22 @@ class ControllerLoop:
         self._jitter = jitter
         self._resync = resync
         self._metrics = metrics
-        self._queue: WorkQueue[Key] = WorkQueue(jitter)
+        self._agenda = Agenda(jitter)
+        self._queue = self._agenda.queue
+        self._intake = Intake(reconciler, stored, self._agenda, clock)
         self._reloads: Reloads[Key] = Reloads()
-        self._loaded: set[object] = set()
         self._prepared = False
         self._told: dict[Key, str] = {}
         #: Why there was no complete list when one was asked for last.
         self._unheard = ""
         #: Why nothing is decided at all: whose cluster this is cannot be read.
         self.blocked = ""
-        self._stream = StreamLog()
-        self._pace: Pace[AppId] = Pace(burst=READS_AT_ONCE, every=READ_EVERY)
-        #: Whether the next complete list was asked for by more than the timer.
-        self._asked = True
         #: Containers of unknown tasks at the last look, and those of them for
         #: which a list was asked for.
         self._strangers: frozenset[Attachment] = frozenset()
         self._listed: frozenset[Attachment] = frozenset()
         self.last_resync: float | None = None
-        self._queue.add(Chore.RELOAD, clock.monotonic())
+        self._agenda.add(Chore.RELOAD, clock.monotonic())
 
     @property
     def standing(self) -> Standing:
@@ -161,12 +114,8 @@ class ControllerLoop:
         return self._reconciler.holds.records
 
     def handle(self, message: Message) -> None:
-        """Take one message in: it marks keys dirty and is otherwise forgotten."""
-        match message:
-            case Loaded() | Changed() | Unreachable():
-                self._hear_datastore(message)
-            case _:
-                self._hear_marathon(message)
+        """Take one message in: it marks keys due and is otherwise forgotten."""
+        self._intake.handle(message)
 
     def step(self) -> bool:
         """Do what is due longest; tells whether anything was.
@@ -174,14 +123,14 @@ class ControllerLoop:
         Raises LeaseLost, Stopped and UnknownSchema, after which this loop must end. Any other
         failure is told once and tried again with backoff.
         """
-        if not self._loaded >= {HOSTS, APPLIED}:
+        if not self._intake.is_whole:
             return False
         key = self._queue.pop(self._clock.monotonic())
         if key is None:
             return False
         if key is not Chore.RELOAD and not self._prepared:
             # Nothing may be written before it is known how.
-            self._queue.add(key, self._clock.monotonic() + 1.0)
+            self._agenda.add(key, self._clock.monotonic() + 1.0)
             return True
         again = False
         try:
@@ -208,78 +157,9 @@ class ControllerLoop:
     def wait(self) -> float:
         """Seconds until something is due; 1 at most."""
         due = self._queue.next_due()
-        if due is None or not self._loaded >= {HOSTS, APPLIED}:
+        if due is None or not self._intake.is_whole:
             return 1.0
         return min(1.0, max(0.0, due - self._clock.monotonic()))
-
-    def _hear_marathon(self, item: StreamItem) -> None:
-        now = self._clock.monotonic()
-        match item:
-            case Connected(url, leader):
-                self._stream.connected(url, leader, now)
-                self._reconciler.note_connected()
-                self._ask_for_list(now)
-            case Disconnected(reason):
-                self._stream.disconnected(reason, now)
-            case TaskStatus(app_id, task_id, state, _):
-                if state.is_terminal:
-                    self._reconciler.note_ended(app_id, task_id)
-                elif state is TaskState.RUNNING:
-                    self._reconciler.note_running(app_id, task_id)
-                if state is not TaskState.STAGING:
-                    self._hint((app_id,), now)
-            case AppChanged(app_ids):
-                self._hint(app_ids, now)
-            case AppTerminated(app_id):
-                self._hint((app_id,), now)
-            case EverythingChanged() | Unreadable():
-                self._ask_for_list(now + DEBOUNCE)
-            case Subscribed() | Ignored():
-                pass
-            case _:
-                assert_never(item)
-
-    def _hear_datastore(self, message: FeedMessage) -> None:
-        now = self._clock.monotonic()
-        hosts = dict(self._stored.hosts)
-        match message:
-            case Loaded(prefix, listing):
-                if prefix == HOSTS:
-                    self._stored.load_hosts(listing)
-                elif prefix == POOLS:
-                    self._stored.load_pools(listing)
-                else:
-                    self._stored.load_applied(listing)
-                self._loaded.add(prefix)
-            case Changed(prefix, event):
-                self._stored.apply(prefix, event)
-            case Unreachable(prefix, reason):
-                log.warning("datastore lost", extra={"prefix": prefix, "why": reason})
-                return
-            case _:
-                assert_never(message)
-        self._follow_up(prefix, hosts, now)
-
-    def _follow_up(self, prefix: Prefix, hosts: Mapping[HostName, HostRecord], now: float) -> None:
-        """Ask for what a change below a prefix concerns; `hosts` were there before."""
-        if prefix != POOLS and self._reconciler.adoption.closed:
-            self._queue.add(Chore.STORE, now)
-        elif prefix == APPLIED and self._stored.doubting():
-            self._queue.add(Chore.STORE, now + HEAR_EVERY)
-        if prefix == HOSTS:
-            if self._stored.departed_hosts:
-                self._queue.add(Chore.HOSTS, now)
-            if self._stored.hosts != hosts:
-                self._queue.add(Chore.HOSTS, now)
-                self._queue.add(Chore.SWEEP, now)
-                self._enqueue(self._reconciler.outstanding.pending(), now)
-                self._enqueue(self._reconciler.outstanding.gone(), now)
-        elif prefix == APPLIED:
-            self._enqueue(self._reconciler.outstanding.gone(), now)
-            self._enqueue(self._reconciler.outstanding.named(), now)
-            self._queue.add(Chore.STRANGERS, now + STRANGE_AFTER)
-            if self._reconciler.rests:
-                self._queue.add(Chore.SWEEP, now)
 
     def _work(self, key: Key) -> bool:
         """Do one piece of work; tells whether to look at the same again soon."""
@@ -294,7 +174,7 @@ class ControllerLoop:
             case Chore.FINISH:
                 # One at a time, so that an app which is due goes between.
                 if self._reconciler.finish_one():
-                    self._queue.add(Chore.FINISH, now)
+                    self._agenda.add(Chore.FINISH, now)
             case Chore.SWEEP:
                 self._work_sweep(now)
             case Chore.STRANGERS:
@@ -304,11 +184,11 @@ class ControllerLoop:
             case Chore.PIN:
                 self._work_pin(now)
             case app_id:
-                self._queue.add(Chore.FINISH, now + FINISH_AFTER)
-                self._pace.looked(AppId(app_id), now)
+                self._agenda.add(Chore.FINISH, now + FINISH_AFTER)
+                self._agenda.looked(AppId(app_id), now)
                 look = self._reconciler.reconcile_app(AppId(app_id))
                 if look.withdrew or look.awaited:
-                    self._queue.add(Chore.SWEEP, now)
+                    self._agenda.add(Chore.SWEEP, now)
                 return look.again
         return False
 
@@ -321,29 +201,29 @@ class ControllerLoop:
         self._reloads.done()
         if first or is_news:
             # Whoever changed something may have changed more than was refused.
-            self._ask_for_list(now)
-            self._queue.add(Chore.STORE, now + HEAR_EVERY)
+            self._agenda.ask_for_list(now)
+            self._agenda.add(Chore.STORE, now + HEAR_EVERY)
         if first:
             self._prepared, self.blocked = True, ""
-            self._queue.add(Chore.LATE, now + LATE_AFTER)
-            self._queue.add(Chore.PIN, now + PIN_EVERY)
+            self._agenda.add(Chore.LATE, now + LATE_AFTER)
+            self._agenda.add(Chore.PIN, now + PIN_EVERY)
 
     def _work_pin(self, now: float) -> None:
         """Tell soon, and not with the next list, that what is pinned cannot be read."""
-        self._queue.add(Chore.PIN, now + PIN_EVERY)
+        self._agenda.add(Chore.PIN, now + PIN_EVERY)
         self._reconciler.look_at_pin()
         if self.blocked:
             self.blocked = ""
             # Whom this leader lets in may have been lost with it.
             self._allow(self._outlook.allow_from.load())
-            self._ask_for_list(now)
+            self._agenda.ask_for_list(now)
 
     def _work_sweep(self, now: float) -> None:
         if self._reconciler.sweep():
-            self._enqueue(self._reconciler.outstanding.pending(), now)
-        self._enqueue(self._reconciler.apps_vacant(), now + LOOK_AGAIN)
+            self._agenda.add_apps(self._reconciler.outstanding.pending(), now)
+        self._agenda.add_apps(self._reconciler.apps_vacant(), now + LOOK_AGAIN)
         if self._reconciler.rests:
-            self._queue.add(Chore.SWEEP, now + SWEEP_EVERY)
+            self._agenda.add(Chore.SWEEP, now + SWEEP_EVERY)
 
     def _work_store(self, now: float) -> None:
         """Hear of what hosts hold; once more is given, or nothing any more, all is looked at."""
@@ -351,9 +231,9 @@ class ControllerLoop:
         before = adoption.closed, adoption.reason
         self._reconciler.look_at_store(self._between)
         if adoption.closed:
-            self._queue.add(Chore.STORE, now + HEAR_EVERY)
+            self._agenda.add(Chore.STORE, now + HEAR_EVERY)
         if before != (adoption.closed, adoption.reason):
-            self._ask_for_list(now)
+            self._agenda.ask_for_list(now)
 
     def _work_strangers(self, now: float) -> None:
         """Ask for a list once for whom nobody has told of between two looks.
@@ -363,17 +243,17 @@ class ControllerLoop:
         strangers = self._stored.strangers(self._strangers)
         lasting = (strangers & self._strangers) - self._listed
         if lasting:
-            self._ask_for_list(now)
+            self._agenda.ask_for_list(now)
         if strangers - self._strangers:
-            self._queue.add(Chore.STRANGERS, now + STRANGE_AFTER)
+            self._agenda.add(Chore.STRANGERS, now + STRANGE_AFTER)
         self._listed = (self._listed | lasting) & strangers
         self._strangers = strangers
 
     def _work_resync(self, now: float) -> None:
         # The next one first: it stands whatever becomes of this one.
         spread = self._resync * (1 + JITTER * (2 * self._jitter() - 1))
-        self._queue.add(Chore.RESYNC, now + spread)
-        timed, self._asked = not self._asked, False
+        self._agenda.add(Chore.RESYNC, now + spread)
+        timed = not self._agenda.take_asked()
         done = self._reconciler.resync(self._between)
         self.last_resync, self._unheard = self._clock.monotonic(), ""
         now = self.last_resync
@@ -384,15 +264,15 @@ class ControllerLoop:
             if done.trust is Trust.OURS:
                 # For good: whoever is let in is never taken away again.
                 self._allow(self._outlook.allow_from.learn(done.leader))
-            if self._stream.is_deposed(done.leader):
+            if self._intake.stream.is_deposed(done.leader):
                 self._outlook.reconnect()
         if self._reconciler.adoption.closed:
-            self._queue.add(Chore.STORE, now + HEAR_EVERY)
+            self._agenda.add(Chore.STORE, now + HEAR_EVERY)
         if done.waits:
-            self._queue.add(Chore.RESYNC, now + CONFIRM_AFTER)
+            self._agenda.add(Chore.RESYNC, now + CONFIRM_AFTER)
         for chore in (Chore.HOSTS, Chore.SWEEP, Chore.FINISH):
-            self._queue.add(chore, now)
-        self._enqueue(self._reconciler.outstanding.awaited(), now + LOOK_AGAIN)
+            self._agenda.add(chore, now)
+        self._agenda.add_apps(self._reconciler.outstanding.awaited(), now + LOOK_AGAIN)
         # The list was read: what stands out is read app by app.
         for app_id, failure in done.failures.items():
             self._refused(app_id, failure)
@@ -401,29 +281,16 @@ class ControllerLoop:
         policy = self._reconciler.policy
         if sources != policy.allow_from:
             self._reconciler.policy = replace(policy, allow_from=sources)
-            self._ask_for_list(self._clock.monotonic())
-
-    def _ask_for_list(self, due: float) -> None:
-        self._asked = True
-        self._queue.add(Chore.RESYNC, due)
+            self._agenda.ask_for_list(self._clock.monotonic())
 
     def _between(self) -> None:
         for message in self._outlook.listen():
             self.handle(message)
 
-    def _hint(self, app_ids: Iterable[AppId], now: float) -> None:
-        """Read apps that Marathon's events name, a storm of them not for each event."""
-        for app_id in app_ids:
-            self._queue.add(app_id, self._pace.due(app_id, now))
-
-    def _enqueue(self, app_ids: Iterable[AppId], due: float) -> None:
-        for app_id in app_ids:
-            self._queue.add(app_id, due)
-
     def _refused(self, key: Key, error: CalicoError | MarathonError) -> None:
         if isinstance(error, Conflict):
             # What is cached is older than the store: read all of it anew.
-            self._queue.add(Chore.RELOAD, self._reloads.due(key, self._clock.monotonic()))
+            self._agenda.add(Chore.RELOAD, self._reloads.due(key, self._clock.monotonic()))
         if key is Chore.RESYNC and isinstance(error, MarathonError):
             self._unheard = str(error)
         delay = self._put_off(key, "failed")

@@ -198,10 +198,10 @@ CONTROLLERS = (
     Mutant(
         "P12",
         "no list is asked for at a reconnect",
-        "reconciler/controller/loop.py",
+        "reconciler/controller/intake.py",
         (
             "                self._reconciler.note_connected()\n"
-            "                self._ask_for_list(now)\n"
+            "                self._agenda.ask_for_list(now)\n"
         ),
         "                self._reconciler.note_connected()\n",
         (
@@ -213,7 +213,7 @@ CONTROLLERS = (
         "P12",
         "no list is asked for by the clock",
         "reconciler/controller/loop.py",
-        "        self._queue.add(Chore.RESYNC, now + spread)\n",
+        "        self._agenda.add(Chore.RESYNC, now + spread)\n",
         "",
         ("tests/unit/controller/test_loop.py", "tests/unit/controller/test_hostile.py"),
     ),

@@ -231,7 +231,7 @@ REMOVALS = (
         "P3",
         "a new leader reads no second time what the former one may have removed",
         "reconciler/controller/loop.py",
-        "            self._queue.add(Chore.LATE, now + LATE_AFTER)\n",
+        "            self._agenda.add(Chore.LATE, now + LATE_AFTER)\n",
         "",
         ("tests/unit/controller/test_late_writes.py",),
     ),

@@ -22,8 +22,8 @@ from reconciler.agent.seeing.leader import LeaderReader
 from reconciler.agent.state_file import SavedState, parse_state, render_state
 from reconciler.agent.telling.metrics import AgentMetrics
 from reconciler.agent.telling.reporter import Report, Reporter
+from reconciler.controller.intake import Message
 from reconciler.controller.leading import Around, Leading
-from reconciler.controller.loop import Message
 from reconciler.controller.metrics import ControllerMetrics
 from reconciler.controller.reconcile import Marathon
 from reconciler.controller.settings import ControllerSettings

@@ -13,8 +13,8 @@ from calico.datastore.memory import MemoryDatastore
 from calico.errors import UnknownSchema
 from calico.keys import APPLIED, CLUSTER, HOSTS, LEADER, READY
 from reconciler.controller.adoption.adoption import UNHEARD
+from reconciler.controller.intake import Message
 from reconciler.controller.leading import Around, Leading
-from reconciler.controller.loop import Message
 from reconciler.controller.metrics import ControllerMetrics
 from reconciler.controller.settings import ControllerSettings
 from reconciler.runtime.clock import ManualClock
