@@ -103,7 +103,7 @@ LEADERSHIP = (
         "P21",
         "a quiet member is believed",
         "reconciler/runtime/watchfeed.py",
-        "if self._has_missed(datastore, after):",
+        "if self._has_missed(datastore, ready):",
         "if False:",
         ("tests/unit/runtime/test_watchfeed.py",),
     ),
