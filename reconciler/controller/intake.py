@@ -19,9 +19,9 @@ from marathon_client.events import (
 from marathon_client.models import TaskState
 from marathon_client.stream import Connected, Disconnected, StreamItem
 from reconciler.controller.agenda import Agenda, Chore
+from reconciler.controller.marathon.stream_log import StreamLog
 from reconciler.controller.reconcile import Reconciler
 from reconciler.controller.stored import StoredState
-from reconciler.controller.stream_log import StreamLog
 from reconciler.runtime.clock import Clock
 from reconciler.runtime.watchfeed import Changed, FeedMessage, Loaded, Unreachable
 

@@ -14,10 +14,10 @@ from calico.cluster import HoldRecord, Standing
 from calico.errors import CalicoError, DatastoreError, UnknownSchema
 from calico.keys import APPLIED, HOSTS, LEADER, POOLS
 from reconciler.controller.adoption.adoption import UNHEARD
-from reconciler.controller.allow_from import AllowFrom
 from reconciler.controller.intake import Message
 from reconciler.controller.late_endpoint import take_back
 from reconciler.controller.loop import ControllerLoop, Outlook, Stopped
+from reconciler.controller.marathon.allow_from import AllowFrom
 from reconciler.controller.metrics import ControllerMetrics
 from reconciler.controller.reconcile import Marathon, Reconciler
 from reconciler.controller.settings import ControllerSettings

@@ -12,8 +12,8 @@ from calico.model import Attachment
 from marathon_client.errors import MarathonError
 from marathon_client.models import AppId
 from reconciler.controller.agenda import Agenda, Chore, Key
-from reconciler.controller.allow_from import AllowFrom
 from reconciler.controller.intake import HEAR_EVERY, STRANGE_AFTER, Intake, Message
+from reconciler.controller.marathon.allow_from import AllowFrom
 from reconciler.controller.metrics import ControllerMetrics
 from reconciler.controller.pinned import UnreadablePin
 from reconciler.controller.reconcile import Reconciler

@@ -21,11 +21,11 @@ from reconciler.controller.addresses.sweeper import Sweeper
 from reconciler.controller.addresses.vacancies import Vacancies
 from reconciler.controller.adoption.adoption import Adoption
 from reconciler.controller.adoption.waiting import hosts_named, show_waiting
-from reconciler.controller.departure import Departure
+from reconciler.controller.hosts.departure import Departure
+from reconciler.controller.hosts.registrar import Registrar
 from reconciler.controller.metrics import ControllerMetrics
 from reconciler.controller.outstanding import Outstanding
 from reconciler.controller.pinned import UnreadablePin, read_pinned
-from reconciler.controller.registrar import Registrar
 from reconciler.controller.removal.absences import Absences
 from reconciler.controller.removal.framework import FrameworkPin
 from reconciler.controller.removal.groups import GroupsGuard

@@ -22,7 +22,7 @@ from calico.mirror import Mirror
 from calico.model import AppliedRecord, BootId, HandleId, HostName, Snapshot, Tag
 from marathon_client.models import TaskState
 from reconciler.agent.telling.reporter import Report, Reporter
-from reconciler.controller.departure import Departure, Remains
+from reconciler.controller.hosts.departure import Departure, Remains
 from reconciler.core.removal.quarantine import REST
 from reconciler.runtime.clock import ManualClock
 from tests.contract.real_etcd import etcd_binary, running_etcd

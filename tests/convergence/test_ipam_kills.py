@@ -16,7 +16,7 @@ from calico.datastore.memory import MemoryDatastore
 from calico.keys import ENDPOINTS, IPAM, parse_endpoint_key
 from calico.model import HandleId, HostName, Pool, TaskId
 from reconciler.controller.addresses.leftovers import LOOK_EVERY
-from reconciler.controller.departure import Departure
+from reconciler.controller.hosts.departure import Departure
 from reconciler.controller.stored import StoredState
 from reconciler.controller.writer import TaskWriter
 from reconciler.core.desired import desired_tasks

@@ -15,7 +15,7 @@ from netaddr import IPAddress, IPNetwork
 
 from calico.addressing.addresses import Addresses
 from calico.model import HandleId, Pool
-from tests.contract.plugin_process import CONFIG, CONTAINER, Done, run_cni, run_plugin
+from tests.contract.attach.plugin_process import CONFIG, CONTAINER, Done, run_cni, run_plugin
 from tests.kernel.attached_host import HERE, AttachedHost, links, running_host
 from tests.kernel.namespaces import Namespace
 from tests.kernel.probes import connects, listening

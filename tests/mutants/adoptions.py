@@ -81,7 +81,7 @@ ADOPTIONS = (
         "reconciler/cli/commands/hosts.py",
         "    known |= cluster.told_of\n    known |= {",
         "    known - {",
-        ("tests/unit/controller/test_objections.py", "tests/contract/test_held.py"),
+        ("tests/unit/controller/test_objections.py", "tests/contract/controllers/test_held.py"),
     ),
     Mutant(
         "P7",

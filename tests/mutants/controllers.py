@@ -225,7 +225,7 @@ CONTROLLERS = (
         "return Endpoint(url, origin, base.credentials)",
         (
             "tests/unit/marathon_client/test_endpoints.py",
-            "tests/contract/test_marathon_client_stream.py",
+            "tests/contract/marathon/test_marathon_client_stream.py",
         ),
     ),
     Mutant(
@@ -234,7 +234,7 @@ CONTROLLERS = (
         "marathon_client/client.py",
         'if f"/{app_id.strip(\'/\')}" in (parse_message(reply.body) or ""):',
         "if True:",
-        ("tests/contract/test_marathon_client_rest.py",),
+        ("tests/contract/marathon/test_marathon_client_rest.py",),
     ),
     Mutant(
         "P4",
@@ -242,7 +242,7 @@ CONTROLLERS = (
         "marathon_client/client.py",
         ("            leader = None\n        return AppList((*apps"),
         ("            pass\n        return AppList((*apps"),
-        ("tests/contract/test_marathon_client_rest.py",),
+        ("tests/contract/marathon/test_marathon_client_rest.py",),
     ),
     Mutant(
         "P4",
@@ -258,7 +258,7 @@ CONTROLLERS = (
         "marathon_client/transport.py",
         "        timer.start()\n",
         "        pass\n",
-        ("tests/contract/test_marathon_client_rest.py",),
+        ("tests/contract/marathon/test_marathon_client_rest.py",),
     ),
     Mutant(
         "P18",
@@ -266,7 +266,7 @@ CONTROLLERS = (
         "marathon_client/transport.py",
         "session.verify = tls.ca or True",
         "session.verify = tls.ca or False",
-        ("tests/contract/test_marathon_tls.py",),
+        ("tests/contract/marathon/test_marathon_tls.py",),
     ),
     Mutant(
         "P4",

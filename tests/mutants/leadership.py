@@ -73,7 +73,7 @@ LEADERSHIP = (
         "reconciler/runtime/lease.py",
         "        elif now - self._seen[1] >= DEAD_AFTER:\n",
         "        elif False:\n",
-        ("tests/unit/runtime/test_lease.py", "tests/contract/test_fence.py"),
+        ("tests/unit/runtime/test_lease.py", "tests/contract/etcd/test_fence.py"),
     ),
     Mutant(
         "P3",
@@ -113,7 +113,7 @@ LEADERSHIP = (
         "calico/datastore/etcd.py",
         "ssl.CERT_REQUIRED",
         "ssl.CERT_NONE",
-        ("tests/contract/test_etcd_tls.py",),
+        ("tests/contract/etcd/test_etcd_tls.py",),
     ),
     Mutant(
         "P18",
@@ -121,6 +121,6 @@ LEADERSHIP = (
         "calico/datastore/etcd.py",
         'client.http.connection_pool_kw["cert_reqs"] = ssl.CERT_REQUIRED',
         'client.http.connection_pool_kw["assert_hostname"] = False',
-        ("tests/contract/test_etcd_tls.py",),
+        ("tests/contract/etcd/test_etcd_tls.py",),
     ),
 )

@@ -9,7 +9,7 @@ STORES = (
         "calico/datastore/etcd.py",
         "client.read(key, quorum=True)",
         "client.read(key)",
-        ("tests/contract/test_three_members.py",),
+        ("tests/contract/etcd/test_three_members.py",),
     ),
     Mutant(
         "P21",
@@ -17,7 +17,7 @@ STORES = (
         "calico/datastore/etcd.py",
         "client.read(prefix, quorum=True, recursive=True)",
         "client.read(prefix, recursive=True)",
-        ("tests/contract/test_three_members.py",),
+        ("tests/contract/etcd/test_three_members.py",),
     ),
     Mutant(
         "P1",
@@ -25,7 +25,7 @@ STORES = (
         "calico/datastore/etcd.py",
         'condition["prevIndex"] = expect',
         'condition["prevExist"] = True',
-        ("tests/contract/test_datastore.py",),
+        ("tests/contract/etcd/test_datastore.py",),
     ),
     Mutant(
         "P1",
@@ -33,7 +33,7 @@ STORES = (
         "calico/datastore/etcd.py",
         'condition["prevExist"] = False',
         "pass",
-        ("tests/contract/test_datastore.py",),
+        ("tests/contract/etcd/test_datastore.py",),
     ),
     Mutant(
         "P3",
@@ -41,7 +41,7 @@ STORES = (
         "calico/datastore/etcd.py",
         'condition = {} if expect is None else {"prevIndex": expect}',
         "condition: dict[str, object] = {}",
-        ("tests/contract/test_datastore.py",),
+        ("tests/contract/etcd/test_datastore.py",),
     ),
     Mutant(
         "P1",
@@ -49,7 +49,7 @@ STORES = (
         "calico/datastore/etcd.py",
         "urllib3.Retry(total=0, redirect=0)",
         "urllib3.Retry(total=3, redirect=0)",
-        ("tests/contract/test_datastore_etcd.py", "tests/contract/test_lost_replies.py"),
+        ("tests/contract/etcd/test_datastore_etcd.py", "tests/contract/etcd/test_lost_replies.py"),
     ),
     Mutant(
         "P1",
@@ -57,7 +57,7 @@ STORES = (
         "calico/datastore/etcd.py",
         "if not repeatable and not never_sent(error.cause):",
         "if False:",
-        ("tests/contract/test_datastore_etcd.py", "tests/contract/test_lost_replies.py"),
+        ("tests/contract/etcd/test_datastore_etcd.py", "tests/contract/etcd/test_lost_replies.py"),
     ),
     Mutant(
         "P21",
@@ -65,7 +65,7 @@ STORES = (
         "calico/datastore/etcd.py",
         ("        case etcd.EtcdEventIndexCleared():\n            raise HistoryLost"),
         ("        case etcd.EtcdEventIndexCleared():\n            raise etcd.EtcdWatchTimedOut"),
-        ("tests/contract/test_datastore.py", "tests/contract/test_datastore_etcd.py"),
+        ("tests/contract/etcd/test_datastore.py", "tests/contract/etcd/test_datastore_etcd.py"),
     ),
     Mutant(
         "P21",
@@ -73,7 +73,7 @@ STORES = (
         "calico/datastore/etcd.py",
         "        index = after + 1\n",
         "        index = after + 2\n",
-        ("tests/contract/test_datastore.py",),
+        ("tests/contract/etcd/test_datastore.py",),
     ),
     Mutant(
         "P21",
@@ -97,7 +97,7 @@ STORES = (
         "calico/keys.py",
         'if text in (".", ".."):',
         'if text == ".":',
-        ("tests/unit/calico/test_keys.py", "tests/contract/test_datastore.py"),
+        ("tests/unit/calico/test_keys.py", "tests/contract/etcd/test_datastore.py"),
     ),
     Mutant(
         "P1",
@@ -111,7 +111,7 @@ STORES = (
             "            if False:"
         ),
         (
-            "tests/contract/test_claims.py",
+            "tests/contract/etcd/test_claims.py",
             "tests/unit/controller/test_loop.py",
             "tests/unit/controller/test_leftovers.py",
             "tests/convergence/test_ipam_laws.py",
@@ -137,8 +137,8 @@ STORES = (
             "tests/convergence/test_ipam_addresses.py",
             "tests/convergence/test_ipam_laws.py",
             "tests/convergence/test_ipam_kills.py",
-            "tests/contract/test_datastore_addresses.py",
-            "tests/contract/test_lost_replies.py",
+            "tests/contract/etcd/test_datastore_addresses.py",
+            "tests/contract/etcd/test_lost_replies.py",
         ),
     ),
     Mutant(
@@ -147,7 +147,7 @@ STORES = (
         "calico/addressing/claims.py",
         "self._datastore.put(block_key(cidr), text, expect=revision)",
         "self._datastore.put(block_key(cidr), text)",
-        ("tests/contract/test_claims.py", "tests/convergence/test_claim_kills.py"),
+        ("tests/contract/etcd/test_claims.py", "tests/convergence/test_claim_kills.py"),
     ),
     Mutant(
         "P1",
@@ -171,7 +171,7 @@ STORES = (
         "calico/addressing/claims.py",
         "if not wanted and (sent not in (None, revision) or not _held(claim, block)):",
         "if not wanted:",
-        ("tests/contract/test_claims.py", "tests/unit/controller/test_late_writes.py"),
+        ("tests/contract/etcd/test_claims.py", "tests/unit/controller/test_late_writes.py"),
     ),
     Mutant(
         "P13",
@@ -190,7 +190,7 @@ STORES = (
             "urllib3.Retry(total=1, connect=0, read=0, other=0)\n"
             "        client._allow_redirect = True\n"
         ),
-        ("tests/contract/test_datastore_etcd.py",),
+        ("tests/contract/etcd/test_datastore_etcd.py",),
     ),
     Mutant(
         "P3",
@@ -198,7 +198,7 @@ STORES = (
         "calico/datastore/etcd.py",
         "        client.http.pool_classes_by_scheme = asking_pools(self._weak_fence())\n",
         "",
-        ("tests/contract/test_fence.py",),
+        ("tests/contract/etcd/test_fence.py",),
     ),
     Mutant(
         "P3",
@@ -206,6 +206,6 @@ STORES = (
         "calico/datastore/etcd.py",
         "            self._ask_fence()\n            member",
         "            member",
-        ("tests/contract/test_fence.py",),
+        ("tests/contract/etcd/test_fence.py",),
     ),
 )

@@ -9,7 +9,7 @@ from calico.datastore.api import DirectoryStore
 from calico.errors import Conflict
 from calico.keys import HOLD, parse_hold_key
 from calico.model import HostName
-from reconciler.controller.departure import Departure
+from reconciler.controller.hosts.departure import Departure
 from reconciler.controller.removal.approval import approve
 from tests.simulation.twins.marathon import MarathonTwin
 

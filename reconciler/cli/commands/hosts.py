@@ -15,7 +15,7 @@ from reconciler.cli.commands.get import list_hosts
 from reconciler.cli.options import EtcdSettings, etcd_options, output_option
 from reconciler.cli.printing.render import Answer, Lines, joined
 from reconciler.cli.reading.cluster import Cluster, HostView, Problem
-from reconciler.controller.departure import Departure, Remains
+from reconciler.controller.hosts.departure import Departure, Remains
 from reconciler.core.verdict import AgentState
 
 #: The exit code of a command that was not told to act.

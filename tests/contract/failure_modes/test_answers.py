@@ -8,8 +8,8 @@ from demo.marathon import Answer, RestFault
 from marathon_client.events import TaskStatus
 from marathon_client.models import AppId, TaskId, TaskState
 from marathon_client.stream import Backoff, EventStream
-from reconciler.controller.hints import subject
 from reconciler.controller.intake import Message
+from reconciler.controller.marathon.hints import subject
 from reconciler.runtime.inbox import Inbox
 from tests.contract.failure_modes.world import QUICK, WEB, following
 from tests.unit.marathon_client.loopback import Loopback

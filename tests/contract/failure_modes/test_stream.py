@@ -9,8 +9,8 @@ import pytest
 from demo.marathon import Era, FaultTable, Standby, StreamFaults
 from demo.marathon.serving.stream import Cut
 from marathon_client.stream import Backoff, Disconnected, EventStream
-from tests.contract.era_world import app_of, marathon_of
 from tests.contract.failure_modes.world import SOON, following
+from tests.contract.stand_in.era_world import app_of, marathon_of
 
 SILENT = StreamFaults(heartbeat=False, drop=("*",))
 

@@ -12,8 +12,8 @@ from marathon_client.client import MarathonClient
 from marathon_client.models import App, AppId, AppList, Info
 from marathon_client.stream import Backoff, EventStream
 from marathon_client.transport import Timeouts
-from tests.contract.era_cluster import PATIENCE, EraCluster
-from tests.contract.era_world import Marathon, app_of, marathon_of
+from tests.contract.stand_in.era_cluster import PATIENCE, EraCluster
+from tests.contract.stand_in.era_world import Marathon, app_of, marathon_of
 
 WEB = "/shop/web"
 #: Short waits of the client, where a fault is one of waiting.

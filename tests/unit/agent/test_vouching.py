@@ -13,7 +13,7 @@ from calico.keys import LEADER
 from reconciler.agent.seeing.leader import FEW, LOOK_EVERY, SOON, LeaderReader
 from reconciler.agent.vouching import NOBODY, TOLD_AFTER, UNVOUCHED, LeaderSeen, Vouching
 from reconciler.runtime.clock import ManualClock
-from tests.contract.agent_rig import SteppedStore
+from tests.contract.attach.agent_rig import SteppedStore
 
 LATEST = "latest"
 WAITS = "no address is given yet: h1 may hold more"

@@ -14,7 +14,7 @@ from reconciler.cli.commands.hosts import judge_forget
 from reconciler.cli.commands.status import judge_status
 from reconciler.cli.printing.render import Answer, render
 from reconciler.cli.reading.cluster import Cluster, read_cluster
-from reconciler.controller.departure import Departure
+from reconciler.controller.hosts.departure import Departure
 from tests.unit.cli.test_commands import NOW
 from tests.unit.cli.world import World, star
 

@@ -51,8 +51,8 @@ from marathon_client.events import TaskStatus
 from marathon_client.models import App, AppId, AppList, Info, Problem, Task, TaskState
 from marathon_client.stream import Connected
 from reconciler.controller.agenda import READ_EVERY
-from reconciler.controller.allow_from import AllowFrom
 from reconciler.controller.loop import ControllerLoop, Outlook
+from reconciler.controller.marathon.allow_from import AllowFrom
 from reconciler.controller.metrics import ControllerMetrics
 from reconciler.controller.reconcile import Reconciler
 from reconciler.controller.stored import StoredState

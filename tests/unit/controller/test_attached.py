@@ -35,7 +35,7 @@ from calico.names import (
 from marathon_client.models import App, Task, TaskState
 from reconciler.controller.addresses.assigner import STRANGE_FOR
 from reconciler.controller.addresses.leftovers import LOOK_EVERY
-from reconciler.controller.departure import Departure
+from reconciler.controller.hosts.departure import Departure
 from reconciler.core.removal.quarantine import REST
 from reconciler.core.tasks.attached import NOT_REPORTED
 from tests.unit.controller.attaching import BOX, attach, tell

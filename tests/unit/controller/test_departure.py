@@ -27,7 +27,7 @@ from calico.mirror import Mirror
 from calico.model import BootId, HandleId, HostName, Pool
 from reconciler.agent.belief import PREFIXES
 from reconciler.controller.bootstrap import keys_of_host
-from reconciler.controller.departure import Departure, Remains
+from reconciler.controller.hosts.departure import Departure, Remains
 from reconciler.core.removal.quarantine import REST
 from reconciler.runtime.watchfeed import Changed
 from tests.unit.controller.cluster import Cluster

@@ -21,7 +21,7 @@ from reconciler.runtime.clock import ManualClock
 from reconciler.runtime.inbox import Inbox
 from reconciler.runtime.lease import RENEW_EVERY, TTL, Lease
 from reconciler.runtime.watchfeed import Loaded
-from tests.contract.lossy import LossyStore
+from tests.contract.etcd.lossy import LossyStore
 from tests.unit.controller.cluster import MemoryMarathon
 
 

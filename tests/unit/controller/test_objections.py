@@ -24,7 +24,7 @@ from calico.names import endpoint_of_task
 from reconciler.cli.commands.hosts import WOULD_ACT, judge_forget
 from reconciler.cli.reading.cluster import read_cluster
 from reconciler.controller.adoption.adoption import WAIT
-from reconciler.controller.departure import Departure
+from reconciler.controller.hosts.departure import Departure
 from tests.unit.controller.cluster import Cluster
 from tests.unit.controller.test_adoption import (
     DB,

@@ -15,8 +15,8 @@ from calico.keys import affinity_key, applied_key, block_key, endpoint_key, host
 from calico.model import BootId, HostName, HostRecord, Profile, TaskId
 from calico.names import endpoint_of_task
 from reconciler.controller.bootstrap import bootstrap_host, directories_of_host, keys_of_host
-from reconciler.controller.departure import Departure
-from reconciler.controller.registrar import LOOKED_AT_AGAIN
+from reconciler.controller.hosts.departure import Departure
+from reconciler.controller.hosts.registrar import LOOKED_AT_AGAIN
 from reconciler.controller.stored import StoredState
 from reconciler.controller.writer import TaskWriter
 from reconciler.core.tasks.profiles import NetworkPolicy, host_profile

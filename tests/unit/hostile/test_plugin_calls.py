@@ -13,7 +13,7 @@ from reconciler.attach.api import AttachRefused
 from reconciler.attach.calls.cni import CniCalls
 from reconciler.attach.calls.netmodules import answer_netmodules
 from reconciler.attach.memory import MemoryAttacher
-from tests.contract.plugin_process import run_plugin
+from tests.contract.attach.plugin_process import run_plugin
 from tests.unit.attach.cni_calls import asked, call, labels
 from tests.unit.hostile.values import NASTY, WRITTEN, damaged, json_values
 

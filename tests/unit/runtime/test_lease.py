@@ -16,7 +16,7 @@ from reconciler.runtime.lease import (
     Lease,
     LeaseLost,
 )
-from tests.contract.lossy import LossyStore
+from tests.contract.etcd.lossy import LossyStore
 
 KEY = Key("/marathon-calico/v1/leader")
 

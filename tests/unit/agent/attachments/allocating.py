@@ -19,8 +19,8 @@ from reconciler.agent.attachments.files import KeptAttachment
 from reconciler.agent.attachments.requests import Reply
 from reconciler.attach.api import AttachError, Wish
 from reconciler.runtime.clock import ManualClock
-from tests.contract.agent_rig import SteppedStore
-from tests.contract.lossy import LossyStore
+from tests.contract.attach.agent_rig import SteppedStore
+from tests.contract.etcd.lossy import LossyStore
 from tests.unit.agent.world import HOST
 
 ONE, OTHER = ContainerId("one"), ContainerId("other")

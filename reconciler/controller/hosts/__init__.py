@@ -1,0 +1,1 @@
+"""What becomes of hosts: registered, departed, forgotten."""

@@ -1,0 +1,1 @@
+"""What Marathon is asked and says beside its apps."""
