@@ -55,6 +55,7 @@ from reconciler.runtime.watchfeed import Changed, Loaded, Unreachable
 log = logging.getLogger(__name__)
 
 MOST_PROBLEMS = 20
+UNJUDGED = "the datastore was listed anew, and may be another one"
 
 
 class HostReconciler:
@@ -131,6 +132,9 @@ class HostReconciler:
             case Loaded() | Changed() | Unreachable():
                 if isinstance(message, Loaded):
                     self._vouching.begin_anew()
+                    # Of an older self, which may not be told as one, it is to be
+                    # found out what in it containers have given back since.
+                    self._held.note_doubt(UNJUDGED)
                 self._belief.handle(message)
             case _:
                 if isinstance(message, CheckAsked):

@@ -277,6 +277,17 @@ def test_while_the_datastore_is_doubted_no_container_is_wired_and_none_is_cut(
     assert bench.links() == {HELD.interface}
 
 
+def test_what_is_listed_anew_is_doubted_until_a_pass_has_judged_it(bench: Bench) -> None:
+    """Who gives addresses sweeps after a doubt: a backup has what containers gave back since."""
+    assert bench.doubts[-1] == ""
+
+    bench.list()
+    assert "listed anew" in bench.doubts[-1]
+
+    bench.reconciler.reconcile()
+    assert bench.doubts[-1] == ""
+
+
 def test_in_doubt_each_container_is_told_of_that_has_addresses_by_then(bench: Bench) -> None:
     def told() -> set[str]:
         record = bench.reconciler.holdings()
