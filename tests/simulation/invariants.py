@@ -17,12 +17,14 @@ from calico.keys import (
     ENDPOINTS,
     IPAM,
     LEADER,
+    TASKS,
     applied_key,
     endpoint_key,
     held_key,
     parse_applied_key,
     parse_block_key,
     parse_endpoint_key,
+    parse_task_key,
     status_key,
 )
 from calico.model import EndpointId, EndpointState, HandleId, TaskId
@@ -84,6 +86,8 @@ class Invariants:
         #: Whether the store lost what it knew: then only kernels are judged.
         self.restored = False
         self._led_to: dict[TaskId, IPAddress] = {}
+        #: Tasks of which nobody knows any more which groups they had.
+        self._ungrouped: set[str] = set()
         #: Whether an operator has said that apps may lose their groups.
         self.may_be_groupless = False
         #: Tasks of hosts that an operator did not wait for: others may get what they have.
@@ -111,6 +115,13 @@ class Invariants:
         self._led_to = {
             each.task: each.address for living in self._residents.values() for each in living
         }
+
+    def note_groups(self) -> None:
+        """What Marathon's upgrade took from apps is in the store alone: docs/restore.md."""
+        if self.restored and self._marathon.is_upgraded:
+            stored = self._etcd.store.list(TASKS).entries
+            known = {parse_task_key(each.key) for each in stored}
+            self._ungrouped |= self._marathon.named - known
 
     def begin_agent(self, host: HostTwin) -> None:
         """What its file does not hold yet, an agent cannot tell of once the store lost it.
@@ -193,7 +204,7 @@ class Invariants:
             task = endpoint.workload
             stored = self._etcd.store.get(endpoint_key(endpoint))
             named = GROUPS & frozenset(() if stored is None else profiles_of(stored.value))
-            if named != self._marathon.groups[task]:
+            if named != self._marathon.groups[task] and (named or task not in self._ungrouped):
                 return f"{task} is in {sorted(named)}, not {sorted(self._marathon.groups[task])}"
             status = self._etcd.store.get(status_key(endpoint))
             if status is None or decode_status(status.value).state is not EndpointState.UP:

@@ -1,6 +1,6 @@
 """The tasks of a cluster: where they run, and which of them Marathon gave up."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from types import MappingProxyType
 
 from calico.model import TaskId
@@ -67,13 +67,6 @@ class Tasks:
             task, host = live[int(pick * len(live))]
             self._end(task, host)
             self._marathon.end(frozenset[str]((task,)))
-
-    def end_closed(self, told: Collection[TaskId]) -> None:
-        """End those in containers that are not among these: somebody starts them anew."""
-        for task, host in self._live():
-            if task not in told and host.container_of(task) is not None:
-                self._end(task, host)
-                self._marathon.end(frozenset[str]((task,)))
 
     def _end(self, task: TaskId, host: HostTwin) -> None:
         if host.container_of(task) is None:

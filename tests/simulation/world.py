@@ -191,9 +191,6 @@ class World:
             if self.scheduler.now() > began + OPERATOR_COMES:
                 self.invariants.may_be_groupless = True
                 self._operator.approve_all()
-                if self.invariants.restored:
-                    # docs/restore.md: nobody knew what was given to these.
-                    self.tasks.end_closed(self.invariants.told)
             if not self.etcd.expects_writes and not self.invariants.unsettled():
                 self._log(f"settled after {self.scheduler.now() - began:.0f} s")
                 return
@@ -280,6 +277,7 @@ class World:
                 self.marathon.elect()
             case Upgrade():
                 self.marathon.upgrade(self.invariants.told)
+                self.invariants.note_groups()
             case Reboot(host, keeps_state):
                 self._reboot(self._named(host), 20.0, keeps_state=keeps_state)
             case PowerOff(host, seconds):
@@ -307,6 +305,7 @@ class World:
             case Restore(seconds_old):
                 self.invariants.expect_restore()
                 self.etcd.restore(seconds_old)
+                self.invariants.note_groups()
             case _:
                 assert_never(action)
 
