@@ -94,11 +94,14 @@ class Lease:
         whoever asks next. Raises DatastoreError if the datastore did not
         answer; the deadline stands as it was.
         """
-        if self._put():
+        if self._seen is None and self._put():
             return True
+        # Where another leads a look is enough: a write that is refused takes etcd's
+        # members as long as one that is done.
         stored = self._datastore.get(self._key)
-        if self._is_own(stored):
-            # After an own write whose answer was lost.
+        if self._is_own(stored) or (stored is None and self._seen is not None):
+            # After an own write whose answer was lost, or when the other is gone.
+            self._seen = None
             return self._put()
         self._bury(stored)
         return False

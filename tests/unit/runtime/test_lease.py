@@ -68,6 +68,21 @@ def test_a_standby_takes_over_when_the_holder_stops_renewing(
     assert not one.keep()
 
 
+def test_a_standby_looks_and_writes_nothing_until_the_key_is_gone(clock: ManualClock) -> None:
+    datastore = LossyStore(MemoryDatastore(clock.monotonic))
+    one, other = lease(datastore, clock, "one"), lease(datastore, clock, "other")
+    one.keep()
+    other.keep()
+    before = datastore.writes
+
+    for _ in range(3):
+        assert not other.keep()
+    assert datastore.writes == before
+
+    one.release()
+    assert other.keep()
+
+
 @pytest.mark.parametrize("text", ["{}", "", '{"holder": "former", "since": ""}'])
 def test_a_key_that_nobody_renews_and_that_does_not_expire_is_removed(
     datastore: Datastore, clock: ManualClock, text: str
