@@ -24,7 +24,8 @@ What goes wrong:
   cannot find where tasks are;
 - people: erase a profile, approve what is held and right, start what fails again
   and again, and have given all but a few addresses to another orchestrator; with
-  `--adopts` they go on after a restore before all hosts have told.
+  `--adopts`, and at times without, they go on after a restore before all hosts
+  have told.
 
 What holds after every step (`invariants`): P1, P2 for new connections and old
 ones, on stale hosts too, P3, P4, P5, and P7 once etcd was set back; in the end

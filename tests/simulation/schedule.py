@@ -49,6 +49,8 @@ FOUND, FOUND_AFTER = 0.7, (0.5, 3.0, 8.0, 20.0, 100.0)
 #: How old a backup is, and which one is as good as none; one of so many goes back.
 BACKUPS, WIPED = (10.0, 60.0, 200.0), (float("inf"),)
 GOES_BACK = 0.05
+#: The share of these in which an operator does not wait.
+ADOPTS = 0.3
 #: Seconds after which nobody waits any more for hosts that are silent then.
 ADOPTED_AFTER = 25.0
 #: Seconds from one action to the next.
@@ -120,7 +122,7 @@ def draw_schedule(
 
     With `restores` etcd is also set back once, and with `wipes` it is emptied;
     without either, in a few of a hundred. With `adopts` an operator does not wait
-    then until all hosts have told what they hold.
+    then until all hosts have told what they hold; else in some of those few.
     """
     chance = random.Random(f"{seed} actions")
     (size,) = chance.choices(MIX, [each.share for each in MIX])
@@ -144,7 +146,7 @@ def draw_schedule(
         now += chance.choice(GAPS)
     ages = BACKUPS * restores + WIPED * wipes
     if not ages and chance.random() < GOES_BACK:
-        ages = BACKUPS + WIPED
+        ages, adopts = BACKUPS + WIPED, adopts or chance.random() < ADOPTS
     if ages:
         where = chance.randrange(len(actions))
         when = actions[where].at
