@@ -191,6 +191,9 @@ class Reconciler:
             self._live |= present
             absent = self._stored.records_of(app_id).keys() - present
             ended = absent & self._absences.proof(() if app is None else (app,))
+            if ended and self._framework.judge(self._framework.ask()) is Trust.FOREIGN:
+                # Another Marathon knows as little of this app as one that has ended it.
+                return Look(again=True, withdrew=False)
             for task in sorted(ended):
                 self._withdraw(task)
             if app is not None:

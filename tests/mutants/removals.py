@@ -5,6 +5,14 @@ from tests.mutants.mutant import Mutant
 REMOVALS = (
     Mutant(
         "P4",
+        "an app that another framework does not know has ended",
+        "reconciler/controller/reconcile.py",
+        "if ended and self._framework.judge(self._framework.ask()) is Trust.FOREIGN:",
+        "if False:",
+        ("tests/unit/controller/test_framework.py",),
+    ),
+    Mutant(
+        "P4",
         "any framework is taken for the pinned one",
         "reconciler/core/removal/framework.py",
         "    if foreign:\n",

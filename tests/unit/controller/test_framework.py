@@ -91,6 +91,21 @@ def test_not_even_one_task_of_another_framework_is_taken_in_by_its_event(cluster
     assert set(cluster.records()) == {f"t{number}" for number in range(5)}
 
 
+def test_an_end_that_is_told_late_and_another_framework_end_no_task(cluster: Cluster) -> None:
+    # given an event that Marathon's own word contradicts
+    cluster.loop.handle(TaskStatus(AppId("/app"), TaskId("t0"), TaskState.KILLED, "h1"))
+    cluster.after(1)
+    before = cluster.specs()
+
+    # when the next look is answered by another, on a connection that stands
+    meet_another(cluster)
+    cluster.after(20)
+
+    # then what it lacks has not ended
+    assert cluster.specs() == before
+    assert len(before) == 5
+
+
 def test_the_leader_of_another_framework_is_not_let_in(cluster: Cluster) -> None:
     meet_another(cluster)
     cluster.marathon.leader = "b:8080"
