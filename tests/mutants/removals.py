@@ -5,6 +5,14 @@ from tests.mutants.mutant import Mutant
 REMOVALS = (
     Mutant(
         "P4",
+        "a version of Marathon that was told before the upgrade is believed after it",
+        "reconciler/controller/removal/groups.py",
+        "            self._pin.note_networks()\n",
+        "            pass\n",
+        ("tests/unit/controller/test_upgrade.py",),
+    ),
+    Mutant(
+        "P4",
         "an app that another framework does not know has ended",
         "reconciler/controller/reconcile.py",
         "if ended and self._framework.judge(self._framework.ask()) is Trust.FOREIGN:",

@@ -72,7 +72,7 @@ class Size:
 
 
 #: Most have few, so that many can be had; what needs many is found by the others.
-MIX = (Size(70, 3, 6, rests=3), Size(25, 7, 12, rests=2), Size(5, 25, 25, wide=True))
+MIX = (Size(80, 3, 5, rests=5), Size(17, 6, 10, rests=2), Size(3, 25, 25, wide=True))
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,12 @@ from marathon_client.models import Info
 from reconciler.controller.pinned import read_pinned
 from reconciler.controller.removal.holds import Holds
 from reconciler.core.removal.framework import Trust, judge_frameworks
-from reconciler.core.removal.marathon_upgrade import crosses, is_newer, parse_version
+from reconciler.core.removal.marathon_upgrade import (
+    crosses,
+    is_newer,
+    parse_version,
+    precedes_networks,
+)
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +71,14 @@ class FrameworkPin:
         self._trust = None
         self._trust = self._judge(told)
         return self._trust
+
+    def note_networks(self) -> None:
+        """An app has the form of 1.5: an older version that was told is outdated.
+
+        Raises CalicoError.
+        """
+        if precedes_networks(self._version):
+            self.judge(self.ask())
 
     def accept_version(self) -> None:
         """What the upgrade did to apps is settled; raises CalicoError."""

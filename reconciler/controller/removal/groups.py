@@ -9,7 +9,12 @@ from reconciler.controller.removal.framework import FrameworkPin
 from reconciler.controller.removal.holds import Holds
 from reconciler.controller.stored import StoredState
 from reconciler.core.desired import DesiredTask
-from reconciler.core.removal.marathon_upgrade import grouped_apps, lost_groups, withheld
+from reconciler.core.removal.marathon_upgrade import (
+    grouped_apps,
+    is_groupless,
+    lost_groups,
+    withheld,
+)
 from reconciler.core.tasks.profiles import NetworkPolicy
 
 
@@ -54,6 +59,9 @@ class GroupsGuard:
         Held at once, before the last of its tasks with groups is withdrawn: who
         looks after that would see an app that never had any. Raises CalicoError.
         """
+        if is_groupless(app, policy):
+            # The list that tells of the upgrade may come later than this read.
+            self._pin.note_networks()
         if self._pin.crosses is False or not self._lost(app, policy) or self._is_approved(app):
             return desired
         if self._pin.crosses and app.id not in self._subjects():

@@ -42,13 +42,25 @@ def is_newer(pinned: str, told: str) -> bool:
 
 def crosses(pinned: str, told: str) -> bool:
     """Whether Marathon has left the versions behind in which apps have `ipAddress`."""
-    old, new = parse_version(pinned), parse_version(told)
-    return old is not None and new is not None and old[:2] < NETWORKS_SINCE <= new[:2]
+    new = parse_version(told)
+    return precedes_networks(pinned) and new is not None and new[:2] >= NETWORKS_SINCE
+
+
+def precedes_networks(version: str) -> bool:
+    """Whether apps of this version have `ipAddress`."""
+    parsed = parse_version(version)
+    return parsed is not None and parsed[:2] < NETWORKS_SINCE
 
 
 def grouped_apps(records: Iterable[TaskRecord]) -> frozenset[str]:
     """Apps with a task that was accepted with groups."""
     return frozenset(record.app for record in records if _is_grouped(record))
+
+
+def is_groupless(app: App, policy: NetworkPolicy) -> bool:
+    """Whether an app is on our network in the form of 1.5, and names no groups."""
+    net = our_network(app, policy)
+    return net is not None and net.form is NetworkForm.NETWORKS and not net.groups
 
 
 def lost_groups(
@@ -67,8 +79,7 @@ def lost_groups(
     writes one. An app that `is_held` for it has lost them until it names some:
     its tasks with groups may have ended.
     """
-    net = our_network(app, policy)
-    if net is None or net.form is not NetworkForm.NETWORKS or net.groups:
+    if not is_groupless(app, policy):
         return False
     return is_held or any(
         _is_grouped(record) and (crosses or record.app_version >= app.config_version)

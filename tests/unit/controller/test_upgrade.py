@@ -120,6 +120,18 @@ def end_all(cluster: Cluster, made: App) -> App:
     return alone
 
 
+def test_a_task_waits_also_where_nobody_has_told_of_the_upgrade_yet(cluster: Cluster) -> None:
+    # given a connection that stands, and a timed list that is far off
+    cluster.marathon.release = NEW
+    for each in APPS:
+        cluster.marathon.put(migrate(each))
+
+    add(cluster, migrate(WEB), "web1")
+
+    assert cluster.records()["web1"].reason == WITHHELD
+    assert set(cluster.specs()) == {"web0", "db0", "plain0"}
+
+
 def test_an_app_whose_last_task_with_groups_has_ended_waits_too(cluster: Cluster) -> None:
     upgrade(cluster)
     alone = end_all(cluster, migrate(WEB))
