@@ -119,8 +119,8 @@ REMOVALS = (
         "P4",
         "Marathon's upgrade takes groups away unnoticed",
         "reconciler/core/removal/marathon_upgrade.py",
-        "old[:2] < NETWORKS_SINCE <= new[:2]",
-        "old[:2] < NETWORKS_SINCE > new[:2]",
+        "new is not None and new[:2] >= NETWORKS_SINCE",
+        "new is not None and new[:2] < NETWORKS_SINCE",
         ("tests/unit/reconciler/test_marathon_upgrade.py", "tests/unit/controller/test_upgrade.py"),
     ),
     Mutant(

@@ -72,7 +72,7 @@ class Size:
 
 
 #: Most have few, so that many can be had; what needs many is found by the others.
-MIX = (Size(80, 3, 5, rests=5), Size(17, 6, 10, rests=2), Size(3, 25, 25, wide=True))
+MIX = (Size(82, 3, 5, rests=6), Size(16, 6, 9, rests=3), Size(2, 25, 25, wide=True))
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,7 +40,7 @@ class GroupsGuard:
         lost = {app.id for app in listed.apps if self._lost(app, policy)}
         # One that the list lacks, or shows as nonsense, may have lost its own.
         records = (kept.value for kept in self._stored.records.values())
-        unseen = grouped_apps(records) - {app.id for app in listed.apps}
+        unseen = (grouped_apps(records) | self._subjects()) - {app.id for app in listed.apps}
         if (lost or unseen) and not self._holds.approves(HoldKind.GROUPS, lost | unseen):
             self._hold(lost, unseen)
             return

@@ -270,6 +270,19 @@ def test_an_app_that_is_not_shown_waits_alone_once_the_others_are_mended(
     assert pinned(cluster) == NEW
 
 
+@SHOWN
+def test_an_app_that_waits_without_any_task_stays_held_by_a_list_that_lacks_it(
+    cluster: Cluster, shown: str
+) -> None:
+    upgrade(cluster)
+    alone = end_all(cluster, migrate(WEB))
+    hide(cluster, WEB, shown)
+    cluster.after(100)
+    add(cluster, alone, "web1")
+    cluster.after(1)
+    assert cluster.records()["web1"].reason == WITHHELD
+
+
 def test_the_next_controller_knows_of_the_upgrade(cluster: Cluster) -> None:
     upgrade(cluster)
     cluster.start()
