@@ -10,6 +10,7 @@ import pytest
 from calico.datastore.api import DirectoryStore, Key
 from calico.datastore.etcd import EtcdDatastore
 from calico.datastore.memory import MemoryDatastore
+from tests.contract.certificates import Authority
 from tests.contract.real_etcd import etcd_binary, running_etcd
 
 
@@ -72,3 +73,15 @@ def store(request: pytest.FixtureRequest) -> Store:
     if request.param == "memory":
         return _memory_store()
     return _etcd_store(request.getfixturevalue("etcd_url"))
+
+
+@pytest.fixture(scope="module")
+def ours(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """Who signs the certificates that are trusted."""
+    return Authority(tmp_path_factory.mktemp("ours"))
+
+
+@pytest.fixture(scope="module")
+def foreign(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """Who signs others."""
+    return Authority(tmp_path_factory.mktemp("foreign"))

@@ -1,6 +1,6 @@
 """Killed between any two writes: what is left is named, and is collected."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TypeVar
 
 import pytest
@@ -11,7 +11,7 @@ from calico.addressing.audit import AddressState, held_addresses, pool_use, stan
 from calico.addressing.blocks import OWNER
 from calico.addressing.books import decode_books
 from calico.codec import decode_endpoint
-from calico.datastore.api import DirectoryStore, Key, Listing, Revision, Stored, WatchEvent
+from calico.datastore.api import DirectoryStore
 from calico.datastore.memory import MemoryDatastore
 from calico.keys import ENDPOINTS, IPAM, parse_endpoint_key
 from calico.model import HandleId, HostName, Pool, TaskId
@@ -23,6 +23,7 @@ from reconciler.core.desired import desired_tasks
 from reconciler.core.removal.address_findings import Kind, find
 from reconciler.core.removal.quarantine import REST
 from reconciler.core.tasks.profiles import NetworkPolicy
+from tests.contract.etcd.lossy import PassingStore
 from tests.unit.controller.cluster import Cluster
 from tests.unit.reconciler.apps import HOST, app, task
 
@@ -39,34 +40,14 @@ class Killed(BaseException):
     """The process ended here."""
 
 
-class MortalStore:
+class MortalStore(PassingStore):
     """A store whose user ends before its write number `last`."""
 
     def __init__(self, store: MemoryDatastore, last: int) -> None:
-        self._store = store
+        super().__init__(store)
         self._left = last
 
-    def get(self, key: Key) -> Stored | None:
-        return self._store.get(key)
-
-    def list(self, prefix: Key) -> Listing:
-        return self._store.list(prefix)
-
-    def put(
-        self, key: Key, value: str, *, expect: Revision | None = None, ttl: int | None = None
-    ) -> Revision:
-        return self._write(lambda: self._store.put(key, value, expect=expect, ttl=ttl))
-
-    def delete(self, key: Key, *, expect: Revision | None = None) -> None:
-        self._write(lambda: self._store.delete(key, expect=expect))
-
-    def make_directory(self, key: Key) -> None:
-        self._write(lambda: self._store.make_directory(key))
-
-    def watch(self, prefix: Key, after: Revision, timeout: float) -> Iterator[WatchEvent]:
-        return self._store.watch(prefix, after, timeout)
-
-    def _write(self, write: Callable[[], T]) -> T:
+    def write(self, write: Callable[[], T]) -> T:
         if not self._left:
             raise Killed
         self._left -= 1

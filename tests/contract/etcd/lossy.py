@@ -1,4 +1,4 @@
-"""A store in memory that loses the reply of one write, on command.
+"""Stores that stand before another one, and spoil its writes.
 
 Before a real etcd a door of `tests.faults` does.
 """
@@ -19,13 +19,11 @@ class Fault(Protocol):
     swallow: int | None
 
 
-class LossyStore:
-    """A store whose write number `swallow` is done and not answered; numbers begin at 0."""
+class PassingStore:
+    """Passes all on to a store; `write` is what becomes of each write."""
 
     def __init__(self, store: DirectoryStore) -> None:
         self._store = store
-        self.writes = 0
-        self.swallow: int | None = None
 
     def get(self, key: Key) -> Stored | None:
         return self._store.get(key)
@@ -36,18 +34,30 @@ class LossyStore:
     def put(
         self, key: Key, value: str, *, expect: Revision | None = None, ttl: int | None = None
     ) -> Revision:
-        return self._write(lambda: self._store.put(key, value, expect=expect, ttl=ttl))
+        return self.write(lambda: self._store.put(key, value, expect=expect, ttl=ttl))
 
     def delete(self, key: Key, *, expect: Revision | None = None) -> None:
-        self._write(lambda: self._store.delete(key, expect=expect))
+        self.write(lambda: self._store.delete(key, expect=expect))
 
     def make_directory(self, key: Key) -> None:
-        self._write(lambda: self._store.make_directory(key))
+        self.write(lambda: self._store.make_directory(key))
 
     def watch(self, prefix: Key, after: Revision, timeout: float) -> Iterator[WatchEvent]:
         return self._store.watch(prefix, after, timeout)
 
-    def _write(self, write: Callable[[], T]) -> T:
+    def write(self, write: Callable[[], T]) -> T:
+        return write()
+
+
+class LossyStore(PassingStore):
+    """A store whose write number `swallow` is done and not answered; numbers begin at 0."""
+
+    def __init__(self, store: DirectoryStore) -> None:
+        super().__init__(store)
+        self.writes = 0
+        self.swallow: int | None = None
+
+    def write(self, write: Callable[[], T]) -> T:
         number, self.writes = self.writes, self.writes + 1
         # A lost race is an answer too, and lost like any other.
         try:

@@ -19,16 +19,6 @@ KEY = Key("/test/tls/a")
 
 
 @pytest.fixture(scope="module")
-def ours(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("ours"))
-
-
-@pytest.fixture(scope="module")
-def foreign(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("foreign"))
-
-
-@pytest.fixture(scope="module")
 def client(ours: Authority) -> Pair:
     return ours.sign("client", "DNS:controller")
 

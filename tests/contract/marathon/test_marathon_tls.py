@@ -25,16 +25,6 @@ ROUTES = {
 
 
 @pytest.fixture(scope="module")
-def ours(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("ours"))
-
-
-@pytest.fixture(scope="module")
-def foreign(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("foreign"))
-
-
-@pytest.fixture(scope="module")
 def server(ours: Authority) -> Pair:
     return ours.sign("server")
 
