@@ -66,10 +66,14 @@ def wire(
             )
             task.route("add", dst=f"{gateway}", oif=eth0, scope="link")
             task.route("add", dst="default", gateway=gateway, oif=eth0)
+        # A device drops what it is to send until its carrier took effect, which the
+        # kernel does on its own time: asked for it by index, it does so at once.
+        task.link("get", index=eth0)
     with IPRoute() as host:
         for address in addresses:
             host.neigh(
                 "replace", dst=str(address), lladdr=colon(mac), ifindex=index, state="permanent"
             )
             host.route("add", dst=str(address), oif=index, scope="link", table=table)
+        host.link("get", index=index)
     return Wire(interface, namespace, mac, addresses)
