@@ -106,8 +106,8 @@ class HoldRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class HeldRecord:
-    """What a host holds while its agent doubts the store, under `/marathon-calico/v1/held/<host>`.
+class ObjectionRecord:
+    """What a host holds of another store than answers, under `/marathon-calico/v1/held/<host>`.
 
     `guid` and `takeover` are those of the store that the agent last believed.
     `entries` are keys and values as that store had them, for the endpoints and

@@ -43,7 +43,7 @@ APPLIED = Key("/marathon-calico/v1/applied")
 LEADER = Key("/marathon-calico/v1/leader")
 CLUSTER = Key("/marathon-calico/v1/cluster")
 HOLD = Key("/marathon-calico/v1/hold")
-HELD = Key("/marathon-calico/v1/held")
+OBJECTIONS = Key("/marathon-calico/v1/held")
 FORGOTTEN = Key("/marathon-calico/v1/forgotten")
 
 ProfileLeaf = Literal["tags", "rules", "labels"]
@@ -218,15 +218,15 @@ def parse_hold_key(key: Key) -> HoldKind | None:
     return _HOLD_KINDS.get(below[0]) if below is not None else None
 
 
-def parse_held_key(key: Key) -> HostName | None:
-    """The host that tells there what it holds."""
-    below = _below(key, HELD, 1)
+def parse_objection_key(key: Key) -> HostName | None:
+    """The host whose agent objects there."""
+    below = _below(key, OBJECTIONS, 1)
     return HostName(below[0]) if below else None
 
 
-def held_key(host: HostName) -> Key:
-    """Where an agent that doubts the store tells what its host holds."""
-    return Key(f"{HELD}/{check_host(host)}")
+def objection_key(host: HostName) -> Key:
+    """Where an agent that doubts the store objects to it, with what its host holds."""
+    return Key(f"{OBJECTIONS}/{check_host(host)}")
 
 
 def forgotten_key(host: HostName) -> Key:

@@ -6,10 +6,10 @@ from functools import lru_cache
 from calico.cluster import (
     SCHEMA,
     ClusterRecord,
-    HeldRecord,
     HoldKind,
     HoldRecord,
     LeaderRecord,
+    ObjectionRecord,
     Standing,
     Takeover,
 )
@@ -138,8 +138,8 @@ def decode_hold(kind: HoldKind, text: str) -> HoldRecord:
     )
 
 
-def encode_held(record: HeldRecord) -> str:
-    """What a host holds while its agent doubts the store."""
+def encode_objection(record: ObjectionRecord) -> str:
+    """An objection to the store: what a host holds of another one."""
     return render_json(
         {
             "boot_id": record.boot_id,
@@ -151,10 +151,10 @@ def encode_held(record: HeldRecord) -> str:
     )
 
 
-def decode_held(host: HostName, text: str) -> HeldRecord:
+def decode_objection(host: HostName, text: str) -> ObjectionRecord:
     """The record at the key of `host`; raises InvalidValue."""
     raw = parse_object(text)
-    return HeldRecord(
+    return ObjectionRecord(
         host=host,
         boot_id=BootId(as_text(raw.get("boot_id"), "boot_id")),
         guid=as_text(raw.get("guid"), "guid"),

@@ -9,7 +9,7 @@ from netaddr import IPAddress, IPNetwork
 
 from calico.addressing import ipam
 from calico.addressing.blocks import OWNER, Block
-from calico.cluster import HeldRecord, Takeover
+from calico.cluster import ObjectionRecord, Takeover
 from calico.codec import decode_block, decode_endpoint
 from calico.datastore.api import Key
 from calico.errors import InvalidValue
@@ -61,7 +61,7 @@ class Holdings:
     leaves: tuple[tuple[Key, str], ...] = ()
 
 
-def is_taken_over(record: HeldRecord, chain: Iterable[Takeover], guid: str) -> bool:
+def is_taken_over(record: ObjectionRecord, chain: Iterable[Takeover], guid: str) -> bool:
     """Whether what a host told was dealt with, so that only its agent has yet to see it.
 
     Of this very store only a takeover counts that came after all that the agent
@@ -75,7 +75,7 @@ def is_taken_over(record: HeldRecord, chain: Iterable[Takeover], guid: str) -> b
     )
 
 
-def holdings_of(record: HeldRecord) -> Holdings:
+def holdings_of(record: ObjectionRecord) -> Holdings:
     """What a host tells of its own endpoints and containers; nothing of other hosts'."""
     endpoints: list[tuple[EndpointSpec, str]] = []
     pools: list[tuple[Key, str]] = []

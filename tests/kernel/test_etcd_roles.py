@@ -17,9 +17,9 @@ from calico.errors import DatastoreRefused
 from calico.keys import (
     APPLIED,
     FELIX,
-    HELD,
     HOSTS,
     LEADER,
+    OBJECTIONS,
     READY,
     TASKS,
     handle_key,
@@ -148,7 +148,7 @@ def test_an_agent_does_all_its_work_and_nobody_elses(
 
 #: Of another host, of the whole cluster, and a host whose name begins alike.
 FORBIDDEN = (
-    *(f"{HOSTS}/host-2", f"{APPLIED}/host-2", f"{HELD}/host-2", f"{HOSTS}/host-10"),
+    *(f"{HOSTS}/host-2", f"{APPLIED}/host-2", f"{OBJECTIONS}/host-2", f"{HOSTS}/host-10"),
     *(f"{FELIX}/host-2/status", f"{FELIX}/host-10/status", f"{APPLIED}/host-10"),
     *(f"{TASKS}/a", LEADER, READY, "/marathon-calico/v1/cluster", "/marathon-calico/v1/hold/tasks"),
     "/calico/v1/host/host-1/workload/mesos/a/endpoint/e",

@@ -22,10 +22,10 @@ HOSTS = (
     Mutant(
         "P7",
         "an agent claims what other hosts hold",
-        "reconciler/agent/telling/holdings.py",
+        "reconciler/agent/telling/objection.py",
         "if endpoint is None or endpoint.host != host:",
         "if endpoint is None:",
-        ("tests/unit/agent/test_holdings.py",),
+        ("tests/unit/agent/test_objection.py",),
     ),
     Mutant(
         "P7",

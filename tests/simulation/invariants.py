@@ -20,7 +20,7 @@ from calico.keys import (
     TASKS,
     applied_key,
     endpoint_key,
-    held_key,
+    objection_key,
     parse_applied_key,
     parse_block_key,
     parse_endpoint_key,
@@ -230,7 +230,7 @@ class Invariants:
         """Whether the agent believes the store as its last leader left it."""
         store = self._etcd.store
         chain, applied = store.get(CHAIN), store.get(applied_key(host.name))
-        if chain is None or applied is None or store.get(held_key(host.name)) is not None:
+        if chain is None or applied is None or store.get(objection_key(host.name)) is not None:
             return False
         word = decode_applied(host.name, applied.value)
         return not word.doubt and word.takeover == decode_chain(chain.value)[-1].number

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from netaddr import IPAddress
 
-from calico.cluster import HeldRecord
+from calico.cluster import ObjectionRecord
 from calico.dataplane.api import Dataplane
 from calico.dataplane.changes import NamespaceRef, Plan
 from calico.dataplane.foreign.rules import ForeignRules
@@ -38,7 +38,7 @@ from reconciler.agent.seeing.evidence import Evidence, StillHeld
 from reconciler.agent.seeing.known import KnownKernel, is_breached, learn, lost_addresses
 from reconciler.agent.seeing.looks import VERIFY_AFTER, Looks
 from reconciler.agent.state_file import SavedState, StateWritten
-from reconciler.agent.telling.holdings import held_record
+from reconciler.agent.telling.objection import objection_record
 from reconciler.agent.telling.problems import (
     obstacles,
     problems_here,
@@ -89,7 +89,7 @@ class HostReconciler:
         self._shut: Mapping[EndpointId, str] = {}
         self._saved: tuple[View, Mapping[TaskId, NamespaceRef], bool] | None = None
         self._looks = Looks(clock.monotonic())
-        self._holdings: tuple[tuple[KeptAttachment, ...], HeldRecord] | None = None
+        self._objection: tuple[tuple[KeptAttachment, ...], ObjectionRecord] | None = None
         self._vouching = Vouching(clock.monotonic())
 
     def restore(self, saved: SavedState) -> None:
@@ -218,18 +218,18 @@ class HostReconciler:
             vouched=vouched,
         )
 
-    def holdings(self) -> HeldRecord | None:
+    def objection(self) -> ObjectionRecord | None:
         """What this host holds of another store than answers now; None if that is believed."""
         view, unclaimed = self._belief.judge(), self._held.unclaimed
         if not view.is_former:
-            self._holdings = None
+            self._objection = None
             return None
-        if self._holdings is None or self._holdings[0] != unclaimed:
+        if self._objection is None or self._objection[0] != unclaimed:
             host, boot = self._settings.host, self._settings.boot_id
             former = self._belief.former()
-            told = held_record(host, boot, view.guid, view.takeover, former, unclaimed)
-            self._holdings = unclaimed, told
-        return self._holdings[1]
+            told = objection_record(host, boot, view.guid, view.takeover, former, unclaimed)
+            self._objection = unclaimed, told
+        return self._objection[1]
 
     def reconcile(self) -> Pass:
         """Make the kernel agree with what is believed, and answer who asked for a network."""

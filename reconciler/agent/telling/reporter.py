@@ -9,8 +9,8 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from calico.cluster import HeldRecord
-from calico.codec import encode_applied, encode_held, encode_host
+from calico.cluster import ObjectionRecord
+from calico.codec import encode_applied, encode_host, encode_objection
 from calico.dataplane.render.memory import Remembered
 from calico.datastore.api import Datastore, Key
 from calico.errors import CalicoError, Conflict
@@ -19,8 +19,8 @@ from calico.keys import (
     applied_key,
     check_host,
     felix_status_key,
-    held_key,
     host_key,
+    objection_key,
     own_directories,
     reaches_etcd,
 )
@@ -53,7 +53,7 @@ class Report:
     """What the datastore should hold of one agent.
 
     `statuses` None leaves those alone that are there: the agent does not know
-    yet which of them still hold. `holdings` is told while the datastore is not
+    yet which of them still hold. `objection` is told while the datastore is not
     the one that they are of, and taken back as soon as it is. `applied` None
     leaves both alone: the agent does not know yet which datastore this is.
     """
@@ -61,7 +61,7 @@ class Report:
     host: HostRecord | None
     applied: AppliedRecord | None
     statuses: Mapping[Key, str] | None = None
-    holdings: HeldRecord | None = None
+    objection: ObjectionRecord | None = None
 
 
 class Reporter:
@@ -159,7 +159,7 @@ class Reporter:
             text = self._host_text.of(host, lambda: encode_host(host))
             self._put(self._held, host_key(self._host), text)
         if report.applied is not None:
-            self._tell_holdings(self._held, report.holdings)
+            self._tell_objection(self._held, report.objection)
         moved = False
         removed: list[Key] = []
         if report.statuses is not None:
@@ -219,10 +219,10 @@ class Reporter:
             text = self._applied_text.of(told, lambda: encode_applied(told))
             self._put(held, applied_key(self._host), text)
 
-    def _tell_holdings(self, held: dict[Key, str], holdings: HeldRecord | None) -> None:
-        key = held_key(self._host)
-        if holdings is not None:
-            self._put(held, key, encode_held(holdings))
+    def _tell_objection(self, held: dict[Key, str], objection: ObjectionRecord | None) -> None:
+        key = objection_key(self._host)
+        if objection is not None:
+            self._put(held, key, encode_objection(objection))
         elif key in held:
             self._datastore.delete(key)
             del held[key]
@@ -235,7 +235,7 @@ class Reporter:
     def _read_held(self) -> dict[Key, str]:
         prefix = Key(f"{FELIX}/{check_host(self._host)}/workload")
         held = {each.key: each.value for each in self._datastore.list(prefix).entries}
-        for key in (host_key(self._host), applied_key(self._host), held_key(self._host)):
+        for key in (host_key(self._host), applied_key(self._host), objection_key(self._host)):
             stored = self._datastore.get(key)
             if stored is not None:
                 held[key] = stored.value

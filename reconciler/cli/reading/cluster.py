@@ -284,9 +284,9 @@ class _Reading:
                 raise
         elif (kind := keys.parse_hold_key(key)) is not None:
             self.holds.append(codec.decode_hold(kind, text))
-        elif (told_by := keys.parse_held_key(key)) is not None:
+        elif (told_by := keys.parse_objection_key(key)) is not None:
             self.told_of.add(told_by)
-            self.told_of.update(codec.decode_held(told_by, text).hosts)
+            self.told_of.update(codec.decode_objection(told_by, text).hosts)
         elif key.startswith(keys.FELIX + "/"):
             host, _, leaf = key[len(keys.FELIX) + 1 :].partition("/")
             if leaf == "status":

@@ -16,18 +16,18 @@ from dataclasses import replace
 from netaddr import IPAddress
 
 from calico.addressing.handles import draw_text
-from calico.cluster import HeldRecord, HoldKind, Standing, Takeover
-from calico.codec import decode_chain, decode_held
+from calico.cluster import HoldKind, ObjectionRecord, Standing, Takeover
+from calico.codec import decode_chain, decode_objection
 from calico.datastore.api import DirectoryStore
 from calico.errors import InvalidValue
 from calico.keys import (
     CHAIN,
     CLUSTER_GUID,
     FORGOTTEN,
-    HELD,
+    OBJECTIONS,
     READY,
     parse_forgotten_key,
-    parse_held_key,
+    parse_objection_key,
 )
 from calico.model import HostName, Pool
 from reconciler.controller.adoption.chain import append_takeover
@@ -85,11 +85,11 @@ class Adoption:
         #: Whether it was open before somebody objected.
         self._was_open = False
         #: Who objected since it closed, also if that is to be read no more.
-        self._objected: dict[HostName, HeldRecord] = {}
+        self._objected: dict[HostName, ObjectionRecord] = {}
         #: What cannot be given to those who claim it, by the host that told.
-        self._imported: dict[HeldRecord, frozenset[IPAddress]] = {}
+        self._imported: dict[ObjectionRecord, frozenset[IPAddress]] = {}
         #: What was told when that was looked at last, and when that was.
-        self._tried: tuple[frozenset[HeldRecord], float] = (frozenset(), 0.0)
+        self._tried: tuple[frozenset[ObjectionRecord], float] = (frozenset(), 0.0)
         self.closed = True
         #: Why nothing is given, once that is more than a moment's pause.
         self.reason = ""
@@ -176,7 +176,7 @@ class Adoption:
         elif not (awaited or lost) or self._is_approved(objecting, awaited, lost):
             self._open(objecting)
 
-    def _is_late(self, record: HeldRecord) -> bool:
+    def _is_late(self, record: ObjectionRecord) -> bool:
         """Whether others went on without what a host holds: it can hold back only itself."""
         return self._was_open or (
             record.guid != self._stored.history.guid
@@ -190,7 +190,7 @@ class Adoption:
 
     def _is_approved(
         self,
-        objecting: Sequence[HeldRecord],
+        objecting: Sequence[ObjectionRecord],
         awaited: Collection[HostName],
         lost: Collection[IPAddress],
     ) -> bool:
@@ -211,7 +211,7 @@ class Adoption:
         self._holds.hold(HoldKind.STORE, subjects, told)
         return False
 
-    def _review(self, withheld: Sequence[HeldRecord]) -> None:
+    def _review(self, withheld: Sequence[ObjectionRecord]) -> None:
         """Let a store in use go on without what only these wait for."""
         lost = frozenset[IPAddress]().union(*map(self._imported.__getitem__, withheld))
         if withheld and not self._is_approved(withheld, (), lost):
@@ -223,7 +223,7 @@ class Adoption:
         self._imported = {}
 
     def _import(
-        self, objecting: Sequence[HeldRecord], between: Callable[[], None]
+        self, objecting: Sequence[ObjectionRecord], between: Callable[[], None]
     ) -> frozenset[IPAddress]:
         """Take over what was told since; the addresses that nobody can be given."""
         told, now = frozenset(objecting), self._clock.monotonic()
@@ -252,7 +252,9 @@ class Adoption:
             self._tried = told, now
         return frozenset[IPAddress]().union(*self._imported.values())
 
-    def _open(self, objecting: Sequence[HeldRecord], withheld: Collection[HeldRecord] = ()) -> None:
+    def _open(
+        self, objecting: Sequence[ObjectionRecord], withheld: Collection[ObjectionRecord] = ()
+    ) -> None:
         """Have this store acted on, by the leader and by agents but those that are withheld."""
         if self._is_new or objecting:
             bootstrap(self._datastore, self._pools)
@@ -273,7 +275,7 @@ class Adoption:
         if withheld:
             self._review(tuple(withheld))
 
-    def _adopt(self, objecting: Sequence[HeldRecord]) -> None:
+    def _adopt(self, objecting: Sequence[ObjectionRecord]) -> None:
         """Have agents know that what their hosts told was taken over."""
         # Not that of the takeover, which agents may have seen already.
         self._nonce = self._draw()
@@ -304,7 +306,7 @@ class Adoption:
             raise LeaseLost("the datastore was set back, or taken over by another")
         self._stored.history = History("" if guid is None else guid.value, self._chain[-1].number)
 
-    def _forgotten(self, records: Collection[HeldRecord]) -> frozenset[HostName]:
+    def _forgotten(self, records: Collection[ObjectionRecord]) -> frozenset[HostName]:
         """Hosts that an operator declared gone, also those that this store never knew."""
         forgotten = frozenset(self._stored.forgotten_hosts)
         if not records and not self._objected:
@@ -313,14 +315,14 @@ class Adoption:
         # One that has registered since is back.
         return forgotten | (frozenset(filter(None, said)) - self._stored.registered())
 
-    def _read(self) -> list[HeldRecord]:
+    def _read(self) -> list[ObjectionRecord]:
         found = []
-        for stored in self._datastore.list(HELD).entries:
-            host = parse_held_key(stored.key)
+        for stored in self._datastore.list(OBJECTIONS).entries:
+            host = parse_objection_key(stored.key)
             if host is None:
                 continue
             try:
-                found.append(decode_held(host, stored.value))
+                found.append(decode_objection(host, stored.value))
             except InvalidValue as error:
                 log.warning("holdings not read", extra={"host": host, "why": str(error)})
         return found

@@ -22,18 +22,18 @@ from calico.keys import (
     BGP,
     ENDPOINTS,
     FELIX,
-    HELD,
     IPAM,
+    OBJECTIONS,
     affinity_key,
     applied_key,
     block_key,
     check_host,
     forgotten_key,
-    held_key,
     hold_key,
     host_key,
+    objection_key,
     parse_endpoint_key,
-    parse_held_key,
+    parse_objection_key,
     parse_status_key,
     reaches_etcd,
 )
@@ -100,7 +100,7 @@ class Departure:
         remains = Remains(tuple(self._give_up_blocks(host)), len(endpoints))
         if not remains:
             # It would be taken over from once more when its takeover is forgotten.
-            self._take_away(held_key(host), is_directory=False)
+            self._take_away(objection_key(host), is_directory=False)
         if registration is None:
             return remains
         for stored in self._datastore.list(Key(f"{FELIX}/{host}")).entries:
@@ -134,12 +134,15 @@ class Departure:
                 and host in codec.decode_hold(HoldKind.STORE, waits.value).subjects
             ):
                 return True
-        for stored in self._datastore.list(HELD).entries:
-            teller = parse_held_key(stored.key)
+        for stored in self._datastore.list(OBJECTIONS).entries:
+            teller = parse_objection_key(stored.key)
             if teller == host:
                 return True
             with suppress(InvalidValue):
-                if teller is not None and host in codec.decode_held(teller, stored.value).hosts:
+                if (
+                    teller is not None
+                    and host in codec.decode_objection(teller, stored.value).hosts
+                ):
                     return True
         return False
 

@@ -6,10 +6,10 @@ import subprocess
 import urllib.request
 from pathlib import Path
 
-from calico.cluster import HeldRecord
-from calico.codec import encode_applied, encode_held
+from calico.cluster import ObjectionRecord
+from calico.codec import encode_applied, encode_objection
 from calico.datastore.etcd import EtcdDatastore
-from calico.keys import FORGOTTEN, applied_key, held_key
+from calico.keys import FORGOTTEN, applied_key, objection_key
 from calico.model import AppliedRecord, HostName
 from tests.contract.controllers.two_controllers import BOOT, COMMAND, HOST, Pair, two_controllers
 
@@ -62,8 +62,8 @@ def test_a_host_that_etcd_lost_is_forgotten_by_the_command(tmp_path: Path) -> No
         pair.one.send(signal.SIGTERM)
         store = EtcdDatastore([pair.etcd])
         word = AppliedRecord(HOST, BOOT, 0, guid="earlier", takeover=3, doubt="wiped")
-        held = HeldRecord(HOST, BOOT, "earlier", 3, hosts=(HOST, HostName("gone")))
-        store.put(held_key(HOST), encode_held(held))
+        held = ObjectionRecord(HOST, BOOT, "earlier", 3, hosts=(HOST, HostName("gone")))
+        store.put(objection_key(HOST), encode_objection(held))
         store.put(applied_key(HOST), encode_applied(word))
         told = "not heard of yet: gone"
         pair.until("that is waited for", lambda: told in run(pair, "holds").stdout, 40.0)

@@ -238,10 +238,10 @@ def test_an_agent_tells_nothing_that_it_reached_of_a_store_that_it_doubts(
     assert "went back" in told.doubt
 
     # but what it holds of the one that it did follow
-    holdings = bench.reports[-1].holdings
-    assert holdings is not None
-    assert (holdings.guid, holdings.hosts) == (told.guid, (HOST, OTHER_HOST))
-    assert bench.reports[0].holdings is None
+    objection = bench.reports[-1].objection
+    assert objection is not None
+    assert (objection.guid, objection.hosts) == (told.guid, (HOST, OTHER_HOST))
+    assert bench.reports[0].objection is None
 
 
 def test_an_agent_that_was_restarted_objects_only_to_what_it_has_read(
@@ -259,7 +259,7 @@ def test_an_agent_that_was_restarted_objects_only_to_what_it_has_read(
 
     # then nothing is told of the host's progress until it is known what to say
     assert [each.applied is None for each in later.reports] == [True, True, True, False]
-    assert later.reports[-1].holdings is not None
+    assert later.reports[-1].objection is not None
     assert "went back" in later.applied().doubt
 
 

@@ -7,12 +7,18 @@ from dataclasses import replace
 import pytest
 from netaddr import IPAddress
 
-from calico.cluster import HeldRecord
-from calico.codec import decode_applied, decode_held, decode_host, encode_applied, encode_held
+from calico.cluster import ObjectionRecord
+from calico.codec import (
+    decode_applied,
+    decode_host,
+    decode_objection,
+    encode_applied,
+    encode_objection,
+)
 from calico.datastore.api import Key, Listing, Revision, Stored, WatchEvent
 from calico.datastore.memory import MemoryDatastore
 from calico.errors import DatastoreUnavailable
-from calico.keys import applied_key, felix_status_key, held_key, host_key, status_key
+from calico.keys import applied_key, felix_status_key, host_key, objection_key, status_key
 from calico.model import AppliedRecord, BootId, HostName, HostRecord, TaskId
 from calico.names import endpoint_of_task
 from reconciler.agent.telling.reporter import Report, Reporter
@@ -232,34 +238,34 @@ def test_what_went_during_an_outage_is_written_again_at_once(
     assert value(store, WEB) == "up"
 
 
-HOLDINGS = HeldRecord(HOST, BootId("boot"), "former", 3, ((WEB, "{}"),), (HOST,))
+OBJECTION = ObjectionRecord(HOST, BootId("boot"), "former", 3, ((WEB, "{}"),), (HOST,))
 DOUBTING = replace(APPLIED, revision=0, guid="former", takeover=3, doubt="it was wiped")
 
 
 def test_what_a_host_holds_of_another_store_is_told_until_this_one_is_believed(
     reporter: Reporter, store: Flaky, clock: ManualClock
 ) -> None:
-    tell(reporter, Report(RECORD, DOUBTING, None, HOLDINGS))
-    assert decode_held(HOST, value(store, held_key(HOST)) or "") == HOLDINGS
+    tell(reporter, Report(RECORD, DOUBTING, None, OBJECTION))
+    assert decode_objection(HOST, value(store, objection_key(HOST)) or "") == OBJECTION
 
     clock.advance(30)
     tell(reporter, Report(RECORD, replace(APPLIED, guid="this"), {}))
-    assert value(store, held_key(HOST)) is None
+    assert value(store, objection_key(HOST)) is None
 
 
 def test_what_an_agent_told_before_it_was_stopped_is_taken_back(
     reporter: Reporter, memory: MemoryDatastore, store: Flaky
 ) -> None:
-    memory.put(held_key(HOST), encode_held(HOLDINGS))
+    memory.put(objection_key(HOST), encode_objection(OBJECTION))
     tell(reporter, Report(RECORD, APPLIED, {}))
-    assert value(store, held_key(HOST)) is None
+    assert value(store, objection_key(HOST)) is None
 
 
 def test_an_agent_that_knows_no_datastore_yet_takes_no_objection_back(
     reporter: Reporter, memory: MemoryDatastore, store: Flaky
 ) -> None:
     # given an agent that objected, and was restarted
-    memory.put(held_key(HOST), encode_held(HOLDINGS))
+    memory.put(objection_key(HOST), encode_objection(OBJECTION))
     memory.put(applied_key(HOST), encode_applied(DOUBTING))
 
     # when it reports before it has read the datastore
@@ -267,7 +273,7 @@ def test_an_agent_that_knows_no_datastore_yet_takes_no_objection_back(
 
     # then it registers, and leaves its objection as it was
     assert value(store, host_key(HOST)) is not None
-    assert value(store, held_key(HOST)) == encode_held(HOLDINGS)
+    assert value(store, objection_key(HOST)) == encode_objection(OBJECTION)
     assert value(store, applied_key(HOST)) == encode_applied(DOUBTING)
     assert reporter.wait() > 1, "nothing is left to be told"
 

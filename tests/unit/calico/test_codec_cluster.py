@@ -7,24 +7,24 @@ from netaddr import IPNetwork
 
 from calico.cluster import (
     ClusterRecord,
-    HeldRecord,
     HoldKind,
     HoldRecord,
     LeaderRecord,
+    ObjectionRecord,
     Standing,
     Takeover,
 )
 from calico.codec import (
     decode_chain,
     decode_cluster,
-    decode_held,
     decode_hold,
     decode_leader,
+    decode_objection,
     encode_chain,
     encode_cluster,
-    encode_held,
     encode_hold,
     encode_leader,
+    encode_objection,
 )
 from calico.datastore.api import Key
 from calico.errors import InvalidValue
@@ -65,7 +65,7 @@ leaders = st.builds(
     standing=st.none() | st.builds(Standing, opened=st.text(), waits=st.text()),
 )
 held = st.builds(
-    HeldRecord,
+    ObjectionRecord,
     host=st.just(HostName("host-1")),
     boot_id=st.text().map(BootId),
     guid=st.text(),
@@ -91,8 +91,8 @@ def test_a_hold_is_read_as_it_was_written(record: HoldRecord) -> None:
 
 
 @given(held)
-def test_what_a_host_holds_is_read_as_it_was_written(record: HeldRecord) -> None:
-    assert decode_held(record.host, encode_held(record)) == record
+def test_what_a_host_holds_is_read_as_it_was_written(record: ObjectionRecord) -> None:
+    assert decode_objection(record.host, encode_objection(record)) == record
 
 
 @given(leaders)
@@ -127,6 +127,6 @@ def test_a_cluster_record_that_makes_no_sense_is_refused(text: str) -> None:
 
 def test_an_entry_of_three_parts_is_refused() -> None:
     with pytest.raises(InvalidValue, match="a key and its value"):
-        decode_held(
+        decode_objection(
             HostName("h"), '{"boot_id": "", "guid": "", "link": 0, "entries": [["a", "b", "c"]]}'
         )

@@ -7,8 +7,8 @@ import pytest
 from netaddr import IPAddress, IPNetwork
 
 from calico.addressing.addresses import Addresses
-from calico.cluster import HeldRecord, HoldKind
-from calico.codec import decode_chain, encode_endpoint, encode_held, encode_pool
+from calico.cluster import HoldKind, ObjectionRecord
+from calico.codec import decode_chain, encode_endpoint, encode_objection, encode_pool
 from calico.datastore.api import Datastore, Key, Revision, Stored
 from calico.datastore.memory import MemoryDatastore
 from calico.errors import DatastoreUnavailable
@@ -16,17 +16,17 @@ from calico.keys import (
     APPLIED,
     CHAIN,
     CLUSTER_GUID,
-    HELD,
+    OBJECTIONS,
     POOLS,
     READY,
     endpoint_key,
-    held_key,
+    objection_key,
     pool_key,
 )
 from calico.model import AppliedRecord, BootId, HostName, Pool, TaskId, TaskVerdict
 from calico.names import endpoint_of_task, interface_of, mac_of
 from reconciler.agent.belief import PREFIXES
-from reconciler.agent.telling.holdings import held_record
+from reconciler.agent.telling.objection import objection_record
 from reconciler.controller.adoption.adoption import WAIT
 from reconciler.controller.adoption.chain import append_takeover
 from reconciler.core.removal.quarantine import REST
@@ -44,7 +44,7 @@ def addresses(cluster: Cluster) -> dict[str, str]:
     return {name: str(spec.addresses[0]) for name, spec in cluster.specs().items()}
 
 
-def told_by(cluster: Cluster, host: str) -> HeldRecord:
+def told_by(cluster: Cluster, host: str) -> ObjectionRecord:
     """What the agent of a host tells that saw the store as it is now."""
     guid, chain = cluster.store.get(CLUSTER_GUID), cluster.store.get(CHAIN)
     assert guid is not None
@@ -52,10 +52,10 @@ def told_by(cluster: Cluster, host: str) -> HeldRecord:
     entries = (each for root in PREFIXES for each in cluster.store.list(root).entries)
     takeover = decode_chain(chain.value)[-1].number
     former = {each.key: each for each in entries}
-    return held_record(HostName(host), BootId("boot"), guid.value, takeover, former)
+    return objection_record(HostName(host), BootId("boot"), guid.value, takeover, former)
 
 
-def object_to(cluster: Cluster, *records: HeldRecord) -> None:
+def object_to(cluster: Cluster, *records: ObjectionRecord) -> None:
     """Agents do not believe the store, and tell what they hold."""
     for record in records:
         word = AppliedRecord(
@@ -67,7 +67,7 @@ def object_to(cluster: Cluster, *records: HeldRecord) -> None:
             doubt="wiped",
         )
         cluster.say(word)
-        cluster.store.put(held_key(record.host), encode_held(record))
+        cluster.store.put(objection_key(record.host), encode_objection(record))
     cluster.tell_hosts()
 
 
@@ -280,7 +280,7 @@ class HastyStore(MemoryDatastore):
         self, key: Key, value: str, *, expect: Revision | None = None, ttl: int | None = None
     ) -> Revision:
         revision = super().put(key, value, expect=expect, ttl=ttl)
-        told = self.list(HELD).entries
+        told = self.list(OBJECTIONS).entries
         if key == CHAIN and told and decode_chain(value)[-1].hosts:
             for each in told:
                 self.delete(each.key)
@@ -358,7 +358,7 @@ def test_a_leader_may_die_at_any_write_of_an_import(cluster: Cluster, position: 
     for name in ("h1", "h2"):
         cluster.register(name, silent=True)
     for each in held:
-        store.put(held_key(each.host), encode_held(each))
+        store.put(objection_key(each.host), encode_objection(each))
     cluster.store = MortalStore(store, position)
     with suppress(Killed):
         cluster.start()
@@ -411,7 +411,7 @@ def test_what_was_told_is_deleted_by_nobody_but_its_agent(cluster: Cluster) -> N
     replace_store(cluster, wiped(cluster))
     object_to(cluster, *held)
     cluster.after(5)
-    assert len(cluster.store.list(HELD).entries) == 2
+    assert len(cluster.store.list(OBJECTIONS).entries) == 2
 
 
 def test_agents_of_a_version_that_tells_no_store_are_waited_for_shortly(cluster: Cluster) -> None:

@@ -4,8 +4,8 @@ import pytest
 from netaddr import IPAddress, IPNetwork
 
 from calico.addressing.addresses import Addresses
-from calico.cluster import HeldRecord
-from calico.codec import decode_host, encode_held
+from calico.cluster import ObjectionRecord
+from calico.codec import decode_host, encode_objection
 from calico.dataplane.render.host import render_host
 from calico.dataplane.state import HostConfig
 from calico.datastore.api import Key
@@ -19,8 +19,8 @@ from calico.keys import (
     block_key,
     felix_status_key,
     handle_key,
-    held_key,
     host_key,
+    objection_key,
     status_key,
 )
 from calico.mirror import Mirror
@@ -372,7 +372,7 @@ def test_the_address_of_a_host_stays_beside_the_peers_that_an_operator_gave_it(
 
 
 def test_what_a_forgotten_host_told_of_an_earlier_store_goes_with_it(cluster: Cluster) -> None:
-    told = HeldRecord(H2, BootId("boot"), "earlier", 3)
-    cluster.store.put(held_key(H2), encode_held(told))
+    told = ObjectionRecord(H2, BootId("boot"), "earlier", 3)
+    cluster.store.put(objection_key(H2), encode_objection(told))
     forget(cluster, H2)
-    assert cluster.store.get(held_key(H2)) is None
+    assert cluster.store.get(objection_key(H2)) is None

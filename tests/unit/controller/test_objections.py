@@ -7,7 +7,7 @@ from netaddr import IPAddress, IPNetwork
 
 from calico.addressing.ipam import block_of
 from calico.cluster import HoldKind, Takeover
-from calico.codec import decode_chain, encode_held, encode_pool
+from calico.codec import decode_chain, encode_objection, encode_pool
 from calico.keys import (
     CHAIN,
     FORGOTTEN,
@@ -15,8 +15,8 @@ from calico.keys import (
     READY,
     block_key,
     endpoint_key,
-    held_key,
     host_key,
+    objection_key,
     pool_key,
 )
 from calico.model import AppliedRecord, BootId, HostName, Pool, TaskId
@@ -69,7 +69,7 @@ def test_a_host_that_objected_and_says_nothing_more_is_waited_for(cluster: Clust
     cluster.after(WAIT)
 
     # when the agent of h1 begins anew, and what it told is gone for a while
-    cluster.store.delete(held_key(HostName("h1")))
+    cluster.store.delete(objection_key(HostName("h1")))
     cluster.say(AppliedRecord(HostName("h1"), BootId("boot"), 0))
     cluster.tell_hosts()
     cluster.after(10 * WAIT)
@@ -100,7 +100,7 @@ def test_a_host_that_objected_and_follows_after_all_holds_nothing_back(cluster: 
     assert cluster.reconciler.adoption.closed
 
     # when it says that it follows
-    cluster.store.delete(held_key(HostName("h1")))
+    cluster.store.delete(objection_key(HostName("h1")))
     cluster.tell(AppliedRecord(HostName("h1"), BootId("boot"), 0))
     cluster.tell_hosts()
     cluster.after(WAIT)
@@ -218,7 +218,9 @@ def test_what_a_forgotten_host_told_holds_nothing_back(cluster: Cluster) -> None
 
     # and what it told before is not taken over from later
     takeovers = last_takeover(cluster).number
-    cluster.store.put(held_key(HostName("h2")), encode_held(replace(held, host=HostName("h2"))))
+    cluster.store.put(
+        objection_key(HostName("h2")), encode_objection(replace(held, host=HostName("h2")))
+    )
     cluster.after(65)
     assert last_takeover(cluster).number == takeovers
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from calico.cluster import HeldRecord, Takeover
+from calico.cluster import ObjectionRecord, Takeover
 from calico.model import AppliedRecord, BootId, HostName
 from reconciler.core.adoption import History, is_taken_over
 
@@ -23,11 +23,11 @@ ADOPTING = Takeover(9, "n", ("g",), (HOST,))
 def test_what_a_host_told_is_taken_over_once(
     guid: str, takeover: int, now: str, expected: bool
 ) -> None:
-    assert is_taken_over(HeldRecord(HOST, BOOT, guid, takeover), (ADOPTING,), now) is expected
+    assert is_taken_over(ObjectionRecord(HOST, BOOT, guid, takeover), (ADOPTING,), now) is expected
 
 
 def test_what_another_host_told_is_not() -> None:
-    assert not is_taken_over(HeldRecord(HostName("i"), BOOT, "g", 3), (ADOPTING,), "new")
+    assert not is_taken_over(ObjectionRecord(HostName("i"), BOOT, "g", 3), (ADOPTING,), "new")
 
 
 @pytest.mark.parametrize(

@@ -290,7 +290,7 @@ def test_what_is_listed_anew_is_doubted_until_a_pass_has_judged_it(bench: Bench)
 
 def test_in_doubt_each_container_is_told_of_that_has_addresses_by_then(bench: Bench) -> None:
     def told() -> set[str]:
-        record = bench.reconciler.holdings()
+        record = bench.reconciler.objection()
         assert record is not None
         return {str(each.address) for each in holdings_of(record).addresses}
 

@@ -9,14 +9,14 @@ from netaddr import IPAddress
 from calico.addressing.addresses import Addresses
 from calico.addressing.blocks import OWNER, marks_of_container
 from calico.addressing.ipam import allocation_of, block_of
-from calico.cluster import HeldRecord
+from calico.cluster import ObjectionRecord
 from calico.codec import decode_block, encode_endpoint
 from calico.keys import block_key, pool_key, profile_key
 from calico.model import BootId, ContainerId, HandleId, TaskId
 from calico.names import handle_of_container
 from reconciler.agent.attachments.files import KeptAttachment
 from reconciler.agent.belief import PREFIXES
-from reconciler.agent.telling.holdings import held_record
+from reconciler.agent.telling.objection import objection_record
 from reconciler.core.adoption import holdings_of
 from tests.unit.agent.attachments.samples import network
 from tests.unit.agent.world import HOST, OTHER_HOST, POOL, filled_store, key_of, put_spec, spec
@@ -26,7 +26,7 @@ REMOTE = spec(TaskId("db.1"), "192.168.0.2", "b", host=OTHER_HOST)
 BOX, OTHER_BOX = ContainerId("box"), ContainerId("other-box")
 
 
-def told(unclaimed: Iterable[KeptAttachment] = ()) -> HeldRecord:
+def told(unclaimed: Iterable[KeptAttachment] = ()) -> ObjectionRecord:
     """What a host tells with one task and one container, in a block that it shares."""
     store = filled_store()
     for each in (WEB, REMOTE):
@@ -41,7 +41,7 @@ def told(unclaimed: Iterable[KeptAttachment] = ()) -> HeldRecord:
         addresses.assign_fixed(HOST, handle, IPAddress(f"192.168.0.{last}"), secondary=marks)
     entries = (each for root in PREFIXES for each in store.list(root).entries)
     former = {each.key: each for each in entries}
-    return held_record(HOST, BootId("boot"), "guid", 7, former, unclaimed)
+    return objection_record(HOST, BootId("boot"), "guid", 7, former, unclaimed)
 
 
 def test_a_host_tells_of_its_own_endpoints_and_of_what_these_name() -> None:
@@ -107,7 +107,9 @@ def test_what_a_task_of_the_host_has_is_told_as_its_own_though_the_claim_was_not
 
 def test_a_host_speaks_for_no_other() -> None:
     record = told()
-    stranger = HeldRecord(OTHER_HOST, record.boot_id, record.guid, record.takeover, record.entries)
+    stranger = ObjectionRecord(
+        OTHER_HOST, record.boot_id, record.guid, record.takeover, record.entries
+    )
     assert holdings_of(stranger).endpoints == ()
 
 

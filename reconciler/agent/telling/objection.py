@@ -8,7 +8,7 @@ from netaddr import IPAddress, IPNetwork
 
 from calico.addressing import ipam
 from calico.addressing.blocks import Allocation, Block, marks_of_container
-from calico.cluster import HeldRecord
+from calico.cluster import ObjectionRecord
 from calico.codec import decode_block, decode_endpoint, encode_block
 from calico.datastore.api import Key, Stored
 from calico.errors import InvalidValue
@@ -24,14 +24,14 @@ from calico.model import BootId, HostName, ProfileId
 from reconciler.agent.attachments.files import KeptAttachment
 
 
-def held_record(
+def objection_record(
     host: HostName,
     boot_id: BootId,
     guid: str,
     takeover: int,
     former: Mapping[Key, Stored],
     unclaimed: Iterable[KeptAttachment] = (),
-) -> HeldRecord:
+) -> ObjectionRecord:
     """What of the former store is of this host's endpoints and containers.
 
     Texts are as they were stored. Only blocks are not: of each is told what
@@ -72,7 +72,7 @@ def held_record(
     for cidr, block in blocks.items():
         if any(block.allocations):
             told[block_key(cidr)] = encode_block(block)
-    return HeldRecord(
+    return ObjectionRecord(
         host, boot_id, guid, takeover, tuple(sorted(told.items())), tuple(sorted(hosts))
     )
 
