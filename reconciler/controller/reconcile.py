@@ -15,8 +15,8 @@ from calico.errors import CalicoError, Conflict
 from calico.model import HostName, TaskId, TaskVerdict
 from marathon_client.errors import MarathonError, MarathonUnavailable
 from marathon_client.models import App, AppId, AppList, Info
-from reconciler.controller.addresses.holdings import read_holdings
 from reconciler.controller.addresses.leftovers import Leftovers
+from reconciler.controller.addresses.preallocated import read_preallocated
 from reconciler.controller.addresses.sweeper import Sweeper
 from reconciler.controller.addresses.vacancies import Vacancies
 from reconciler.controller.adoption.adoption import Adoption
@@ -319,10 +319,10 @@ class Reconciler:
                 versions[version] = f"version {version} cannot be read: {error}"
         needed = addresses_needed(app, versions, records, self.policy)
         hosts = frozenset(HostName(task.host) for task in app.tasks if task.host)
-        reading = read_holdings(self._datastore, self._stored, needed, hosts)
+        reading = read_preallocated(self._datastore, self._stored, needed, hosts)
         failure = reading.failure or failure
         wanted = desired_tasks(
-            app, versions, records, self._stored.hosts, self.policy, reading.holdings
+            app, versions, records, self._stored.hosts, self.policy, reading.preallocated
         )
         for desired in self._groups.withhold(app, wanted, records, self.policy):
             try:

@@ -39,8 +39,8 @@ class History:
 
 
 @dataclass(frozen=True, slots=True)
-class HeldAddress:
-    """An address that a host holds, as its block said; `affinity` is whose block that was."""
+class AddressClaim:
+    """An address that a host claims, as its block said; `affinity` is whose block that was."""
 
     host: HostName
     address: IPAddress
@@ -55,7 +55,7 @@ class Holdings:
     """What one host tells that it holds, as far as it can be read; texts as they were stored."""
 
     host: HostName
-    addresses: tuple[HeldAddress, ...] = ()
+    addresses: tuple[AddressClaim, ...] = ()
     endpoints: tuple[tuple[EndpointSpec, str], ...] = ()
     pools: tuple[tuple[Key, str], ...] = ()
     leaves: tuple[tuple[Key, str], ...] = ()
@@ -103,19 +103,19 @@ def holdings_of(record: ObjectionRecord) -> Holdings:
             # Its block could not be read where it was held.
             if address not in known:
                 handle = HandleId(spec.id.workload)
-                found = HeldAddress(record.host, address, handle, (OWNER,), record.host)
+                found = AddressClaim(record.host, address, handle, (OWNER,), record.host)
                 addresses[address, handle] = found
     return Holdings(
         record.host, tuple(addresses.values()), tuple(endpoints), tuple(pools), tuple(leaves)
     )
 
 
-def _addresses(host: HostName, block: Block) -> Iterable[HeldAddress]:
+def _addresses(host: HostName, block: Block) -> Iterable[AddressClaim]:
     for address in block.cidr:
         held = ipam.allocation_of(block, address)
         if held is not None and held.handle is not None:
             affinity = block.affinity or host
-            yield HeldAddress(host, address, held.handle, held.secondary, affinity, block.strict)
+            yield AddressClaim(host, address, held.handle, held.secondary, affinity, block.strict)
 
 
 def contested(held: Sequence[Holdings]) -> frozenset[IPAddress]:

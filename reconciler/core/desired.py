@@ -22,7 +22,7 @@ from calico.model import (
     TaskVerdict,
 )
 from marathon_client.models import App, Task, TaskState
-from reconciler.core.tasks.attached import Given, Holdings, given
+from reconciler.core.tasks.attached import Given, Preallocated, given
 from reconciler.core.tasks.declared import TaskNetwork, our_network, task_network
 from reconciler.core.tasks.profiles import NetworkPolicy, profiles_of
 from reconciler.core.tasks.wishes import (
@@ -112,17 +112,17 @@ def desired_tasks(
     records: Mapping[TaskId, TaskRecord],
     hosts: Mapping[HostName, HostRecord],
     policy: NetworkPolicy,
-    holdings: Holdings = Holdings(),  # noqa: B008 - a frozen value
+    preallocated: Preallocated = Preallocated(),  # noqa: B008 - a frozen value
 ) -> tuple[DesiredTask, ...]:
     """What each task of an app should have; tasks that are not ours are left out.
 
     `versions` holds what `versions_needed` asked for: None for one that Marathon
     no longer knows, a sentence for one that could not be read. `records` are the
     stored ones of this app: a task that was accepted stays under what was
-    accepted, to its end. `holdings` tells of what `addresses_needed` asked for.
+    accepted, to its end. `preallocated` tells of what `addresses_needed` asked for.
     """
     judged = (
-        _desired_task(task, definition, record, hosts, policy, holdings)
+        _desired_task(task, definition, record, hosts, policy, preallocated)
         for task, definition, record in _to_judge(app, versions, records)
     )
     return tuple(
@@ -196,7 +196,7 @@ def _desired_task(
     record: TaskRecord | None,
     hosts: Mapping[HostName, HostRecord],
     policy: NetworkPolicy,
-    holdings: Holdings,
+    preallocated: Preallocated,
 ) -> DesiredTask | None:
     if record is not None and _accepted(record):
         return _as_accepted(record, definition, hosts, policy)
@@ -212,7 +212,7 @@ def _desired_task(
     network = task_network(definition, net, task, policy)
     host, source = hosts.get(HostName(task.host or "")), Given()
     if host is not None and network.wish is not None:
-        source = given(task, network.wish, host, holdings, named=net.name is not None)
+        source = given(task, network.wish, host, preallocated, named=net.name is not None)
     return _judge(task, network, source, hosts, policy)
 
 

@@ -19,7 +19,7 @@ from calico.errors import AddressTaken, Conflict, InvalidName, InvalidValue
 from calico.keys import endpoint_key
 from calico.model import EndpointId, EndpointSpec, HostName
 from reconciler.controller.stored import StoredState
-from reconciler.core.adoption import HeldAddress, Holdings, contested
+from reconciler.core.adoption import AddressClaim, Holdings, contested
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ class Importer:
                 self._write(spec, text)
         return frozenset(lost & {claim.address for claim in held.addresses})
 
-    def _can_have(self, claim: HeldAddress) -> bool:
+    def _can_have(self, claim: AddressClaim) -> bool:
         """Have the address held as it was; False if that is another's, or not to be read."""
         try:
             return self._allocate(claim)
@@ -67,7 +67,7 @@ class Importer:
             log.warning("address not taken over", extra={"address": claim.address, "why": error})
             return False
 
-    def _allocate(self, claim: HeldAddress) -> bool:
+    def _allocate(self, claim: AddressClaim) -> bool:
         """Have the address held as it was; False if it is another's."""
         cidr = ipam.block_of(claim.address)
 
@@ -92,7 +92,7 @@ class Importer:
             return True
         raise Conflict(f"block {cidr} changes faster than it can be written")
 
-    def _yields(self, held: Allocation, claim: HeldAddress) -> bool:
+    def _yields(self, held: Allocation, claim: AddressClaim) -> bool:
         """Whether nobody stands behind an allocation any more: those tell that could have it.
 
         The endpoints of such a task go with it, or two would have one address.
@@ -137,6 +137,6 @@ class Importer:
             self._datastore.put(key, text, expect=ABSENT)
 
 
-def _is_same(held: Allocation, claim: HeldAddress) -> bool:
+def _is_same(held: Allocation, claim: AddressClaim) -> bool:
     """Whether it is held so already; containers of two hosts may have one id."""
     return held.handle == claim.handle and held.host in (None, claim.host)

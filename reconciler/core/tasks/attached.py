@@ -25,7 +25,7 @@ _OF_INSTANCE = re.compile(r"([0-9a-f-]{36})(?:(?:\._app)?\.[0-9]+)?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
-class Holdings:
+class Preallocated:
     """What is known of addresses that were given out before a task ran.
 
     `held` says of each reported address within `pools` who holds it: None for
@@ -53,22 +53,22 @@ class Given:
 
 
 def given(
-    task: Task, wish: AddressWish, host: HostRecord, holdings: Holdings, *, named: bool
+    task: Task, wish: AddressWish, host: HostRecord, preallocated: Preallocated, *, named: bool
 ) -> Given:
     """Where the addresses of a task come from that has no network yet.
 
     On a `named` network, and on a host that looks for no task itself, they
     come from a plugin or not at all. Else the controller may give them.
     """
-    known = [each for each in task.addresses if _is_in(each, holdings.pools)]
+    known = [each for each in task.addresses if _is_in(each, preallocated.pools)]
     for address in known:
-        held = holdings.held.get(address)
+        held = preallocated.held.get(address)
         if isinstance(held, str):
             return Given(waiting=f"reported address {address}: {held}")
         if held is not None and held.handle == HandleId(task.id) and held.container is None:
             # We gave it, before it was reported.
             return Given(wish)
-    found = _claimed(task, known, wish, host, holdings)
+    found = _claimed(task, known, wish, host, preallocated)
     if found is not None:
         return found
     foreign = [each for each in task.addresses if each not in known]
@@ -90,13 +90,13 @@ def _claimed(
     known: list[IPAddress],
     wish: AddressWish,
     host: HostRecord,
-    holdings: Holdings,
+    preallocated: Preallocated,
 ) -> Given | None:
     """What a plugin gave the task, or why not what is reported; None if nothing tells of any."""
     ours: dict[ContainerId, list[IPAddress]] = {}
     wrong: list[str] = []
     for address in known:
-        held = holdings.held.get(address)
+        held = preallocated.held.get(address)
         container = _container_for(held, task, host.name)
         if container is None:
             wrong.append(_why_not(held, address, host.name))
@@ -105,10 +105,10 @@ def _claimed(
     if len(ours) > 1:
         several = ", ".join(sorted(ours))
         return Given(refusal=f"addresses of several containers are reported: {several}")
-    attachments = holdings.attachments.get(host.name, ())
+    attachments = preallocated.attachments.get(host.name, ())
     for container, addresses in ours.items():
-        told = _told(container, addresses, holdings.held, attachments)
-        if not told and not _is_claimed(addresses, task, holdings.held):
+        told = _told(container, addresses, preallocated.held, attachments)
+        if not told and not _is_claimed(addresses, task, preallocated.held):
             return Given(
                 waiting=f"the Mesos agent of {host.name} has not told yet"
                 f" which task runs in container {container}"

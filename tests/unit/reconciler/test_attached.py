@@ -10,7 +10,7 @@ from calico.model import Attachment, ContainerId, HandleId, HostName, Pool, Task
 from calico.names import handle_of_container
 from marathon_client.models import App, AppNetwork, NetworkForm, NetworkMode, Task, TaskState
 from reconciler.core.desired import DesiredTask, addresses_needed, desired_tasks
-from reconciler.core.tasks.attached import NOT_REPORTED, Holdings
+from reconciler.core.tasks.attached import NOT_REPORTED, Preallocated
 from reconciler.core.tasks.profiles import NetworkPolicy
 from reconciler.core.tasks.wishes import AnyAddress, ContainerAddresses, FixedAddresses
 from tests.unit.reconciler.apps import HOST, HOSTS, V1, app, network, task
@@ -35,13 +35,13 @@ def reporting(*addresses: IPAddress, name: str = "t") -> Task:
     return replace(task(name), addresses=addresses)
 
 
-def holdings(
+def preallocated(
     held: dict[IPAddress, Allocation | str | None] | None = None, *attachments: Attachment
-) -> Holdings:
-    return Holdings(POOLS, held or {}, {HOST.name: attachments})
+) -> Preallocated:
+    return Preallocated(POOLS, held or {}, {HOST.name: attachments})
 
 
-def judged(net: AppNetwork, one: Task, known: Holdings, **changes: object) -> DesiredTask:
+def judged(net: AppNetwork, one: Task, known: Preallocated, **changes: object) -> DesiredTask:
     hosts = {HOST.name: replace(HOST, **changes)}  # type: ignore[arg-type]
     (desired,) = desired_tasks(app(one, net=net), {}, {}, hosts, POLICY, known)
     return desired
@@ -49,7 +49,7 @@ def judged(net: AppNetwork, one: Task, known: Holdings, **changes: object) -> De
 
 @pytest.mark.parametrize("net", [NAMED, UNNAMED], ids=["named network", "unnamed ipAddress"])
 def test_a_reported_address_of_ours_is_taken_over_with_its_container(net: AppNetwork) -> None:
-    desired = judged(net, reporting(FOUR), holdings({FOUR: given_to(BOX)}))
+    desired = judged(net, reporting(FOUR), preallocated({FOUR: given_to(BOX)}))
     assert desired.wish == ContainerAddresses(BOX)
     assert desired.record.verdict is TaskVerdict.ACCEPTED
     assert desired.record.container == BOX
@@ -62,7 +62,7 @@ def test_what_this_task_claimed_before_is_its_own() -> None:
         FOUR: given_to(BOX, handle="t"),
         SIX: given_to(BOX),
     }
-    desired = judged(NAMED, reporting(FOUR, SIX), holdings(held))
+    desired = judged(NAMED, reporting(FOUR, SIX), preallocated(held))
     assert desired.wish == ContainerAddresses(BOX)
 
 
@@ -72,7 +72,7 @@ def test_of_several_networks_the_address_that_is_ours_counts() -> None:
         network("g", name="calico", form=NetworkForm.NETWORKS),
     )
     made = replace(app(reporting(FOREIGN, FOUR)), networks=nets)
-    known = holdings({FOUR: given_to(BOX)})
+    known = preallocated({FOUR: given_to(BOX)})
     (desired,) = desired_tasks(made, {}, {}, HOSTS, POLICY, known)
     assert desired.wish == ContainerAddresses(BOX)
     assert desired.record.groups == ("g",)
@@ -108,7 +108,7 @@ def test_of_several_networks_the_address_that_is_ours_counts() -> None:
 def test_an_address_of_the_pools_that_is_not_the_task_s_is_refused_with_the_reason(
     held: Allocation | None, why: str, net: AppNetwork
 ) -> None:
-    desired = judged(net, reporting(FOUR), holdings({FOUR: held}))
+    desired = judged(net, reporting(FOUR), preallocated({FOUR: held}))
     assert desired.wish is None
     assert desired.record.verdict is TaskVerdict.REFUSED
     assert why in desired.record.reason
@@ -116,7 +116,7 @@ def test_an_address_of_the_pools_that_is_not_the_task_s_is_refused_with_the_reas
 
 
 def test_a_foreign_address_on_a_named_network_is_refused() -> None:
-    desired = judged(NAMED, reporting(FOREIGN), holdings())
+    desired = judged(NAMED, reporting(FOREIGN), preallocated())
     assert desired.record.verdict is TaskVerdict.REFUSED
     assert desired.record.reason == (
         "reported address 172.31.0.1 is foreign: none of the pools has it"
@@ -125,18 +125,18 @@ def test_a_foreign_address_on_a_named_network_is_refused() -> None:
 
 def test_what_an_unnamed_network_reports_may_be_the_host_s_own_address() -> None:
     # Mesos 0.26 and later fill in the agent's address where no plugin gave one.
-    assert judged(UNNAMED, reporting(FOREIGN), holdings()).wish == AnyAddress()
+    assert judged(UNNAMED, reporting(FOREIGN), preallocated()).wish == AnyAddress()
 
 
 def test_a_block_that_cannot_be_read_makes_its_task_wait() -> None:
-    desired = judged(NAMED, reporting(FOUR), holdings({FOUR: "its block cannot be read: x"}))
+    desired = judged(NAMED, reporting(FOUR), preallocated({FOUR: "its block cannot be read: x"}))
     assert desired.record.verdict is TaskVerdict.PENDING
     assert desired.record.reason == "reported address 10.1.0.7: its block cannot be read: x"
 
 
 def test_addresses_of_two_containers_belong_to_no_task() -> None:
     held: dict[IPAddress, Allocation | str | None] = {FOUR: given_to(BOX), SIX: given_to(OTHER_BOX)}
-    desired = judged(NAMED, reporting(FOUR, SIX), holdings(held))
+    desired = judged(NAMED, reporting(FOUR, SIX), preallocated(held))
     assert desired.record.verdict is TaskVerdict.REFUSED
     assert "box-1, box-2" in desired.record.reason
 
@@ -189,7 +189,7 @@ def test_a_task_without_a_reported_address(
     attachments: tuple[Attachment, ...],
     outcome: object,
 ) -> None:
-    desired = judged(net, reporting(), holdings({}, *attachments), locators=locators)
+    desired = judged(net, reporting(), preallocated({}, *attachments), locators=locators)
     if isinstance(outcome, str):
         assert desired.wish is None
         assert (desired.record.verdict, desired.record.reason) == (TaskVerdict.PENDING, outcome)
@@ -198,7 +198,7 @@ def test_a_task_without_a_reported_address(
 
 
 def test_what_is_reported_wins_over_what_the_host_tells() -> None:
-    known = holdings({FOUR: given_to(BOX)}, Attachment(OTHER_BOX, (SIX,), task="t"))
+    known = preallocated({FOUR: given_to(BOX)}, Attachment(OTHER_BOX, (SIX,), task="t"))
     assert judged(UNNAMED, reporting(FOUR), known).wish == ContainerAddresses(BOX)
 
 
@@ -238,9 +238,9 @@ def test_a_container_is_taken_over_only_by_whom_its_host_names(
     told: str, name: str, refused: bool, by: str
 ) -> None:
     if by == "the mark":
-        known = holdings({FOUR: given_to(BOX, runs=told)})
+        known = preallocated({FOUR: given_to(BOX, runs=told)})
     else:
-        known = holdings({FOUR: given_to(BOX, runs="")}, Attachment(BOX, (FOUR,), task=told))
+        known = preallocated({FOUR: given_to(BOX, runs="")}, Attachment(BOX, (FOUR,), task=told))
     desired = judged(UNNAMED, reporting(FOUR, name=name), known)
     assert desired.wish == (None if refused else ContainerAddresses(BOX))
     if refused:
@@ -255,7 +255,7 @@ def test_a_container_is_taken_over_only_by_whom_its_host_names(
 def test_a_container_of_which_nobody_tells_yet_makes_who_reports_it_wait(
     locators: tuple[str, ...],
 ) -> None:
-    known = holdings({FOUR: given_to(BOX, runs="")}, Attachment(BOX, (FOUR,)))
+    known = preallocated({FOUR: given_to(BOX, runs="")}, Attachment(BOX, (FOUR,)))
     record = judged(UNNAMED, reporting(FOUR), known, locators=locators).record
     assert (record.verdict, record.reason) == (
         TaskVerdict.PENDING,
@@ -264,7 +264,7 @@ def test_a_container_of_which_nobody_tells_yet_makes_who_reports_it_wait(
 
 
 def test_what_a_task_has_of_a_container_needs_no_word_any_more() -> None:
-    known = holdings({FOUR: given_to(BOX, handle="t", runs="")})
+    known = preallocated({FOUR: given_to(BOX, handle="t", runs="")})
     assert judged(NAMED, reporting(FOUR), known).wish == ContainerAddresses(BOX)
 
 
@@ -285,7 +285,7 @@ def test_fixed_addresses_must_agree_with_what_was_reported(
     label: str, reported: tuple[IPAddress, ...], remark: str
 ) -> None:
     net = network("g", name="calico", labels=(("ipv4_addrs", label),))
-    known = holdings(dict.fromkeys(reported, given_to(BOX)))
+    known = preallocated(dict.fromkeys(reported, given_to(BOX)))
     desired = judged(net, reporting(*reported), known)
     assert isinstance(desired.wish, ContainerAddresses)
     assert desired.wish.container == BOX
@@ -295,21 +295,21 @@ def test_fixed_addresses_must_agree_with_what_was_reported(
 
 def test_an_address_that_we_gave_ourselves_may_be_reported_later() -> None:
     held: dict[IPAddress, Allocation | str | None] = {FOUR: Allocation(HandleId("t"), (OWNER,))}
-    assert judged(UNNAMED, reporting(FOUR), holdings(held)).wish == AnyAddress()
+    assert judged(UNNAMED, reporting(FOUR), preallocated(held)).wish == AnyAddress()
     net = network("g", labels=(("ipv4_addrs", "['10.1.0.7']"),))
-    assert judged(net, reporting(FOUR), holdings(held)).wish == FixedAddresses((FOUR,))
+    assert judged(net, reporting(FOUR), preallocated(held)).wish == FixedAddresses((FOUR,))
 
 
 def test_what_was_claimed_stays_claimed_whatever_is_reported_by_now() -> None:
-    record = judged(NAMED, reporting(FOUR), holdings({FOUR: given_to(BOX)})).record
+    record = judged(NAMED, reporting(FOUR), preallocated({FOUR: given_to(BOX)})).record
     late = app(replace(reporting(FOREIGN), state=TaskState.UNREACHABLE), net=NAMED)
-    (desired,) = desired_tasks(late, {}, {TaskId("t"): record}, HOSTS, POLICY, holdings())
+    (desired,) = desired_tasks(late, {}, {TaskId("t"): record}, HOSTS, POLICY, preallocated())
     assert desired.record == record
     assert desired.wish == ContainerAddresses(BOX)
 
 
 def test_only_addresses_that_decide_something_are_asked_for() -> None:
-    record = judged(NAMED, reporting(FOUR), holdings({FOUR: given_to(BOX)})).record
+    record = judged(NAMED, reporting(FOUR), preallocated({FOUR: given_to(BOX)})).record
     made = app(reporting(FOUR), reporting(SIX, name="u"), net=NAMED)
     assert addresses_needed(made, {}, {TaskId("t"): record}, POLICY) == {SIX}
     host_mode = replace(app(reporting(FOREIGN)), networks=())
@@ -327,14 +327,15 @@ def test_an_old_task_is_judged_by_the_network_of_its_own_version() -> None:
     )
     versions = {V1: app(net=NAMED)}
     assert addresses_needed(changed, versions, {}, POLICY) == {FOUR}
-    known = holdings({FOUR: given_to(BOX)})
+    known = preallocated({FOUR: given_to(BOX)})
     (desired,) = desired_tasks(changed, versions, {}, HOSTS, POLICY, known)
     assert desired.wish == ContainerAddresses(BOX)
 
 
 def test_no_host_is_waited_for_before_one_is_registered() -> None:
     lost = replace(reporting(FOUR), host="elsewhere")
-    known = Holdings(POOLS, {FOUR: given_to(BOX, host="elsewhere")}, {HostName("elsewhere"): ()})
+    elsewhere = HostName("elsewhere")
+    known = Preallocated(POOLS, {FOUR: given_to(BOX, host=elsewhere)}, {elsewhere: ()})
     (desired,) = desired_tasks(app(lost, net=NAMED), {}, {}, HOSTS, POLICY, known)
     assert desired.record.verdict is TaskVerdict.PENDING
     assert desired.record.reason == "no agent registered as elsewhere"

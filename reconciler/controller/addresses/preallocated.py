@@ -13,19 +13,19 @@ from calico.datastore.api import Datastore
 from calico.errors import DatastoreError, InvalidValue
 from calico.model import HostName
 from reconciler.controller.stored import StoredState
-from reconciler.core.tasks.attached import Holdings
+from reconciler.core.tasks.attached import Preallocated
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
     """What was found; `blocks` are as they were read, `failure` is why some were not."""
 
-    holdings: Holdings
+    preallocated: Preallocated
     blocks: dict[IPNetwork, Found] = field(default_factory=dict)
     failure: DatastoreError | None = None
 
 
-def read_holdings(
+def read_preallocated(
     datastore: Datastore,
     stored: StoredState,
     addresses: Collection[IPAddress],
@@ -52,4 +52,4 @@ def read_holdings(
             if found is not None:
                 blocks[cidr] = found
     attachments = {host: stored.attachments_of(host) for host in hosts}
-    return Reading(Holdings(pools, held, attachments), blocks, failure)
+    return Reading(Preallocated(pools, held, attachments), blocks, failure)
