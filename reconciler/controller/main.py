@@ -15,7 +15,7 @@ from marathon_client.client import MarathonClient
 from marathon_client.scaling import ScalingClient
 from marathon_client.stream import EventStream
 from reconciler.controller.intake import Message
-from reconciler.controller.leading import Around, Leading
+from reconciler.controller.leadership import Leadership, ProcessContext
 from reconciler.controller.marathon.agents_scaler import AgentsScaler
 from reconciler.controller.marathon.hints import subject
 from reconciler.controller.metrics import ControllerMetrics
@@ -51,7 +51,7 @@ class Controller:
         self._client = MarathonClient(
             settings.marathon, settings.marathon_credentials, tls=settings.marathon_tls
         )
-        around = Around(
+        context = ProcessContext(
             self._inbox,
             start_thread,
             stop,
@@ -60,7 +60,7 @@ class Controller:
             self._stream.reconnect,
             self._metrics,
         )
-        self._turn = Leading(settings, self._client, self._holder, around)
+        self._turn = Leadership(settings, self._client, self._holder, context)
         self._metrics.follow(self._resync_age, lambda: self._stream.stats, lambda: self._turn.holds)
 
     def run(self) -> int:

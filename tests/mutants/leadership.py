@@ -62,10 +62,10 @@ LEADERSHIP = (
     Mutant(
         "P3",
         "a leader that is told to stop keeps its lease",
-        "reconciler/controller/leading.py",
+        "reconciler/controller/leadership.py",
         "        if self._is_over(0.0):\n            self._give_back()",
         "        if self._is_over(0.0):\n            pass",
-        ("tests/unit/controller/test_leading.py",),
+        ("tests/unit/controller/test_leadership.py",),
     ),
     Mutant(
         "P8",

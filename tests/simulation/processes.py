@@ -23,7 +23,7 @@ from reconciler.agent.state_file import SavedState, parse_state, render_state
 from reconciler.agent.telling.metrics import AgentMetrics
 from reconciler.agent.telling.reporter import Report, Reporter
 from reconciler.controller.intake import Message
-from reconciler.controller.leading import Around, Leading
+from reconciler.controller.leadership import Leadership, ProcessContext
 from reconciler.controller.metrics import ControllerMetrics
 from reconciler.controller.reconcile import Marathon
 from reconciler.controller.settings import ControllerSettings
@@ -78,12 +78,12 @@ class ControllerProcess:
 
     def __init__(
         self,
-        around: Surroundings,
+        surroundings: Surroundings,
         store: DirectoryStore,
         marathon: Marathon,
         follow: Callable[[str, Callable[[StreamItem], None]], None],
     ) -> None:
-        self._around = around
+        self._surroundings = surroundings
         self._store = store
         self._marathon = marathon
         self._follow = follow
@@ -94,22 +94,22 @@ class ControllerProcess:
     def main(self, process: Process) -> None:
         """Stand by, lead, and end when the lease is lost."""
         self._lives += 1
-        scheduler = self._around.scheduler
+        scheduler = self._surroundings.scheduler
         inbox, stop = Inbox[Message](scheduler), Asked(scheduler)
         # Waiting for nothing else, it looks a moment later.
         self.terminate = stop.set
         follow = partial(self._follow, process.name, inbox.post)
         settings = ControllerSettings(self._open, (), pools=(POOL,), allow_from=(), resync=RESYNC)
-        around = Around(
+        context = ProcessContext(
             inbox,
             lambda _, run: process.spawn(run),
             stop,
-            self._around.clock(),
-            self._around.chance.random,
+            self._surroundings.clock(),
+            self._surroundings.chance.random,
             follow,
-            self._around.controller_metrics,
+            self._surroundings.controller_metrics,
         )
-        turn = Leading(settings, self._marathon, f"{process.name}:{self._lives}", around)
+        turn = Leadership(settings, self._marathon, f"{process.name}:{self._lives}", context)
         if turn.stand_by():
             follow()
             turn.lead()
@@ -124,14 +124,14 @@ class AgentProcess:
 
     def __init__(
         self,
-        around: Surroundings,
+        surroundings: Surroundings,
         store: DirectoryStore,
         host: HostTwin,
         runtime: Runtime | None = None,
     ) -> None:
         """Without a `runtime` nobody on the host asks for networks."""
         self._runtime = runtime
-        self._around = around
+        self._surroundings = surroundings
         self._store = store
         self._host = host
         #: What SIGTERM does while it runs.
@@ -139,8 +139,8 @@ class AgentProcess:
 
     def main(self, process: Process) -> None:
         """Follow the datastore and keep the kernel, for ever."""
-        scheduler, host, chance = self._around.scheduler, self._host, self._around.chance
-        clock = self._around.clock()
+        surroundings, host = self._surroundings, self._host
+        scheduler, chance, clock = surroundings.scheduler, surroundings.chance, surroundings.clock()
         inbox, searches = Inbox[LoopMessage](scheduler), Inbox[frozenset[TaskId]](scheduler)
         states, reported = Inbox[SavedState](scheduler), Inbox[None](scheduler)
         settings = HostSettings(host.name, host.boot_id, locators=("proc",))
@@ -169,7 +169,7 @@ class AgentProcess:
             settings,
             inbox,  # type: ignore[arg-type]  # the scheduler's own, of the same form
             Outlets(report, states.post, searches.post),
-            self._around.agent_metrics,
+            self._surroundings.agent_metrics,
             clock,
         )
         reader = LeaderReader(self._store, inbox.post, lambda: reconciler.is_vouched_for)
@@ -193,7 +193,7 @@ class AgentProcess:
                 self._runtime.serving = None
 
     def _service(self, tell: Callable[[AttachMessage], None], clock: Clock) -> AttachService:
-        scheduler, host = self._around.scheduler, self._host
+        scheduler, host = self._surroundings.scheduler, self._host
         return AttachService(
             host.name,
             FilesTwin(host, host.step),  # type: ignore[arg-type]  # of that form
@@ -220,9 +220,9 @@ class AgentProcess:
 
     def _save(self, states: Sequence[SavedState]) -> None:
         content = render_state(states[-1])
-        self._around.scheduler.give_way()
+        self._surroundings.scheduler.give_way()
         self._host.disk = content
-        self._around.scheduler.sleep(1.0)
+        self._surroundings.scheduler.sleep(1.0)
 
 
 def _again_and_again(step: Callable[[float], None]) -> None:

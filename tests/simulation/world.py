@@ -352,10 +352,10 @@ class World:
 
         return HostTwin(number, step, changed)
 
-    def _add_controller(self, name: str, around: Surroundings) -> None:
+    def _add_controller(self, name: str, surroundings: Surroundings) -> None:
         door = self._door(name)
         controller = ControllerProcess(
-            around,
+            surroundings,
             EtcdClient(self.etcd, door, self.scheduler),
             MarathonConnection(self.marathon, door, self.scheduler),
             self.marathon.follow,
@@ -363,11 +363,11 @@ class World:
         door.process.main = controller.main
         self._terminates[name] = lambda: controller.terminate
 
-    def _add_agent(self, name: str, around: Surroundings, host: HostTwin) -> None:
+    def _add_agent(self, name: str, surroundings: Surroundings, host: HostTwin) -> None:
         door = self._door(name)
         store = EtcdClient(self.etcd, door, self.scheduler)
         runtime = self._runtimes[host.number] if self._runtimes else None
-        agent = AgentProcess(around, store, host, runtime)
+        agent = AgentProcess(surroundings, store, host, runtime)
         door.process.main = agent.main
         self._terminates[name] = lambda: agent.terminate
 

@@ -10,7 +10,12 @@ from calico.model import Profile, ProfileId, TaskVerdict
 from reconciler.cli.command import reads_cluster
 from reconciler.cli.commands.get import task_fields
 from reconciler.cli.judging.attached import attached_by
-from reconciler.cli.judging.beside import compare, comparison_table, kernel_fields, kernel_sections
+from reconciler.cli.judging.comparison import (
+    compare,
+    comparison_table,
+    kernel_fields,
+    kernel_sections,
+)
 from reconciler.cli.judging.named import one_task
 from reconciler.cli.printing.render import Answer, Lines, age, joined
 from reconciler.cli.printing.words import opening_in_words, rule_in_words

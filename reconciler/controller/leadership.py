@@ -49,7 +49,7 @@ class Mailbox(Protocol):
         ...
 
 
-class Beside(Protocol):
+class Joinable(Protocol):
     """Something that runs beside the loop, as a thread does."""
 
     def join(self, timeout: float) -> None:
@@ -58,15 +58,15 @@ class Beside(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Around:
-    """The process that a turn is in.
+class ProcessContext:
+    """What a turn is given by the process that it is in.
 
     `start` runs something of that name beside the loop; `reconnect` opens the
     event stream anew, whose items come into the inbox; `jitter` is from 0 up to 1.
     """
 
     inbox: Mailbox
-    start: Callable[[str, Callable[[], None]], Beside]
+    start: Callable[[str, Callable[[], None]], Joinable]
     stop: Stop
     clock: Clock
     jitter: Callable[[], float]
@@ -74,7 +74,7 @@ class Around:
     metrics: ControllerMetrics
 
 
-class Leading:
+class Leadership:
     """One turn, from asking for the lease to its end.
 
     `lead` belongs to one thread, and is called once `stand_by` was true. Others
@@ -82,15 +82,15 @@ class Leading:
     """
 
     def __init__(
-        self, settings: ControllerSettings, marathon: Marathon, holder: str, around: Around
+        self, settings: ControllerSettings, marathon: Marathon, holder: str, context: ProcessContext
     ) -> None:
         self._settings = settings
         self._marathon = marathon
-        self._around = around
-        self._lease = Lease(settings.open_datastore(), LEADER, holder, around.clock)
+        self._context = context
+        self._lease = Lease(settings.open_datastore(), LEADER, holder, context.clock)
         self._lease.standing = Standing(waits=UNHEARD)
         #: When it last came to an end with something, and with a complete list.
-        self.last_step = around.clock.monotonic()
+        self.last_step = context.clock.monotonic()
         self.last_resync: float | None = None
         #: What waits for an operator.
         self.holds: tuple[HoldRecord, ...] = ()
@@ -119,7 +119,7 @@ class Leading:
     def stand_by(self) -> bool:
         """Wait for the lease; False if told to stop before."""
         complaint = Complaint(log, "standing by")
-        while not self._around.stop.is_set():
+        while not self._context.stop.is_set():
             self._note_step()
             try:
                 won = self._lease.keep()
@@ -131,29 +131,33 @@ class Leading:
                 if won:
                     return True
                 complaint.tell("another controller leads")
-            self._around.stop.wait(RENEW_EVERY)
+            self._context.stop.wait(RENEW_EVERY)
         self._give_back()
         return False
 
     def lead(self) -> bool:
         """Work until told to stop, which is true, or until the lease is lost."""
-        around = self._around
+        context = self._context
         loop = self._assemble()
         for prefix in (HOSTS, APPLIED, POOLS):
             feed = WatchFeed(
-                prefix, self._settings.open_datastore, around.inbox.post, around.stop, around.clock
+                prefix,
+                self._settings.open_datastore,
+                context.inbox.post,
+                context.stop,
+                context.clock,
             )
-            around.start(f"watch {prefix}", feed.run)
-        renewing = around.start("lease", self._renew)
+            context.start(f"watch {prefix}", feed.run)
+        renewing = context.start("lease", self._renew)
         try:
-            while not around.stop.is_set() and self._lease.held:
-                for message in around.inbox.drain(loop.wait()):
+            while not context.stop.is_set() and self._lease.held:
+                for message in context.inbox.drain(loop.wait()):
                     loop.handle(message)
                 loop.step()
                 self._note_step()
                 self.last_resync, self.holds = loop.last_resync, loop.holds
                 self.blocked = loop.blocked
-                self._tell(loop.standing)
+                self._publish(loop.standing)
         except LeaseLost as error:
             log.warning("leading no more", extra={"why": str(error)})
         except Stopped:
@@ -162,14 +166,14 @@ class Leading:
             self._unfit = True
             renewing.join(TTL)
             raise
-        if not around.stop.is_set():
+        if not context.stop.is_set():
             return False
         # What it is given back by may be slow; in this time it runs out by itself.
         renewing.join(TTL)
         return True
 
     def _assemble(self) -> ControllerLoop:
-        settings, around = self._settings, self._around
+        settings, context = self._settings, self._context
         datastore = FencedDatastore(
             settings.open_datastore(self._lease.insist),
             self._lease,
@@ -179,32 +183,32 @@ class Leading:
         stored = StoredState()
         policy = NetworkPolicy(settings.networks, settings.ports_declared)
         reconciler = Reconciler(
-            self._marathon, datastore, stored, policy, around.clock, around.metrics
+            self._marathon, datastore, stored, policy, context.clock, context.metrics
         )
         outlook = Outlook(
             prepare=partial(reconciler.adoption.begin, settings.pools),
             allow_from=AllowFrom(datastore, settings.allow_from, settings.marathon),
             listen=self._listen,
-            reconnect=around.reconnect,
+            reconnect=context.reconnect,
         )
         return ControllerLoop(
             reconciler,
             stored,
             outlook,
-            around.clock,
-            around.jitter,
+            context.clock,
+            context.jitter,
             settings.resync,
-            around.metrics,
+            context.metrics,
         )
 
     def _listen(self) -> Sequence[Message]:
         """What came while a long piece of work goes on; raises Stopped."""
-        if self._around.stop.is_set():
+        if self._context.stop.is_set():
             raise Stopped
         self._note_step()
-        return self._around.inbox.drain(0.0)
+        return self._context.inbox.drain(0.0)
 
-    def _tell(self, standing: Standing) -> None:
+    def _publish(self, standing: Standing) -> None:
         """Have operators and agents know how it stands."""
         before, self._lease.standing = self._lease.standing, standing
         if standing.waits and standing.waits != before.waits:
@@ -213,7 +217,7 @@ class Leading:
             log.info("addresses are given")
 
     def _note_step(self) -> None:
-        self.last_step = self._around.clock.monotonic()
+        self.last_step = self._context.clock.monotonic()
 
     def _renew(self) -> None:
         """Keep the lease until there is an end, and give it back as the last renewal left it.
@@ -241,7 +245,7 @@ class Leading:
 
     def _is_over(self, within: float) -> bool:
         """Whether this turn is, after so many seconds, or at once when told to stop."""
-        return self._around.stop.wait(within) or self._unfit
+        return self._context.stop.wait(within) or self._unfit
 
     def _give_back(self) -> None:
         try:

@@ -14,7 +14,7 @@ from calico.errors import UnknownSchema
 from calico.keys import APPLIED, CLUSTER, HOSTS, LEADER, READY
 from reconciler.controller.adoption.adoption import UNHEARD
 from reconciler.controller.intake import Message
-from reconciler.controller.leading import Around, Leading
+from reconciler.controller.leadership import Leadership, ProcessContext
 from reconciler.controller.metrics import ControllerMetrics
 from reconciler.controller.settings import ControllerSettings
 from reconciler.runtime.clock import ManualClock
@@ -81,7 +81,7 @@ class Bench:
         self.stop = Told(self.clock)
         self.inbox = Mailbox()
         settings = ControllerSettings(self._open, (), allow_from=())
-        around = Around(
+        context = ProcessContext(
             self.inbox,
             self._start,
             self.stop,
@@ -90,7 +90,7 @@ class Bench:
             lambda: None,
             ControllerMetrics(),
         )
-        self.turn = Leading(settings, MemoryMarathon(), "one", around)
+        self.turn = Leadership(settings, MemoryMarathon(), "one", context)
         self.rival = Lease(self.store, LEADER, "rival", self.clock)
 
     def _open(self, fence: Fence = unfenced) -> DirectoryStore:  # noqa: ARG002 - the lease fences

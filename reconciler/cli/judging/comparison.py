@@ -15,7 +15,7 @@ DIFFERS = "DIFFERS"
 
 
 @dataclass(frozen=True, slots=True)
-class Beside:
+class Comparison:
     """One line of the comparison; None where that side does not tell."""
 
     what: str
@@ -30,7 +30,7 @@ class Beside:
         return any(set(each) != set(told[0]) for each in told[1:])
 
 
-def compare(task: TaskView, kernel: TaskPage | NotTold | None) -> tuple[Beside, ...]:
+def compare(task: TaskView, kernel: TaskPage | NotTold | None) -> tuple[Comparison, ...]:
     """All that can be compared of one task.
 
     What etcd does not say, such as routes, is what its agent makes of it.
@@ -40,7 +40,7 @@ def compare(task: TaskView, kernel: TaskPage | NotTold | None) -> tuple[Beside, 
     facts = {fact.what: fact for fact in page.facts} if page is not None else {}
     lines = dict.fromkeys((*stored, *reported, *facts))
     return tuple(
-        Beside(
+        Comparison(
             what=what,
             desired=stored.get(what, facts[what].wanted if what in facts else None),
             reported=reported.get(what),
@@ -76,7 +76,7 @@ def _reported(task: TaskView) -> Mapping[str, tuple[str, ...]]:
     return found
 
 
-def comparison_table(lines: tuple[Beside, ...], *, kernel: bool) -> Table:
+def comparison_table(lines: tuple[Comparison, ...], *, kernel: bool) -> Table:
     """Side by side, with a word where they differ."""
     columns = ("", "desired", "reported", *(("kernel",) if kernel else ()), "")
     rows = []
