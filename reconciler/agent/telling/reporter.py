@@ -6,14 +6,15 @@ counts, and what the datastore holds is compared with it as a whole.
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from calico.cluster import ObjectionRecord
 from calico.codec import encode_applied, encode_host, encode_objection
 from calico.dataplane.render.memory import Remembered
-from calico.datastore.api import Datastore, Key
-from calico.errors import CalicoError, Conflict
+from calico.datastore.api import ABSENT, Datastore, Key, Revision, Stored
+from calico.errors import CalicoError, Conflict, DatastoreUnavailable
 from calico.keys import (
     FELIX,
     applied_key,
@@ -67,11 +68,12 @@ class Report:
 class Reporter:
     """Brings the datastore to the newest report; one thread calls `step`.
 
-    Its writes are not compare-and-swap: the keys are this host's alone, there is
-    one agent on a host, and what a stopped one sends late is written over when
-    it or its follower next reads what is there. Nothing is given out or taken
-    away by a status. The records that are relied on say for themselves of which
-    boot they are.
+    Though the keys are this host's alone, and there is one agent on a host, its
+    writes are compare-and-swap: one that went unanswered may land any time later,
+    and then finds that the key has changed. For that the key is written again,
+    also if it holds what it should. What is left is a status that lands after its
+    task is gone, or after the agent was started again: it stays until what is
+    there is next read.
     """
 
     def __init__(
@@ -87,7 +89,10 @@ class Reporter:
         self._jitter = jitter
         self._inbox: Inbox[Report] = Inbox()
         self._report: Report | None = None
-        self._held: dict[Key, str] | None = None
+        self._held: dict[Key, Stored] | None = None
+        #: What revision a key had when a write of it went unanswered: while it
+        #: has that still, the write may land yet.
+        self._unanswered: dict[Key, Revision] = {}
         self._started = clock.monotonic()
         self._alive_due = self._started
         self._reload_due = self._started
@@ -164,11 +169,9 @@ class Reporter:
         removed: list[Key] = []
         if report.statuses is not None:
             for key, value in report.statuses.items():
-                moved = moved or self._held.get(key) != value
-                self._put(self._held, key, value)
+                moved = self._put(self._held, key, value) or moved
             for key in self._statuses(self._held) - report.statuses.keys():
-                self._datastore.delete(key)
-                del self._held[key]
+                self._delete(self._held, key)
                 removed.append(key)
         if report.applied is not None:
             self._tell_applied(self._held, report.applied, moved or bool(removed), now)
@@ -176,6 +179,7 @@ class Reporter:
             self._remove_empty(own_directories(key))
         if report.applied in (None, self._applied):
             self._delivered = report
+            self._unanswered.clear()
 
     def _remove_empty(self, directories: Iterable[Key]) -> None:
         """Take away what etcd leaves of a status, as Felix does."""
@@ -194,7 +198,7 @@ class Reporter:
         self._alive_due = now + ALIVE_EVERY * (1 + 0.1 * self._jitter())
 
     def _tell_applied(
-        self, held: dict[Key, str], applied: AppliedRecord, moved: bool, now: float
+        self, held: dict[Key, Stored], applied: AppliedRecord, moved: bool, now: float
     ) -> None:
         before = self._applied
         if applied != before:
@@ -219,29 +223,48 @@ class Reporter:
             text = self._applied_text.of(told, lambda: encode_applied(told))
             self._put(held, applied_key(self._host), text)
 
-    def _tell_objection(self, held: dict[Key, str], objection: ObjectionRecord | None) -> None:
+    def _tell_objection(self, held: dict[Key, Stored], objection: ObjectionRecord | None) -> None:
         key = objection_key(self._host)
         if objection is not None:
             self._put(held, key, encode_objection(objection))
         elif key in held:
-            self._datastore.delete(key)
-            del held[key]
+            self._delete(held, key)
 
-    def _put(self, held: dict[Key, str], key: Key, value: str) -> None:
-        if held.get(key) != value:
-            self._datastore.put(key, value)
-            held[key] = value
+    def _put(self, held: dict[Key, Stored], key: Key, value: str) -> bool:
+        """Have a key hold this; tells whether it held something else."""
+        stored = held.get(key)
+        moved = stored is None or stored.value != value
+        before = ABSENT if stored is None else stored.revision
+        if moved or self._unanswered.get(key) == before:
+            with self._sending(key, before):
+                held[key] = Stored(key, value, self._datastore.put(key, value, expect=before))
+        return moved
 
-    def _read_held(self) -> dict[Key, str]:
+    def _delete(self, held: dict[Key, Stored], key: Key) -> None:
+        before = held[key].revision
+        with self._sending(key, before):
+            self._datastore.delete(key, expect=before)
+        del held[key]
+
+    @contextmanager
+    def _sending(self, key: Key, before: Revision) -> Iterator[None]:
+        """Remember a write that is not answered."""
+        try:
+            yield
+        except DatastoreUnavailable:
+            self._unanswered[key] = before
+            raise
+
+    def _read_held(self) -> dict[Key, Stored]:
         prefix = Key(f"{FELIX}/{check_host(self._host)}/workload")
-        held = {each.key: each.value for each in self._datastore.list(prefix).entries}
+        held = {each.key: each for each in self._datastore.list(prefix).entries}
         for key in (host_key(self._host), applied_key(self._host), objection_key(self._host)):
             stored = self._datastore.get(key)
             if stored is not None:
-                held[key] = stored.value
+                held[key] = stored
         return held
 
-    def _statuses(self, held: Mapping[Key, str]) -> set[Key]:
+    def _statuses(self, held: Iterable[Key]) -> set[Key]:
         prefix = f"{FELIX}/{self._host}/workload/"
         # Who escaped a name did not have it from us.
         return {key for key in held if key.startswith(prefix) and reaches_etcd(key)}

@@ -1,7 +1,8 @@
 """What the datastore is told, and how often, on a memory twin and a manual clock."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -17,7 +18,7 @@ from calico.codec import (
 )
 from calico.datastore.api import Key, Listing, Revision, Stored, WatchEvent
 from calico.datastore.memory import MemoryDatastore
-from calico.errors import DatastoreUnavailable
+from calico.errors import Conflict, DatastoreUnavailable
 from calico.keys import applied_key, felix_status_key, host_key, objection_key, status_key
 from calico.model import AppliedRecord, BootId, HostName, HostRecord, TaskId
 from calico.names import endpoint_of_task
@@ -32,12 +33,17 @@ DB = status_key(endpoint_of_task(HOST, TaskId("db.1")))
 
 
 class Flaky:
-    """A datastore that can be cut off, and counts its writes."""
+    """A datastore that can be cut off, and counts its writes.
+
+    While it is `slow`, writes are not answered, and done only when they `land`.
+    """
 
     def __init__(self, store: MemoryDatastore) -> None:
         self._store = store
         self.reachable = True
+        self.slow = False
         self.writes: list[Key] = []
+        self._under_way: list[Callable[[], object]] = []
 
     def get(self, key: Key) -> Stored | None:
         self._expect_reachable()
@@ -52,16 +58,30 @@ class Flaky:
     ) -> Revision:
         self._expect_reachable()
         self.writes.append(key)
+        self._delay(lambda: self._store.put(key, value, expect=expect, ttl=ttl))
         return self._store.put(key, value, expect=expect, ttl=ttl)
 
     def delete(self, key: Key, *, expect: Revision | None = None) -> None:
         self._expect_reachable()
         self.writes.append(key)
+        self._delay(lambda: self._store.delete(key, expect=expect))
         self._store.delete(key, expect=expect)
 
     def watch(self, prefix: Key, after: Revision, timeout: float) -> Iterator[WatchEvent]:
         self._expect_reachable()
         return self._store.watch(prefix, after, timeout)
+
+    def land(self) -> None:
+        """Do what was under way; nobody hears what came of it."""
+        for write in self._under_way:
+            with suppress(Conflict):
+                write()
+        self._under_way.clear()
+
+    def _delay(self, write: Callable[[], object]) -> None:
+        if self.slow:
+            self._under_way.append(write)
+            raise DatastoreUnavailable("http://127.0.0.1:1 does not answer in time")
 
     def _expect_reachable(self) -> None:
         if not self.reachable:
@@ -236,6 +256,61 @@ def test_what_went_during_an_outage_is_written_again_at_once(
     reporter.step()
 
     assert value(store, WEB) == "up"
+
+
+@pytest.mark.parametrize(
+    ("held", "late", "newest"),
+    [
+        pytest.param({WEB: "up"}, {WEB: "down"}, {WEB: "error"}, id="another word"),
+        pytest.param({WEB: "up"}, {WEB: "down"}, {WEB: "up"}, id="the word that it has"),
+        pytest.param({}, {WEB: "down"}, {WEB: "up"}, id="the first word"),
+        pytest.param({WEB: "up"}, {}, {WEB: "up"}, id="an endpoint that came back"),
+    ],
+)
+def test_a_status_that_lands_late_does_not_replace_a_newer_one(
+    reporter: Reporter,
+    store: Flaky,
+    clock: ManualClock,
+    held: Mapping[Key, str],
+    late: Mapping[Key, str],
+    newest: Mapping[Key, str],
+) -> None:
+    # given a write of which the agent never heard
+    tell(reporter, Report(RECORD, APPLIED, held))
+    store.slow = True
+    tell(reporter, Report(RECORD, APPLIED, late))
+    store.slow = False
+
+    # when it lands after a newer report was told
+    clock.advance(5)
+    tell(reporter, Report(RECORD, APPLIED, newest))
+    store.land()
+
+    # then the newer one stays
+    assert value(store, WEB) == newest[WEB]
+
+
+def test_a_late_write_that_came_first_is_written_over(
+    reporter: Reporter, store: Flaky, clock: ManualClock
+) -> None:
+    # given a write that landed unheard, after what is there was read
+    tell(reporter, Report(RECORD, APPLIED, {WEB: "up"}))
+    store.slow = True
+    tell(reporter, Report(RECORD, APPLIED, {WEB: "down"}))
+    clock.advance(5)
+    tell(reporter, Report(RECORD, APPLIED, {WEB: "error"}))
+    store.slow = False
+    store.land()
+
+    # when the agent tries again
+    clock.advance(5)
+    reporter.step()
+
+    # then its newest word is there, and it has nothing more to say
+    assert value(store, WEB) == "error"
+    store.writes.clear()
+    reporter.step()
+    assert store.writes == []
 
 
 OBJECTION = ObjectionRecord(HOST, BootId("boot"), "former", 3, ((WEB, "{}"),), (HOST,))
