@@ -207,8 +207,8 @@ AGENTS = (
         "P2",
         "a container is open before a task has claimed it",
         "reconciler/agent/attachments/merging.py",
-        "        network.mac,\n        network.addresses,\n",
-        '        network.mac,\n        network.addresses,\n        ("g",),\n',
+        "        attachment.mac,\n        attachment.addresses,\n",
+        '        attachment.mac,\n        attachment.addresses,\n        ("g",),\n',
         ("tests/unit/agent/attachments/test_merging.py",),
     ),
     Mutant(

@@ -95,18 +95,18 @@ class Allocator:
         datastore: Datastore,
         clock: Clock,
         is_known: Callable[[ContainerId], bool],
-        networks: Callable[[], Iterable[KeptAttachment]] = tuple,
+        attachments: Callable[[], Iterable[KeptAttachment]] = tuple,
         lost: Callable[[ContainerId], None] = _nobody,
         conditions: Conditions = threading.Condition,
     ) -> None:
         """`is_known` tells whether a container has what it holds, or is about to.
 
-        `lost` is told of those of the `networks` whose addresses are no longer
+        `lost` is told of those of the `attachments` whose addresses are no longer
         theirs: a task claimed them and was withdrawn while no agent ran, or the
         host was forgotten and is back.
         """
         self._host = host
-        self._networks = networks
+        self._attachments = attachments
         self._lost = lost
         self._suspects: frozenset[ContainerId] = frozenset()
         self._datastore = datastore
@@ -199,10 +199,10 @@ class Allocator:
     def _look_for_lost(self) -> None:
         """Twice in a row, since a claim is seen here sooner than its endpoint."""
         suspects = {
-            network.container
-            for network in self._networks()
-            if not (network.claimed or network.detached)
-            and not all(self._holds(network.handle, each) for each in network.addresses)
+            attachment.container
+            for attachment in self._attachments()
+            if not (attachment.claimed or attachment.detached)
+            and not all(self._holds(attachment.handle, each) for each in attachment.addresses)
         }
         if self._doubt:
             return

@@ -106,11 +106,11 @@ class HostAttacher:
         self._mtu = mtu
         self._turns = Turns(clock, patience, conditions)
         self._lock = threading.Lock()
-        self._networks: dict[ContainerId, KeptAttachment] = {}
+        self._attachments: dict[ContainerId, KeptAttachment] = {}
 
-    def restore(self, networks: Iterable[KeptAttachment]) -> None:
+    def restore(self, attachments: Iterable[KeptAttachment]) -> None:
         """Take over what an earlier run left; before the first request."""
-        self._networks = {network.container: network for network in networks}
+        self._attachments = {attachment.container: attachment for attachment in attachments}
 
     def in_time(self) -> AbstractContextManager[None]:
         """See Attacher."""
@@ -121,7 +121,7 @@ class HostAttacher:
         check_id(container)
         check_wish(wish)
         with self._turns.of(container) as deadline:
-            known = self._network(container)
+            known = self._attachment(container)
             if known is not None and known.detached:
                 self._settle(known, deadline)
             elif known is not None:
@@ -132,17 +132,17 @@ class HostAttacher:
             self._partners.asker(container, runs)
             addresses = self._given_addresses(container, wish, deadline, runs)
             since = rfc3339(self._clock.wall())
-            network = KeptAttachment(container, addresses, since, runs=runs.wait(0.0) or "")
+            attachment = KeptAttachment(container, addresses, since, runs=runs.wait(0.0) or "")
             try:
-                self._files.write(network)
+                self._files.write(attachment)
             except OSError as error:
                 self._partners.allocator(
                     ReleaseAsked(container, addresses, Reply(self._conditions))
                 )
                 raise _not_kept(error) from error
-            self._keep(network)
-            self._partners.tell_loop(AttachmentKept(network))
-            return self._attached(network)
+            self._keep(attachment)
+            self._partners.tell_loop(AttachmentKept(attachment))
+            return self._attached(attachment)
 
     def attach(self, container: ContainerId, place: Place) -> Attached:
         """See Attacher."""
@@ -152,19 +152,19 @@ class HostAttacher:
         posted = False
         try:
             with self._turns.of(container) as deadline:
-                known = self._network(container)
+                known = self._attachment(container)
                 if known is None or known.detached:
                     raise UnknownContainer(f"container {container} has no addresses yet")
                 ref = self._namespaces.identify(descriptor, path_of(place))
                 named = replace(ref, descriptor=descriptor)
-                network = self._placed(known, place, named)
-                fresh = network is not known
+                attachment = self._placed(known, place, named)
+                fresh = attachment is not known
                 if fresh:
-                    self._write(network)
-                    self._keep(network)
+                    self._write(attachment)
+                    self._keep(attachment)
                 reply: Reply[Outcome] = Reply(self._conditions)
                 close = self._namespaces.close
-                asked = AttachAsked(network, named, fresh, deadline - SOONER, reply, close)
+                asked = AttachAsked(attachment, named, fresh, deadline - SOONER, reply, close)
                 posted = True
                 self._partners.tell_loop(asked)
                 try:
@@ -173,7 +173,7 @@ class HostAttacher:
                     if fresh:
                         self._unplace(known)
                     raise
-                return self._attached(network)
+                return self._attached(attachment)
         except DataplaneError as error:
             raise AttachRefused(str(error)) from error
         finally:
@@ -184,7 +184,7 @@ class HostAttacher:
         """See Attacher."""
         check_id(container)
         with self._turns.of(container) as deadline:
-            known = self._network(container)
+            known = self._attachment(container)
             if known is None or known.detached or has_another(known.device, device):
                 return False
             self._take_away(known, deadline)
@@ -194,7 +194,7 @@ class HostAttacher:
         """See Attacher."""
         check_id(container)
         with self._turns.of(container) as deadline:
-            known = self._network(container)
+            known = self._attachment(container)
             if known is None or known.detached:
                 raise UnknownContainer(f"container {container} is not attached here")
             if known.device:
@@ -209,9 +209,9 @@ class HostAttacher:
             return next(
                 (
                     container
-                    for container, network in self._networks.items()
-                    if not network.detached
-                    and (sign in network.addresses or (sign and sign == network.known_as))
+                    for container, attachment in self._attachments.items()
+                    if not attachment.detached
+                    and (sign in attachment.addresses or (sign and sign == attachment.known_as))
                 ),
                 None,
             )
@@ -221,18 +221,18 @@ class HostAttacher:
         # In this order: what a request that has just ended gave is known by then.
         if self._turns.is_taken(container):
             return True
-        network = self._network(container)
-        return network is not None and not network.detached
+        attachment = self._attachment(container)
+        return attachment is not None and not attachment.detached
 
-    def networks(self) -> tuple[KeptAttachment, ...]:
+    def attachments(self) -> tuple[KeptAttachment, ...]:
         """What every container has, those that were detached too."""
         with self._lock:
-            return tuple(self._networks.values())
+            return tuple(self._attachments.values())
 
     def note_claimed(self, container: ContainerId) -> None:
         """Keep that a task has claimed a container: it is never unclaimed again."""
         with self._turns.of(container):
-            known = self._network(container)
+            known = self._attachment(container)
             if known is not None and not known.detached:
                 claimed = replace(known, claimed=True)
                 self._keep(claimed)
@@ -241,14 +241,14 @@ class HostAttacher:
     def note_lost(self, container: ContainerId) -> None:
         """Have nothing made for a container any more but on the word of a task's endpoint."""
         self.note_claimed(container)
-        known = self._network(container)
+        known = self._attachment(container)
         if known is not None and known.claimed:
             self._partners.tell_loop(AttachmentKept(known))
 
     def forget(self, container: ContainerId) -> None:
         """Remember nothing of a container that was detached."""
         with self._turns.of(container) as deadline:
-            known = self._network(container)
+            known = self._attachment(container)
             if known is not None and known.detached:
                 self._release(known, deadline)
                 self._drop(container)
@@ -259,7 +259,7 @@ class HostAttacher:
         Raises AttachUnavailable if that is so, or is not known.
         """
         with self._turns.of(container) as deadline:
-            known = self._network(container)
+            known = self._attachment(container)
             if known is not None and known.detached:
                 self._settle(known, deadline)
 
@@ -310,7 +310,7 @@ class HostAttacher:
         if known.device and (known.device != place.device or not is_same(known.namespace, ref)):
             raise second_interface(self._attached(known), place.device)
         expect_own_namespace(
-            self._namespaces, ref, (each for each in self.networks() if each is not known)
+            self._namespaces, ref, (each for each in self.attachments() if each is not known)
         )
         if known.device:
             return known
@@ -332,35 +332,35 @@ class HostAttacher:
             raise outcome
         self._mtu = outcome.mtu
 
-    def _attached(self, network: KeptAttachment) -> Attached:
+    def _attached(self, attachment: KeptAttachment) -> Attached:
         return Attached(
-            network.container,
-            network.addresses,
-            network.interface,
-            network.mac,
+            attachment.container,
+            attachment.addresses,
+            attachment.interface,
+            attachment.mac,
             self._mtu,
-            network.device,
+            attachment.device,
         )
 
-    def _write(self, network: KeptAttachment) -> None:
+    def _write(self, attachment: KeptAttachment) -> None:
         try:
-            self._files.write(network)
+            self._files.write(attachment)
         except OSError as error:
             raise _not_kept(error) from error
 
-    def _network(self, container: ContainerId) -> KeptAttachment | None:
+    def _attachment(self, container: ContainerId) -> KeptAttachment | None:
         with self._lock:
-            return self._networks.get(container)
+            return self._attachments.get(container)
 
-    def _keep(self, network: KeptAttachment) -> None:
+    def _keep(self, attachment: KeptAttachment) -> None:
         with self._lock:
-            self._networks[network.container] = network
+            self._attachments[attachment.container] = attachment
 
     def _drop(self, container: ContainerId) -> None:
         with suppress(OSError):
             self._files.remove(container)
         with self._lock:
-            self._networks.pop(container, None)
+            self._attachments.pop(container, None)
         self._partners.tell_loop(AttachmentForgotten(container))
 
 

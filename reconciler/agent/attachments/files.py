@@ -109,18 +109,22 @@ class AttachmentFiles:
                 path.unlink(missing_ok=True)
                 continue
             try:
-                network, boot_id = parse_attachment(unseal(path.read_bytes()))
+                attachment, boot_id = parse_attachment(unseal(path.read_bytes()))
             except (OSError, StateFileError) as error:
                 log.warning("attachment not read", extra={"path": str(path), "why": str(error)})
                 with suppress(OSError):
                     path.unlink()
                 continue
-            found.append(network if boot_id == self._boot_id else replace(network, detached=True))
+            found.append(
+                attachment if boot_id == self._boot_id else replace(attachment, detached=True)
+            )
         return tuple(found)
 
-    def write(self, network: KeptAttachment) -> None:
+    def write(self, attachment: KeptAttachment) -> None:
         """Keep what a container has; raises OSError."""
-        write_state(self._path(network.container), seal(render_attachment(network, self._boot_id)))
+        write_state(
+            self._path(attachment.container), seal(render_attachment(attachment, self._boot_id))
+        )
 
     def remove(self, container: ContainerId) -> None:
         """Keep nothing of a container; raises OSError."""
@@ -130,22 +134,22 @@ class AttachmentFiles:
         return self._directory / (container + SUFFIX)
 
 
-def render_attachment(network: KeptAttachment, boot_id: BootId) -> bytes:
+def render_attachment(attachment: KeptAttachment, boot_id: BootId) -> bytes:
     """One line of JSON."""
-    ref = network.namespace
+    ref = attachment.namespace
     return msgspec.json.encode(
         _Body(
             VERSION,
             boot_id,
-            network.container,
-            [str(each) for each in network.addresses],
-            network.since,
-            network.device,
+            attachment.container,
+            [str(each) for each in attachment.addresses],
+            attachment.since,
+            attachment.device,
             None if ref is None else (ref.pid, ref.start_time, ref.inode, ref.cookie, ref.path),
-            network.known_as,
-            network.claimed,
-            network.detached,
-            network.runs,
+            attachment.known_as,
+            attachment.claimed,
+            attachment.detached,
+            attachment.runs,
         )
     )
 
@@ -156,7 +160,7 @@ def parse_attachment(body: bytes) -> tuple[KeptAttachment, BootId]:
         raw = msgspec.json.decode(body, type=_Body)
         if raw.version != VERSION:
             raise StateFileError(f"it has version {raw.version}, not {VERSION}")
-        network = KeptAttachment(
+        attachment = KeptAttachment(
             check_container(raw.container),
             _addresses(raw.addresses),
             raw.since,
@@ -169,7 +173,7 @@ def parse_attachment(body: bytes) -> tuple[KeptAttachment, BootId]:
         )
     except (msgspec.DecodeError, InvalidName, InvalidValue) as error:
         raise StateFileError(f"it is no attachment: {error}") from error
-    return network, BootId(raw.boot_id)
+    return attachment, BootId(raw.boot_id)
 
 
 def _addresses(texts: Iterable[str]) -> tuple[IPAddress, ...]:

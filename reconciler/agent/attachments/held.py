@@ -61,7 +61,7 @@ class HeldAttachments:
     def __init__(self, host: HostName, chores: Chores) -> None:
         self._host = host
         self._chores = chores
-        self._networks: dict[ContainerId, KeptAttachment] = {}
+        self._attachments: dict[ContainerId, KeptAttachment] = {}
         self._pending: dict[ContainerId, AttachAsked] = {}
         self._detaching: dict[ContainerId, list[DetachAsked]] = {}
         self._checks: list[CheckAsked] = []
@@ -72,29 +72,29 @@ class HeldAttachments:
         self._named: set[ContainerId] = set()
         self._why_not = ""
 
-    def restore(self, networks: Iterable[KeptAttachment]) -> None:
+    def restore(self, attachments: Iterable[KeptAttachment]) -> None:
         """Take over what an earlier run kept."""
-        self._networks = {network.container: network for network in networks}
+        self._attachments = {attachment.container: attachment for attachment in attachments}
 
     def handle(
         self, message: AttachMessage, evidence: Evidence, linked: Collection[TaskId]
     ) -> None:
         """Take one message in; what it asks for is answered after a pass."""
         match message:
-            case AttachmentKept(network):
-                self._networks[network.container] = network
+            case AttachmentKept(attachment):
+                self._attachments[attachment.container] = attachment
             case AttachAsked():
                 self._begin(message, evidence, linked)
             case DetachAsked(container):
-                known = self._networks.get(container)
+                known = self._attachments.get(container)
                 if known is not None:
                     self._drop(container)
-                    self._networks[container] = replace(known, detached=True)
+                    self._attachments[container] = replace(known, detached=True)
                 self._detaching.setdefault(container, []).append(message)
             case CheckAsked():
                 self._checks.append(message)
             case AttachmentForgotten(container):
-                self._networks.pop(container, None)
+                self._attachments.pop(container, None)
                 self._detached_at.pop(container, None)
                 self._named.discard(container)
                 self._ended.discard(container)
@@ -125,36 +125,38 @@ class HeldAttachments:
     def unclaimed(self) -> tuple[KeptAttachment, ...]:
         """What no task has claimed, with or without a link."""
         return tuple(
-            each for each in self._networks.values() if not (each.detached or each.claimed)
+            each for each in self._attachments.values() if not (each.detached or each.claimed)
         )
 
     @property
     def interfaces(self) -> frozenset[InterfaceName]:
         """Links that no locator is to be asked about."""
-        return frozenset(each.interface for each in self._networks.values())
+        return frozenset(each.interface for each in self._attachments.values())
 
     @property
     def going(self) -> frozenset[InterfaceName]:
         """Links that are to be taken away whatever is known of the datastore."""
         return frozenset(
-            self._networks[each].interface for each in self._detaching if each in self._networks
+            self._attachments[each].interface
+            for each in self._detaching
+            if each in self._attachments
         )
 
     def merged(self, snapshot: Snapshot) -> Merged:
         """What is to be rendered of a snapshot."""
-        return self._merging.of(snapshot, self._networks.values())
+        return self._merging.of(snapshot, self._attachments.values())
 
     def devices(self) -> Mapping[InterfaceName, str]:
         """What links are called inside."""
-        return devices(self._networks.values())
+        return devices(self._attachments.values())
 
     def tell_evidence(self, merged: Merged, evidence: Evidence) -> None:
         """Where containers live that were attached before; it proves the end of their tasks."""
         known = evidence.attached
-        for network, key in self._attached(merged):
+        for attachment, key in self._attached(merged):
             ref = known.get(key)
-            if network.namespace is not None and (ref is None or ref != network.namespace):
-                evidence.wired(key, network.namespace)
+            if attachment.namespace is not None and (ref is None or ref != attachment.namespace):
+                evidence.wired(key, attachment.namespace)
 
     def namespaces(
         self, merged: Merged, observed: HostState | None, desired: HostState
@@ -163,16 +165,16 @@ class HeldAttachments:
         seen = {} if observed is None else observed.links
         found = {}
         for container, key in merged.keys.items():
-            network = self._networks[container]
-            link = desired.links.get(network.interface)
-            if network.namespace is None or link is None:
+            attachment = self._attachments[container]
+            link = desired.links.get(attachment.interface)
+            if attachment.namespace is None or link is None:
                 continue
             asked = self._pending.get(container)
             if self._why_not and asked is not None and asked.fresh:
                 continue
-            there = seen.get(network.interface)
+            there = seen.get(attachment.interface)
             if there is None or there.alias != link.alias:
-                found[key] = network.namespace if asked is None else asked.namespace
+                found[key] = attachment.namespace if asked is None else asked.namespace
         return found
 
     def answer(
@@ -188,7 +190,7 @@ class HeldAttachments:
         """
         failed: list[Failed] = []
         for container, asked in list(self._pending.items()):
-            interface = asked.network.interface
+            interface = asked.attachment.interface
             reason = kernel.reached.failed.get(interface, "")
             if interface in kernel.reached.complete and not reason:
                 self._close(container)
@@ -198,11 +200,11 @@ class HeldAttachments:
             elif reason or asked.reply.abandoned or now >= asked.deadline:
                 self._close(container)
                 self._undo(asked)
-                shut = problems.get(unclaimed_endpoint(self._host, asked.network).id, "")
+                shut = problems.get(unclaimed_endpoint(self._host, asked.attachment).id, "")
                 why = reason or shut or self._why_not or "the kernel was not ready in time"
                 failed.append(Failed(asked, why))
         for container, many in list(self._detaching.items()):
-            gone = self._networks.get(container)
+            gone = self._attachments.get(container)
             if gone is None or gone.interface not in kernel.present:
                 del self._detaching[container]
                 for each in many:
@@ -214,7 +216,7 @@ class HeldAttachments:
         return tuple(failed)
 
     def _checked(self, container: ContainerId, kernel: KnownKernel, mtu: int) -> Outcome:
-        found = self._networks.get(container)
+        found = self._attachments.get(container)
         if found is not None and found.interface in kernel.reached.complete:
             return Done(mtu)
         return UnknownContainer(
@@ -224,17 +226,17 @@ class HeldAttachments:
     def leave_chores(self, merged: Merged, gone: Collection[TaskId], now: float) -> None:
         """Have others do what follows from a pass."""
         for container in merged.claimed:
-            network = self._networks[container]
-            if not network.claimed:
-                self._networks[container] = replace(network, claimed=True)
+            attachment = self._attachments[container]
+            if not attachment.claimed:
+                self._attachments[container] = replace(attachment, claimed=True)
                 self._chores.claimed(container)
-        for network, key in self._attached(merged):
-            if key in gone and network.container not in self._ended:
-                self._ended.add(network.container)
-                self._chores.ended(network.container)
+        for attachment, key in self._attached(merged):
+            if key in gone and attachment.container not in self._ended:
+                self._ended.add(attachment.container)
+                self._chores.ended(attachment.container)
         self._named |= merged.named
-        for container, network in self._networks.items():
-            if not network.detached:
+        for container, attachment in self._attachments.items():
+            if not attachment.detached:
                 continue
             since = self._detached_at.setdefault(container, now)
             named = container in merged.named
@@ -244,7 +246,7 @@ class HeldAttachments:
         asked = self._questions.begin(
             {
                 each.mesos_id
-                for each in self._networks.values()
+                for each in self._attachments.values()
                 if not (each.detached or each.claimed or each.runs)
             },
             now,
@@ -257,12 +259,12 @@ class HeldAttachments:
         return tuple(
             Attachment(
                 container,
-                network.addresses,
-                network.runs or self._questions.task(network.mesos_id),
-                network.since,
+                attachment.addresses,
+                attachment.runs or self._questions.task(attachment.mesos_id),
+                attachment.since,
             )
-            for container, network in sorted(self._networks.items())
-            if not (network.detached or network.claimed) and container not in merged.claimed
+            for container, attachment in sorted(self._attachments.items())
+            if not (attachment.detached or attachment.claimed) and container not in merged.claimed
         )
 
     @property
@@ -281,14 +283,14 @@ class HeldAttachments:
     def _attached(self, merged: Merged) -> Iterator[tuple[KeptAttachment, TaskId]]:
         """Containers that were wired once, or are taken to have been."""
         for container, key in merged.keys.items():
-            network = self._networks[container]
-            if network.device and container not in self._pending:
-                yield network, key
+            attachment = self._attachments[container]
+            if attachment.device and container not in self._pending:
+                yield attachment, key
 
     def _begin(self, asked: AttachAsked, evidence: Evidence, linked: Collection[TaskId]) -> None:
-        container = asked.network.container
+        container = asked.attachment.container
         owner = evidence.owner(asked.namespace.inode)
-        own = {TaskId(asked.network.interface)}
+        own = {TaskId(asked.attachment.interface)}
         last = self._merging.last
         if last is not None and container in last.keys:
             own.add(last.keys[container])
@@ -298,9 +300,9 @@ class HeldAttachments:
             return
         self._drop(container)
         self._ended.discard(container)
-        known = self._networks.get(container)
-        claimed = asked.network.claimed or (known is not None and known.claimed)
-        self._networks[container] = replace(asked.network, claimed=claimed)
+        known = self._attachments.get(container)
+        claimed = asked.attachment.claimed or (known is not None and known.claimed)
+        self._attachments[container] = replace(asked.attachment, claimed=claimed)
         self._pending[container] = asked
 
     def _drop(self, container: ContainerId) -> None:
@@ -315,10 +317,10 @@ class HeldAttachments:
         asked.close(asked.namespace.descriptor)
 
     def _undo(self, asked: AttachAsked) -> None:
-        container = asked.network.container
-        held = self._networks.get(container)
+        container = asked.attachment.container
+        held = self._attachments.get(container)
         if asked.fresh and held is not None and not held.detached:
-            self._networks[container] = held.without_link()
+            self._attachments[container] = held.without_link()
 
 
 def remove_links(

@@ -116,8 +116,8 @@ class Keeper:
                 self._again.append(chore)
         if look:
             self._look_due = now + LOOK_EVERY
-            for network in self._left_behind(now):
-                self._end(network.container)
+            for attachment in self._left_behind(now):
+                self._end(attachment.container)
         self._settle(now)
 
     def _do(self, chore: Chore) -> None:
@@ -147,35 +147,35 @@ class Keeper:
         A request that ran out of time may have left it, or a crash. As long as
         the link is there its addresses are nobody else's.
         """
-        networks = [each for each in self._attacher.networks() if each.detached]
+        attachments = [each for each in self._attacher.attachments() if each.detached]
         fresh = _Wait(now + FIRST_DELAY, FIRST_DELAY)
         self._settling = {
-            each.container: self._settling.get(each.container, fresh) for each in networks
+            each.container: self._settling.get(each.container, fresh) for each in attachments
         }
-        for network in networks:
-            wait = self._settling[network.container]
+        for attachment in attachments:
+            wait = self._settling[attachment.container]
             if now < wait.due or self._clock.monotonic() >= now + STEP_WITHIN:
                 continue
             delay = min(LOOK_EVERY, wait.delay * 2)
-            self._settling[network.container] = _Wait(now + delay, delay)
-            if not self._exists(network.interface):
+            self._settling[attachment.container] = _Wait(now + delay, delay)
+            if not self._exists(attachment.interface):
                 with suppress(AttachError):
-                    self._attacher.settle(network.container)
+                    self._attacher.settle(attachment.container)
 
     def _left_behind(self, now: float) -> list[KeptAttachment]:
         """Containers whose link and namespace are gone, and those that never got a link."""
-        networks = [each for each in self._attacher.networks() if not each.detached]
-        unused = {each.container for each in networks if not each.device}
+        attachments = [each for each in self._attacher.attachments() if not each.detached]
+        unused = {each.container for each in attachments if not each.device}
         self._unused_since = {each: self._unused_since.get(each, now) for each in unused}
         lost = {
             each.container: each.namespace
-            for each in networks
+            for each in attachments
             if each.namespace is not None and not self._exists(each.interface)
         }
         held = frozenset(self._still_held(lost.values()))
         return [
             each
-            for each in networks
+            for each in attachments
             if (each.container in lost and lost[each.container] not in held)
             or now - self._unused_since.get(each.container, now) >= UNUSED_FOR
         ]

@@ -49,18 +49,18 @@ class Merged:
         return frozenset(key for each, key in self.keys.items() if each not in self.claimed)
 
 
-def unclaimed_endpoint(host: HostName, network: KeptAttachment) -> EndpointSpec:
+def unclaimed_endpoint(host: HostName, attachment: KeptAttachment) -> EndpointSpec:
     """What is rendered for a container that no task has claimed.
 
     Its workload is the name of its interface, so that its link is called as it
     will be for the task.
     """
-    digest = network.interface.removeprefix(INTERFACE_PREFIX)
+    digest = attachment.interface.removeprefix(INTERFACE_PREFIX)
     return EndpointSpec(
-        EndpointId(host, UNCLAIMED, network.interface, digest),
-        network.interface,
-        network.mac,
-        network.addresses,
+        EndpointId(host, UNCLAIMED, attachment.interface, digest),
+        attachment.interface,
+        attachment.mac,
+        attachment.addresses,
     )
 
 
@@ -77,9 +77,9 @@ class Merging:
         """What was merged last."""
         return None if self._last is None else self._last[2]
 
-    def of(self, snapshot: Snapshot, networks: Iterable[KeptAttachment]) -> Merged:
+    def of(self, snapshot: Snapshot, attachments: Iterable[KeptAttachment]) -> Merged:
         """The snapshot with this host's containers; itself if there is none to add."""
-        held = tuple(networks)
+        held = tuple(attachments)
         if self._last is not None:
             of_snapshot, with_networks, merged = self._last
             same = len(held) == len(with_networks) and all(
@@ -98,12 +98,12 @@ class Merging:
         return merged
 
     def _merge(self, snapshot: Snapshot, held: tuple[KeptAttachment, ...]) -> Merged:
-        by_interface = {network.interface: network for network in held}
+        by_interface = {attachment.interface: attachment for attachment in held}
         holders = {
-            address: network
-            for network in held
-            if not network.detached
-            for address in network.addresses
+            address: attachment
+            for attachment in held
+            if not attachment.detached
+            for address in attachment.addresses
         }
         keys: dict[ContainerId, TaskId] = {}
         problems: dict[EndpointId, str] = {}
@@ -112,20 +112,20 @@ class Merging:
         for spec in snapshot.specs.values():
             if spec.id.host != self._host:
                 continue
-            network = by_interface.get(spec.interface)
-            if network is not None:
-                named.add(network.container)
-                if network.detached:
+            attachment = by_interface.get(spec.interface)
+            if attachment is not None:
+                named.add(attachment.container)
+                if attachment.detached:
                     gone.add(TaskId(spec.id.workload))
                     problems[spec.id] = ""
                 elif not spec.active:
                     continue
-                elif not _is_claim(spec, network):
-                    problems[spec.id] = _unlike(network)
-                elif network.container in keys:
-                    problems[spec.id] = f"container {network.container} is another task's too"
+                elif not _is_claim(spec, attachment):
+                    problems[spec.id] = _unlike(attachment)
+                elif attachment.container in keys:
+                    problems[spec.id] = f"container {attachment.container} is another task's too"
                 else:
-                    keys[network.container] = TaskId(spec.id.workload)
+                    keys[attachment.container] = TaskId(spec.id.workload)
             elif spec.active and (taken := _holder(spec, holders)) is not None:
                 problems[spec.id] = _unlike(taken)
         claimed = frozenset(keys)
@@ -135,9 +135,10 @@ class Merging:
             kept = {name: spec for name, spec in specs.items() if name not in problems}
             specs = {**kept, **added}
         keys |= {
-            network.container: TaskId(network.interface)
-            for network in held
-            if not (network.detached or network.claimed) and network.container not in claimed
+            attachment.container: TaskId(attachment.interface)
+            for attachment in held
+            if not (attachment.detached or attachment.claimed)
+            and attachment.container not in claimed
         }
         return Merged(
             snapshot if specs is snapshot.specs else replace(snapshot, specs=specs),
@@ -152,21 +153,21 @@ class Merging:
         self, held: Iterable[KeptAttachment], claimed: frozenset[ContainerId]
     ) -> dict[EndpointId, EndpointSpec]:
         fresh: dict[ContainerId, tuple[KeptAttachment, EndpointSpec]] = {}
-        for network in held:
-            if network.detached or network.claimed or not network.device:
+        for attachment in held:
+            if attachment.detached or attachment.claimed or not attachment.device:
                 continue
-            if network.container in claimed:
+            if attachment.container in claimed:
                 continue
-            known = self._unclaimed.get(network.container)
-            if known is None or known[0] != network:
-                known = (network, unclaimed_endpoint(self._host, network))
-            fresh[network.container] = known
+            known = self._unclaimed.get(attachment.container)
+            if known is None or known[0] != attachment:
+                known = (attachment, unclaimed_endpoint(self._host, attachment))
+            fresh[attachment.container] = known
         self._unclaimed = fresh
         return {spec.id: spec for _, spec in fresh.values()}
 
 
-def _is_claim(spec: EndpointSpec, network: KeptAttachment) -> bool:
-    return spec.mac == network.mac and set(spec.addresses) == set(network.addresses)
+def _is_claim(spec: EndpointSpec, attachment: KeptAttachment) -> bool:
+    return spec.mac == attachment.mac and set(spec.addresses) == set(attachment.addresses)
 
 
 def _holder(
@@ -175,14 +176,16 @@ def _holder(
     return next((holders[each] for each in spec.addresses if each in holders), None)
 
 
-def _unlike(network: KeptAttachment) -> str:
-    has = ", ".join(map(str, network.addresses))
+def _unlike(attachment: KeptAttachment) -> str:
+    has = ", ".join(map(str, attachment.addresses))
     return (
-        f"container {network.container} on this host has {has} by interface"
-        f" {network.interface}; the endpoint is not like it, so nothing is opened"
+        f"container {attachment.container} on this host has {has} by interface"
+        f" {attachment.interface}; the endpoint is not like it, so nothing is opened"
     )
 
 
-def devices(networks: Iterable[KeptAttachment]) -> Mapping[InterfaceName, str]:
+def devices(attachments: Iterable[KeptAttachment]) -> Mapping[InterfaceName, str]:
     """The inner names of links, where somebody asked for one."""
-    return {network.interface: network.device for network in networks if network.device}
+    return {
+        attachment.interface: attachment.device for attachment in attachments if attachment.device
+    }

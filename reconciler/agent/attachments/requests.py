@@ -65,7 +65,7 @@ Outcome = Done | AttachError
 class AttachmentKept:
     """This is what is kept of a container; nobody waits for its link."""
 
-    network: KeptAttachment
+    attachment: KeptAttachment
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ class AttachAsked:
     not `fresh` was there before and stays whatever comes of the request.
     """
 
-    network: KeptAttachment
+    attachment: KeptAttachment
     namespace: NamespaceRef
     fresh: bool
     deadline: float

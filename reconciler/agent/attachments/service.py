@@ -67,7 +67,7 @@ class AttachService:
             datastore,
             clock,
             self.attacher.is_known,
-            self.attacher.networks,
+            self.attacher.attachments,
             lambda container: self.keeper.post(Lost(container)),
             conditions,
         )
@@ -88,9 +88,9 @@ class AttachService:
 
     def restore(self) -> tuple[KeptAttachment, ...]:
         """What an earlier run gave to containers; before anything else."""
-        networks = self._files.read()
-        self.attacher.restore(networks)
-        return networks
+        attachments = self._files.read()
+        self.attacher.restore(attachments)
+        return attachments
 
     @contextmanager
     def serving(

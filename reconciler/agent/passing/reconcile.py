@@ -100,9 +100,9 @@ class HostReconciler:
         same_boot = saved.boot_id == self._settings.boot_id
         self._evidence.restore(saved.attached, same_boot=same_boot)
 
-    def hold(self, networks: Iterable[KeptAttachment]) -> None:
+    def hold(self, attachments: Iterable[KeptAttachment]) -> None:
         """Take over what an earlier run gave to containers."""
-        self._held.restore(networks)
+        self._held.restore(attachments)
 
     def handle(self, message: AgentMessage) -> None:
         """Take one message in; nothing is done yet."""

@@ -64,11 +64,11 @@ def objection_record(
         elif (cidr := parse_block_key(key)) is not None:
             with suppress(InvalidValue):
                 blocks[cidr] = _own_part(decode_block(cidr, stored.value), host, addresses)
-    for network in unclaimed:
-        for address in frozenset(network.addresses) - addresses:
+    for attachment in unclaimed:
+        for address in frozenset(attachment.addresses) - addresses:
             cidr = ipam.block_of(address)
             block = blocks.get(cidr) or ipam.new_block(cidr, host)
-            blocks[cidr] = _given(block, host, network, address)
+            blocks[cidr] = _given(block, host, attachment, address)
     for cidr, block in blocks.items():
         if any(block.allocations):
             told[block_key(cidr)] = encode_block(block)
@@ -95,11 +95,11 @@ def _own_part(block: Block, host: HostName, addresses: Collection[IPAddress]) ->
     return replace(block, allocations=allocations, unallocated=(*kept, *added))
 
 
-def _given(block: Block, host: HostName, network: KeptAttachment, address: IPAddress) -> Block:
+def _given(block: Block, host: HostName, attachment: KeptAttachment, address: IPAddress) -> Block:
     """The block with an address given to a container, whoever had it when that was read."""
     before = ipam.allocation_of(block, address)
-    if before is not None and before.is_of(network.handle, host):
+    if before is not None and before.is_of(attachment.handle, host):
         return block
     free = block if before is None else ipam.release(block, before.handle, address)
-    marks = marks_of_container(network.container, host, network.runs)
-    return ipam.allocate_fixed(free, network.handle, address, marks)
+    marks = marks_of_container(attachment.container, host, attachment.runs)
+    return ipam.allocate_fixed(free, attachment.handle, address, marks)

@@ -108,9 +108,9 @@ class SteppedFiles(AttachmentFiles):
         super().__init__(directory, boot_id)
         self._step = step
 
-    def write(self, network: KeptAttachment) -> None:
+    def write(self, attachment: KeptAttachment) -> None:
         self._step("before a file is written")
-        super().write(network)
+        super().write(attachment)
         self._step("after a file was written")
 
     def remove(self, container: ContainerId) -> None:

@@ -114,7 +114,7 @@ def until_killed(agent: Agent, place: Place) -> bool:
 def the_container_ends(world: Host, agent: Agent) -> None:
     """Nobody says so; where it had no link yet, nobody can know."""
     world.rig.finish(world.inode)
-    for container in (each.container for each in agent.attacher.networks() if not each.device):
+    for container in (each.container for each in agent.attacher.attachments() if not each.device):
         agent.attacher.detach(container)
 
 
@@ -124,10 +124,10 @@ def it_is_deleted(world: Host, agent: Agent) -> None:
 
 def it_is_added_again_and_deleted(world: Host, agent: Agent) -> None:
     add(agent.attacher, world.place)
-    (network,) = (each for each in agent.attacher.networks() if not each.detached)
-    assert world.links() == [network.interface]
+    (attachment,) = (each for each in agent.attacher.attachments() if not each.detached)
+    assert world.links() == [attachment.interface]
     assert {each.container for each in world.held()} == {ONE}
-    assert len(world.held()) == len(network.addresses) == 2
+    assert len(world.held()) == len(attachment.addresses) == 2
     agent.attacher.detach(ONE)
 
 
@@ -176,7 +176,7 @@ def test_a_container_that_lives_on_is_either_whole_or_not_there(tmp_path: Path) 
                 wait_until("a start", lambda: bool(again.reports))
 
                 def settled() -> bool:
-                    known = [each for each in again.attacher.networks() if not each.detached]
+                    known = [each for each in again.attacher.attachments() if not each.detached]
                     if not known:
                         return world.held() == [] and world.links() == []
                     wired = [each.interface for each in known if each.device]

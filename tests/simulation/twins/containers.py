@@ -26,16 +26,16 @@ class FilesTwin:
         """See AttachmentFiles."""
         found = []
         for _, content in sorted(self._host.files.items()):
-            network, boot_id = parse_attachment(unseal(content))
+            attachment, boot_id = parse_attachment(unseal(content))
             if boot_id != self._boot_id:
-                network = replace(network, detached=True)
-            found.append(network)
+                attachment = replace(attachment, detached=True)
+            found.append(attachment)
         return tuple(found)
 
-    def write(self, network: KeptAttachment) -> None:
+    def write(self, attachment: KeptAttachment) -> None:
         """See AttachmentFiles."""
         self._step()
-        self._host.files[network.container] = seal(render_attachment(network, self._boot_id))
+        self._host.files[attachment.container] = seal(render_attachment(attachment, self._boot_id))
 
     def remove(self, container: ContainerId) -> None:
         """See AttachmentFiles."""

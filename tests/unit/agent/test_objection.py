@@ -18,7 +18,7 @@ from reconciler.agent.attachments.files import KeptAttachment
 from reconciler.agent.belief import PREFIXES
 from reconciler.agent.telling.objection import objection_record
 from reconciler.core.adoption import holdings_of
-from tests.unit.agent.attachments.samples import network
+from tests.unit.agent.attachments.samples import attachment
 from tests.unit.agent.world import HOST, OTHER_HOST, POOL, filled_store, key_of, put_spec, spec
 
 WEB = spec(TaskId("web.1"), "192.168.0.1", "a")
@@ -89,7 +89,7 @@ def test_what_a_container_was_given_is_told_though_it_was_not_read_before_the_st
     address: str,
 ) -> None:
     # given a container that Mesos says a task of which nothing was read is for
-    new = replace(network("new-box", address), runs="web.2")
+    new = replace(attachment("new-box", address), runs="web.2")
 
     # when what the host holds is told
     told_of = {each.address: each for each in holdings_of(told((new,))).addresses}
@@ -101,7 +101,7 @@ def test_what_a_container_was_given_is_told_though_it_was_not_read_before_the_st
 
 
 def test_what_a_task_of_the_host_has_is_told_as_its_own_though_the_claim_was_not_noted() -> None:
-    claimed = network("claimed-box", str(WEB.addresses[0]))
+    claimed = attachment("claimed-box", str(WEB.addresses[0]))
     assert told((claimed,)) == told()
 
 

@@ -50,14 +50,14 @@ class Bench:
         self.answering = SteppedStore(self.lossy, go_on)
         self.clock = ManualClock()
         self.known: set[ContainerId] = set()
-        self.networks: list[KeptAttachment] = []
+        self.attachments: list[KeptAttachment] = []
         self.lost: list[ContainerId] = []
         self.allocator = Allocator(
             host,
             self.answering,
             self.clock,
             self.known.__contains__,
-            lambda: self.networks,
+            lambda: self.attachments,
             self.lost.append,
         )
         self.allocator.note_doubt("")

@@ -11,7 +11,7 @@ from tests.unit.agent.world import HOST
 SINCE = "2016-08-05T12:00:02Z"
 
 
-def network(container: str, *addresses: str, inode: int = 0, device: str = "") -> KeptAttachment:
+def attachment(container: str, *addresses: str, inode: int = 0, device: str = "") -> KeptAttachment:
     """What a container has; it is attached if it has an inode."""
     return KeptAttachment(
         ContainerId(container),

@@ -34,7 +34,7 @@ from tests.unit.agent.attachments.allocating import (
     Bench,
     asked_for,
 )
-from tests.unit.agent.attachments.samples import network
+from tests.unit.agent.attachments.samples import attachment
 from tests.unit.agent.world import HOST, OTHER_HOST
 
 #: Asked for by name.
@@ -304,7 +304,7 @@ def test_containers_that_keep_coming_hold_up_no_sweep_and_no_look(bench: Bench) 
     bench.allocator.step()
     given = bench.allocate(ONE)
     assert isinstance(given, tuple)
-    bench.networks.append(network(OTHER, "192.168.0.60", inode=7))
+    bench.attachments.append(attachment(OTHER, "192.168.0.60", inode=7))
     bench.answering.silent = True
     assert isinstance(bench.release(ONE), AttachUnavailable)
     bench.answering.silent = False
@@ -333,7 +333,7 @@ def test_a_container_whose_addresses_became_another_tasks_is_told_of(
         given = bench.allocate(container)
         assert isinstance(given, tuple)
         texts = map(str, given)
-        bench.networks.append(replace(network(container, *texts, inode=7), claimed=claimed))
+        bench.attachments.append(replace(attachment(container, *texts, inode=7), claimed=claimed))
         bench.known.add(container)
     Claims(bench.store).claim(Claim(ONE, HOST, HandleId("task.1")))
 
@@ -358,7 +358,7 @@ def test_also_long_after_its_start_an_agent_hears_of_addresses_that_it_lost(
     bench.allocator.step()
     given = bench.allocate(ONE)
     assert isinstance(given, tuple)
-    bench.networks.append(network(ONE, *map(str, given), inode=7))
+    bench.attachments.append(attachment(ONE, *map(str, given), inode=7))
     bench.known.add(ONE)
     bench.clock.advance(10 * SWEEP_EVERY)
     bench.allocator.step()
@@ -455,7 +455,7 @@ def test_no_container_is_lost_to_a_datastore_that_was_wiped(bench: Bench) -> Non
     # given a running container that no task has claimed
     given = bench.allocate(ONE)
     assert isinstance(given, tuple)
-    bench.networks.append(network(ONE, *map(str, given), inode=7))
+    bench.attachments.append(attachment(ONE, *map(str, given), inode=7))
     bench.known.add(ONE)
 
     # when the datastore is wiped, and looked at before and after that is noticed

@@ -13,12 +13,12 @@ from reconciler.agent.attachments.files import (
     render_attachment,
 )
 from reconciler.agent.state_file import StateFileError, seal
-from tests.unit.agent.attachments.samples import network
+from tests.unit.agent.attachments.samples import attachment
 
 BOOT = BootId("boot-1")
-BARE = replace(network("c-1", "192.168.0.1", "fd80::1"), runs="web.1")
-WIRED = replace(network("x.json.new", "192.168.0.2", inode=7), known_as="other", claimed=True)
-GONE = replace(network(".hidden", "192.168.0.3", inode=8), detached=True)
+BARE = replace(attachment("c-1", "192.168.0.1", "fd80::1"), runs="web.1")
+WIRED = replace(attachment("x.json.new", "192.168.0.2", inode=7), known_as="other", claimed=True)
+GONE = replace(attachment(".hidden", "192.168.0.3", inode=8), detached=True)
 
 
 @pytest.mark.parametrize("each", [BARE, WIRED, GONE])

@@ -38,7 +38,7 @@ from reconciler.attach.api import AttachError, AttachRefused, AttachUnavailable,
 from reconciler.core.adoption import holdings_of
 from reconciler.runtime.clock import ManualClock
 from reconciler.runtime.watchfeed import Changed, Unreachable
-from tests.unit.agent.attachments.samples import SINCE, claim, network
+from tests.unit.agent.attachments.samples import SINCE, attachment, claim
 from tests.unit.agent.world import (
     HOST,
     UNDERLAY,
@@ -51,8 +51,8 @@ from tests.unit.agent.world import (
 )
 
 FACTS = HostFacts("eth0", UNDERLAY, 1450, (IPNetwork("10.0.0.0/24"),))
-HELD = network("c-1", "192.168.0.1", inode=7)
-OTHER = network("c-2", "192.168.0.2", inode=8)
+HELD = attachment("c-1", "192.168.0.1", inode=7)
+OTHER = attachment("c-2", "192.168.0.2", inode=8)
 DB = spec(TaskId("db.1"), "192.168.0.9", "a")
 CLAIM = claim("web.1", HELD, "a")
 
@@ -353,7 +353,7 @@ def test_a_namespace_of_a_task_that_was_found_is_refused(bench: Bench) -> None:
     bench.reconciler.handle(Search(frozenset({TaskId("db.1")}), Located({TaskId("db.1"): task})))
     bench.reconciler.reconcile()
 
-    reply = bench.ask(network("c-1", "192.168.0.1", inode=4711))
+    reply = bench.ask(attachment("c-1", "192.168.0.1", inode=4711))
 
     outcome = reply.wait(0)
     assert isinstance(outcome, AttachRefused)

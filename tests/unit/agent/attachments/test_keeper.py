@@ -37,7 +37,7 @@ from reconciler.agent.attachments.requests import (
 from reconciler.agent.locators.api import LocatorUnavailable
 from reconciler.attach.api import AttachUnavailable, Wish
 from reconciler.runtime.clock import ManualClock
-from tests.unit.agent.attachments.samples import network
+from tests.unit.agent.attachments.samples import attachment
 from tests.unit.agent.world import HOST, POOL
 
 ONE = ContainerId("one")
@@ -120,7 +120,7 @@ def test_addresses_that_never_got_a_link_are_taken_back(bench: Bench) -> None:
 def test_a_container_without_link_and_namespace_is_over(
     tmp_path: Path, link: bool, alive: bool, stays: bool
 ) -> None:
-    held = network("one", "192.168.0.1", inode=7)
+    held = attachment("one", "192.168.0.1", inode=7)
     bench = Bench(tmp_path, held)
     if link:
         bench.links.add(held.interface)
@@ -145,7 +145,7 @@ def test_one_that_is_said_to_have_ended_is_detached(bench: Bench) -> None:
 
 
 def test_a_claim_is_kept_over_a_restart(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, network("one", "192.168.0.1", inode=7))
+    bench = Bench(tmp_path, attachment("one", "192.168.0.1", inode=7))
     bench.alive.add(7)
 
     bench.keeper.post(Claimed(ONE))
@@ -155,7 +155,7 @@ def test_a_claim_is_kept_over_a_restart(tmp_path: Path) -> None:
 
 
 def test_a_container_that_lost_its_addresses_is_wired_for_no_one(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, network("one", "192.168.0.1", inode=7))
+    bench = Bench(tmp_path, attachment("one", "192.168.0.1", inode=7))
     bench.alive.add(7)
 
     bench.keeper.post(Lost(ONE))
@@ -223,7 +223,7 @@ def test_what_a_task_has_claimed_is_asked_about_ever_more_rarely(bench: Bench) -
 
 def test_a_chore_that_failed_is_done_later(tmp_path: Path) -> None:
     directory = tmp_path / "kept"
-    bench = Bench(directory, network("one", "192.168.0.1", inode=7))
+    bench = Bench(directory, attachment("one", "192.168.0.1", inode=7))
     bench.alive.add(7)
     moved = directory.rename(tmp_path / "away")
     directory.write_text("a file is in the way")

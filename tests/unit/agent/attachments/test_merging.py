@@ -11,11 +11,11 @@ from calico.model import EndpointSpec, HostName, Snapshot, TaskId
 from reconciler.agent.attachments.files import KeptAttachment
 from reconciler.agent.attachments.merging import Merging, unclaimed_endpoint
 from reconciler.agent.passing.rendering import Rendering
-from tests.unit.agent.attachments.samples import claim, network
+from tests.unit.agent.attachments.samples import attachment, claim
 from tests.unit.agent.world import HOST, POOL, UNDERLAY, spec
 
-HELD = network("c-1", "192.168.0.1", inode=7)
-OTHER = network("c-2", "192.168.0.2", inode=8)
+HELD = attachment("c-1", "192.168.0.1", inode=7)
+OTHER = attachment("c-2", "192.168.0.2", inode=8)
 CLAIM = claim("web.1", HELD, "a")
 DB = spec(TaskId("db.1"), "192.168.0.9", "a")
 CONFIG = HostConfig(HOST, UNDERLAY, 1500, "eth0")
@@ -60,7 +60,7 @@ def test_the_link_is_the_same_before_and_after_the_claim() -> None:
 
 
 def test_the_order_of_the_addresses_makes_no_other_link() -> None:
-    two = network("c-1", "192.168.0.1", "192.168.0.200", inode=7)
+    two = attachment("c-1", "192.168.0.1", "192.168.0.200", inode=7)
     turned = replace(claim("web.1", two), addresses=two.addresses[::-1])
 
     before, after = (
@@ -133,14 +133,14 @@ def test_endpoints_of_other_hosts_are_left_as_they_are() -> None:
 def test_what_did_not_change_stays_the_same_object_and_is_not_rendered_again() -> None:
     merging, rendering = Merging(HOST), Rendering()
     raw = snapshot(DB)
-    networks = [HELD, OTHER]
-    first = merging.of(raw, networks)
+    attachments = [HELD, OTHER]
+    first = merging.of(raw, attachments)
     rendered = rendering.of(first.snapshot, CONFIG, {HELD.interface: "eth0"})
 
     # A profile that nobody uses comes: the mirror makes a new snapshot of the same endpoints.
-    again = merging.of(replace(raw, revision=2), list(networks))
+    again = merging.of(replace(raw, revision=2), list(attachments))
 
-    assert merging.of(raw, networks).snapshot.specs is first.snapshot.specs
+    assert merging.of(raw, attachments).snapshot.specs is first.snapshot.specs
     assert again.snapshot.specs is first.snapshot.specs
     assert rendering.of(again.snapshot, CONFIG, {HELD.interface: "eth0"}) is rendered
 
