@@ -229,7 +229,7 @@ class ControllerLoop:
         """Hear of what hosts hold; once more is given, or nothing any more, all is looked at."""
         adoption = self._reconciler.adoption
         before = adoption.closed, adoption.reason
-        self._reconciler.look_at_store(self._between)
+        self._reconciler.look_at_store(self._checkpoint)
         if adoption.closed:
             self._agenda.add(Chore.STORE, now + HEAR_EVERY)
         if before != (adoption.closed, adoption.reason):
@@ -254,7 +254,7 @@ class ControllerLoop:
         spread = self._resync * (1 + JITTER * (2 * self._jitter() - 1))
         self._agenda.add(Chore.RESYNC, now + spread)
         timed = not self._agenda.take_asked()
-        done = self._reconciler.resync(self._between)
+        done = self._reconciler.resync(self._checkpoint)
         self.last_resync, self._unheard = self._clock.monotonic(), ""
         now = self.last_resync
         if timed and done.writes:
@@ -283,7 +283,7 @@ class ControllerLoop:
             self._reconciler.policy = replace(policy, allow_from=sources)
             self._agenda.ask_for_list(self._clock.monotonic())
 
-    def _between(self) -> None:
+    def _checkpoint(self) -> None:
         for message in self._outlook.listen():
             self.handle(message)
 

@@ -206,10 +206,10 @@ class Reconciler:
         awaited = app_id in self._vacancies.awaited()
         return Look(again, withdrew=bool(ended), awaited=awaited)
 
-    def resync(self, between: Callable[[], None] = lambda: None) -> Resync:
+    def resync(self, checkpoint: Callable[[], None] = lambda: None) -> Resync:
         """Bring every app up to date from one complete list.
 
-        `between` is called after each app. Raises MarathonError if there is no
+        `checkpoint` is called after each app. Raises MarathonError if there is no
         list, and CalicoError if the datastore cannot be read. Of another framework
         than the pinned one nothing is believed.
         """
@@ -224,7 +224,7 @@ class Reconciler:
             return Resync(leader=None, trust=trust, waits=True, writes=0, failures={})
         before = self._writer.writes
         self._named = hosts_named(listed.apps, self.policy)
-        self.look_at_store(between)
+        self.look_at_store(checkpoint)
         if self.adoption.closed:
             for app in listed.apps if self.adoption.reason else ():
                 show_waiting(app, self._stored, self.policy, self._writer, self.adoption.reason)
@@ -235,10 +235,10 @@ class Reconciler:
             failure = self._bring(app)
             if failure is not None:
                 failures[app.id] = failure
-            between()
+            checkpoint()
         self._show_problems(listed)
         self._live = frozenset(task for app in listed.apps for task in present_tasks(app))
-        withdrawals = self._absences.judge(listed, trust, asked_at, between)
+        withdrawals = self._absences.judge(listed, trust, asked_at, checkpoint)
         for task in sorted(withdrawals.now):
             self._withdraw(task)
         self._metrics.resyncs.labels("partial" if failures else "done").inc()
@@ -255,14 +255,14 @@ class Reconciler:
             failures=failures,
         )
 
-    def look_at_store(self, between: Callable[[], None] = lambda: None) -> None:
+    def look_at_store(self, checkpoint: Callable[[], None] = lambda: None) -> None:
         """Find out whether hosts hold what this store lacks, once Marathon was heard.
 
         Raises CalicoError.
         """
         if self._named is not None:
             self.holds.load()
-            self.adoption.look(self._named, between)
+            self.adoption.look(self._named, checkpoint)
 
     def register_hosts(self) -> None:
         """Write what Calico's tools, and the profiles, say of each registered host.

@@ -102,7 +102,7 @@ def any_of(values: Iterable[int]) -> Mapping[str, object]:
     return {"set": list(values)}
 
 
-def between(first: int, last: int) -> Mapping[str, object]:
+def number_range(first: int, last: int) -> Mapping[str, object]:
     """A range of numbers, both included."""
     return {"range": [first, last]}
 
@@ -137,7 +137,7 @@ def port_conditions(ranges: Iterable[PortRange]) -> tuple[object, ...]:
     listed = [
         port for each in joined if each not in wide for port in range(each.first, each.last + 1)
     ]
-    return (*one_or_any_of(listed), *(between(each.first, each.last) for each in wide))
+    return (*one_or_any_of(listed), *(number_range(each.first, each.last) for each in wide))
 
 
 def one_or_any_of(values: Sequence[object]) -> tuple[object, ...]:

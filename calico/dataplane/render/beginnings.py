@@ -27,7 +27,6 @@ from calico.dataplane.nft.expr import (
     address,
     any_of,
     assign,
-    between,
     dropping,
     goto,
     hop_limit,
@@ -36,6 +35,7 @@ from calico.dataplane.nft.expr import (
     labelled,
     matches,
     meta,
+    number_range,
     opening,
     ours,
     replying,
@@ -151,7 +151,7 @@ def _admitted() -> Iterator[NftRule]:
 
 
 def _is_signed(version: int, *, negated: bool = False) -> Statement:
-    return matches(hop_limit(version), between(LEAST_SIGNED, SIGNED), negated=negated)
+    return matches(hop_limit(version), number_range(LEAST_SIGNED, SIGNED), negated=negated)
 
 
 def _with_task(version: int, side: str) -> Statement:

@@ -103,9 +103,9 @@ def _isolate(args: Mapping[str, Any], attacher: Attacher) -> Answer:
     if not addresses:
         raise AttachRefused("ipv4_addrs and ipv6_addrs are empty: whose container is it?")
     holders = {each: attacher.find(each) for each in addresses}
-    strangers = [str(each) for each, holder in holders.items() if holder is None]
-    if strangers:
-        raise AttachRefused(f"{', '.join(strangers)} was not given to a container of this host")
+    foreign = [str(each) for each, holder in holders.items() if holder is None]
+    if foreign:
+        raise AttachRefused(f"{', '.join(foreign)} was not given to a container of this host")
     containers = {holder for holder in holders.values() if holder is not None}
     if len(containers) > 1:
         raise AttachRefused(f"{', '.join(map(str, addresses))} belong to several containers")

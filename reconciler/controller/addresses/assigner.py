@@ -36,7 +36,7 @@ from reconciler.core.tasks.wishes import AddressWish, AnyAddress, ContainerAddre
 
 #: Seconds that an attached container of which its agent does not tell what it
 #: runs holds up tasks of its host that look as if nothing were attached to them.
-STRANGE_FOR = 10.0
+UNNAMED_FOR = 10.0
 
 #: Blocks as just read, kept in step with what is written.
 Known = MutableMapping[IPNetwork, Found]
@@ -51,7 +51,7 @@ class Assigner:
         self._stored = stored
         self._addresses = Addresses(datastore, lambda: stored.pools)
         self._claims = Claims(datastore)
-        self._strangers: Patience[ContainerId] = Patience(monotonic)
+        self._unnamed: Patience[ContainerId] = Patience(monotonic)
 
     def assign(
         self, record: TaskRecord, wish: AddressWish, known: Known | None = None
@@ -137,7 +137,7 @@ class Assigner:
                 taken = addresses
             case AnyAddress():
                 heed = partial(self._heed, record.host)
-                self._await_strangers(record.host)
+                self._await_unnamed(record.host)
                 taken = tuple(
                     self._addresses.assign(
                         record.host,
@@ -167,14 +167,14 @@ class Assigner:
             if each.container not in named and each.host == host:
                 self._await(each.container, host)
 
-    def _await_strangers(self, host: HostName) -> None:
+    def _await_unnamed(self, host: HostName) -> None:
         """Give nothing at all while a host tells of a container, but not what it runs."""
         for each in self._stored.attachments_of(host):
             if not each.task:
                 self._await(each.container, host)
 
     def _await(self, container: ContainerId, host: HostName) -> None:
-        if self._strangers.lasts(container, STRANGE_FOR):
+        if self._unnamed.lasts(container, UNNAMED_FOR):
             raise AddressAwaited(
                 f"it is not known yet which task container {container} on {host} runs"
             )

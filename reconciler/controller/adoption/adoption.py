@@ -119,10 +119,12 @@ class Adoption:
         self._imported = {}
         self._close(was_open=False)
 
-    def look(self, named: Collection[HostName], between: Callable[[], None] = lambda: None) -> None:
+    def look(
+        self, named: Collection[HostName], checkpoint: Callable[[], None] = lambda: None
+    ) -> None:
         """Hear what hosts tell, import it, and open if all is known.
 
-        `named` are hosts on which Marathon has tasks of ours; `between` is called
+        `named` are hosts on which Marathon has tasks of ours; `checkpoint` is called
         after each small step. Raises CalicoError, and LeaseLost if this is not the
         store any more that was taken over.
         """
@@ -163,7 +165,7 @@ class Adoption:
             if not awaited or has_waited:
                 self._open(())
             return
-        lost = self._import(objecting, between)
+        lost = self._import(objecting, checkpoint)
         if all(map(self._is_late, self._objected.values())):
             # Not at once if all others follow: of a store that was just set back,
             # what it says of them is as old as the rest.
@@ -223,7 +225,7 @@ class Adoption:
         self._imported = {}
 
     def _import(
-        self, objecting: Sequence[ObjectionRecord], between: Callable[[], None]
+        self, objecting: Sequence[ObjectionRecord], checkpoint: Callable[[], None]
     ) -> frozenset[IPAddress]:
         """Take over what was told since; the addresses that nobody can be given."""
         told, now = frozenset(objecting), self._clock.monotonic()
@@ -242,7 +244,7 @@ class Adoption:
                 held = holdings_of(each)
                 if self._is_late(each):
                     held = replace(held, pools=())
-                lost = importer.take_over(held, between)
+                lost = importer.take_over(held, checkpoint)
                 if each not in self._imported:
                     log.warning(
                         "taken over from a host",

@@ -38,7 +38,7 @@ class Importer:
             (each.host, claim.address, claim.handle) for each in told for claim in each.addresses
         }
 
-    def take_over(self, held: Holdings, between: Callable[[], None]) -> frozenset[IPAddress]:
+    def take_over(self, held: Holdings, checkpoint: Callable[[], None]) -> frozenset[IPAddress]:
         """Import what one host holds; the addresses that stay as they are.
 
         Those are another's, or in a block that cannot be read.
@@ -49,7 +49,7 @@ class Importer:
             self._create(key, text)
         lost = set(self._contested)
         for claim in held.addresses:
-            between()
+            checkpoint()
             if claim.address not in lost and not self._can_have(claim):
                 lost.add(claim.address)
         for key, text in held.leaves:

@@ -79,12 +79,12 @@ class Absences:
         listed: AppList,
         trust: Trust,
         asked: float,
-        between: Callable[[], None] = lambda: None,
+        checkpoint: Callable[[], None] = lambda: None,
     ) -> Withdrawals:
         """Decide about every task of ours that a complete list lacks.
 
         `asked` is when the list was asked for: what it shows may be as old.
-        `between` is called before each further read of Marathon.
+        `checkpoint` is called before each further read of Marathon.
         Writes what is held where operators see it; raises CalicoError.
         """
         if listed.leader is None:
@@ -115,7 +115,7 @@ class Absences:
             asked,
             self._holds.approved_plan(HoldKind.TASKS),
         )
-        reread = self._looks.reread(found.confirmed, between)
+        reread = self._looks.reread(found.confirmed, checkpoint)
         found = replace(
             found,
             now=found.now | reread.ended,

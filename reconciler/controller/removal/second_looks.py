@@ -68,11 +68,11 @@ class SecondLooks:
         credible = credible_hosts(registered, self._stored.applied, alive)
         return reported_up(hosts, statuses, credible)
 
-    def reread(self, absent: Collection[TaskId], between: Callable[[], None]) -> Reread:
+    def reread(self, absent: Collection[TaskId], checkpoint: Callable[[], None]) -> Reread:
         """Read the apps of these tasks themselves; an app that does not answer ends nothing.
 
         Of a task without a record nobody knows the app: the lists must do.
-        `between` is called before each read.
+        `checkpoint` is called before each read.
         """
         tasks_by_app: defaultdict[AppId, set[TaskId]] = defaultdict(set)
         ended = set(absent)
@@ -83,7 +83,7 @@ class SecondLooks:
                 ended.discard(task)
         alive: set[TaskId] = set()
         for app_id in sorted(tasks_by_app)[:MOST_APPS]:
-            between()
+            checkpoint()
             try:
                 present = present_tasks(self._marathon.app(app_id))
             except MarathonError as error:

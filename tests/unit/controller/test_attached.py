@@ -33,7 +33,7 @@ from calico.names import (
     mac_of_container,
 )
 from marathon_client.models import App, Task, TaskState
-from reconciler.controller.addresses.assigner import STRANGE_FOR
+from reconciler.controller.addresses.assigner import UNNAMED_FOR
 from reconciler.controller.addresses.leftovers import LOOK_EVERY
 from reconciler.controller.hosts.departure import Departure
 from reconciler.core.removal.quarantine import REST
@@ -252,7 +252,7 @@ def test_a_container_that_is_no_task_holds_tasks_up_only_for_a_while(cluster: Cl
     tell(cluster, Attachment(BOX, given))
     cluster.run(running(reporting(), net=network("g")))
     assert cluster.specs() == {}
-    cluster.after(STRANGE_FOR + 20)
+    cluster.after(UNNAMED_FOR + 20)
     assert cluster.specs()["t"].addresses[0] not in given
     cluster.run(running(reporting(), reporting(name="u"), net=network("g")))
     assert "u" in cluster.specs()

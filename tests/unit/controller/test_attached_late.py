@@ -27,7 +27,7 @@ from calico.names import (
     mac_of_container,
 )
 from marathon_client.models import App, Task
-from reconciler.controller.addresses.assigner import STRANGE_FOR
+from reconciler.controller.addresses.assigner import UNNAMED_FOR
 from reconciler.controller.intake import STRANGE_AFTER
 from reconciler.core.removal.quarantine import REST
 from tests.unit.controller.attaching import BOX, attach, tell
@@ -95,7 +95,7 @@ def test_a_task_leaves_what_it_was_given_before_its_host_told_of_its_container(
     given = attach(cluster.store)
     tell(cluster, Attachment(BOX, given))
     cluster.run(running(reporting(), net=network("g")))
-    cluster.after(STRANGE_FOR + 20)
+    cluster.after(UNNAMED_FOR + 20)
     second = cluster.specs()["t"]
     assert not set(second.addresses) & set(given)
 
@@ -121,7 +121,7 @@ def test_a_move_to_its_container_that_was_begun_is_ended(cluster: Cluster, writt
     given = attach(cluster.store)
     tell(cluster, Attachment(BOX, given))
     cluster.run(running(reporting(), net=network("g")))
-    cluster.after(STRANGE_FOR + 20)
+    cluster.after(UNNAMED_FOR + 20)
     record = cluster.records()["t"]
 
     Claims(cluster.store).claim(Claim(BOX, H1, HandleId("t")))
