@@ -29,12 +29,12 @@ from reconciler.agent.passing.passes import (
     Pass,
 )
 from reconciler.agent.passing.reconcile import HostReconciler
+from reconciler.agent.reporting.metrics import AgentMetrics
+from reconciler.agent.reporting.registration import host_record
+from reconciler.agent.reporting.reporter import Report
 from reconciler.agent.seeing.lookout import LookAsked, Lookout
 from reconciler.agent.seeing.looks import VERIFY_AFTER
 from reconciler.agent.state_file import SavedState
-from reconciler.agent.telling.metrics import AgentMetrics
-from reconciler.agent.telling.registration import host_record
-from reconciler.agent.telling.reporter import Report
 from reconciler.runtime.clock import Clock
 from reconciler.runtime.inbox import Inbox
 from reconciler.runtime.listener import Page
@@ -48,7 +48,7 @@ LONGEST_WAIT = 5.0
 #: Seconds without a message after which what was reached is told, and the most
 #: that it waits for such a moment.
 QUIET = 0.01
-TELL_WITHIN = 0.25
+REPORT_WITHIN = 0.25
 #: Seconds after large amounts of memory were used for a while until they are given back.
 TIDY_AFTER = 5.0
 MANY_CHANGES = 100
@@ -94,8 +94,8 @@ class AgentLoop:
         self._clock = clock
         self._turned = clock.monotonic()
         self._last: Pass | None = None
-        self._untold: Pass | None = None
-        self._tell_by = clock.monotonic()
+        self._unreported: Pass | None = None
+        self._report_by = clock.monotonic()
         self._followed = clock.monotonic()
         self._told: tuple[str, ...] = ()
         self._lost: dict[Key, str] = {}
@@ -109,19 +109,19 @@ class AgentLoop:
     def run(self, listen: str = "") -> None:
         """Turn until told to stop; `listen` is where the pages are served.
 
-        What was reached is told in a quiet moment: who follows a task's start
+        What was reached is reported in a quiet moment: who follows a task's start
         closely then reads of its end, not of each step, and the kernel's next
-        change does not wait for the telling.
+        change does not wait for the report.
         """
         self._listen = listen
         wait = 0.0
         while True:
-            messages = self._inbox.drain(min(wait, QUIET) if self._untold else wait)
+            messages = self._inbox.drain(min(wait, QUIET) if self._unreported else wait)
             if any(isinstance(message, Stop) for message in messages):
                 return
             try:
-                if not messages or self._clock.monotonic() >= self._tell_by:
-                    self.tell()
+                if not messages or self._clock.monotonic() >= self._report_by:
+                    self.report()
                 wait = self.advance(messages)
             except Exception:
                 # A defect: the kernel stays as it is, and the next turn looks anew.
@@ -144,9 +144,9 @@ class AgentLoop:
         if news or self._reconciler.pass_is_due():
             started = self._clock.monotonic()
             reached = self._reconciler.reconcile()
-            if self._untold is None:
-                self._tell_by = self._clock.monotonic() + TELL_WITHIN
-            self._untold = self._last = reached
+            if self._unreported is None:
+                self._report_by = self._clock.monotonic() + REPORT_WITHIN
+            self._unreported = self._last = reached
             if len(reached.changes) >= MANY_CHANGES:
                 self._tidy_later()
             self._metrics.note(reached, self._clock.monotonic() - started)
@@ -158,11 +158,11 @@ class AgentLoop:
             give_back_heap()
         return min(LONGEST_WAIT, max(0.0, self._reconciler.next_due() - now))
 
-    def tell(self) -> None:
+    def report(self) -> None:
         """Report and save what the last pass came to, unless that was done."""
-        untold, self._untold = self._untold, None
-        if untold is not None:
-            self._publish(untold)
+        unreported, self._unreported = self._unreported, None
+        if unreported is not None:
+            self._publish(unreported)
 
     def _show(self, asked: Sequence[LookAsked]) -> None:
         """Let those see the kernel who asked; what is wrong with it is mended next."""

@@ -38,15 +38,15 @@ from reconciler.agent.preflight import (
     expect_state_directory,
     only_agent,
 )
+from reconciler.agent.reporting.metrics import AgentMetrics
+from reconciler.agent.reporting.registration import read_boot_id
+from reconciler.agent.reporting.reporter import Reporter
 from reconciler.agent.seeing.leader import LeaderReader
 from reconciler.agent.seeing.lookout import KernelPages
 from reconciler.agent.seeing.surveyor import Surveyor
 from reconciler.agent.seeing.watcher import Watcher
 from reconciler.agent.settings import AgentSettings
 from reconciler.agent.state_file import StateFileError, StateSaver, read_state
-from reconciler.agent.telling.metrics import AgentMetrics
-from reconciler.agent.telling.registration import read_boot_id
-from reconciler.agent.telling.reporter import Reporter
 from reconciler.attach.calls.cni import CniCalls
 from reconciler.attach.calls.netmodules import answer_netmodules
 from reconciler.attach.listening import SocketTaken

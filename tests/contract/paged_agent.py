@@ -37,10 +37,10 @@ from reconciler.agent.locators.api import Located, Search
 from reconciler.agent.loop import AgentLoop, LoopMessage, Outlets, Stop
 from reconciler.agent.passing.passes import HostSettings
 from reconciler.agent.passing.reconcile import HostReconciler
+from reconciler.agent.reporting.metrics import AgentMetrics
+from reconciler.agent.reporting.registration import read_boot_id
+from reconciler.agent.reporting.reporter import Report
 from reconciler.agent.seeing.lookout import KernelPages
-from reconciler.agent.telling.metrics import AgentMetrics
-from reconciler.agent.telling.registration import read_boot_id
-from reconciler.agent.telling.reporter import Report
 from reconciler.runtime.clock import SystemClock
 from reconciler.runtime.inbox import Inbox
 from reconciler.runtime.listener import ListenAddress, Listener

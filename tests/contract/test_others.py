@@ -21,7 +21,7 @@ from calico.datastore.memory import MemoryDatastore
 from calico.mirror import Mirror
 from calico.model import AppliedRecord, BootId, HandleId, HostName, Snapshot, Tag
 from marathon_client.models import TaskState
-from reconciler.agent.telling.reporter import Report, Reporter
+from reconciler.agent.reporting.reporter import Report, Reporter
 from reconciler.controller.hosts.departure import Departure, Remains
 from reconciler.core.removal.quarantine import REST
 from reconciler.runtime.clock import ManualClock

@@ -40,7 +40,7 @@ from calico.keys import (
     profile_key,
 )
 from calico.model import EndpointSpec, EndpointState, HostName, HostRecord, Profile
-from reconciler.agent.telling.registration import BOOT_ID
+from reconciler.agent.reporting.registration import BOOT_ID
 from tests.contract.real_etcd import running_etcd
 from tests.dataplane_worlds import POOL, group, openings, spec
 from tests.kernel.namespaces import Namespace, bind_file, enter_network, unshare_mounts

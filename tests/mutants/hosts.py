@@ -22,7 +22,7 @@ HOSTS = (
     Mutant(
         "P7",
         "an agent claims what other hosts hold",
-        "reconciler/agent/telling/objection.py",
+        "reconciler/agent/reporting/objection.py",
         "if endpoint is None or endpoint.host != host:",
         "if endpoint is None:",
         ("tests/unit/agent/test_objection.py",),
@@ -30,7 +30,7 @@ HOSTS = (
     Mutant(
         "P7",
         "an agent takes for told what it wrote to another store",
-        "reconciler/agent/telling/reporter.py",
+        "reconciler/agent/reporting/reporter.py",
         "                # Of what was written to another store nothing may be left.\n"
         "                self._held = self._delivered = None\n",
         "                pass\n",
@@ -103,7 +103,7 @@ HOSTS = (
     Mutant(
         "P13",
         "a report is written again though nothing changed",
-        "reconciler/agent/telling/reporter.py",
+        "reconciler/agent/reporting/reporter.py",
         "        if moved or self._unanswered.get(key) == before:\n",
         "        if True:\n",
         ("tests/unit/agent/test_reporter.py",),
@@ -111,7 +111,7 @@ HOSTS = (
     Mutant(
         "P3",
         "an agent's write that lands late replaces a newer one",
-        "reconciler/agent/telling/reporter.py",
+        "reconciler/agent/reporting/reporter.py",
         "self._datastore.put(key, value, expect=before)",
         "self._datastore.put(key, value)",
         ("tests/unit/agent/test_reporter.py",),
@@ -119,7 +119,7 @@ HOSTS = (
     Mutant(
         "P3",
         "an agent's write that may land late is not outrun",
-        "reconciler/agent/telling/reporter.py",
+        "reconciler/agent/reporting/reporter.py",
         "        if moved or self._unanswered.get(key) == before:\n",
         "        if moved:\n",
         ("tests/unit/agent/test_reporter.py",),

@@ -18,10 +18,10 @@ from reconciler.agent.belief import PREFIXES
 from reconciler.agent.loop import AgentLoop, LoopMessage, Outlets, Searcher, Stop
 from reconciler.agent.passing.passes import HostSettings, KernelChanged
 from reconciler.agent.passing.reconcile import HostReconciler
+from reconciler.agent.reporting.metrics import AgentMetrics
+from reconciler.agent.reporting.reporter import Report, Reporter
 from reconciler.agent.seeing.leader import LeaderReader
 from reconciler.agent.state_file import SavedState, parse_state, render_state
-from reconciler.agent.telling.metrics import AgentMetrics
-from reconciler.agent.telling.reporter import Report, Reporter
 from reconciler.controller.intake import Message
 from reconciler.controller.leadership import Leadership, ProcessContext
 from reconciler.controller.metrics import ControllerMetrics

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import assert_never
 
 from calico.keys import PROFILES
-from reconciler.agent.telling.metrics import AgentMetrics
+from reconciler.agent.reporting.metrics import AgentMetrics
 from reconciler.controller.metrics import ControllerMetrics
 from reconciler.runtime.clock import ManualClock
 from tests.simulation.actions import (

@@ -50,7 +50,7 @@ class Failed:
     asked: AttachAsked
     why: str
 
-    def tell(self) -> None:
+    def answer(self) -> None:
         """Answer it."""
         self.asked.reply.settle(AttachUnavailable(self.why))
 
@@ -150,7 +150,7 @@ class HeldAttachments:
         """What links are called inside."""
         return devices(self._attachments.values())
 
-    def tell_evidence(self, merged: Merged, evidence: Evidence) -> None:
+    def note_evidence(self, merged: Merged, evidence: Evidence) -> None:
         """Where containers live that were attached before; it proves the end of their tasks."""
         known = evidence.attached
         for attachment, key in self._attached(merged):

@@ -33,18 +33,18 @@ from reconciler.agent.passing.passes import (
 )
 from reconciler.agent.passing.rendering import Rendering
 from reconciler.agent.passing.revocation import Revocation
-from reconciler.agent.searches import Searches
-from reconciler.agent.seeing.evidence import Evidence, StillHeld
-from reconciler.agent.seeing.known import KnownKernel, is_breached, learn, lost_addresses
-from reconciler.agent.seeing.looks import VERIFY_AFTER, Looks
-from reconciler.agent.state_file import SavedState, StateWritten
-from reconciler.agent.telling.objection import objection_record
-from reconciler.agent.telling.problems import (
+from reconciler.agent.reporting.objection import objection_record
+from reconciler.agent.reporting.problems import (
     obstacles,
     problems_here,
     problems_of_view,
     why_not_wired,
 )
+from reconciler.agent.searches import Searches
+from reconciler.agent.seeing.evidence import Evidence, StillHeld
+from reconciler.agent.seeing.known import KnownKernel, is_breached, learn, lost_addresses
+from reconciler.agent.seeing.looks import VERIFY_AFTER, Looks
+from reconciler.agent.state_file import SavedState, StateWritten
 from reconciler.agent.vouching import LeaderSeen, Vouching
 from reconciler.core.endpoint_status import endpoint_statuses
 from reconciler.core.kernels.look import Look
@@ -247,7 +247,7 @@ class HostReconciler:
             again = self._attempt(view)
             reached = replace(again, changes=reached.changes + again.changes)
             for each in failed:
-                each.tell()
+                each.answer()
         if self._merged is not None and view.source is Source.DATASTORE:
             self._held.leave_chores(self._merged, self._evidence.gone, self._clock.monotonic())
         return reached
@@ -328,7 +328,7 @@ class HostReconciler:
             # Else what began without our rules would pass until it is forgotten.
             self._revocation.judge_all(merged.snapshot, config)
         failures = self._dataplane.apply(plan).failures if plan else {}
-        self._held.tell_evidence(merged, self._evidence)
+        self._held.note_evidence(merged, self._evidence)
         self._kernel = learn(observed, desired, plan, failures, self._evidence, self._searches)
         if breached:
             self._revocation.judge_all(merged.snapshot, config)

@@ -19,8 +19,8 @@ import msgspec
 from netaddr import AddrFormatError, IPAddress
 
 from calico.model import BootId, HostName, HostRecord
+from reconciler.agent.reporting.registration import read_boot_id
 from reconciler.agent.settings import LISTEN
-from reconciler.agent.telling.registration import read_boot_id
 from reconciler.cli.reading.cluster import Cluster
 from reconciler.core.kernels.host_page import HostPage
 from reconciler.core.kernels.task_page import TaskPage

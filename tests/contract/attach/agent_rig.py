@@ -27,8 +27,8 @@ from reconciler.agent.attachments.service import AttachService
 from reconciler.agent.loop import AgentLoop, LoopMessage, Outlets, Stop
 from reconciler.agent.passing.passes import HostSettings
 from reconciler.agent.passing.reconcile import HostReconciler
-from reconciler.agent.telling.metrics import AgentMetrics
-from reconciler.agent.telling.reporter import Report
+from reconciler.agent.reporting.metrics import AgentMetrics
+from reconciler.agent.reporting.reporter import Report
 from reconciler.runtime.clock import SystemClock
 from reconciler.runtime.inbox import Inbox
 from reconciler.runtime.watchfeed import Changed, Loaded

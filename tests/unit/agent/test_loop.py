@@ -17,11 +17,11 @@ from reconciler.agent.locators.api import Located, LocatorUnavailable, Search
 from reconciler.agent.loop import STUCK_AFTER, AgentLoop, LoopMessage, Outlets, Searcher, Stop
 from reconciler.agent.passing.passes import ContainersChanged, HostSettings, KernelChanged
 from reconciler.agent.passing.reconcile import HostReconciler
+from reconciler.agent.reporting.metrics import AgentMetrics
+from reconciler.agent.reporting.reporter import Report
 from reconciler.agent.seeing.lookout import LOOK_EVERY, LookAsked
 from reconciler.agent.seeing.looks import FULL_EVERY
 from reconciler.agent.state_file import SavedState, StateWritten
-from reconciler.agent.telling.metrics import AgentMetrics
-from reconciler.agent.telling.reporter import Report
 from reconciler.attach.refusals import Refusals
 from reconciler.core.kernels.look import Look
 from reconciler.runtime.clock import ManualClock
@@ -75,7 +75,7 @@ class Bench:
 def turn(loop: AgentLoop, messages: Sequence[LoopMessage]) -> float:
     """Advance, and tell at once what was reached."""
     wait = loop.advance(messages)
-    loop.tell()
+    loop.report()
     return wait
 
 

@@ -16,7 +16,7 @@ from calico.model import BootId, ContainerId, HandleId, TaskId
 from calico.names import handle_of_container
 from reconciler.agent.attachments.files import KeptAttachment
 from reconciler.agent.belief import PREFIXES
-from reconciler.agent.telling.objection import objection_record
+from reconciler.agent.reporting.objection import objection_record
 from reconciler.core.adoption import holdings_of
 from tests.unit.agent.attachments.samples import attachment
 from tests.unit.agent.world import HOST, OTHER_HOST, POOL, filled_store, key_of, put_spec, spec

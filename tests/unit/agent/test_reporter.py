@@ -22,7 +22,7 @@ from calico.errors import Conflict, DatastoreUnavailable
 from calico.keys import applied_key, felix_status_key, host_key, objection_key, status_key
 from calico.model import AppliedRecord, BootId, HostName, HostRecord, TaskId
 from calico.names import endpoint_of_task
-from reconciler.agent.telling.reporter import Report, Reporter
+from reconciler.agent.reporting.reporter import Report, Reporter
 from reconciler.runtime.clock import ManualClock
 
 HOST = HostName("h1")

@@ -26,7 +26,7 @@ from calico.keys import (
 from calico.model import AppliedRecord, BootId, HostName, Pool, TaskId, TaskVerdict
 from calico.names import endpoint_of_task, interface_of, mac_of
 from reconciler.agent.belief import PREFIXES
-from reconciler.agent.telling.objection import objection_record
+from reconciler.agent.reporting.objection import objection_record
 from reconciler.controller.adoption.adoption import WAIT
 from reconciler.controller.adoption.chain import append_takeover
 from reconciler.core.removal.quarantine import REST

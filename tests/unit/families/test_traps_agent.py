@@ -22,8 +22,8 @@ from calico.model import AppliedRecord, BootId, HostName, HostRecord, TaskId
 from calico.names import endpoint_of_task
 from reconciler.agent.belief import PREFIXES, Belief, Source
 from reconciler.agent.preflight import SOCKET, NotFit, only_agent
+from reconciler.agent.reporting.reporter import Report, Reporter
 from reconciler.agent.settings import parse_host_ports
-from reconciler.agent.telling.reporter import Report, Reporter
 from reconciler.cli.commands.agent import agent
 from reconciler.runtime.clock import ManualClock
 from reconciler.runtime.watchfeed import FeedMessage, Loaded, WatchFeed

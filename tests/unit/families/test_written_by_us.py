@@ -25,7 +25,7 @@ from calico.model import (
     Rule,
     TaskRecord,
 )
-from reconciler.agent.telling.registration import render_alive
+from reconciler.agent.reporting.registration import render_alive
 from reconciler.controller.bootstrap import DIRECTORIES, bootstrap, bootstrap_host, make_ready
 from reconciler.core.tasks.profiles import NetworkPolicy, profiles_of
 from tests.unit.families import go_family, ours, pycalico, python_family

@@ -1,4 +1,4 @@
-"""Tells the datastore what an agent has reached, in a thread of its own.
+"""Reports to the datastore what an agent has reached, in a thread of its own.
 
 A slow or absent datastore never delays the kernel: only the newest report
 counts, and what the datastore holds is compared with it as a whole.
@@ -26,7 +26,7 @@ from calico.keys import (
     reaches_etcd,
 )
 from calico.model import AppliedRecord, Attachment, HostName, HostRecord
-from reconciler.agent.telling.registration import (
+from reconciler.agent.reporting.registration import (
     ALIVE_EVERY,
     ALIVE_TTL,
     last_reported_key,
@@ -98,7 +98,7 @@ class Reporter:
         self._reload_due = self._started
         self._applied_due = self._started
         self._applied: AppliedRecord | None = None
-        #: What was told to the end, as long as the datastore is known to hold it.
+        #: What was delivered to the end, as long as the datastore is known to hold it.
         self._delivered: Report | None = None
         self._first = True
         self._host_text: Remembered[str] = Remembered()
@@ -108,7 +108,7 @@ class Reporter:
         self._undelivered = Complaint(log, "report not delivered")
 
     def post(self, report: Report) -> None:
-        """Have a report told; it replaces every earlier one."""
+        """Have a report delivered; it replaces every earlier one."""
         self._inbox.post(report)
 
     def run(self, stop: threading.Event) -> None:
@@ -117,7 +117,7 @@ class Reporter:
             self.step(min(LONGEST_WAIT, self.wait()))
 
     def step(self, timeout: float = 0.0) -> None:
-        """Take reports in, waiting up to `timeout` for one, and tell the newest."""
+        """Take reports in, waiting up to `timeout` for one, and deliver the newest."""
         reports = self._inbox.drain(timeout)
         if reports:
             before, self._report = self._report, reports[-1]
@@ -128,7 +128,7 @@ class Reporter:
         if now < self._retry_at:
             return
         try:
-            self._tell(now)
+            self._deliver(now)
         except CalicoError as error:
             self._held = self._delivered = None
             self._failures += 1
@@ -150,9 +150,9 @@ class Reporter:
             due = self._retry_at
         return max(0.0, due - now)
 
-    def _tell(self, now: float) -> None:
+    def _deliver(self, now: float) -> None:
         if now >= self._alive_due:
-            self._tell_alive(now)
+            self._deliver_alive(now)
         if self._held is None or now >= self._reload_due:
             self._held, self._delivered = self._read_held(), None
             self._reload_due = now + RELOAD_EVERY
@@ -164,7 +164,7 @@ class Reporter:
             text = self._host_text.of(host, lambda: encode_host(host))
             self._put(self._held, host_key(self._host), text)
         if report.applied is not None:
-            self._tell_objection(self._held, report.objection)
+            self._deliver_objection(self._held, report.objection)
         moved = False
         removed: list[Key] = []
         if report.statuses is not None:
@@ -174,7 +174,7 @@ class Reporter:
                 self._delete(self._held, key)
                 removed.append(key)
         if report.applied is not None:
-            self._tell_applied(self._held, report.applied, moved or bool(removed), now)
+            self._deliver_applied(self._held, report.applied, moved or bool(removed), now)
         for key in removed:
             self._remove_empty(own_directories(key))
         if report.applied in (None, self._applied):
@@ -190,14 +190,14 @@ class Reporter:
                 # Another endpoint of the same workload lives in it.
                 return
 
-    def _tell_alive(self, now: float) -> None:
+    def _deliver_alive(self, now: float) -> None:
         value = render_alive(self._clock.wall(), now - self._started, self._first)
         self._datastore.put(felix_status_key(self._host), value, ttl=ALIVE_TTL)
         self._datastore.put(last_reported_key(self._host), value)
         self._first = False
         self._alive_due = now + ALIVE_EVERY * (1 + 0.1 * self._jitter())
 
-    def _tell_applied(
+    def _deliver_applied(
         self, held: dict[Key, Stored], applied: AppliedRecord, moved: bool, now: float
     ) -> None:
         before = self._applied
@@ -223,7 +223,9 @@ class Reporter:
             text = self._applied_text.of(told, lambda: encode_applied(told))
             self._put(held, applied_key(self._host), text)
 
-    def _tell_objection(self, held: dict[Key, Stored], objection: ObjectionRecord | None) -> None:
+    def _deliver_objection(
+        self, held: dict[Key, Stored], objection: ObjectionRecord | None
+    ) -> None:
         key = objection_key(self._host)
         if objection is not None:
             self._put(held, key, encode_objection(objection))

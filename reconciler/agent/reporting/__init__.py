@@ -1,0 +1,1 @@
+"""What an agent reports to the datastore and its operators."""

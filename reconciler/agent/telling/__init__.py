@@ -1,1 +1,0 @@
-"""What an agent tells the datastore and its operators."""
