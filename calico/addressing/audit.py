@@ -4,6 +4,7 @@ import enum
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import assert_never
 
 from netaddr import IPAddress, IPNetwork
 
@@ -204,6 +205,19 @@ class AbandonedBlock:
 
 
 Drift = Miscounted | DanglingAffinity | UnlistedBlock | AbandonedBlock
+
+
+def is_ours(drift: Drift, hosts: Collection[HostName]) -> bool:
+    """Whether it is the controller's to mend; `hosts` are those whose agents are ours."""
+    match drift:
+        case Miscounted(ours=ours):
+            return ours
+        case DanglingAffinity(host) | UnlistedBlock(host):
+            return host in hosts
+        case AbandonedBlock():
+            return True
+        case _:
+            assert_never(drift)
 
 
 def drifts(books: Books) -> tuple[Drift, ...]:

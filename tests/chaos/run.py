@@ -170,7 +170,9 @@ class Run:
         for words in (("diff",), ("ipam", "check")):
             result = self.cluster.product(*words)
             if result.returncode != 0:
-                return f"{' '.join(words)}: {result.returncode}\n{result.stderr}{result.stdout}"
+                lines = f"{result.stderr}{result.stdout}".splitlines()
+                said = [line for line in lines if line.startswith("PROBLEM")] or lines
+                return "\n".join((f"{' '.join(words)}: {result.returncode}", *said))
         if not self._wishes.instances and not nothing_is_left(self.cluster):
             return "a container that has ended still holds something"
         return ""

@@ -54,4 +54,20 @@ OUTPUTS = (
             "tests/unit/cli/test_holds.py",
         ),
     ),
+    Mutant(
+        "P8",
+        "`ipam check` takes a count that is too low for harmless",
+        "reconciler/core/removal/address_findings.py",
+        "ours and not (isinstance(drift, Miscounted) and drift.counted < drift.held)",
+        "ours",
+        ("tests/unit/cli/test_ipam.py",),
+    ),
+    Mutant(
+        "P8",
+        "`ipam check` counts on a leader where nobody leads",
+        "reconciler/cli/judging/addresses.py",
+        "each.passing and cluster.leader is not None",
+        "each.passing",
+        ("tests/unit/cli/test_ipam.py",),
+    ),
 )

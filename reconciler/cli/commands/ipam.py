@@ -80,7 +80,9 @@ def check_command(etcd: EtcdSettings, output: str) -> None:
     Counts what every address of every pool is, and looks for addresses that are
     leaked, used twice, used without being allocated or held by another, for
     blocks and handles that break Calico's rules, and for claims that lead
-    nowhere. What is wrong only for an instant is not told: it looks twice.
+    nowhere. What is wrong only for an instant is not told: it looks twice. What
+    writes that came to nothing leave is harmless, and no more than a note while
+    a controller leads, which mends it within minutes.
 
     \b
     Fields of -o json:
@@ -88,7 +90,7 @@ def check_command(etcd: EtcdSettings, output: str) -> None:
       pools      as in `ipam show`; the states add up to size
       addresses  address, state, block, host, handle, attributes, endpoints
                  (task, host), app, container: each that is not free
-      findings   subject, kind, reason
+      findings   subject, kind, reason, passing (no more than a note)
       waits_for  hosts that resting addresses wait for
     """
     cluster = read(etcd)

@@ -86,25 +86,38 @@ def judge_check(cluster: Cluster, usage: Usage, findings: tuple[Finding, ...]) -
         )
         for each in others[:MOST_ROWS]
     )
-    problems = [f"PROBLEM {each.subject}: {each.kind.value}: {each.reason}" for each in findings]
+    # What nobody mends does not pass.
+    passing = {each for each in findings if each.passing and cluster.leader is not None}
+    told = [
+        f"{word} {each.subject}: {each.kind.value}: {each.reason}"
+        for word in ("PROBLEM", "NOTE")
+        for each in findings
+        if (each in passing) == (word == "NOTE")
+    ]
+    ok = len(passing) == len(findings)
     sections: tuple[Section, ...] = (
         _pool_table(usage.pools),
         Table(("address", "state", "handle", "host"), rows),
         Lines(_more(len(others))),
         Lines(_remarks(cluster, usage)),
-        Lines((*problems[:MOST_ROWS], *_more(len(problems)))),
+        Lines((*told[:MOST_ROWS], *_more(len(told)))),
     )
     data = {
-        "ok": not findings,
+        "ok": ok,
         "pools": [_pool_fields(each) for each in usage.pools],
         "addresses": [_held_fields(cluster, usage, address) for address in usage.held],
         "findings": [
-            {"subject": each.subject, "kind": each.kind.value, "reason": each.reason}
+            {
+                "subject": each.subject,
+                "kind": each.kind.value,
+                "reason": each.reason,
+                "passing": each in passing,
+            }
             for each in findings
         ],
         "waits_for": list(usage.waits_for),
     }
-    return Answer(data, sections, int(bool(findings)))
+    return Answer(data, sections, int(not ok))
 
 
 def _pool_fields(use: PoolUse) -> dict[str, object]:

@@ -11,6 +11,7 @@ from calico.addressing.audit import (
     Miscounted,
     UnlistedBlock,
     drifts,
+    is_ours,
 )
 from calico.addressing.books import Books, decode_books
 from calico.addressing.ledger import Ledger
@@ -70,15 +71,9 @@ class Leftovers:
         return mended
 
     def _is_ours(self, drift: Drift) -> bool:
-        match drift:
-            case Miscounted(handle, ours=ours):
-                return ours and _has_key(handle)
-            case DanglingAffinity(host) | UnlistedBlock(host):
-                return host in self._stored.registered() | self._stored.forgotten_hosts
-            case AbandonedBlock():
-                return True
-            case _:
-                assert_never(drift)
+        if isinstance(drift, Miscounted) and not _has_key(drift.handle):
+            return False
+        return is_ours(drift, self._stored.registered() | self._stored.forgotten_hosts)
 
     def _mend(self, seen: _Seen, books: Books) -> bool:
         """Write it as it should be, unless somebody else writes too."""

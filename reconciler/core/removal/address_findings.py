@@ -19,6 +19,7 @@ from calico.addressing.audit import (
     Standing,
     UnlistedBlock,
     drifts,
+    is_ours,
 )
 from calico.addressing.books import Books
 from calico.datastore.api import Key
@@ -42,11 +43,16 @@ class Kind(enum.Enum):
 
 @dataclass(frozen=True, slots=True, order=True)
 class Finding:
-    """One thing that is not as it should be; `subject` is an address, a block or a key."""
+    """One thing that is not as it should be; `subject` is an address, a block or a key.
+
+    What is `passing` is harmless, and a leader mends it within minutes: writes
+    that came to nothing, or were not answered, leave it.
+    """
 
     subject: str
     kind: Kind
     reason: str
+    passing: bool = False
 
 
 def find(
@@ -68,7 +74,7 @@ def find(
         *_double_uses(who),
         *_not_allocated(pools, books, who),
         *(finding for each in held if (finding := _of_held(each, who)) is not None),
-        *map(_of_drift, drifts(books)),
+        *(_of_drift(each, who) for each in drifts(books)),
     )
 
 
@@ -138,23 +144,25 @@ def _of_held(held: HeldAddress, who: Standing) -> Finding | None:
     return None
 
 
-def _of_drift(drift: Drift) -> Finding:
+def _of_drift(drift: Drift, who: Standing) -> Finding:
+    ours = is_ours(drift, frozenset((*who.hosts, *who.forgotten)))
+    # A count that is too low hides an address from whoever looks for it.
+    passing = ours and not (isinstance(drift, Miscounted) and drift.counted < drift.held)
+    kind, reason = _described(drift)
+    return Finding(str(drift.block), kind, reason + _by_controller(ours), passing)
+
+
+def _described(drift: Drift) -> tuple[Kind, str]:
     match drift:
-        case Miscounted(handle, block, counted, held, ours):
-            return Finding(
-                str(block),
-                Kind.MISCOUNTED,
-                f"handle {handle} counts {counted} addresses here and has {held}"
-                + _by_controller(ours),
-            )
-        case DanglingAffinity(host, block):
-            return Finding(str(block), Kind.AFFINITY, f"host {host} claims it and does not have it")
-        case UnlistedBlock(host, block):
-            return Finding(
-                str(block), Kind.AFFINITY, f"is kept for host {host}, which does not claim it"
-            )
-        case AbandonedBlock(block):
-            return Finding(str(block), Kind.ABANDONED, "is kept for nobody and holds nothing")
+        case Miscounted(handle, _, counted, held):
+            reason = f"handle {handle} counts {counted} addresses here and has {held}"
+            return Kind.MISCOUNTED, reason
+        case DanglingAffinity(host):
+            return Kind.AFFINITY, f"host {host} claims it and does not have it"
+        case UnlistedBlock(host):
+            return Kind.AFFINITY, f"is kept for host {host}, which does not claim it"
+        case AbandonedBlock():
+            return Kind.ABANDONED, "is kept for nobody and holds nothing"
         case _:
             assert_never(drift)
 

@@ -1,6 +1,7 @@
 """`ipam show`, `ipam check` and `ipam release`: who has which address, and is that right."""
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -272,6 +273,12 @@ def overcount(world: World) -> None:
     world.datastore.put(keys.handle_key(HandleId("star_probe-a.1")), text)
 
 
+def overcount_of_others(world: World) -> None:
+    cidr = IPNetwork("192.168.0.0/26")
+    text = codec.encode_handle(HandleId("star_probe-a.1"), {cidr: 3})
+    world.datastore.put(keys.handle_key(HandleId("star_probe-a.1")), text)
+
+
 def lose_handle(world: World) -> None:
     world.datastore.delete(keys.handle_key(HandleId("star_probe-a.1")))
 
@@ -282,6 +289,10 @@ def break_handle(world: World) -> None:
 
 def dangle(world: World) -> None:
     world.datastore.put(keys.affinity_key(B, IPNetwork("192.168.77.0/26")), "")
+
+
+def dangle_of_others(world: World) -> None:
+    world.datastore.put(keys.affinity_key(HostName("felix"), IPNetwork("192.168.77.0/26")), "")
 
 
 def claim_anothers(world: World) -> None:
@@ -331,11 +342,11 @@ def abandon(world: World) -> None:
             id="block",
         ),
         pytest.param(
-            overcount,
+            overcount_of_others,
             "192.168.0.0/26",
             "miscounted",
             "counts 3 addresses here and has 1",
-            id="over",
+            id="over, by others",
         ),
         pytest.param(
             lose_handle, "192.168.0.0/26", "miscounted", "counts 0 addresses here", id="no handle"
@@ -346,6 +357,34 @@ def abandon(world: World) -> None:
             "unreadable",
             "not JSON",
             id="handle",
+        ),
+        pytest.param(
+            dangle_of_others, "192.168.77.0/26", "affinity", "host felix", id="claim of others"
+        ),
+    ],
+)
+def test_what_does_not_agree_is_named_and_exits_1(
+    spoil: object, subject: str, kind: str, reason: str
+) -> None:
+    world = star(MemoryDatastore())
+    assert callable(spoil)
+    spoil(world)
+    answer = check(world)
+    assert answer.exit_code == 1
+    (told,) = [each for each in findings(world) if each[:2] == (subject, kind)]
+    assert reason in told[2]
+    assert f"PROBLEM {subject}: {kind}: " in text(answer)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "subject", "kind", "reason"),
+    [
+        pytest.param(
+            overcount,
+            "192.168.0.0/26",
+            "miscounted",
+            "counts 3 addresses here and has 1",
+            id="over",
         ),
         pytest.param(
             dangle, "192.168.77.0/26", "affinity", "host host-b claims it", id="claim of no block"
@@ -359,16 +398,25 @@ def abandon(world: World) -> None:
         pytest.param(abandon, "192.168.77.0/26", "abandoned", "nobody", id="nobody's block"),
     ],
 )
-def test_what_does_not_agree_is_named_and_exits_1(
-    spoil: object, subject: str, kind: str, reason: str
+def test_what_a_leader_mends_is_a_note_and_without_one_a_problem(
+    spoil: Callable[[World], None], subject: str, kind: str, reason: str
 ) -> None:
+    # given what a write that came to nothing left
     world = star(MemoryDatastore())
-    assert callable(spoil)
     spoil(world)
+
+    # then it is told while a controller leads, and is no reason for exit code 1
     answer = check(world)
-    assert answer.exit_code == 1
+    assert (answer.exit_code, fields(answer)["ok"]) == (0, True)
     (told,) = [each for each in findings(world) if each[:2] == (subject, kind)]
     assert reason in told[2]
+    assert "the controller mends it" in told[2]
+    assert f"NOTE {subject}: {kind}: " in text(answer)
+
+    # and when nobody leads who would mend it, it is
+    world.datastore.delete(keys.LEADER)
+    answer = check(world)
+    assert (answer.exit_code, fields(answer)["ok"]) == (1, False)
     assert f"PROBLEM {subject}: {kind}: " in text(answer)
 
 
