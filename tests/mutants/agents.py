@@ -46,7 +46,7 @@ AGENTS = (
     Mutant(
         "P6",
         "what a state file lacks is taken away",
-        "reconciler/agent/passing/reconcile.py",
+        "reconciler/agent/passing/programming.py",
         "            plan = only_mending(plan, observed)\n",
         "            pass\n",
         ("tests/unit/agent/test_reconcile.py",),
@@ -134,7 +134,7 @@ AGENTS = (
     Mutant(
         "P7",
         "a host that only read a store counts as one with a past",
-        "reconciler/agent/passing/reconcile.py",
+        "reconciler/agent/passing/saving.py",
         "            vouched=vouched,\n",
         "",
         ("tests/unit/agent/test_newcomer.py",),

@@ -8,7 +8,7 @@ from netaddr import IPAddress
 
 from calico.cluster import ObjectionRecord
 from calico.dataplane.api import Dataplane
-from calico.dataplane.changes import NamespaceRef, Plan
+from calico.dataplane.changes import Plan
 from calico.dataplane.foreign.rules import ForeignRules
 from calico.dataplane.render.host import Rendered
 from calico.dataplane.state import HostConfig
@@ -17,7 +17,7 @@ from calico.errors import DataplaneError
 from calico.keys import parse_endpoint_key
 from calico.model import EndpointId, Snapshot, TaskId
 from reconciler.agent.attachments.files import KeptAttachment
-from reconciler.agent.attachments.held import HeldAttachments, remove_links
+from reconciler.agent.attachments.held import HeldAttachments
 from reconciler.agent.attachments.merging import Merged
 from reconciler.agent.attachments.requests import NO_CHORES, CheckAsked, Chores
 from reconciler.agent.belief import Belief, Source, View
@@ -31,9 +31,10 @@ from reconciler.agent.passing.passes import (
     Surveyed,
     host_config,
 )
+from reconciler.agent.passing.programming import Programming
 from reconciler.agent.passing.rendering import Rendering
-from reconciler.agent.passing.revocation import Revocation
-from reconciler.agent.reporting.objection import objection_record
+from reconciler.agent.passing.saving import Saving
+from reconciler.agent.reporting.objection import Objecting
 from reconciler.agent.reporting.problems import (
     obstacles,
     problems_here,
@@ -42,13 +43,12 @@ from reconciler.agent.reporting.problems import (
 )
 from reconciler.agent.searches import Searches
 from reconciler.agent.seeing.evidence import Evidence, StillHeld
-from reconciler.agent.seeing.known import KnownKernel, is_breached, learn, lost_addresses
+from reconciler.agent.seeing.known import KnownKernel
 from reconciler.agent.seeing.looks import VERIFY_AFTER, Looks
 from reconciler.agent.state_file import SavedState, StateWritten
 from reconciler.agent.vouching import LeaderSeen, Vouching
 from reconciler.core.endpoint_status import endpoint_statuses
 from reconciler.core.kernels.look import Look
-from reconciler.core.plan import only_mending, plan_host
 from reconciler.runtime.clock import Clock, rfc3339
 from reconciler.runtime.watchfeed import Changed, Loaded, Unreachable
 
@@ -77,26 +77,33 @@ class HostReconciler:
         self._searches = Searches()
         self._arrived: set[EndpointId] = set()
         self._held = HeldAttachments(settings.host, chores)
-        self._kernel = KnownKernel()
         self._config: HostConfig | None = None
         self._others: tuple[IPAddress, ...] = ()
         self._foreign = ForeignRules()
         self._unsaved = ""
-        self._revocation = Revocation(dataplane)
         self._revision = 0
         self._rendering = Rendering()
         self._merged: Merged | None = None
         self._shut: Mapping[EndpointId, str] = {}
-        self._saved: tuple[View, Mapping[TaskId, NamespaceRef], bool] | None = None
         self._looks = Looks(clock.monotonic())
-        self._objection: tuple[tuple[KeptAttachment, ...], ObjectionRecord] | None = None
+        self._programming = Programming(
+            dataplane,
+            clock,
+            self._looks,
+            self._evidence,
+            self._searches,
+            self._held,
+            self._belief.take_passages,
+        )
+        self._saving = Saving(settings.host, settings.boot_id)
+        self._objecting = Objecting(settings.host, settings.boot_id)
         self._vouching = Vouching(clock.monotonic())
 
     def restore(self, saved: SavedState) -> None:
         """Take over an earlier run's last good state."""
         self._belief.restore(saved.listings)
         self._vouching.restore(is_given=saved.vouched)
-        self._revocation.restore(self._belief.saved_snapshot)
+        self._programming.restore(self._belief.saved_snapshot)
         same_boot = saved.boot_id == self._settings.boot_id
         self._evidence.restore(saved.attached, same_boot=same_boot)
 
@@ -111,9 +118,7 @@ class HostReconciler:
                 self._searches.take_in(
                     message, self._evidence, self._kernel.linked, self._clock.monotonic()
                 )
-                reached = self._kernel.reached
-                waiting = {task: self._searches.why_not(task) for task in reached.waiting}
-                self._kernel = replace(self._kernel, reached=replace(reached, waiting=waiting))
+                self._programming.note_waiting()
             case KernelChanged(noticed):
                 self._looks.notice(noticed, self._clock.monotonic())
             case Surveyed(foreign):
@@ -145,6 +150,10 @@ class HostReconciler:
         """When there is something to do although no message comes, monotonic."""
         due = (self._searches.next_due(), self._held.next_due(), self._looks.next_due())
         return min(each for each in due if each is not None)
+
+    @property
+    def _kernel(self) -> KnownKernel:
+        return self._programming.kernel
 
     @property
     def is_vouched_for(self) -> bool:
@@ -199,43 +208,24 @@ class HostReconciler:
 
     def saved(self) -> SavedState | None:
         """What to keep on disk, if it changed: only what the kernel was brought to."""
-        view, attached = self._belief.judge(), self._evidence.attached
-        vouched = self._vouching.is_given
-        if view.snapshot is None or self._revocation.carried_through is not view.snapshot:
+        view = self._belief.judge()
+        if view.snapshot is None or self._programming.carried_through is not view.snapshot:
             return None
-        before = self._saved
-        if before is not None and before[0] is view and before[1:] == (attached, vouched):
-            return None
-        listings = self._belief.listings()
-        if not listings:
-            return None
-        self._saved = (view, attached, vouched)
-        return SavedState(
-            host=self._settings.host,
-            boot_id=self._settings.boot_id,
-            listings=listings,
-            attached=attached,
-            vouched=vouched,
+        attached = self._evidence.attached
+        return self._saving.changed(
+            view, attached, self._belief.listings, vouched=self._vouching.is_given
         )
 
     def objection(self) -> ObjectionRecord | None:
         """What this host holds of another store than answers now; None if that is believed."""
         view, unclaimed = self._belief.judge(), self._held.unclaimed
-        if not view.is_former:
-            self._objection = None
-            return None
-        if self._objection is None or self._objection[0] != unclaimed:
-            host, boot = self._settings.host, self._settings.boot_id
-            former = self._belief.former()
-            told = objection_record(host, boot, view.guid, view.takeover, former, unclaimed)
-            self._objection = unclaimed, told
-        return self._objection[1]
+        return self._objecting.of(view, self._belief.former, unclaimed)
 
     def reconcile(self) -> Pass:
         """Make the kernel agree with what is believed, and answer who asked for a network."""
         view = self._belief.judge()
         self._held.note_doubt(why_not_wired(view), self._vouching.why_not)
-        self._take_links_away(view)
+        self._programming.take_links_away(view)
         reached = self._attempt(view)
         failed = self._held.answer(
             self._kernel,
@@ -259,7 +249,7 @@ class HostReconciler:
         except DataplaneError as error:
             # Nothing is known of the kernel any more. If something was only
             # assumed, another program may have been at it: look at once.
-            self._kernel = replace(self._kernel, programmed=None, state=None, judged=False)
+            self._programming.forget()
             self._looks.ask(self._clock.monotonic() + (0.0 if assumed else VERIFY_AFTER))
             return self._pass(view, None, (f"dataplane: {error}",), looked=True)
 
@@ -290,7 +280,7 @@ class HostReconciler:
         look = self.look_is_due()
         if look:
             self._looks.begin(now)
-            self._kernel = self._kernel.unsure()
+            self._programming.begin_look()
         if look or self._config is None:
             self._config = self._read_config()
         if view.snapshot is None:
@@ -300,59 +290,14 @@ class HostReconciler:
         look = look or rendered.state != self._kernel.programmed
         changes: Plan = ()
         if look:
-            changes = self._program(view, merged, self._config, rendered)
+            changes = self._programming.program(view, merged, self._config, rendered)
         elif view.source is Source.DATASTORE:
-            self._carry_through(view.snapshot, self._config, merged.snapshot)
+            self._programming.carry_through(view.snapshot, self._config, merged.snapshot)
         if self._kernel.reflects and view.source is Source.DATASTORE:
             self._revision = view.revision
         reached = self._pass(view, rendered, self._kernel.problems, changes, looked=look)
         self._looks.end(now, self._clock.monotonic())
         return reached
-
-    def _program(self, view: View, merged: Merged, config: HostConfig, rendered: Rendered) -> Plan:
-        """Change what differs in the kernel and keep what came of it.
-
-        Right after a pass that succeeded the kernel is what it was brought to,
-        and looking at it would take longer than the change itself. Whether that
-        was right is seen at the next look, a second later.
-        """
-        desired = rendered.state
-        assumed = self._kernel.state
-        observed = self._dataplane.observe() if assumed is None else assumed
-        where = self._searches.take_found() | self._held.namespaces(merged, observed, desired)
-        plan = plan_host(observed, desired, where).plan
-        if view.source is not Source.DATASTORE:
-            plan = only_mending(plan, observed)
-        breached = assumed is None and is_breached(observed, self._kernel.programmed, desired)
-        if breached:
-            # Else what began without our rules would pass until it is forgotten.
-            self._revocation.judge_all(merged.snapshot, config)
-        failures = self._dataplane.apply(plan).failures if plan else {}
-        self._held.note_evidence(merged, self._evidence)
-        self._kernel = learn(observed, desired, plan, failures, self._evidence, self._searches)
-        if breached:
-            self._revocation.judge_all(merged.snapshot, config)
-        if view.source is Source.DATASTORE and view.snapshot is not None:
-            lost = lost_addresses(plan, desired)
-            self._carry_through(view.snapshot, config, merged.snapshot, lost)
-        else:
-            self._kernel = self._kernel.unsure()
-        if plan:
-            if len(failures) < len(plan):
-                log.info("kernel changed", extra={"changes": len(plan), "failures": len(failures)})
-            delay = 0.0 if failures and assumed is not None else VERIFY_AFTER
-            self._looks.ask(self._clock.monotonic() + delay)
-        return plan
-
-    def _carry_through(
-        self,
-        snapshot: Snapshot,
-        config: HostConfig,
-        rendered: Snapshot,
-        lost: Iterable[IPAddress] = (),
-    ) -> None:
-        passages = self._belief.take_passages()
-        self._revocation.carry_through(snapshot, config, lost, rendered, passages)
 
     def _rendered(self, snapshot: Snapshot, config: HostConfig) -> tuple[Merged, Rendered]:
         """What the kernel should hold: the datastore's endpoints, and this host's containers."""
@@ -360,13 +305,6 @@ class HostReconciler:
         rendered = self._rendering.of(merged.snapshot, config, self._held.devices())
         self._merged, self._shut = merged, rendered.endpoint_problems
         return merged, rendered
-
-    def _take_links_away(self, view: View) -> None:
-        """Detached containers lose their links also while little else may be changed."""
-        going = self._held.going
-        if going and view.source is not Source.DATASTORE:
-            left = self._kernel.present - remove_links(self._dataplane, going)
-            self._kernel = replace(self._kernel.unsure(), present=left)
 
     def _read_config(self) -> HostConfig:
         facts = self._dataplane.facts(self._settings.address)

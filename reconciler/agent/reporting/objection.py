@@ -1,6 +1,6 @@
 """What a host holds of a store that is not there any more, for the controller to take over."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 
@@ -22,6 +22,34 @@ from calico.keys import (
 )
 from calico.model import BootId, HostName, ProfileId
 from reconciler.agent.attachments.files import KeptAttachment
+from reconciler.agent.belief import View
+
+
+class Objecting:
+    """Knows what one agent objected last; used by one thread."""
+
+    def __init__(self, host: HostName, boot_id: BootId) -> None:
+        self._host = host
+        self._boot_id = boot_id
+        self._last: tuple[tuple[KeptAttachment, ...], ObjectionRecord] | None = None
+
+    def of(
+        self,
+        view: View,
+        former: Callable[[], Mapping[Key, Stored]],
+        unclaimed: tuple[KeptAttachment, ...],
+    ) -> ObjectionRecord | None:
+        """What this host holds of another store than answers now; None if that is believed."""
+        if not view.is_former:
+            self._last = None
+            return None
+        if self._last is None or self._last[0] != unclaimed:
+            guid, takeover = view.guid, view.takeover
+            record = objection_record(
+                self._host, self._boot_id, guid, takeover, former(), unclaimed
+            )
+            self._last = unclaimed, record
+        return self._last[1]
 
 
 def objection_record(
