@@ -97,7 +97,7 @@ class Intake:
         match message:
             case Loaded(prefix, listing):
                 if prefix == HOSTS:
-                    self._stored.load_hosts(listing)
+                    self._stored.registrations.load(listing)
                 elif prefix == POOLS:
                     self._stored.load_pools(listing)
                 else:
@@ -119,7 +119,7 @@ class Intake:
         elif prefix == APPLIED and self._stored.doubting():
             self._agenda.add(Chore.STORE, now + HEAR_EVERY)
         if prefix == HOSTS:
-            if self._stored.departed_hosts:
+            if self._stored.registrations.departed:
                 self._agenda.add(Chore.HOSTS, now)
             if self._stored.hosts != hosts:
                 self._agenda.add(Chore.HOSTS, now)

@@ -288,7 +288,7 @@ class Reconciler:
             return False
         released = self._sweeper.sweep(self._live, self._vacancies.awaited())
         self._vacancies.keep(self._sweeper.apps)
-        for host in sorted(self._stored.forgotten_hosts):
+        for host in sorted(self._stored.registrations.forgotten):
             # Who changes it meanwhile has a reason; the next look tells.
             with suppress(Conflict):
                 self._departure.clear(host)

@@ -9,7 +9,6 @@ from netaddr import IPNetwork
 from calico.codec import (
     decode_applied,
     decode_endpoint,
-    decode_host,
     decode_pool,
     decode_profile,
     decode_task,
@@ -35,7 +34,6 @@ from calico.keys import (
     TASKS,
     parse_applied_key,
     parse_endpoint_key,
-    parse_host_key,
     parse_pool_key,
     parse_profile_key,
     parse_task_key,
@@ -55,6 +53,7 @@ from calico.model import (
     TaskRecord,
 )
 from calico.names import endpoint_of_task
+from reconciler.controller.hosts.registrations import Registrations
 from reconciler.core.adoption import History
 from reconciler.core.tasks.attached import is_container_of
 
@@ -83,15 +82,7 @@ class StoredState:
         #: Of every profile the revision of each of its leaves.
         self.leaves: dict[ProfileId, dict[str, Revision]] = {}
         self._pool_by_cidr: dict[IPNetwork, Pool] = {}
-        self.hosts: dict[HostName, HostRecord] = {}
-        #: Hosts that are registered by something that cannot be read.
-        self.unclear_hosts: set[HostName] = set()
-        #: Hosts that an operator declared gone, until nothing is left of them.
-        self.forgotten_hosts: set[HostName] = set()
-        #: Hosts that may have been away since this was emptied last, also if they
-        #: are back as they were: their keys may have been taken away meanwhile.
-        self.departed_hosts: set[HostName] = set()
-        self._host_revisions: dict[HostName, Revision] = {}
+        self.registrations = Registrations()
         self.applied: dict[HostName, AppliedRecord] = {}
         #: What agents must tell of for their word to count.
         self.history = History()
@@ -195,9 +186,10 @@ class StoredState:
             )
         )
 
-    def registered(self) -> frozenset[HostName]:
-        """Every host to wait for, also those that cannot be understood."""
-        return frozenset(self.hosts) | self.unclear_hosts
+    @property
+    def hosts(self) -> dict[HostName, HostRecord]:
+        """The registered hosts, as far as they can be understood."""
+        return self.registrations.hosts
 
     def gone(self) -> frozenset[TaskId]:
         """Tasks that the agent of their own host, of its present boot, proved gone.
@@ -211,11 +203,11 @@ class StoredState:
             for task in applied.gone
             if task in self.records and self.records[task].value.host == host
         }
-        if self.forgotten_hosts:
+        if self.registrations.forgotten:
             proved |= {
                 task
                 for task, kept in self.records.items()
-                if kept.value.host in self.forgotten_hosts
+                if kept.value.host in self.registrations.forgotten
             }
         return frozenset(proved)
 
@@ -268,16 +260,6 @@ class StoredState:
         for stored in listing.entries:
             self._put_pool(stored)
 
-    def load_hosts(self, listing: Listing) -> None:
-        """Replace the registered hosts by a listing."""
-        before = self._host_revisions
-        self._forget_hosts()
-        for stored in listing.entries:
-            self._put_host(stored)
-        # Of what happened in between only the revisions tell.
-        now = self._host_revisions
-        self.departed_hosts |= {host for host in before if before[host] != now.get(host)}
-
     def load_applied(self, listing: Listing) -> None:
         """Replace what agents say they applied by a listing."""
         self.applied = {}
@@ -288,7 +270,7 @@ class StoredState:
         """Take one event below HOSTS, APPLIED or POOLS in."""
         match event:
             case Put(stored) if prefix == HOSTS:
-                self._put_host(stored)
+                self.registrations.put(stored)
             case Put(stored) if prefix == APPLIED:
                 self._put_applied(stored)
             case Put(stored) if prefix == POOLS:
@@ -300,13 +282,7 @@ class StoredState:
                 else:
                     self._pool_by_cidr.pop(cidr, None)
             case Removed(key) if prefix == HOSTS:
-                host = parse_host_key(key)
-                if host is None:
-                    self.departed_hosts |= self.hosts.keys()
-                    self._forget_hosts()
-                else:
-                    self._forget_host(host)
-                    self.departed_hosts.add(host)
+                self.registrations.remove(key)
             case Removed(key) if prefix == APPLIED:
                 host = parse_applied_key(key)
                 if host is None:
@@ -323,33 +299,6 @@ class StoredState:
         except InvalidValue:
             # What is not understood gives no addresses.
             self._pool_by_cidr.pop(cidr, None)
-
-    def _put_host(self, stored: Stored) -> None:
-        host = parse_host_key(stored.key)
-        if host is None:
-            return
-        self._forget_host(host)
-        self._host_revisions[host] = stored.revision
-        try:
-            record = decode_host(host, stored.value)
-        except InvalidValue:
-            self.unclear_hosts.add(host)
-            return
-        if record.forgotten:
-            self.forgotten_hosts.add(host)
-            self.departed_hosts.add(host)
-        else:
-            self.hosts[host] = record
-
-    def _forget_hosts(self) -> None:
-        self._host_revisions = {}
-        self.hosts, self.unclear_hosts, self.forgotten_hosts = {}, set(), set()
-
-    def _forget_host(self, host: HostName) -> None:
-        self._host_revisions.pop(host, None)
-        self.hosts.pop(host, None)
-        self.unclear_hosts.discard(host)
-        self.forgotten_hosts.discard(host)
 
     def _put_applied(self, stored: Stored) -> None:
         host = parse_applied_key(stored.key)

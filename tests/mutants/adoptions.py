@@ -71,7 +71,7 @@ ADOPTIONS = (
         "P7",
         "a host that is back is forgotten as if it had not registered",
         "reconciler/controller/adoption/adoption.py",
-        "return forgotten | (frozenset(filter(None, said)) - self._stored.registered())",
+        "return forgotten | (frozenset(filter(None, said)) - self._stored.registrations.names())",
         "return forgotten | frozenset(filter(None, said))",
         ("tests/unit/controller/test_objections.py",),
     ),

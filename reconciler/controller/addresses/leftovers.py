@@ -73,7 +73,9 @@ class Leftovers:
     def _is_ours(self, drift: Drift) -> bool:
         if isinstance(drift, Miscounted) and not _has_key(drift.handle):
             return False
-        return is_ours(drift, self._stored.registered() | self._stored.forgotten_hosts)
+        return is_ours(
+            drift, self._stored.registrations.names() | self._stored.registrations.forgotten
+        )
 
     def _mend(self, seen: _Seen, books: Books) -> bool:
         """Write it as it should be, unless somebody else writes too."""

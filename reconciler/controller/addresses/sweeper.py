@@ -84,12 +84,12 @@ class Sweeper:
         }
         free = releasable(
             self._resting,
-            self._stored.registered(),
+            self._stored.registrations.names(),
             self._stored.believing(),
             waiting,
             self._clock.monotonic(),
             awaited=awaited,
-            all_forgotten=bool(self._stored.forgotten_hosts),
+            all_forgotten=bool(self._stored.registrations.forgotten),
         )
         released = [held for held in sorted(free) if self._release(held)]
         return bool(released)
@@ -112,8 +112,8 @@ class Sweeper:
         who = standing(
             (kept.value for kept in stored.specs.values()),
             frozenset((*stored.records, *stored.unclear_tasks(), *live)),
-            stored.registered(),
-            stored.forgotten_hosts,
+            stored.registrations.names(),
+            stored.registrations.forgotten,
         )
         return frozenset(
             Held(allocation.handle, address, dict(allocation.secondary).get(FIXED_FOR, ""))

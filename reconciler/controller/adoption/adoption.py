@@ -151,7 +151,7 @@ class Adoption:
             if not self._is_late(each)
             for host in each.hosts
         }
-        expected = (self._stored.registered() | set(named) | known) - forgotten
+        expected = (self._stored.registrations.names() | set(named) | known) - forgotten
         # Whose objection is not to be read does not follow for that.
         unsaid = (expected & self._objected.keys()) - {each.host for each in objecting}
         heard = {each.host for each in records} | self._stored.following(is_new=self._is_new)
@@ -310,12 +310,12 @@ class Adoption:
 
     def _forgotten(self, records: Collection[ObjectionRecord]) -> frozenset[HostName]:
         """Hosts that an operator declared gone, also those that this store never knew."""
-        forgotten = frozenset(self._stored.forgotten_hosts)
+        forgotten = frozenset(self._stored.registrations.forgotten)
         if not records and not self._objected:
             return forgotten
         said = map(parse_forgotten_key, (e.key for e in self._datastore.list(FORGOTTEN).entries))
         # One that has registered since is back.
-        return forgotten | (frozenset(filter(None, said)) - self._stored.registered())
+        return forgotten | (frozenset(filter(None, said)) - self._stored.registrations.names())
 
     def _read(self) -> list[ObjectionRecord]:
         found = []

@@ -33,7 +33,7 @@ class Registrar:
 
     def register(self, policy: NetworkPolicy) -> None:
         """Write what is missing; raises CalicoError, once all others were written."""
-        departed = self._stored.departed_hosts
+        departed = self._stored.registrations.departed
         for name in (*departed, *islice(self._known, LOOKED_AT_AGAIN)):
             self._known.pop(name, None)
         departed.clear()

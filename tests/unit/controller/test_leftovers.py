@@ -197,7 +197,7 @@ def test_an_address_that_was_just_taken_for_a_live_task_is_not_given_back(
     for live in ({TaskId(DEAD)}, set()):
         for _ in range(2):
             cluster.applied()
-            stored.load_hosts(cluster.store.list(HOSTS))
+            stored.registrations.load(cluster.store.list(HOSTS))
             stored.load_applied(cluster.store.list(APPLIED))
             sweeper.sweep(live)
             cluster.applied()
