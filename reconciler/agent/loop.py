@@ -188,7 +188,10 @@ class AgentLoop:
         return Page(idle < STUCK_AFTER, {"idle_seconds": round(idle, 1)})
 
     def readiness(self) -> Page:
-        """Whether the kernel is what the datastore asks for, as far as is known."""
+        """Whether the kernel is what the datastore asks for, as far as is known.
+
+        Also why no container would be attached now, though that is so.
+        """
         last = self._last
         if last is None:
             return Page(False, {"reason": "not yet looked at the kernel"})
@@ -204,6 +207,7 @@ class AgentLoop:
             "source": last.view.source.value,
             "revision": last.revision,
             "problems": list(last.problems),
+            "why_not_attached": last.why_not_attached,
         }
         return Page(not reason, fields)
 

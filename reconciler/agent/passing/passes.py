@@ -92,7 +92,8 @@ class Pass:
     """What one pass came to; `statuses` None means that nothing can be said yet.
 
     `settled` is whether the kernel was left as the datastore asks, but for
-    tasks that have no namespace yet.
+    tasks that have no namespace yet. `why_not_attached` is why no container is
+    given an address and wired, empty if it would be.
     """
 
     view: View
@@ -105,4 +106,5 @@ class Pass:
     attachments: tuple[Attachment, ...] = ()
     changes: Plan = ()
     settled: bool = False
+    why_not_attached: str = ""
     looked: bool = False

@@ -350,6 +350,7 @@ class HostReconciler:
             gone=tuple(sorted(gone)),
             problems=told[:MOST_PROBLEMS],
             attachments=() if merged is None else self._held.records(merged),
+            why_not_attached=why_not_wired(view) or self._vouching.why_not,
             settled=self._kernel.programmed is not None and rendered is not None,
             changes=changes,
             looked=looked,

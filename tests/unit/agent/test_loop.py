@@ -205,6 +205,7 @@ def test_readiness_follows_the_datastore(bench: Bench, store: MemoryDatastore) -
 
     turn(loop, loaded(store))
     assert loop.readiness().ok is True
+    assert "leading controller" in str(loop.readiness().fields["why_not_attached"])
 
     turn(loop, (Unreachable(CALICO, "http://x does not answer"),))
     bench.clock.advance(7)

@@ -88,14 +88,15 @@ def test_a_new_host_follows_at_once_and_gives_addresses_once_a_leader_vouches() 
     assert reached.view.doubt == ""
     assert reached.settled
     assert host.doubt.startswith(UNVOUCHED)
+    assert reached.why_not_attached == host.doubt
 
     # when a leader that gives no address yet renews, and then one that does
     host.see("", 5)
     assert host.doubt == f"{UNVOUCHED}: it waits"
-    host.see(TAKEOVER.nonce, 1)
+    reached = host.see(TAKEOVER.nonce, 1)
 
     # then addresses may be given
-    assert host.doubt == ""
+    assert host.doubt == reached.why_not_attached == ""
     assert host.reconciler.is_vouched_for
 
 
