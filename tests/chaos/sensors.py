@@ -247,11 +247,13 @@ class Sensors:
             channel, _ = watched.server.accept()
             # Its answers wait behind what was lost.
             hurry(channel)
-            self._on_read(channel, partial(self._echo, channel))
+            watched.accepted.add(channel)
+            self._on_read(channel, partial(self._echo, watched, channel))
 
-    def _echo(self, channel: socket.socket) -> None:
+    def _echo(self, watched: Watched, channel: socket.socket) -> None:
         if not echo(channel):
             self._unregister(channel)
+            watched.accepted.discard(channel)
             channel.close()
 
     def _end(self, watched: Watched) -> None:
@@ -259,7 +261,8 @@ class Sensors:
         for flow in list(self._flows.values()):
             if watched in (flow.source, flow.target):
                 self._drop_flow(flow)
-        for each in (watched.end, watched.sensor, watched.server):
+        # The other end may be cut off, so that nobody tells these of theirs.
+        for each in (watched.end, watched.sensor, watched.server, *watched.accepted):
             self._unregister(each)
         if watched.address is not None:
             self._ghosts.append((watched.task.name, watched.address, time.monotonic()))

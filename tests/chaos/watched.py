@@ -9,7 +9,7 @@ import socket
 import struct
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from demo.embedded import namespaces
@@ -52,6 +52,8 @@ class Watched:
     _sink: socket.socket
     _control: socket.socket
     address: str | None = None
+    #: The task's ends of connections that others made.
+    accepted: set[socket.socket] = field(default_factory=set)
 
     @classmethod
     def open(cls, found: Found) -> Watched:
@@ -93,7 +95,8 @@ class Watched:
     def close(self) -> None:
         """Let its namespace go."""
         os.close(self.end)
-        for each in (self.sensor, self.probe, self.raw, self.server, self._sink, self._control):
+        own = (self.sensor, self.probe, self.raw, self.server, self._sink, self._control)
+        for each in (*own, *self.accepted):
             each.close()
 
     @property
