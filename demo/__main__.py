@@ -169,7 +169,9 @@ def run(story: str, hosts: int, screenshots: Path | None, era: str, isolation: s
             cluster = Cluster(Path(name), running.record)
             with MarathonApi(cluster.marathon_url) as marathon:
                 camera = Camera(screenshots, cluster.star_url, narrator)
-                _tell(Stage(cluster, marathon, narrator, version, camera.take), story)
+                attached = isolation is not None
+                stage = Stage(cluster, marathon, narrator, version, camera.take, attached=attached)
+                _tell(stage, story)
         except KeyboardInterrupt:
             _fail("\nInterrupted; the cluster is gone.", 130)
         finally:
@@ -288,7 +290,7 @@ def _tell(stage: Stage, story: str) -> None:
 
 
 def _await_agents(cluster: Cluster, hosts: int) -> None:
-    """Give the agents time to register: an app that comes before fails once to start."""
+    """Give the agents time until they attach tasks: one that comes before fails to start."""
     deadline = time.monotonic() + AGENTS_SECONDS
     with MarathonApi(cluster.marathon_url) as marathon:
         watcher = Watcher(cluster, marathon)

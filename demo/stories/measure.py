@@ -1,8 +1,9 @@
 """`python -m demo.stories.measure`: tries connections from inside of namespaces.
 
 `reach` reads probes from its input and answers with outcomes, `look` tells which
-tasks there are, and `observe` watches a host's Mesos agent and reports how long
-each task took to become reachable.
+tasks there are, `attaching` which of our agents would attach a container, and
+`observe` watches a host's Mesos agent and reports how long each task took to become
+reachable.
 Only the standard library: it starts within milliseconds.
 """
 
@@ -122,6 +123,24 @@ def _pids(channel: http.client.HTTPConnection) -> dict[str, int]:
     return {task: pid for task, pid in pids.items() if pid}
 
 
+def attaching(agents: Sequence[Sequence[Any]]) -> list[bool]:
+    """Whether each of our agents at HOST, PORT would give a container a network now."""
+    return [_attaches(host, port) for host, port in agents]
+
+
+def _attaches(host: str, port: int) -> bool:
+    channel = http.client.HTTPConnection(host, port, timeout=5.0)
+    try:
+        channel.request("GET", "/readyz")
+        page: Row = json.load(channel.getresponse())
+        return page.get("why_not_attached") == ""
+    except (OSError, http.client.HTTPException, ValueError):
+        # It is not there yet.
+        return False
+    finally:
+        channel.close()
+
+
 def observe(agent: tuple[str, int], ports: Mapping[str, int]) -> None:
     """Print a line for each new task once this host reaches it, for ever.
 
@@ -207,17 +226,19 @@ def _started(pid: int) -> float:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Run one of the three; input and output are JSON."""
+    """Run one of them; input and output are JSON."""
     given = json.load(sys.stdin)
     match list(arguments):
         case ["reach"]:
             json.dump(reach(given), sys.stdout)
         case ["look"]:
             json.dump(look(given), sys.stdout)
+        case ["attaching"]:
+            json.dump(attaching(given), sys.stdout)
         case ["observe", host, port]:
             observe((host, int(port)), given)
         case _:
-            sys.exit("reach, look or observe HOST PORT")
+            sys.exit("reach, look, attaching or observe HOST PORT")
 
 
 if __name__ == "__main__":

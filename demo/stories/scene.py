@@ -14,7 +14,7 @@ from typing import Any
 
 from demo.embedded.cluster import Cluster
 from demo.embedded.hosts import MASTER
-from demo.embedded.processes import MESOS_AGENT_PORT
+from demo.embedded.processes import AGENT_PORT, MESOS_AGENT_PORT
 from demo.stories.matrix import PUBLIC, Host, Outcome, Pair, Sender, Task, pairs
 from demo.stories.rest import Json, MarathonApi
 
@@ -144,14 +144,25 @@ class Watcher:
         wanted = {Pair(s.name, address, port): (address, port) for s in scene.senders}
         return self._try(scene, wanted)
 
-    def hosts_ready(self) -> int:
-        """How many hosts' agents can give tasks a network: they, and a pool, are registered.
+    def hosts_registered(self) -> int:
+        """How many hosts' agents can give tasks a network that they find: they are registered.
 
         None as long as no controller led, for the pool is its work.
         """
+        return len(self._registered())
+
+    def hosts_ready(self) -> int:
+        """How many hosts' agents can give tasks a network, also before those start.
+
+        An agent that is new does so once a leader has renewed its lease twice.
+        """
+        agents = [(row["address"], AGENT_PORT) for row in self._registered()]
+        return sum(self._measure("attaching", agents)) if agents else 0
+
+    def _registered(self) -> Sequence[Json]:
         if not self._has_pools:
             self._has_pools = bool(self._listed("pools"))
-        return len(self._listed("hosts")) if self._has_pools else 0
+        return self._listed("hosts") if self._has_pools else ()
 
     def _listed(self, what: str) -> Sequence[Json]:
         result = self._cluster.product("get", what, "-o", "json")

@@ -41,7 +41,10 @@ def _no_picture(_name: str) -> None:
 
 
 class Stage:
-    """One cluster with its narrator; `picture` is taken of the page where a story tells it."""
+    """One cluster with its narrator; `picture` is taken of the page where a story tells it.
+
+    `attached` is whether a plugin attaches the tasks also of an era without named networks.
+    """
 
     def __init__(
         self,
@@ -50,6 +53,8 @@ class Stage:
         narrator: Narrator,
         era: Era = DEFAULT_ERA,
         picture: Callable[[str], None] = _no_picture,
+        *,
+        attached: bool = False,
     ) -> None:
         self.cluster = cluster
         self.marathon = marathon
@@ -57,6 +62,7 @@ class Stage:
         self.era = era
         self.picture = picture
         self.watcher = Watcher(cluster, marathon)
+        self._attached = attached or era.uses_networks
 
     @property
     def hosts(self) -> int:
@@ -68,9 +74,11 @@ class Stage:
         with self.narrator.step("Marathon answers"):
             self.marathon.wait(START_SECONDS)
         hosts = self.hosts
+        watcher = self.watcher
+        ready = watcher.hosts_ready if self._attached else watcher.hosts_registered
         with self.narrator.step("agents have registered"):
             self.wait(
-                lambda: self.watcher.hosts_ready() == hosts == len(self.marathon.agents()),
+                lambda: ready() == hosts == len(self.marathon.agents()),
                 f"not all of the {hosts} agents have registered",
             )
 

@@ -32,8 +32,10 @@ def call(drive: Drive, method: str, path: str) -> None:
 def deploy(drive: Drive, era: Era, *apps: App) -> None:
     """PUT the group in the form of the era."""
     drive.marathon.wait(START_SECONDS)
+    watcher = drive.watcher
+    ready = watcher.hosts_ready if era.uses_networks else watcher.hosts_registered
     wait_until(
-        lambda: drive.watcher.hosts_ready() == HOSTS == len(drive.marathon.agents()),
+        lambda: ready() == HOSTS == len(drive.marathon.agents()),
         "not all agents registered",
     )
     for app in apps:

@@ -227,4 +227,12 @@ AGENTS = (
         "            self.write(newest)\n            newest = None\n",
         ("tests/unit/agent/test_state_file.py",),
     ),
+    Mutant(
+        "P25",
+        "an agent's page is silent on a leader that did not vouch",
+        "reconciler/agent/passing/reconcile.py",
+        "why_not_wired(view) or self._vouching.why_not",
+        "why_not_wired(view)",
+        ("tests/unit/agent/test_newcomer.py",),
+    ),
 )
