@@ -16,7 +16,7 @@ from tests.cluster.harness import START_SECONDS, App, Drive, launched, probe, wa
 
 GROUP = "/late"
 HOST = "host-1"
-LATE = 12.0
+LATE = 20.0
 #: Marathon takes an address over only with something else that changes.
 CHECK: App = {"protocol": "MESOS_TCP", "port": 9000, "delaySeconds": LATE + 2}
 SHUT_PORT = 5059
