@@ -2,63 +2,36 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from netaddr import IPAddress, IPNetwork
+from netaddr import IPAddress
 
-from calico.addressing.audit import drifts
-from calico.addressing.books import decode_books
-from calico.codec import decode_applied, decode_chain, decode_status
-from calico.codec.ipam import decode_block
 from calico.datastore.api import Key
 from calico.keys import (
     BLOCKS,
-    CHAIN,
     ENDPOINTS,
-    IPAM,
     LEADER,
     TASKS,
-    applied_key,
-    endpoint_key,
-    objection_key,
     parse_applied_key,
     parse_block_key,
     parse_endpoint_key,
     parse_task_key,
-    status_key,
 )
-from calico.model import EndpointId, EndpointState, HandleId, TaskId
+from calico.model import EndpointId, TaskId
 from tests.simulation.flows import Flows
-from tests.simulation.foreign import FOREIGN
 from tests.simulation.found import FoundAgain
+from tests.simulation.holders import Holders
 from tests.simulation.leaks import Gate, Resident, find_leak, rules_of
+from tests.simulation.settling import unsettled
 from tests.simulation.twins.etcd import EtcdTwin, Write
 from tests.simulation.twins.host import HostTwin
 from tests.simulation.twins.marathon import MarathonTwin
 
-#: Seconds for which nobody gets an address that a task had.
-RESTS = 120.0
-#: Every group that an app asks for.
-GROUPS = frozenset({"g", "k"})
 #: The last parts of keys that an agent writes as long as it lives.
 ALIVE = ("/status", "/last_reported_status")
 
 
 class Violation(AssertionError):
     """A promise is broken; the text begins with its number."""
-
-
-@dataclass(frozen=True, slots=True)
-class Holders:
-    """Who has each address of a block, None for nobody."""
-
-    block: IPNetwork
-    handles: tuple[HandleId | None, ...]
-
-    def of(self, address: IPAddress) -> HandleId | None:
-        """Who has an address of it; None also for those of other blocks."""
-        ordinal = int(address) - self.block.first
-        return self.handles[ordinal] if 0 <= ordinal < len(self.handles) else None
 
 
 class Invariants:
@@ -71,9 +44,7 @@ class Invariants:
         self._keys: dict[Key, None] = {}
         self._touched: dict[int, HostTwin] = {}
         self._networks: dict[Key, tuple[EndpointId, tuple[str, ...]]] = {}
-        self._holders: dict[Key, Holders] = {}
-        #: Since when nobody has an address that a task had, and which task.
-        self._left: dict[IPAddress, tuple[float, str]] = {}
+        self._holders = Holders(etcd.now)
         self._flows = Flows(hosts)
         self._residents: dict[int, tuple[Resident, ...]] = {}
         self._gates: dict[int, Gate] = {}
@@ -189,51 +160,9 @@ class Invariants:
 
     def unsettled(self) -> str:
         """P8: what is not yet as it should be; empty if all is."""
-        for host in self._hosts:
-            if not self._follows(host):
-                return f"{host.name} does not follow the latest takeover"
-        live = {task: host.name for host in self._hosts for task in host.namespaces}
-        told = {TaskId(each.workload): each.host for each, _ in self._networks.values()}
-        if told != live:
-            return f"endpoints {sorted(told.items())} are not the tasks {sorted(live.items())}"
-        for host in self._hosts:
-            routed = sorted(task for task, _ in host.routed().values())
-            if routed != sorted(host.namespaces):
-                return f"{host.name} routes {routed}, not {sorted(host.namespaces)}"
-        for endpoint, _ in self._networks.values():
-            task = endpoint.workload
-            stored = self._etcd.store.get(endpoint_key(endpoint))
-            named = GROUPS & frozenset(() if stored is None else profiles_of(stored.value))
-            if named != self._marathon.groups[task] and (named or task not in self._ungrouped):
-                return f"{task} is in {sorted(named)}, not {sorted(self._marathon.groups[task])}"
-            status = self._etcd.store.get(status_key(endpoint))
-            if status is None or decode_status(status.value).state is not EndpointState.UP:
-                return f"{endpoint.workload} is not told to be up"
-        books = decode_books(self._etcd.store.list(IPAM).entries)
-        held = sorted(
-            str(each.handle)
-            for block in books.blocks.values()
-            for each in block.allocations
-            if each is not None and not str(each.handle).startswith(FOREIGN)
-        )
-        if held != sorted(live):
-            return f"addresses are held by {held}, not by {sorted(live)}"
-        for host in self._hosts:
-            if host.files.keys() != host.containers.keys():
-                return f"{host.name} keeps {sorted(host.files)}, not {sorted(host.containers)}"
-        found = drifts(books)
-        if found:
-            return f"the books do not agree: {found}"
-        return self._flows.left(live)
-
-    def _follows(self, host: HostTwin) -> bool:
-        """Whether the agent believes the store as its last leader left it."""
-        store = self._etcd.store
-        chain, applied = store.get(CHAIN), store.get(applied_key(host.name))
-        if chain is None or applied is None or store.get(objection_key(host.name)) is not None:
-            return False
-        word = decode_applied(host.name, applied.value)
-        return not word.doubt and word.takeover == decode_chain(chain.value)[-1].number
+        endpoints = [each for each, _ in self._networks.values()]
+        why = unsettled(self._etcd.store, self._marathon, self._hosts, endpoints, self._ungrouped)
+        return why or self._flows.left({task for host in self._hosts for task in host.namespaces})
 
     def _note_key(self, key: Key) -> None:
         if key.startswith((ENDPOINTS, BLOCKS)):
@@ -267,18 +196,16 @@ class Invariants:
             if stored is None:
                 _, networks = self._networks.pop(key, (endpoint, ()))
                 for network in networks:
-                    left = (self._etcd.now(), endpoint.workload)
-                    self._left[IPAddress(network.partition("/")[0])] = left
+                    address = IPAddress(network.partition("/")[0])
+                    self._holders.note_left(address, endpoint.workload)
             else:
                 self._networks[key] = (endpoint, tuple(json.loads(stored.value)["ipv4_nets"]))
                 self._note_claim(endpoint)
         elif block is not None:
-            before = self._holders.pop(key, Holders(block, (None,) * block.size))
-            if stored is not None:
-                allocations = decode_block(block, stored.value).allocations
-                handles = tuple(None if each is None else each.handle for each in allocations)
-                self._holders[key] = Holders(block, handles)
-                self._check_given(before, self._holders[key])
+            text = None if stored is None else stored.value
+            wrong = self._holders.read(block, text, rests=not self.restored)
+            if wrong:
+                raise Violation(f"P5 {wrong}")
 
     def _note_claim(self, endpoint: EndpointId) -> None:
         task = TaskId(endpoint.workload)
@@ -290,19 +217,6 @@ class Invariants:
         for host in self._hosts:
             if host.name == endpoint.host:
                 self._touched[host.number] = host
-
-    def _check_given(self, before: "Holders", after: "Holders") -> None:
-        """P5: what a task had rests before another one gets it; others' addresses stay."""
-        for ordinal, (had, has) in enumerate(zip(before.handles, after.handles, strict=True)):
-            if had == has:
-                continue
-            address = after.block[ordinal]
-            if had is not None and had.startswith(FOREIGN):
-                raise Violation(f"P5 {address} was {had}'s and is {has}'s")
-            when, task = self._left.get(address, (float("-inf"), ""))
-            rested = self._etcd.now() - when
-            if has is not None and has != task and rested < RESTS and not self.restored:
-                raise Violation(f"P5 {address} was given to {has} {rested:.0f} s after {task}")
 
     def _look(self, host: HostTwin) -> bool:
         """Read what decides about packets of a host; tells whether anything of it changed."""
@@ -337,7 +251,7 @@ class Invariants:
                 if address in routed and not {task, routed[address]} & self._given_up:
                     raise Violation(f"P1 {address} leads to {task} and to {routed[address]}")
                 routed[address] = task
-                holder = next(filter(None, (h.of(address) for h in self._holders.values())), None)
+                holder = self._holders.of(address)
                 own = self._hosts[each.host].handles_of(task)
                 if holder not in own and not self.restored:
                     raise Violation(f"P5 {address} leads to {task}, but {holder} holds it")
@@ -367,11 +281,6 @@ class Invariants:
             if task in live and task in self._marathon.named:
                 raise Violation(f"P4 {task} lives, is named by Marathon and lost its endpoint")
         self._had_endpoint = (self._had_endpoint | present) & live
-
-
-def profiles_of(text: str) -> tuple[str, ...]:
-    """The profiles that an endpoint names."""
-    return tuple(json.loads(text)["profile_ids"])
 
 
 def _is_progress(write: Write) -> bool:
