@@ -1,43 +1,14 @@
-"""One cluster on twins: puts it together, does to it what a schedule says."""
+"""One cluster on twins: puts it together, and lives through a schedule."""
 
 import hashlib
 import random
 from collections.abc import Callable
-from typing import assert_never
 
-from calico.keys import PROFILES
 from reconciler.agent.reporting.metrics import AgentMetrics
 from reconciler.controller.metrics import ControllerMetrics
 from reconciler.runtime.clock import ManualClock
-from tests.simulation.actions import (
-    Action,
-    Adopt,
-    Again,
-    Approve,
-    Attach,
-    Blind,
-    Cut,
-    Darken,
-    End,
-    Erase,
-    FindAgain,
-    Forget,
-    GiveUp,
-    Kill,
-    Lag,
-    Lie,
-    Meddle,
-    NewLeader,
-    Pause,
-    PowerOff,
-    Reboot,
-    Regroup,
-    Restore,
-    Start,
-    Terminate,
-    Upgrade,
-)
 from tests.simulation.doors import Door
+from tests.simulation.driver import Driver
 from tests.simulation.faults import CHANGES, ChosenFaults, DrawnFaults, Fault, Place, render_fault
 from tests.simulation.foreign import have_foreign
 from tests.simulation.invariants import Invariants, Violation
@@ -49,7 +20,7 @@ from tests.simulation.scheduler import Process, Scheduler
 from tests.simulation.tasks import Tasks
 from tests.simulation.twins.etcd import EtcdClient, EtcdTwin
 from tests.simulation.twins.host import HostTwin
-from tests.simulation.twins.marathon import LieKind, MarathonConnection, MarathonTwin
+from tests.simulation.twins.marathon import MarathonConnection, MarathonTwin
 
 #: Seconds for the first start, and for the first tasks.
 FIRST, SECOND = 8.0, 15.0
@@ -103,6 +74,19 @@ class World:
             self._add_controller(f"c{number}", surroundings)
         for host in self.hosts:
             self._add_agent(f"a{host.number}", surroundings, host)
+        self._driver = Driver(
+            self.scheduler,
+            self.etcd,
+            self.marathon,
+            self.hosts,
+            self.invariants,
+            self.tasks,
+            self._runtimes,
+            self._operator,
+            self._doors,
+            self._processes,
+            self._terminates,
+        )
 
     @property
     def digest(self) -> str:
@@ -137,7 +121,7 @@ class World:
                 self._pass_time(began + timed.at - self.scheduler.now())
                 self._log(str(timed.action))
                 self.etcd.back_up()
-                self._do(timed.action)
+                self._driver.act(timed.action)
             self._pass_time(began + self._schedule.ends - self.scheduler.now())
             self._calm()
             self._settle()
@@ -234,105 +218,6 @@ class World:
             if not process.threads:
                 soonest = min(soonest, process.start_at)
         return soonest
-
-    def _do(self, action: Action) -> None:  # noqa: PLR0912 - a case for each of a closed union
-        now = self.scheduler.now()
-        match action:
-            case Start(app, pick):
-                self.tasks.start(app, pick)
-            case Attach(app, pick, fate):
-                self.tasks.attach(app, pick, fate)
-            case End(pick):
-                self.tasks.end(pick)
-            case Again(pick):
-                self.tasks.again(pick)
-            case Regroup(app, groups):
-                self.marathon.deploy(app, groups)
-            case GiveUp(host, seconds):
-                twin = self._named(host)
-                self._doors[f"a{twin.number}"].cut_until = now + seconds
-                self.tasks.give_up(twin)
-            case FindAgain(host):
-                twin = self._named(host)
-                self._doors[f"a{twin.number}"].cut_until = now
-                self.invariants.find_again(self.tasks.find_again(twin))
-            case Kill(name, seconds):
-                self._kill(name, seconds)
-            case Terminate(name, seconds):
-                if self._processes[name].alive:
-                    self._terminates[name]()()
-                    self._processes[name].start_at = now + seconds
-            case Pause(name, seconds):
-                self._processes[name].paused_until = now + seconds
-            case Cut(name, seconds):
-                self._doors[name].cut_until = now + seconds
-            case Lag(name, seconds):
-                self._doors[name].lag_until = now + seconds
-            case Lie(kind, seconds):
-                self.marathon.lie(kind, seconds)
-            case Darken(host, seconds):
-                self._doors[f"a{self._named(host).number}"].cut_until = now + seconds
-                self.marathon.lie(LieKind.EMPTY, seconds)
-            case NewLeader():
-                self.marathon.elect()
-            case Upgrade():
-                self.marathon.upgrade(self.invariants.told)
-                self.invariants.note_groups()
-            case Reboot(host, keeps_state):
-                self._reboot(self._named(host), 20.0, keeps_state=keeps_state)
-            case PowerOff(host, seconds):
-                twin = self._named(host)
-                if all(each.is_on for each in self.hosts):
-                    self._reboot(twin, seconds, keeps_state=False)
-                    twin.is_on = False
-            case Forget(host):
-                if not self._processes[f"a{self._named(host).number}"].alive:
-                    self._operator.forget(self._named(host).name)
-            case Approve():
-                self._operator.approve_right()
-            case Adopt():
-                silent = self._operator.adopt()
-                for twin in self.hosts:
-                    if twin.name in silent:
-                        self.invariants.give_up(twin)
-            case Meddle(host, pick):
-                self.invariants.excuse(self._named(host))
-                self._named(host).take_link_away(pick)
-            case Erase(pick):
-                self._erase(pick)
-            case Blind(host, seconds):
-                self._named(host).blind_until = now + seconds
-            case Restore(seconds_old):
-                self.invariants.expect_restore()
-                self.etcd.restore(seconds_old)
-                self.invariants.note_groups()
-            case _:
-                assert_never(action)
-
-    def _reboot(self, twin: HostTwin, seconds: float, *, keeps_state: bool) -> None:
-        """What a host runs ends; its agent is back so many seconds later."""
-        self._kill(f"a{twin.number}", seconds)
-        ended = frozenset[str](twin.namespaces)
-        containers = list(twin.mounted)
-        twin.reboot(keeps_state=keeps_state)
-        if self._runtimes:
-            self._runtimes[twin.number].reboot(containers)
-        self.invariants.touch(twin)
-        self.marathon.end(ended)
-
-    def _erase(self, pick: float) -> None:
-        """A rule may be lost by that, never come to be; the next complete list mends it."""
-        leaves = self.etcd.store.list(PROFILES).entries
-        if leaves:
-            self.etcd.store.delete(leaves[int(pick * len(leaves))].key)
-
-    def _kill(self, name: str, seconds: float) -> None:
-        process = self._processes[name]
-        self.scheduler.reap(process)
-        process.start_at = self.scheduler.now() + seconds
-
-    def _named(self, host: str) -> HostTwin:
-        return next(each for each in self.hosts if each.name == host)
 
     def _log(self, line: str) -> None:
         text = f"{self.scheduler.now():9.3f} {self.scheduler.steps:7} {line}"
