@@ -7,7 +7,6 @@ only after it was given up, and others may act between any two of its steps.
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from typing import TypeVar
 
 from hypothesis import given, settings
@@ -16,10 +15,11 @@ from netaddr import IPAddress, IPNetwork
 
 from calico import codec, keys
 from calico.addressing.addresses import Addresses
-from calico.datastore.api import Key, Listing, Revision, Stored, WatchEvent
+from calico.datastore.api import Key
 from calico.datastore.memory import MemoryDatastore
 from calico.errors import AddressError, Conflict, DatastoreUnavailable
 from calico.model import HandleId, HostName, Pool
+from tests.passing_store import PassingStore
 
 HOSTS = [HostName(f"host-{name}") for name in "abc"]
 HANDLES = [HandleId(f"task.{number}") for number in range(6)]
@@ -35,43 +35,16 @@ FAULTS: list[Fault] = [
 ]
 
 
-class UnreliableDatastore:
+class UnreliableDatastore(PassingStore):
     """A datastore whose writes go through a list of faults, then work."""
 
     def __init__(
         self, store: MemoryDatastore, faults: list[Fault], interrupt: Callable[[], None]
     ) -> None:
-        self._store = store
+        super().__init__(store)
         self._faults: Iterator[Fault] = iter(faults)
         self._interrupt = interrupt
         self._late: Callable[[], object] = bool
-
-    def get(self, key: Key) -> Stored | None:
-        """Reliable, as a quorum read that is repeated would be."""
-        return self._store.get(key)
-
-    def list(self, prefix: Key) -> Listing:
-        """Reliable too."""
-        return self._store.list(prefix)
-
-    def watch(self, prefix: Key, after: Revision, timeout: float) -> Iterator[WatchEvent]:
-        """Not used here."""
-        return self._store.watch(prefix, after, timeout)
-
-    def put(
-        self,
-        key: Key,
-        value: str,
-        *,
-        expect: Revision | None = None,
-        ttl: int | None = None,
-    ) -> Revision:
-        """Perhaps done, perhaps answered."""
-        return self._write(partial(self._store.put, key, value, expect=expect, ttl=ttl))
-
-    def delete(self, key: Key, *, expect: Revision | None = None) -> None:
-        """Perhaps done, perhaps answered."""
-        self._write(partial(self._store.delete, key, expect=expect))
 
     def settle(self) -> None:
         """Let what is still on its way arrive."""
@@ -79,7 +52,7 @@ class UnreliableDatastore:
         with suppress(Conflict):
             late()
 
-    def _write(self, write: Callable[[], T]) -> T:
+    def write(self, verb: str, key: Key, write: Callable[[], T]) -> T:
         self.settle()
         fault = next(self._faults, "fine")
         if fault == "interrupted":
@@ -89,7 +62,7 @@ class UnreliableDatastore:
         if fault == "done late":
             self._late = write
             raise DatastoreUnavailable("still on the way there")
-        done = write()
+        done = super().write(verb, key, write)
         if fault == "done but unanswered":
             raise DatastoreUnavailable("lost on the way back")
         return done

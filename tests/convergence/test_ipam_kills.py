@@ -11,7 +11,7 @@ from calico.addressing.audit import AddressState, held_addresses, pool_use, stan
 from calico.addressing.blocks import OWNER
 from calico.addressing.books import decode_books
 from calico.codec import decode_endpoint
-from calico.datastore.api import DirectoryStore
+from calico.datastore.api import DirectoryStore, Key
 from calico.datastore.memory import MemoryDatastore
 from calico.keys import ENDPOINTS, IPAM, parse_endpoint_key
 from calico.model import HandleId, HostName, Pool, TaskId
@@ -23,7 +23,7 @@ from reconciler.core.desired import desired_tasks
 from reconciler.core.removal.address_findings import Kind, find
 from reconciler.core.removal.quarantine import REST
 from reconciler.core.tasks.profiles import NetworkPolicy
-from tests.contract.etcd.lossy import PassingStore
+from tests.passing_store import PassingStore
 from tests.unit.controller.cluster import Cluster
 from tests.unit.reconciler.apps import HOST, app, task
 
@@ -47,11 +47,11 @@ class MortalStore(PassingStore):
         super().__init__(store)
         self._left = last
 
-    def write(self, write: Callable[[], T]) -> T:
+    def write(self, verb: str, key: Key, write: Callable[[], T]) -> T:
         if not self._left:
             raise Killed
         self._left -= 1
-        return write()
+        return super().write(verb, key, write)
 
 
 def assign(datastore: DirectoryStore) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from netaddr import IPNetwork
 
@@ -17,7 +18,11 @@ from calico.codec import encode_pool
 from calico.dataplane.changes import NamespaceRef
 from calico.dataplane.memory import MemoryDataplane
 from calico.dataplane.state import HostFacts, HostState
-from calico.datastore.api import Datastore, Key, Listing, Revision, Stored, WatchEvent
+from calico.datastore.api import (
+    DirectoryStore,
+    Key,
+    Revision,
+)
 from calico.errors import DatastoreUnavailable
 from calico.keys import BLOCKS, CALICO, HOSTS, POOLS, pool_key
 from calico.model import BootId, ContainerId, Pool, TaskId
@@ -33,10 +38,12 @@ from reconciler.runtime.clock import SystemClock
 from reconciler.runtime.inbox import Inbox
 from reconciler.runtime.watchfeed import Changed, Loaded
 from tests.kernel.namespaces import Namespace
+from tests.passing_store import PassingStore
 from tests.unit.agent.world import HOST, UNDERLAY, filled_store, vouch_for
 
 FACTS = HostFacts("eth0", UNDERLAY, 1500, (IPNetwork("10.0.0.0/24"),))
 Step = Callable[[str], None]
+T = TypeVar("T")
 
 
 class Crashed(BaseException):
@@ -60,41 +67,24 @@ class Fuse:
             self.taken.append(what)
 
 
-class SteppedStore:
+class SteppedStore(PassingStore):
     """A datastore that a test can silence, and whose writes are steps before and after."""
 
-    def __init__(self, store: Datastore, step: Step) -> None:
-        self._store = store
+    def __init__(self, store: DirectoryStore, step: Step) -> None:
+        super().__init__(store)
         self._step = step
         self.silent = False
 
-    def get(self, key: Key) -> Stored | None:
+    def read(self, verb: str, key: Key, read: Callable[[], T]) -> T:
         self._expect_answers()
-        return self._store.get(key)
+        return super().read(verb, key, read)
 
-    def list(self, prefix: Key) -> Listing:
+    def write(self, verb: str, key: Key, write: Callable[[], T]) -> T:
         self._expect_answers()
-        return self._store.list(prefix)
-
-    def put(
-        self, key: Key, value: str, *, expect: Revision | None = None, ttl: int | None = None
-    ) -> Revision:
-        with self._stepped(f"put {key}"):
-            return self._store.put(key, value, expect=expect, ttl=ttl)
-
-    def delete(self, key: Key, *, expect: Revision | None = None) -> None:
-        with self._stepped(f"delete {key}"):
-            self._store.delete(key, expect=expect)
-
-    def watch(self, prefix: Key, after: Revision, timeout: float) -> Iterator[WatchEvent]:
-        return self._store.watch(prefix, after, timeout)
-
-    @contextmanager
-    def _stepped(self, what: str) -> Iterator[None]:
-        self._expect_answers()
-        self._step(f"before {what}")
-        yield
-        self._step(f"after {what}")
+        self._step(f"before {verb} {key}")
+        done = super().write(verb, key, write)
+        self._step(f"after {verb} {key}")
+        return done
 
     def _expect_answers(self) -> None:
         if self.silent:

@@ -1,9 +1,10 @@
 """What the datastore is told, and how often, on a memory twin and a manual clock."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from typing import TypeVar
 
 import pytest
 from netaddr import IPAddress
@@ -16,7 +17,7 @@ from calico.codec import (
     encode_applied,
     encode_objection,
 )
-from calico.datastore.api import Key, Listing, Revision, Stored, WatchEvent
+from calico.datastore.api import Key
 from calico.datastore.memory import MemoryDatastore
 from calico.errors import Conflict, DatastoreUnavailable
 from calico.keys import applied_key, felix_status_key, host_key, objection_key, status_key
@@ -24,7 +25,9 @@ from calico.model import AppliedRecord, BootId, HostName, HostRecord, TaskId
 from calico.names import endpoint_of_task
 from reconciler.agent.reporting.reporter import Report, Reporter
 from reconciler.runtime.clock import ManualClock
+from tests.passing_store import PassingStore
 
+T = TypeVar("T")
 HOST = HostName("h1")
 RECORD = HostRecord(HOST, IPAddress("10.0.0.1"), BootId("boot"), "machine", "1")
 APPLIED = AppliedRecord(HOST, BootId("boot"), revision=5)
@@ -32,44 +35,28 @@ WEB = status_key(endpoint_of_task(HOST, TaskId("web.1")))
 DB = status_key(endpoint_of_task(HOST, TaskId("db.1")))
 
 
-class Flaky:
+class Flaky(PassingStore):
     """A datastore that can be cut off, and counts its writes.
 
     While it is `slow`, writes are not answered, and done only when they `land`.
     """
 
     def __init__(self, store: MemoryDatastore) -> None:
-        self._store = store
+        super().__init__(store)
         self.reachable = True
         self.slow = False
         self.writes: list[Key] = []
         self._under_way: list[Callable[[], object]] = []
 
-    def get(self, key: Key) -> Stored | None:
+    def read(self, verb: str, key: Key, read: Callable[[], T]) -> T:
         self._expect_reachable()
-        return self._store.get(key)
+        return super().read(verb, key, read)
 
-    def list(self, prefix: Key) -> Listing:
-        self._expect_reachable()
-        return self._store.list(prefix)
-
-    def put(
-        self, key: Key, value: str, *, expect: Revision | None = None, ttl: int | None = None
-    ) -> Revision:
+    def write(self, verb: str, key: Key, write: Callable[[], T]) -> T:
         self._expect_reachable()
         self.writes.append(key)
-        self._delay(lambda: self._store.put(key, value, expect=expect, ttl=ttl))
-        return self._store.put(key, value, expect=expect, ttl=ttl)
-
-    def delete(self, key: Key, *, expect: Revision | None = None) -> None:
-        self._expect_reachable()
-        self.writes.append(key)
-        self._delay(lambda: self._store.delete(key, expect=expect))
-        self._store.delete(key, expect=expect)
-
-    def watch(self, prefix: Key, after: Revision, timeout: float) -> Iterator[WatchEvent]:
-        self._expect_reachable()
-        return self._store.watch(prefix, after, timeout)
+        self._delay(write)
+        return super().write(verb, key, write)
 
     def land(self) -> None:
         """Do what was under way; nobody hears what came of it."""

@@ -1,16 +1,20 @@
 """What agents do for containers before their tasks run, on the stores of a test."""
 
-from collections.abc import Iterator
+from collections.abc import Callable
+from typing import TypeVar
 
 from netaddr import IPAddress
 
 from calico.addressing.addresses import Addresses
 from calico.addressing.blocks import marks_of_container
-from calico.datastore.api import Datastore, DirectoryStore, Key, Listing, Revision, Stored
+from calico.datastore.api import Datastore, DirectoryStore, Key
 from calico.keys import HOSTS
 from calico.model import AppliedRecord, Attachment, BootId, ContainerId, HostName
 from calico.names import handle_of_container
+from tests.passing_store import PassingStore
 from tests.unit.controller.cluster import Cluster
+
+T = TypeVar("T")
 
 BOX = ContainerId("box-1")
 
@@ -45,33 +49,20 @@ def tell(cluster: Cluster, *attachments: Attachment, host: str = "h1") -> None:
     cluster.tell_hosts()
 
 
-class CountingStore:
+class CountingStore(PassingStore):
     """A store that counts round trips; `log` says which."""
 
     def __init__(self, store: DirectoryStore) -> None:
-        self._store = store
+        super().__init__(store)
         self.log: list[str] = []
 
-    def get(self, key: Key) -> Stored | None:
-        self.log.append(f"get {key}")
-        return self._store.get(key)
+    def read(self, verb: str, key: Key, read: Callable[[], T]) -> T:
+        self.log.append(f"{verb} {key}")
+        return super().read(verb, key, read)
 
-    def list(self, prefix: Key) -> Listing:
-        self.log.append(f"list {prefix}")
-        return self._store.list(prefix)
-
-    def put(
-        self, key: Key, value: str, *, expect: Revision | None = None, ttl: int | None = None
-    ) -> Revision:
-        self.log.append(f"put {key}")
-        return self._store.put(key, value, expect=expect, ttl=ttl)
-
-    def delete(self, key: Key, *, expect: Revision | None = None) -> None:
-        self.log.append(f"delete {key}")
-        self._store.delete(key, expect=expect)
+    def write(self, verb: str, key: Key, write: Callable[[], T]) -> T:
+        self.log.append(f"{verb} {key}")
+        return super().write(verb, key, write)
 
     def make_directory(self, key: Key) -> None:
         self._store.make_directory(key)
-
-    def watch(self, prefix: Key, after: Revision, timeout: float) -> Iterator[object]:
-        return iter(self._store.watch(prefix, after, timeout))
