@@ -9,11 +9,12 @@ import time
 import urllib.parse
 from collections.abc import Collection
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from typing import ClassVar
 
 import msgspec
 
+from demo.kept_connection import KeptConnection
 from demo.mesos.agent import Agent, LaunchRefused
 from demo.mesos.containers.orders import REGISTER_PATH
 from demo.mesos.records import GroupOrder, LaunchOrder, LaunchReply, TaskId
@@ -69,18 +70,9 @@ class AgentServer(ThreadingHTTPServer):
         threading.Thread(target=self.serve_forever, args=(0.05,), name="http", daemon=True).start()
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
+class _Handler(KeptConnection):
     timeout: ClassVar[float] = 120.0
-    disable_nagle_algorithm = True
     server: AgentServer
-
-    def handle_one_request(self) -> None:
-        """A client that goes away in the middle is no error of ours."""
-        try:
-            super().handle_one_request()
-        except OSError:
-            self.close_connection = True
 
     def do_GET(self) -> None:
         """Answer the endpoints that read."""

@@ -14,9 +14,11 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from typing import Any, ClassVar, assert_never
 from urllib.parse import urlsplit
+
+from demo.kept_connection import KeptConnection
 
 BODY_LIMIT = 16384
 MOST_CONNECTIONS = 128
@@ -106,20 +108,11 @@ class SiteServer(ThreadingHTTPServer):
             self._room.release()
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
+class _Handler(KeptConnection):
     server_version = "star"
     sys_version = ""
     timeout: ClassVar[float] = IDLE_SECONDS
-    disable_nagle_algorithm = True
     server: SiteServer
-
-    def handle_one_request(self) -> None:
-        """A client that goes away in the middle is no error of ours."""
-        try:
-            super().handle_one_request()
-        except OSError:
-            self.close_connection = True
 
     def do_GET(self) -> None:
         """Any method comes this way."""

@@ -10,11 +10,12 @@ import urllib.parse
 from collections.abc import Iterable
 from dataclasses import dataclass
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from typing import ClassVar
 
 import msgspec
 
+from demo.kept_connection import KeptConnection
 from demo.marathon.api.request import DEPLOYMENT_HEADER, Reply, Request
 from demo.marathon.api.routes import READS, MethodNotAllowed, find_route
 from demo.marathon.era import Era
@@ -71,20 +72,11 @@ def open_listener(host: str, port: int) -> socket.socket:
     return listener
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
+class _Handler(KeptConnection):
     server_version = "Jetty(9.3.z-SNAPSHOT)"
     sys_version = ""
     timeout: ClassVar[float] = 300.0
-    disable_nagle_algorithm = True
     server: ApiServer
-
-    def handle_one_request(self) -> None:
-        """A client that goes away in the middle is no error of ours."""
-        try:
-            super().handle_one_request()
-        except OSError:
-            self.close_connection = True
 
     def do_GET(self) -> None:
         """Any method comes this way."""

@@ -8,10 +8,11 @@ import threading
 import time
 from collections.abc import Iterable, Iterator
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from types import TracebackType
 from typing import ClassVar, Self
 
+from demo.kept_connection import KeptConnection
 from demo.marathon.era import Era
 from demo.marathon.serving.server import BODY_LIMIT, open_listener
 
@@ -87,20 +88,11 @@ class _Server(ThreadingHTTPServer):
         self.standby = standby
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
+class _Handler(KeptConnection):
     server_version = "Jetty(9.3.z-SNAPSHOT)"
     sys_version = ""
     timeout: ClassVar[float] = 60.0
-    disable_nagle_algorithm = True
     server: _Server
-
-    def handle_one_request(self) -> None:
-        """A client that goes away in the middle is no error of ours."""
-        try:
-            super().handle_one_request()
-        except OSError:
-            self.close_connection = True
 
     def do_GET(self) -> None:
         """Any method comes this way."""
