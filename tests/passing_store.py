@@ -1,9 +1,9 @@
 """A store that stands before another one."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TypeVar
 
-from calico.datastore.api import DirectoryStore, Key, Listing, Revision, Stored, WatchEvent
+from calico.datastore.api import DirectoryStore, Key, Listing, Revision, Stored, Watch
 
 T = TypeVar("T")
 
@@ -31,7 +31,7 @@ class PassingStore:
     def make_directory(self, key: Key) -> None:
         self.write("make directory", key, lambda: self._store.make_directory(key))
 
-    def watch(self, prefix: Key, after: Revision, timeout: float) -> Iterator[WatchEvent]:
+    def watch(self, prefix: Key, after: Revision, timeout: float) -> Watch:
         return self._store.watch(prefix, after, timeout)
 
     def read(self, _verb: str, _key: Key, read: Callable[[], T]) -> T:

@@ -1,6 +1,6 @@
 """The seam to the store of specs and statuses."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from typing import NewType, Protocol
 
@@ -56,6 +56,24 @@ class Removed:
 
 WatchEvent = Put | Removed
 
+#: The events of a prefix in order. What it returns in the end is an index up to
+#: which there were no others: that of the store when its last wait began.
+Watch = Generator[WatchEvent, None, Revision]
+
+
+class Heard:
+    """A watch to be looped over once; `reached` is what it returned in the end."""
+
+    reached = Revision(0)
+
+    def __init__(self, watch: Watch) -> None:
+        self._watch = watch
+
+    def __iter__(self) -> Iterator[WatchEvent]:
+        """Its events."""
+        self.reached = yield from self._watch
+
+
 #: Raises if a write may not be sent just now.
 Fence = Callable[[], None]
 
@@ -102,7 +120,7 @@ class Datastore(Protocol):
         """
         ...
 
-    def watch(self, prefix: Key, after: Revision, timeout: float) -> Iterator[WatchEvent]:
+    def watch(self, prefix: Key, after: Revision, timeout: float) -> Watch:
         """Events below a prefix that came after a revision, in order.
 
         Ends after `timeout` seconds without an event; the caller then watches

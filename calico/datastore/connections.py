@@ -2,6 +2,7 @@
 
 import json
 import ssl
+import weakref
 from collections.abc import Sequence
 
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
@@ -45,6 +46,18 @@ def asking_pools(ask: Fence) -> dict[str, type[HTTPConnectionPool]]:
         ConnectionCls = Secure
 
     return {"http": PlainPool, "https": SecurePool}
+
+
+def weakly(ask: Fence) -> Fence:
+    """A method, for connections: they keep nothing alive, as with that they are closed."""
+    asked = weakref.WeakMethod(ask)
+
+    def asking() -> None:
+        method = asked()
+        if method is not None:
+            method()
+
+    return asking
 
 
 def never_sent(cause: object) -> bool:

@@ -8,8 +8,7 @@ the open, because a repeated write that had landed looks like a lost race.
 import logging
 import ssl
 import threading
-import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -27,10 +26,11 @@ from calico.datastore.api import (
     Removed,
     Revision,
     Stored,
+    Watch,
     WatchEvent,
     unfenced,
 )
-from calico.datastore.connections import asking_pools, is_refusal, never_sent, unanswered
+from calico.datastore.connections import asking_pools, is_refusal, never_sent, unanswered, weakly
 from calico.datastore.members import Member, TlsFiles, parse_member
 from calico.errors import Conflict, DatastoreRefused, DatastoreUnavailable, HistoryLost
 from calico.keys import check_key
@@ -40,6 +40,8 @@ T = TypeVar("T")
 TIMEOUT = 5.0
 #: urllib3 has no notion of not waiting at all.
 _SHORTEST_WAIT = 0.05
+#: Those of 64 bits.
+_DIGITS = 20
 _REMOVALS = ("delete", "expire", "compareAndDelete")
 _CONFLICTS = (
     etcd.EtcdCompareFailed,
@@ -67,6 +69,14 @@ class _NotServed(Exception):
 
 class _Client(etcd.Client):  # type: ignore[misc]  # python-etcd has no types
     """Tells an answer of another kind of server apart, by its status."""
+
+    #: The member's when it began the last answer; 0 if it did not say so.
+    index = 0
+
+    def _check_cluster_id(self, response: Any) -> None:
+        super()._check_cluster_id(response)
+        told = response.headers.get("x-etcd-index", "")
+        self.index = int(told) if told.isdecimal() and len(told) < _DIGITS else 0
 
     def _handle_server_response(self, response: Any) -> Any:
         if response.status not in (200, 201) and not is_refusal(response.data):
@@ -190,7 +200,7 @@ class EtcdDatastore:
         with suppress(Conflict):
             self._ask(lambda client: client.write(key, None, dir=True, prevExist=False))
 
-    def watch(self, prefix: Key, after: Revision, timeout: float) -> Iterator[WatchEvent]:
+    def watch(self, prefix: Key, after: Revision, timeout: float) -> Watch:
         """Events at or below a prefix after a revision, until none came for `timeout`."""
         check_key(prefix)
         # One limit for connecting, another for the event: a member that does
@@ -204,9 +214,10 @@ class EtcdDatastore:
             except _OtherCluster as error:
                 raise HistoryLost(str(error)) from error
             except etcd.EtcdWatchTimedOut:
+                reached = Revision(max(index - 1, self._connection().client.index))
                 # A member cut off from the others is quiet too.
                 self._turn()
-                return
+                return reached
             index = found.modifiedIndex + 1
             event = _event(found, prefix)
             if event is not None:
@@ -229,17 +240,6 @@ class EtcdDatastore:
         if self._connection().writes:
             self._fence()
 
-    def _weak_fence(self) -> Fence:
-        """The same for connections, which keep nothing alive: with us they are closed."""
-        asked = weakref.WeakMethod(self._ask_fence)
-
-        def ask() -> None:
-            method = asked()
-            if method is not None:
-                method()
-
-        return ask
-
     def _open(self, member: Member) -> Any:
         # Each failure is told once, by the error that we raise.
         logging.getLogger("etcd").setLevel(logging.CRITICAL)
@@ -261,7 +261,7 @@ class EtcdDatastore:
         client.http.connection_pool_kw["cert_reqs"] = ssl.CERT_REQUIRED
         # urllib3 would repeat requests, writes included, and quadruple timeouts.
         client.http.connection_pool_kw["retries"] = urllib3.Retry(total=0, redirect=0)
-        client.http.pool_classes_by_scheme = asking_pools(self._weak_fence())
+        client.http.pool_classes_by_scheme = asking_pools(weakly(self._ask_fence))
         return client
 
     def _ask(
@@ -302,6 +302,8 @@ class EtcdDatastore:
 
 
 def _watch(client: Any, prefix: Key, index: int, timeout: urllib3.Timeout) -> Any:
+    # It may not even begin to answer in time.
+    client.index = 0
     return client.watch(prefix, index=index, timeout=timeout, recursive=True)
 
 

@@ -4,19 +4,11 @@ import threading
 import time
 from bisect import bisect_left, insort
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
-from calico.datastore.api import (
-    Key,
-    Listing,
-    Put,
-    Removed,
-    Revision,
-    Stored,
-    WatchEvent,
-)
+from calico.datastore.api import Key, Listing, Put, Removed, Revision, Stored, Watch, WatchEvent
 from calico.errors import Conflict, HistoryLost
 from calico.keys import check_key
 
@@ -161,14 +153,17 @@ class MemoryDatastore:
             if key not in self._leaves and not any(each in self._leaves for each in above):
                 self._directories.update((*above, key))
 
-    def watch(self, prefix: Key, after: Revision, timeout: float) -> Iterator[WatchEvent]:
+    def watch(self, prefix: Key, after: Revision, timeout: float) -> Watch:
         """Events at or below a prefix after a revision, until none came for `timeout`."""
         check_key(prefix)
         seen = after
         while True:
+            with self._lock:
+                self._expire()
+                reached = Revision(max(seen, self._revision))
             event = self._await(prefix, seen, timeout)
             if event is None:
-                return
+                return reached
             seen = _revision(event)
             yield event
 

@@ -5,17 +5,7 @@ nothing by it. Names would vanish, so its lists are not handed on: what was
 known is served until it is ready.
 """
 
-from collections.abc import Iterator
-
-from calico.datastore.api import (
-    Datastore,
-    Key,
-    Listing,
-    Removed,
-    Revision,
-    Stored,
-    WatchEvent,
-)
+from calico.datastore.api import Datastore, Heard, Key, Listing, Removed, Revision, Stored, Watch
 from calico.errors import DatastoreUnavailable, HistoryLost
 from calico.keys import READY
 
@@ -51,9 +41,11 @@ class BelievedDatastore:
         """See Datastore."""
         self._datastore.delete(key, expect=expect)
 
-    def watch(self, prefix: Key, after: Revision, timeout: float) -> Iterator[WatchEvent]:
+    def watch(self, prefix: Key, after: Revision, timeout: float) -> Watch:
         """See Datastore; that all is gone at once has to be read from a list."""
-        for event in self._datastore.watch(prefix, after, timeout):
+        events = Heard(self._datastore.watch(prefix, after, timeout))
+        for event in events:
             if isinstance(event, Removed) and f"{prefix}/".startswith(f"{event.key}/"):
                 raise HistoryLost(f"{event.key} was removed whole")
             yield event
+        return events.reached

@@ -7,7 +7,7 @@ revision.
 """
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 
 from calico.cluster import LeaderRecord, Standing
@@ -20,7 +20,7 @@ from calico.datastore.api import (
     Listing,
     Revision,
     Stored,
-    WatchEvent,
+    Watch,
 )
 from calico.errors import Conflict, InvalidValue
 from reconciler.runtime.clock import Clock, rfc3339
@@ -245,7 +245,7 @@ class FencedDatastore:
         self._check(key)
         self._datastore.make_directory(key)
 
-    def watch(self, prefix: Key, after: Revision, timeout: float) -> Iterator[WatchEvent]:
+    def watch(self, prefix: Key, after: Revision, timeout: float) -> Watch:
         """See Datastore."""
         return self._datastore.watch(prefix, after, timeout)
 

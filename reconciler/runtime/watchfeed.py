@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_random_exponential
 
-from calico.datastore.api import Datastore, Key, Listing, Put, Removed, Revision, WatchEvent
+from calico.datastore.api import Datastore, Heard, Key, Listing, Put, Removed, Revision, WatchEvent
 from calico.errors import DatastoreError, HistoryLost
 from calico.keys import READY
 from reconciler.runtime.clock import SYSTEM_CLOCK, Clock
@@ -50,6 +50,18 @@ class Unreachable:
 FeedMessage = Loaded | Changed | Unreachable
 
 
+@dataclass(frozen=True, slots=True)
+class Quiet:
+    """Up to an index of the store nothing changed below a prefix but what was told."""
+
+    prefix: Key
+    reached: Revision
+
+
+def _ignore(_: Quiet) -> None:
+    """Of no use to most."""
+
+
 class WatchFeed:
     """Lists a prefix, then watches it; lists anew whenever events may be missing.
 
@@ -65,8 +77,10 @@ class WatchFeed:
         stop: Stop,
         clock: Clock = SYSTEM_CLOCK,
         timeout: float = WATCH_TIMEOUT,
+        hear_quiet: Callable[[Quiet], None] = _ignore,
     ) -> None:
         """`timeout` is for how long quiet is believed."""
+        self._hear_quiet = hear_quiet
         self._prefix = prefix
         self._timeout = timeout
         self._clock = clock
@@ -103,7 +117,8 @@ class WatchFeed:
         started = self._clock.monotonic()
         try:
             while not self._stop.is_set():
-                for event in datastore.watch(self._prefix, after, self._timeout):
+                events = Heard(datastore.watch(self._prefix, after, self._timeout))
+                for event in events:
                     match event:
                         case Put(stored):
                             after = stored.revision
@@ -115,6 +130,7 @@ class WatchFeed:
                         return
                 if self._has_missed(datastore, ready):
                     return
+                self._hear_quiet(Quiet(self._prefix, events.reached))
         except HistoryLost:
             return
         except DatastoreError as error:

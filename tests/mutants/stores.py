@@ -76,6 +76,24 @@ STORES = (
         ("tests/contract/etcd/test_datastore.py",),
     ),
     Mutant(
+        "P7",
+        "a quiet watch claims an index that the member had not reached",
+        "calico/datastore/etcd.py",
+        "self._connection().client.index))",
+        "self._connection().client.index + 1))",
+        ("tests/contract/etcd/test_datastore.py",),
+    ),
+    Mutant(
+        "P7",
+        "a quiet in which something was missed is believed",
+        "reconciler/runtime/watchfeed.py",
+        "                if self._has_missed(datastore, ready):\n                    return\n"
+        "                self._hear_quiet(Quiet(self._prefix, events.reached))\n",
+        "                self._hear_quiet(Quiet(self._prefix, events.reached))\n"
+        "                if self._has_missed(datastore, ready):\n                    return\n",
+        ("tests/unit/runtime/test_watchfeed.py",),
+    ),
+    Mutant(
         "P21",
         "a feed waits on after its history was lost",
         "reconciler/runtime/watchfeed.py",
@@ -196,7 +214,7 @@ STORES = (
         "P3",
         "a connection that was made late sends without asking once more",
         "calico/datastore/etcd.py",
-        "        client.http.pool_classes_by_scheme = asking_pools(self._weak_fence())\n",
+        "        client.http.pool_classes_by_scheme = asking_pools(weakly(self._ask_fence))\n",
         "",
         ("tests/contract/etcd/test_fence.py",),
     ),

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from calico.dataplane.changes import SetSysctl
-from calico.datastore.api import ABSENT, Key, Put, Revision, Stored, WatchEvent
+from calico.datastore.api import ABSENT, Heard, Key, Put, Revision, Stored, WatchEvent
 from calico.errors import DatastoreUnavailable, HistoryLost
 from reconciler.runtime.clock import ManualClock
 from tests.simulation.doors import Door
@@ -92,6 +92,23 @@ def test_a_watch_from_long_ago_is_refused() -> None:
             list(store.client.watch(ROOT, Revision(1), 1.0))
 
     store.run(watch)
+
+
+def test_a_quiet_watch_tells_the_index_at_which_it_began() -> None:
+    store = Store()
+    reached: list[Revision] = []
+
+    def watch() -> None:
+        quiet = Heard(store.client.watch(ROOT, Revision(1), 10.0))
+        assert list(quiet) == []
+        reached.append(quiet.reached)
+
+    store.etcd.store.put(A, "1")
+    store.etcd.store.put(Key("/elsewhere"), "2")
+    store.run(watch, 5.0)
+    store.etcd.store.put(Key("/elsewhere"), "3")
+    store.scheduler.run(20.0, store.etcd.settle, store.etcd.next_event)
+    assert reached == [2]
 
 
 def test_a_restored_store_holds_what_it_held() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from calico.datastore.api import ABSENT, Key, Put, Removed
+from calico.datastore.api import ABSENT, Heard, Key, Put, Removed
 from calico.datastore.etcd import EtcdDatastore
 from calico.errors import DatastoreUnavailable
 from calico.keys import READY
@@ -187,6 +187,22 @@ def test_a_feed_notices_that_its_only_member_hears_of_nothing(members: Members) 
             message = told.next()
         assert isinstance(message, Loaded)
         assert "missed" in {each.value for each in message.listing.entries}
+
+
+def test_the_quiet_of_a_member_that_is_cut_off_reaches_no_further_than_itself(
+    members: Members, cut_off: str
+) -> None:
+    # given a write that the member has not heard of
+    store = healthy(members, cut_off)
+    start = store.list(PREFIX).revision
+    surely(lambda: store.put(KEY, "missed"))
+    index = store.list(PREFIX).revision
+
+    lonely = Heard(EtcdDatastore([members.urls[cut_off]]).watch(PREFIX, start, QUIET))
+    others = Heard(store.watch(PREFIX, start, QUIET))
+
+    assert (list(lonely), bool(list(others))) == ([], True)
+    assert (lonely.reached, others.reached) == (start, index)
 
 
 def test_a_feed_leaves_a_member_that_hears_of_nothing_for_another(members: Members) -> None:

@@ -1,10 +1,10 @@
 """etcd in memory: one store, and one faulty connection to it for each process."""
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from calico.datastore.api import Key, Listing, Put, Revision, Stored, WatchEvent
+from calico.datastore.api import Key, Listing, Put, Revision, Stored, Watch, WatchEvent
 from calico.datastore.memory import Backup, MemoryDatastore
 from calico.errors import CalicoError, DatastoreUnavailable
 from calico.keys import LEADER
@@ -224,9 +224,10 @@ class EtcdClient:
         self._etcd.store.make_directory(key)
         self._answer(fault)
 
-    def watch(self, prefix: Key, after: Revision, timeout: float) -> Iterator[WatchEvent]:
+    def watch(self, prefix: Key, after: Revision, timeout: float) -> Watch:
         """See Datastore."""
         end, breaks = self._scheduler.now() + timeout, self._etcd.breaks
+        reached: Revision | None = None
         while True:
             fault = self._ask(news=True)
             if self._etcd.breaks != breaks:
@@ -235,15 +236,18 @@ class EtcdClient:
             self._answer(fault)
             if event is not None:
                 after = event.stored.revision if isinstance(event, Put) else event.revision
+                reached = None
                 yield event
                 continue
+            # etcd tells its index as it begins to wait, and then nothing.
+            reached = max(after, newest) if reached is None else reached
             after = max(after, newest)
             if self._etcd.newest > newest:
                 # Something happened while the answer was under way.
                 continue
             left = end - self._scheduler.now()
             if left <= 0:
-                return
+                return reached
             self._etcd.wait(prefix, left)
 
     def _ask(self, late: Callable[[], object] | None = None, *, news: bool = False) -> Fault | None:

@@ -2,14 +2,13 @@
 
 import json
 import threading
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
 from netaddr import IPNetwork
 
 from calico.codec import encode_host
-from calico.datastore.api import Key, Revision, WatchEvent
+from calico.datastore.api import Key, Revision, Watch
 from calico.datastore.memory import MemoryDatastore
 from calico.errors import DatastoreUnavailable
 from calico.keys import (
@@ -324,7 +323,7 @@ def test_a_renewal_that_was_refused_prolongs_nothing() -> None:
 class Unwatchable(MemoryDatastore):
     """Lists, and refuses every watch."""
 
-    def watch(self, prefix: Key, after: Revision, timeout: float) -> Iterator[WatchEvent]:
+    def watch(self, prefix: Key, after: Revision, timeout: float) -> Watch:
         raise DatastoreUnavailable(f"{prefix} after {after}: a proxy cuts what takes {timeout} s")
 
 

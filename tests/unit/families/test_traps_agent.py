@@ -3,7 +3,6 @@
 import socket
 import struct
 import threading
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 
@@ -15,7 +14,7 @@ from calico.dataplane.netlink.wire import Request, split_replies
 from calico.dataplane.nft.library_json import encode_commit
 from calico.dataplane.render.host import render_host
 from calico.dataplane.state import NftSet
-from calico.datastore.api import Key, Listing, Revision, WatchEvent
+from calico.datastore.api import Key, Listing, Revision, Watch
 from calico.datastore.memory import HISTORY, MemoryDatastore
 from calico.keys import CALICO, FELIX, LEADER, applied_key, felix_status_key, status_key
 from calico.model import AppliedRecord, BootId, HostName, HostRecord, TaskId
@@ -101,7 +100,7 @@ class BusyStore(MemoryDatastore):
                 self.put(Key("/lock/of/others"), str(number))
         return listing
 
-    def watch(self, prefix: Key, after: Revision, timeout: float) -> Iterator[WatchEvent]:
+    def watch(self, prefix: Key, after: Revision, timeout: float) -> Watch:
         return super().watch(prefix, after, min(timeout, 1.0))
 
 

@@ -1,11 +1,11 @@
 """A feed tells all that is there, then all that changes, and lists anew when it may have missed."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
-from calico.datastore.api import Key, Listing, Put, Removed, Revision, Stored, WatchEvent
+from calico.datastore.api import Key, Listing, Put, Removed, Revision, Stored, Watch
 from calico.datastore.memory import Backup, MemoryDatastore
 from calico.errors import DatastoreUnavailable, HistoryLost
 from calico.keys import READY
@@ -17,6 +17,7 @@ from reconciler.runtime.watchfeed import (
     Changed,
     FeedMessage,
     Loaded,
+    Quiet,
     Unreachable,
     WatchFeed,
 )
@@ -66,13 +67,13 @@ class SteppedStore(MemoryDatastore):
         prefix: Key,
         after: Revision,
         timeout: float,  # noqa: ARG002 - there is no quiet to wait for
-    ) -> Iterator[WatchEvent]:
+    ) -> Watch:
         self.watched_after.append(after)
         if self.watches:
             self.watches.pop(0)()
         else:
             self._stop.set()
-        yield from super().watch(prefix, after, 0.0)
+        return super().watch(prefix, after, 0.0)
 
 
 class Bench:
@@ -83,9 +84,17 @@ class Bench:
         self.store = SteppedStore(self.stop)
         self.clock = ManualClock()
         self.told: list[FeedMessage] = []
+        self.quiet: list[Quiet] = []
 
     def run(self) -> list[FeedMessage]:
-        WatchFeed(PREFIX, lambda: self.store, self.told.append, self.stop, self.clock).run()
+        WatchFeed(
+            PREFIX,
+            lambda: self.store,
+            self.told.append,
+            self.stop,
+            self.clock,
+            hear_quiet=self.quiet.append,
+        ).run()
         return self.told
 
     def fail(self, error: Exception, after: float = 0.0) -> Callable[[], None]:
@@ -199,6 +208,28 @@ def test_a_quiet_store_that_cannot_answer_for_all_its_members_is_told(bench: Ben
 
     assert [type(each) for each in bench.told] == [Loaded, Unreachable, Loaded]
     assert bench.stop.waited == []
+
+
+def test_a_quiet_watch_tells_how_far_the_store_was(bench: Bench) -> None:
+    store = bench.store
+    store.watches = [lambda: store.put(Key("/elsewhere"), "1"), lambda: store.put(A, "1")]
+
+    bench.run()
+
+    # The last watch is that in which the feed is stopped.
+    assert bench.quiet == [Quiet(PREFIX, Revision(index)) for index in (1, 2, 2)]
+
+
+def test_quiet_in_which_something_was_missed_is_none(bench: Bench) -> None:
+    store = bench.store
+    store.put(READY, "true")
+    store.watches = [lambda: None]
+    store.reads = [lambda: store.put(READY, "true")]
+
+    bench.run()
+
+    assert bench.listed == 2
+    assert bench.quiet == [Quiet(PREFIX, Revision(2))]
 
 
 def test_it_lists_anew_when_something_happened_that_a_quiet_store_did_not_tell(
