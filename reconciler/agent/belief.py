@@ -17,11 +17,15 @@ from calico.errors import InvalidValue
 from calico.keys import BLOCKS, CALICO, CHAIN, CLUSTER_GUID, HOSTS, READY
 from calico.mirror import Mirror, Passages
 from calico.model import HostName, Snapshot
-from reconciler.core.lineage import adopts, contradiction
-from reconciler.runtime.watchfeed import Changed, FeedMessage, Loaded, Unreachable
+from reconciler.core.lineage import adopts, contradiction, departure
+from reconciler.runtime.watchfeed import Changed, FeedMessage, Loaded, Quiet, Unreachable
 
 PREFIXES = (CALICO, BLOCKS, HOSTS)
 UNSEEN = Revision(0)
+KEPT = (
+    "the last good state is kept until the controller has taken over what this host holds,"
+    " see `marathon-calico holds`"
+)
 
 
 class Source(enum.Enum):
@@ -60,11 +64,14 @@ class View:
 class _Raw:
     """A prefix as the store tells it, kept to be written to the state file.
 
-    `before` are the values that were changed since it was believed last, None
-    for what was not there.
+    `revision` is that of its newest event, `reached` the index of the store up
+    to which there was no other, None if that is not known. `before` are the
+    values that were changed since it was believed last, None for what was not
+    there.
     """
 
     revision: Revision
+    reached: Revision | None
     entries: dict[Key, Stored] = field(default_factory=dict)
     before: dict[Key, Stored | None] = field(default_factory=dict)
 
@@ -80,6 +87,12 @@ class _Raw:
                 for each in gone or [k for k in self.entries if k.startswith(below)]:
                     self.before.setdefault(each, self.entries.pop(each))
                 self.revision = max(self.revision, revision)
+        self.advance(self.revision)
+
+    def advance(self, revision: Revision) -> None:
+        """All up to this index of the store was told."""
+        if self.reached is not None:
+            self.reached = max(self.reached, revision)
 
     def believed(self) -> dict[Key, Stored]:
         """The entries as they were believed last."""
@@ -102,6 +115,7 @@ class Belief:
         self._guid = ""
         self._chain: tuple[Takeover, ...] = ()
         self._went_back = ""
+        self._departed = ""
         self._saved: Snapshot | None = None
         self._view = View()
         self._dirty = False
@@ -132,8 +146,11 @@ class Belief:
         """What was restored."""
         return self._saved
 
-    def handle(self, message: FeedMessage) -> None:
+    def handle(self, message: FeedMessage | Quiet) -> None:
         """Take one message of a feed in."""
+        if isinstance(message, Quiet):
+            self._note_quiet(message)
+            return
         self._dirty = True
         match message:
             case Loaded(prefix, listing):
@@ -146,13 +163,21 @@ class Belief:
                     )
                 if prefix in self._raw and prefix in self._good:
                     self._former.setdefault(prefix, self._raw[prefix].believed())
-                self._raw[prefix] = _Raw(listing.revision, _by_key(listing))
+                if prefix in self._good:
+                    former = self._former[prefix]
+                    self._departed = departure(former, good, listing) or self._departed
+                self._raw[prefix] = _Raw(listing.revision, listing.revision, _by_key(listing))
                 self._mirror.load(prefix, listing)
             case Changed(prefix, event):
                 self._raw[prefix].apply(event)
                 self._mirror.apply(event)
             case Unreachable(prefix, reason):
                 self._unreachable[prefix] = reason
+
+    @property
+    def reached(self) -> Mapping[Key, Revision]:
+        """The store's index, by prefix, up to which all is known that was believed."""
+        return self._good
 
     def judge(self) -> View:
         """What to act on now, after the messages taken in so far."""
@@ -170,7 +195,7 @@ class Belief:
         if self._view.source is not Source.DATASTORE or self._view.doubt:
             return {}
         return {
-            prefix: Listing(raw.revision, tuple(raw.entries.values()))
+            prefix: Listing(raw.reached or UNSEEN, tuple(raw.entries.values()))
             for prefix, raw in self._raw.items()
         }
 
@@ -184,13 +209,24 @@ class Belief:
                 found.update(self._raw[prefix].believed())
         return found
 
+    def _note_quiet(self, quiet: Quiet) -> None:
+        """Nothing changed: what is believed stays as it is."""
+        raw = self._raw[quiet.prefix]
+        raw.advance(quiet.reached)
+        if not self._dirty and self._view.source is Source.DATASTORE and not self._view.doubt:
+            self._good[quiet.prefix] = raw.reached or UNSEEN
+
     def _judged(self) -> View:
         unreachable = next(iter(self._unreachable.values()), "")
         complete = all(prefix in self._raw for prefix in PREFIXES)
-        former = self._why_former() if complete else ""
+        why = self._why_former() if complete else ""
+        is_adopted = bool(why) and self._is_adopted()
+        former = "" if not why or is_adopted else f"{why}; {KEPT}"
         unready = self._not_ready() if complete else ""
         doubt = former if self._went_back and former else unready or former
         if complete and not doubt:
+            if is_adopted:
+                self._begin_anew()
             self._believe()
             return View(
                 self._mirror.snapshot(),
@@ -218,13 +254,19 @@ class Belief:
             is_read=complete,
         )
 
+    def _begin_anew(self) -> None:
+        """Forget how far the former store was: another may be listed later than the rest."""
+        for prefix, raw in self._raw.items():
+            if prefix not in self._former:
+                raw.reached = None
+
     def _believe(self) -> None:
         entries = self._raw[CALICO].entries
         self._guid = _value(entries, CLUSTER_GUID)
         if CHAIN in self._raw[CALICO].before or not self._good or self._former:
             self._chain = _chain(entries)
-        self._good = {prefix: raw.revision for prefix, raw in self._raw.items()}
-        self._went_back = ""
+        self._good = {prefix: raw.reached or UNSEEN for prefix, raw in self._raw.items()}
+        self._went_back = self._departed = ""
         self._former = {}
         for raw in self._raw.values():
             raw.before.clear()
@@ -239,18 +281,8 @@ class Belief:
         return f"{READY} is not true: the datastore is empty or still being filled"
 
     def _why_former(self) -> str:
-        """Why this is not the store that was believed, or an older self of it.
-
-        It is believed all the same once the controller says that it took over
-        what this host told of the former one.
-        """
-        why = self._went_back or self._other_cluster() or self._other_past()
-        if not why or self._is_adopted():
-            return ""
-        return (
-            f"{why}; the last good state is kept until the controller has taken over what this"
-            " host holds, see `marathon-calico holds`"
-        )
+        """Why this is not the store that was believed, or an older self of it."""
+        return self._went_back or self._other_cluster() or self._departed or self._other_past()
 
     def _other_cluster(self) -> str:
         found = _value(self._raw[CALICO].entries, CLUSTER_GUID)
@@ -271,6 +303,7 @@ class Belief:
         return contradiction(self._chain, _chain(entries), published, self._good[CALICO])
 
     def _is_adopted(self) -> bool:
+        """Whether the controller says that it took over what this host told of the former one."""
         raw = self._raw[CALICO]
         if CALICO not in self._former and CLUSTER_GUID not in raw.before:
             # A watch may go on unbroken in another store whose index has caught

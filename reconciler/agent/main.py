@@ -138,7 +138,9 @@ def _run(settings: AgentSettings, dataplane: Dataplane, monitor: Monitor) -> Non
         print(listener.announcement("agent"), flush=True)
         log.info("agent started", extra={"host": settings.host, "listen": str(listener.address)})
         for prefix in PREFIXES:
-            WatchFeed(prefix, settings.open_datastore, inbox.post, stop).start()
+            WatchFeed(
+                prefix, settings.open_datastore, inbox.post, stop, hear_quiet=inbox.post
+            ).start()
         reader = LeaderReader(
             settings.open_datastore(), inbox.post, lambda: reconciler.is_vouched_for
         )

@@ -1,9 +1,26 @@
 """Whether a store can be the later self of one that was believed; pure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from calico.cluster import Takeover
+from calico.datastore.api import Key, Listing, Revision, Stored
 from calico.model import HostName
+
+
+def departure(believed: Mapping[Key, Stored], reached: Revision, found: Listing) -> str:
+    """Why what was listed cannot follow what was believed; empty if it can.
+
+    Of what was believed everything is known that was there up to `reached`.
+    """
+    for each in found.entries:
+        if each.revision <= reached and believed.get(each.key) != each:
+            return (
+                f"the datastore was restored from a backup: {each.key} was told"
+                f" at an index that had passed without it, {each.revision}"
+            )
+    if found.revision == reached and len(found.entries) != len(believed):
+        return f"the datastore was restored from a backup: at its index {reached} it had more keys"
+    return ""
 
 
 def contradiction(

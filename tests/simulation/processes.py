@@ -28,7 +28,7 @@ from reconciler.controller.metrics import ControllerMetrics
 from reconciler.controller.reconcile import Marathon
 from reconciler.controller.settings import ControllerSettings
 from reconciler.runtime.clock import Clock, ManualClock
-from reconciler.runtime.watchfeed import FeedMessage, WatchFeed
+from reconciler.runtime.watchfeed import FeedMessage, Quiet, WatchFeed
 from tests.simulation.conditions import Asked, SteppedCondition
 from tests.simulation.runtimes import Runtime, Serving
 from tests.simulation.scheduler import Exited, Inbox, Never, Process, Scheduler
@@ -233,11 +233,18 @@ def _again_and_again(step: Callable[[float], None]) -> None:
 def _feed(
     prefix: Key,
     store: DirectoryStore,
-    post: Callable[[FeedMessage], None],
+    post: Callable[[FeedMessage | Quiet], None],
     scheduler: Scheduler,
 ) -> WatchFeed:
     stop = Never(scheduler)
-    return WatchFeed(prefix, lambda: store, post, stop, scheduler.clock)  # type: ignore[arg-type]  # of that form
+    return WatchFeed(
+        prefix,
+        lambda: store,
+        post,
+        stop,  # type: ignore[arg-type]  # of that form
+        scheduler.clock,
+        hear_quiet=post,
+    )
 
 
 def _union(asked: Sequence[frozenset[TaskId]]) -> frozenset[TaskId]:

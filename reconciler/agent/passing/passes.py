@@ -24,7 +24,7 @@ from reconciler.agent.belief import View
 from reconciler.agent.locators.api import LocatorName, Search
 from reconciler.agent.state_file import StateWritten
 from reconciler.agent.vouching import LeaderSeen
-from reconciler.runtime.watchfeed import FeedMessage
+from reconciler.runtime.watchfeed import FeedMessage, Quiet
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +48,7 @@ class ContainersChanged:
 
 AgentMessage = (
     FeedMessage
+    | Quiet
     | Search
     | KernelChanged
     | Surveyed

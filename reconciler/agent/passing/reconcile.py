@@ -50,7 +50,7 @@ from reconciler.agent.vouching import LeaderSeen, Vouching
 from reconciler.core.endpoint_status import endpoint_statuses
 from reconciler.core.kernels.look import Look
 from reconciler.runtime.clock import Clock, rfc3339
-from reconciler.runtime.watchfeed import Changed, Loaded, Unreachable
+from reconciler.runtime.watchfeed import Changed, Loaded, Quiet, Unreachable
 
 log = logging.getLogger(__name__)
 
@@ -134,7 +134,7 @@ class HostReconciler:
                 self._belief.handle(message)
             case LeaderSeen():
                 self._vouching.handle(message, self._belief.latest)
-            case Loaded() | Changed() | Unreachable():
+            case Loaded() | Changed() | Unreachable() | Quiet():
                 if isinstance(message, Loaded):
                     self._vouching.begin_anew()
                     # Of an older self, which may not be told as one, it is to be
@@ -213,7 +213,12 @@ class HostReconciler:
             return None
         attached = self._evidence.attached
         return self._saving.changed(
-            view, attached, self._belief.listings, vouched=self._vouching.is_given
+            view,
+            attached,
+            self._belief.listings,
+            self._belief.reached,
+            self._clock.monotonic(),
+            vouched=self._vouching.is_given,
         )
 
     def objection(self) -> ObjectionRecord | None:

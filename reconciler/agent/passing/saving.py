@@ -3,10 +3,36 @@
 from collections.abc import Callable, Mapping
 
 from calico.dataplane.changes import NamespaceRef
-from calico.datastore.api import Key, Listing
+from calico.datastore.api import Key, Listing, Revision
 from calico.model import BootId, HostName, TaskId
 from reconciler.agent.belief import View
 from reconciler.agent.state_file import SavedState
+
+#: Seconds without a change after which the index of then is saved.
+INDEX_AFTER = 60.0
+
+
+class IndexSaving:
+    """When a state is saved anew in which nothing changed but the store's index.
+
+    The longer nothing changes, the rarer: each wait is twice as long as the one
+    before, so that the file is about half as old as the last change at most.
+    """
+
+    def __init__(self) -> None:
+        self._saved: Mapping[Key, Revision] = {}
+        self._wait = INDEX_AFTER
+        self._due = 0.0
+
+    def is_due(self, reached: Mapping[Key, Revision], now: float) -> bool:
+        """Whether to save an index now."""
+        return now >= self._due and reached != self._saved
+
+    def note(self, reached: Mapping[Key, Revision], now: float, *, anew: bool) -> None:
+        """A state was saved with this index, `anew` because of something else."""
+        self._saved = dict(reached)
+        self._wait = INDEX_AFTER if anew else self._wait * 2
+        self._due = now + self._wait
 
 
 class Saving:
@@ -15,6 +41,7 @@ class Saving:
     def __init__(self, host: HostName, boot_id: BootId) -> None:
         self._host = host
         self._boot_id = boot_id
+        self._index = IndexSaving()
         self._saved: tuple[View, Mapping[TaskId, NamespaceRef], bool] | None = None
 
     def changed(
@@ -22,16 +49,23 @@ class Saving:
         view: View,
         attached: Mapping[TaskId, NamespaceRef],
         listings: Callable[[], Mapping[Key, Listing]],
+        reached: Mapping[Key, Revision],
+        now: float,
         *,
         vouched: bool,
     ) -> SavedState | None:
-        """What to save of a view, if that changed; `listings` are what it was made of."""
+        """What to save of a view, if that changed; `listings` are what it was made of.
+
+        `reached` is how far the store was: of that alone a state is rarely made.
+        """
         before = self._saved
-        if before is not None and before[0] is view and before[1:] == (attached, vouched):
+        is_same = before is not None and before[0] is view and before[1:] == (attached, vouched)
+        if is_same and not self._index.is_due(reached, now):
             return None
         found = listings()
         if not found:
             return None
+        self._index.note(reached, now, anew=not is_same)
         self._saved = (view, attached, vouched)
         return SavedState(
             host=self._host,

@@ -22,10 +22,11 @@ from calico.model import BootId, EndpointSpec, EndpointState, ProfileId, Tag, Ta
 from reconciler.agent.locators.api import Located, Search
 from reconciler.agent.passing.passes import HostSettings, KernelChanged, Pass, Surveyed
 from reconciler.agent.passing.reconcile import HostReconciler
+from reconciler.agent.passing.saving import INDEX_AFTER
 from reconciler.agent.seeing.looks import FULL_EVERY, SETTLED_AFTER, VERIFY_AFTER
 from reconciler.agent.state_file import SavedState
 from reconciler.runtime.clock import ManualClock
-from reconciler.runtime.watchfeed import Changed, Loaded, Unreachable
+from reconciler.runtime.watchfeed import Changed, Loaded, Quiet, Unreachable
 from tests.unit.agent.world import (
     HOST,
     OTHER_HOST,
@@ -457,6 +458,30 @@ def test_a_kernel_that_is_newer_than_the_state_file_is_left_as_it_is(
 
     assert set(before.links) == {WEB.interface, DB.interface}
     assert machine.kernel == before
+
+
+def test_the_index_of_a_quiet_store_is_saved_now_and_then(
+    store: MemoryDatastore, start: Callable[..., Agent]
+) -> None:
+    agent = start()
+    agent.settle()
+    assert agent.reconciler.saved() is not None
+    later = Revision(store.list(CALICO).revision + 50)
+
+    # when nothing happens but that the index of the store moves on
+    agent.reconciler.handle(Quiet(CALICO, later))
+    agent.turn()
+    assert agent.reconciler.saved() is None
+    agent.clock.advance(INDEX_AFTER)
+    agent.turn()
+    saved = agent.reconciler.saved()
+
+    # then it is saved once
+    assert saved is not None
+    assert saved.listings[CALICO].revision == later
+    agent.clock.advance(10 * INDEX_AFTER)
+    agent.turn()
+    assert agent.reconciler.saved() is None
 
 
 def test_a_flushed_table_is_put_back_from_the_state_file(

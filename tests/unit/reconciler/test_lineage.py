@@ -3,8 +3,9 @@
 import pytest
 
 from calico.cluster import Takeover
+from calico.datastore.api import Key, Listing, Revision, Stored
 from calico.model import HostName
-from reconciler.core.lineage import adopts, contradiction
+from reconciler.core.lineage import adopts, contradiction, departure
 
 A, B, C, D = (
     Takeover(1, "a", revision=10),
@@ -69,3 +70,41 @@ def test_only_a_new_link_that_names_the_host_adopts(
     found: tuple[Takeover, ...], expected: bool
 ) -> None:
     assert adopts(found, (A,), "g", HostName("h")) is expected
+
+
+def key(name: str, revision: int, value: str = "") -> Stored:
+    return Stored(Key(f"/calico/v1/{name}"), value, Revision(revision))
+
+
+BELIEVED = (key("a", 10), key("b", 20))
+
+
+@pytest.mark.parametrize(
+    ("index", "found"),
+    [
+        pytest.param(25, BELIEVED, id="as it was"),
+        pytest.param(30, BELIEVED, id="after writes elsewhere"),
+        pytest.param(30, (*BELIEVED, key("c", 26)), id="with a key that came since"),
+        pytest.param(30, (key("a", 26, "x"), BELIEVED[1]), id="with one that was written since"),
+        pytest.param(26, BELIEVED[:1], id="without one that went since"),
+        pytest.param(30, (), id="without any, as when a directory was removed"),
+    ],
+)
+def test_a_later_listing_follows_what_was_believed(index: int, found: tuple[Stored, ...]) -> None:
+    believed = {each.key: each for each in BELIEVED}
+    assert departure(believed, Revision(25), Listing(Revision(index), found)) == ""
+
+
+@pytest.mark.parametrize(
+    ("index", "found", "why"),
+    [
+        pytest.param(30, (*BELIEVED, key("c", 25)), "v1/c", id="a key that came before unseen"),
+        pytest.param(30, (key("a", 21), BELIEVED[1]), "v1/a", id="one written before unseen"),
+        pytest.param(30, (key("a", 9), BELIEVED[1]), "v1/a", id="one as it was earlier"),
+        pytest.param(30, (key("a", 10, "x"), BELIEVED[1]), "v1/a", id="another of its index"),
+        pytest.param(25, BELIEVED[:1], "more keys", id="one less at the same index"),
+    ],
+)
+def test_a_listing_of_another_past_is_told(index: int, found: tuple[Stored, ...], why: str) -> None:
+    believed = {each.key: each for each in BELIEVED}
+    assert why in departure(believed, Revision(25), Listing(Revision(index), found))
