@@ -75,9 +75,9 @@ class Intake:
                 self.stream.disconnected(reason, now)
             case TaskStatus(app_id, task_id, state, _):
                 if state.is_terminal:
-                    self._reconciler.note_ended(app_id, task_id)
+                    self._reconciler.note_ended(task_id)
                 elif state is TaskState.RUNNING:
-                    self._reconciler.note_running(app_id, task_id)
+                    self._reconciler.note_running(task_id)
                 if state is not TaskState.STAGING:
                     self._agenda.hint((app_id,), now)
             case AppChanged(app_ids):

@@ -155,26 +155,18 @@ class Reconciler:
         """Whom the event stream now leads to is not known yet."""
         self._framework.forget()
 
-    def note_ended(self, app_id: AppId, task: str) -> None:
-        """A terminal event: evidence beside a fresh read."""
-        for each in self._meant(app_id, task):
-            self._absences.note_ended(each)
+    def note_ended(self, task: str) -> None:
+        """A terminal event: evidence beside a fresh read.
 
-    def note_running(self, app_id: AppId, task: str) -> None:
-        """An event that says the task has not ended."""
-        for each in self._meant(app_id, task):
-            self._absences.note_running(each)
-
-    def _meant(self, app_id: AppId, task: str) -> frozenset[TaskId]:
-        """Whom an event is about: of a pod's instance also its later executors.
-
-        Marathon names the instance; its records have a number behind that.
+        Of a pod's instance it is about the first executor only: Marathon names
+        the instance whichever of them ended, and may do so late or twice. Later
+        ones go by the word of their host, or by lists.
         """
-        records = self._stored.records_of(app_id)
-        later = (each for each, record in records.items() if record.pod)
-        return frozenset(
-            (record_id(task), *(each for each in later if each.startswith(f"{task}.")))
-        )
+        self._absences.note_ended(record_id(task))
+
+    def note_running(self, task: str) -> None:
+        """An event that says the task has not ended."""
+        self._absences.note_running(record_id(task))
 
     def reconcile_app(self, app_id: AppId) -> Look:
         """Bring one app up to date from a fresh read.

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 from netaddr import IPAddress, IPNetwork
 
+from calico.cluster import HoldKind
 from calico.model import Attachment, ContainerId, Pool
 from marathon_client.models import App, NetworkForm, Task, TaskState
 from marathon_client.models import TaskId as TaskName
@@ -73,16 +74,42 @@ def test_a_pod_instance_that_is_being_killed_keeps_its_network(cluster: Cluster)
     assert set(cluster.specs()) == {INSTANCE}
 
 
-def test_the_end_of_an_instance_is_that_of_its_later_executor_too(cluster: Cluster) -> None:
+def test_a_later_executor_goes_by_its_host_s_word_and_by_no_event(cluster: Cluster) -> None:
     given = attach(cluster.store, runs=EXECUTOR)
     later = replace(instance(*given), id=TaskName(f"{INSTANCE}.2"))
     made = pod(later)
     cluster.run(made)
     assert set(cluster.specs()) == {f"{INSTANCE}.2"}
-    # Marathon tells of the instance, whose id has no number.
+    # Marathon tells of the instance, whose id has no number: which of its executors
+    # ended, nobody knows.
     cluster.marathon.put(replace(made, tasks=()))
     cluster.event(instance(), TaskState.KILLED)
+    assert set(cluster.specs()) == {f"{INSTANCE}.2"}
+    cluster.applied(gone=(f"{INSTANCE}.2",))
     assert cluster.specs() == {}
+
+
+def test_late_ends_of_the_first_executors_make_no_empty_list_true(cluster: Cluster) -> None:
+    # given six instances, each with a second executor
+    instances = [f"{INSTANCE}{number}" for number in range(6)]
+    first = [task(each, app="/shop/cache") for each in instances]
+    second = [task(f"{each}.2", app="/shop/cache") for each in instances]
+    cluster.run(replace(app(*first, name="/shop/cache"), pod=True))
+    cluster.marathon.put(replace(app(*second, name="/shop/cache"), pod=True))
+    for each in first:
+        cluster.event(each, TaskState.KILLED)
+        cluster.event(each, TaskState.RUNNING)
+    cluster.after(40)
+    alive = {each.id for each in second}
+    assert set(cluster.specs()) == alive
+    # when the ends of the first ones are told again, and then a list is empty
+    for each in first:
+        cluster.event(each, TaskState.KILLED)
+    cluster.marathon.current.clear()
+    cluster.connect()
+    # then all of them are held
+    assert set(cluster.specs()) == alive
+    assert HoldKind.TASKS in cluster.holds()
 
 
 def test_an_executor_that_took_over_stays_when_the_one_before_it_ended(cluster: Cluster) -> None:
