@@ -9,7 +9,7 @@ from typing import Protocol
 from calico.codec import decode_status
 from calico.datastore.api import Datastore
 from calico.errors import InvalidValue
-from calico.keys import FELIX, felix_status_key, parse_status_key
+from calico.keys import APPLIED, FELIX, HOSTS, felix_status_key, parse_status_key
 from calico.model import EndpointId, EndpointStatus, HostName, TaskId
 from marathon_client.errors import MarathonError
 from marathon_client.models import App, AppId
@@ -63,10 +63,12 @@ class SecondLooks:
                 statuses[endpoint] = decode_status(stored.value)
             except InvalidValue:
                 continue
-        registered = self._stored.hosts
-        alive = frozenset(host for host in registered if felix_status_key(host) in told)
-        credible = credible_hosts(registered, self._stored.applied, alive)
-        return reported_up(hosts, statuses, credible)
+        # What is watched may be late, and an `up` may hang on it.
+        fresh = StoredState()
+        fresh.registrations.load(self._datastore.list(HOSTS))
+        fresh.load_applied(self._datastore.list(APPLIED))
+        alive = frozenset(host for host in fresh.hosts if felix_status_key(host) in told)
+        return reported_up(hosts, statuses, credible_hosts(fresh.hosts, fresh.applied, alive))
 
     def reread(self, absent: Collection[TaskId], checkpoint: Callable[[], None]) -> Reread:
         """Read the apps of these tasks themselves; an app that does not answer ends nothing.

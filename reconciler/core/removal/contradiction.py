@@ -19,14 +19,14 @@ def credible_hosts(
     applied: Mapping[HostName, AppliedRecord],
     alive: Collection[HostName],
 ) -> frozenset[HostName]:
-    """Hosts whose agent is heard, speaks of this boot and does not doubt the datastore."""
+    """Hosts whose agent is heard and speaks of this boot.
+
+    Also one that doubts the datastore: it takes nothing down meanwhile.
+    """
     return frozenset(
         host
         for host, record in hosts.items()
-        if host in alive
-        and host in applied
-        and applied[host].boot_id == record.boot_id
-        and not applied[host].doubt
+        if host in alive and host in applied and applied[host].boot_id == record.boot_id
     )
 
 

@@ -25,11 +25,11 @@ UP = EndpointStatus(EndpointState.UP, Revision(3))
 @pytest.mark.parametrize(
     ("applied", "alive", "counts"),
     [
-        pytest.param(APPLIED, [HOST.name], True, id="heard, of this boot, without doubt"),
+        pytest.param(APPLIED, [HOST.name], True, id="heard, of this boot"),
         pytest.param(APPLIED, [], False, id="silent"),
         pytest.param(None, [HOST.name], False, id="nothing applied"),
         pytest.param(replace(APPLIED, boot_id=BootId("old")), [HOST.name], False, id="rebooted"),
-        pytest.param(replace(APPLIED, doubt="etcd is empty"), [HOST.name], False, id="in doubt"),
+        pytest.param(replace(APPLIED, doubt="etcd is empty"), [HOST.name], True, id="in doubt"),
     ],
 )
 def test_a_host_is_credible(
