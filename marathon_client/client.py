@@ -42,14 +42,9 @@ _CHUNK = 256 * 1024
 
 Params = tuple[tuple[str, str], ...]
 #: What a HEAD tells by: there is such a resource, or this server knows of none.
-_TELLING = frozenset(
-    {
-        HTTPStatus.OK,
-        HTTPStatus.NOT_FOUND,
-        HTTPStatus.METHOD_NOT_ALLOWED,
-        HTTPStatus.NOT_IMPLEMENTED,
-    }
-)
+_TELLING = frozenset({HTTPStatus.OK, HTTPStatus.NOT_FOUND})
+#: It tells nothing: an old server answers so, and so does a proxy before a new one.
+_HEAD_REFUSED = frozenset({HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.NOT_IMPLEMENTED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +192,10 @@ class MarathonClient:
         Asked until it says yes: it may be upgraded while we run.
         """
         if not self._pods:
-            self._pods = self._get("/v2/pods", method="HEAD").status == HTTPStatus.OK
+            status = self._get("/v2/pods", method="HEAD").status
+            if status in _HEAD_REFUSED:
+                status = self._get("/v2/pods/::status", may_be_absent=True).status
+            self._pods = status == HTTPStatus.OK
         return self._pods
 
     def _get(
@@ -261,7 +259,7 @@ class MarathonClient:
 
     def _read_head(self, endpoint: Endpoint, path: str, response: requests.Response) -> _Reply:
         status = response.status_code
-        if status not in _TELLING:
+        if status not in _TELLING | _HEAD_REFUSED:
             raise refusal(endpoint, path, status, b"")
         return _Reply(
             endpoint=endpoint, path=path, status=status, body=b"", leader=_leader_in(response)

@@ -414,15 +414,32 @@ def test_a_list_holds_pods_beside_apps() -> None:
     ]
 
 
-@pytest.mark.parametrize("status", ["404 Not Found", "405 Method Not Allowed", "501 Unsupported"])
+HEAD_REFUSED = ["405 Method Not Allowed", "501 Unsupported"]
+NO_PODS = as_json({"message": "HTTP 404 Not Found"}, "404 Not Found")
+
+
+@pytest.mark.parametrize("status", ["404 Not Found", *HEAD_REFUSED])
 def test_an_older_marathon_has_no_pods_and_is_asked_again(status: str) -> None:
     older = reply(b"<html>", status, "text/html")
     routes = pods_routes() | {"/v2/pods": in_turn(older, reply(b""))}
+    if status in HEAD_REFUSED:
+        routes["/v2/pods/::status"] = in_turn(NO_PODS, routes["/v2/pods/::status"])
     with Loopback(routes) as server:
         client = MarathonClient([server.url])
         before, after = client.apps(), client.apps()
     assert [each.id for each in before.apps] == ["/shop/web"]
     assert [each.id for each in after.apps] == ["/shop/web", "/shop/cache"]
+
+
+@pytest.mark.parametrize("status", HEAD_REFUSED)
+def test_a_proxy_that_refuses_head_hides_no_pods(status: str) -> None:
+    routes = pods_routes() | {"/v2/pods": reply(b"<html>", status, "text/html")}
+    with Loopback(routes) as server:
+        listed = MarathonClient([server.url]).apps()
+        alone = MarathonClient([server.url]).app(CACHE_ID)
+    assert [each.id for each in listed.apps] == ["/shop/web", "/shop/cache"]
+    assert alone is not None
+    assert alone.pod
 
 
 @pytest.mark.parametrize(
@@ -437,6 +454,22 @@ def test_an_older_marathon_has_no_pods_and_is_asked_again(status: str) -> None:
 )
 def test_half_a_list_is_no_list(path: str, broken: Reply) -> None:
     with Loopback(pods_routes() | {path: broken}) as server, pytest.raises(MarathonError):
+        MarathonClient([server.url]).apps()
+
+
+@pytest.mark.parametrize("status", HEAD_REFUSED)
+@pytest.mark.parametrize(
+    "listed",
+    [
+        pytest.param(reply(b"", "405 Method Not Allowed"), id="get refused too"),
+        pytest.param(not_marathon(), id="not marathon's own 404"),
+    ],
+)
+def test_who_refuses_head_and_lists_no_pods_has_not_said_that_there_are_none(
+    status: str, listed: Reply
+) -> None:
+    routes = pods_routes() | {"/v2/pods": reply(b"", status), "/v2/pods/::status": listed}
+    with Loopback(routes) as server, pytest.raises(MarathonError):
         MarathonClient([server.url]).apps()
 
 
