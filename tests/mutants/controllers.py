@@ -246,6 +246,14 @@ CONTROLLERS = (
     ),
     Mutant(
         "P4",
+        "a proxy that refuses HEAD hides all pods",
+        "marathon_client/client.py",
+        "            if status in _HEAD_REFUSED:\n",
+        "            if False:\n",
+        ("tests/contract/marathon/test_marathon_client_rest.py",),
+    ),
+    Mutant(
+        "P4",
         "an app listed without tasks has none",
         "marathon_client/decode.py",
         "if with_tasks and found.tasks is None:",

@@ -93,6 +93,43 @@ REMOVALS = (
     ),
     Mutant(
         "P4",
+        "the end of a pod's first executor is that of the later ones",
+        "reconciler/controller/reconcile.py",
+        "        self._absences.note_ended(record_id(task))\n",
+        "        for each in [task, *self._stored.records]:\n"
+        "            if each == task or each.startswith(f'{task}.'):\n"
+        "                self._absences.note_ended(record_id(each))\n",
+        ("tests/unit/controller/test_pods.py",),
+    ),
+    Mutant(
+        "P4",
+        "whose word counts hangs on what the leader has heard, however late",
+        "reconciler/controller/removal/second_looks.py",
+        "credible_hosts(fresh.hosts, fresh.applied, alive)",
+        "credible_hosts(fresh.hosts, self._stored.applied, alive)",
+        ("tests/unit/controller/test_second_looks.py",),
+    ),
+    Mutant(
+        "P4",
+        "whose word counts hangs on the boot that the leader has heard of",
+        "reconciler/controller/removal/second_looks.py",
+        "credible_hosts(fresh.hosts, fresh.applied, alive)",
+        "credible_hosts(self._stored.hosts, fresh.applied, alive)",
+        ("tests/unit/controller/test_second_looks.py",),
+    ),
+    Mutant(
+        "P4",
+        "who doubts the datastore contradicts no list",
+        "reconciler/core/removal/contradiction.py",
+        "if host in alive and host in applied and",
+        "if host in alive and host in applied and not applied[host].doubt and",
+        (
+            "tests/unit/reconciler/test_contradiction.py",
+            "tests/unit/controller/test_second_looks.py",
+        ),
+    ),
+    Mutant(
+        "P4",
         "an approval lets others go than it was given for",
         "reconciler/controller/removal/holds.py",
         "return self.approved_plan(kind) == plan_name(kind, subjects)",
