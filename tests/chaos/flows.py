@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import struct
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -23,8 +24,12 @@ TRY_SECONDS = 1.5
 
 
 def hurry(channel: socket.socket) -> None:
-    """Let one end send at once, and again soon after a loss."""
+    """Let one end send at once, again soon after a loss, and not at all once it is closed.
+
+    What waited for an answer then would keep its namespace for as long.
+    """
     channel.setblocking(False)
+    channel.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     channel.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     channel.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, PATIENCE_MILLISECONDS)
     with suppress(OSError):
