@@ -21,6 +21,7 @@ class Figures:
     longest: float = 0.0
     late: float = 0.0
     converged: float = 0.0
+    approved: int = 0
 
     def lines(self) -> list[str]:
         """For a person."""
@@ -33,5 +34,6 @@ class Figures:
             f"{len(self.echoed)} connections carried {sum(self.echoed.values())} numbers there and"
             f" back; the longest stall was {self.longest:.1f} s; sensors were late by"
             f" {self.late:.1f} s at most",
-            f"all was in place {self.converged:.1f} s after the last fault",
+            f"all was in place {self.converged:.1f} s after the last fault;"
+            f" {self.approved} holds of ended tasks were approved",
         ]
