@@ -57,6 +57,8 @@ REPORT_SECONDS = 1.0
 #: All is in place by then, at first; and again after the last fault.
 SETTLE_SECONDS = 60.0
 CONVERGE_SECONDS = 150.0
+#: Nothing is left of what was deleted; what an agent missed is remembered while its address rests.
+LEFT_SECONDS = 240.0
 #: Between two looks at whether it is.
 LOOK_SECONDS = 1.0
 #: What is held for longer is looked at by an operator.
@@ -130,7 +132,7 @@ class Run:
         """All is as it should be again, all books agree, and in the end nothing is left."""
         self.figures.converged = self._await_place(CONVERGE_SECONDS)
         self._wishes.make(*(replace(wish, instances=0) for wish in self._plan.begin))
-        self._await_place(CONVERGE_SECONDS)
+        self._await_place(LEFT_SECONDS)
         logs = {name: self.cluster.log(name) for name in PRODUCT}
         for name, log in logs.items():
             if "Traceback" in log:

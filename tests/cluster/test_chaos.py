@@ -11,7 +11,7 @@ from tests.chaos.plan import AGENTS, ETCD, HOSTS, MASTER, draw_plan
 from tests.chaos.run import Run, ViolationError, chaos
 from tests.faults.door import Fault
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(360)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(540)]
 SEED, SECONDS = 3, 60.0
 #: Of no pool.
 OTHER_ADDRESS = "10.9.9.9"
