@@ -9,9 +9,10 @@ import pytest
 from netaddr import IPAddress, IPNetwork
 
 from calico.addressing.blocks import Block
-from calico.codec import encode_block, encode_host
-from calico.keys import block_key, host_key
-from calico.model import HostName
+from calico.codec import encode_block, encode_host, encode_pool
+from calico.keys import block_key, host_key, pool_key
+from calico.model import HostName, Pool
+from tests.dataplane_worlds import POOL
 from tests.kernel.cluster import (
     ADDRESS,
     HOSTS,
@@ -177,3 +178,35 @@ def test_a_host_that_cannot_be_reached_directly_is_told_and_holds_nothing_up(
     assert any("10.9.1.0/26" in each for each in problems)
     assert routes(cluster, ONE) == before
     assert reaches(cluster, LENT, later)
+
+
+def test_a_block_outside_the_pools_leads_nothing_of_a_host_away(cluster: Cluster) -> None:
+    elsewhere, server = IPNetwork("8.8.8.0/26"), "8.8.8.8"
+    before = routes(cluster, ONE)
+    give(cluster, elsewhere, TWO)
+    give(cluster, IPNetwork(f"{STRANGER}/26").cidr, TWO)
+    cluster.settle()
+    assert routes(cluster, ONE) == before
+    with cluster.hosts[ONE].network.entered():
+        assert f"via {ADDRESS} dev eth0" in run("ip", "route", "get", server)
+        assert "via" not in run("ip", "route", "get", str(STRANGER))
+    problems = cluster.page(ONE, "/readyz")["problems"]
+    assert isinstance(problems, list)
+    assert any(f"{elsewhere} of {TWO}" in each for each in problems)
+    # It is a pool by an operator's word.
+    cluster.store.put(pool_key(Pool(elsewhere)), encode_pool(Pool(elsewhere, disabled=True)))
+    leading(cluster, ONE, *before, f"{elsewhere} via {HOSTS[TWO]} dev eth0")
+
+
+def test_a_pool_that_is_deleted_cuts_none_of_its_tasks(cluster: Cluster) -> None:
+    there = cluster["here.1"], cluster["there.1"], address_of(THERE), PORT
+    with Flow(*there) as flow, Connection(*there) as connection:
+        cluster.store.delete(pool_key(POOL))
+        via = f"via {HOSTS[TWO]} dev eth0"
+        leading(cluster, ONE, f"10.9.0.65 {via}", f"10.9.0.2 {via}")
+        cluster.settle()
+        time.sleep(SETTLED)
+        assert flow.lost == []
+        assert connection.retransmitted == 0
+    for source, target in ((HERE, THERE), (THERE, HERE), (LENT, LENT_BACK), (LENT_BACK, THERE)):
+        assert reaches(cluster, source, target), (source, target)

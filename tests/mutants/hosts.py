@@ -164,4 +164,28 @@ HOSTS = (
         "        if moved:\n",
         ("tests/unit/agent/test_reporter.py",),
     ),
+    Mutant(
+        "P19",
+        "a block outside the pools leads hosts' own traffic to an agent's host",
+        "calico/dataplane/render/routes.py",
+        "        if not plan.pools_hold(span):\n",
+        "        if False:\n",
+        ("tests/unit/dataplane/test_render.py", "tests/kernel/test_host_routes.py"),
+    ),
+    Mutant(
+        "P10",
+        "the tasks of a deleted pool lose their routes with its blocks",
+        "calico/dataplane/render/routes.py",
+        "int(block.cidr.ip)): host for block, host in pooled",
+        "int(block.cidr.ip)): host for block, host in snapshot.block_hosts.items()",
+        ("tests/unit/dataplane/test_render.py", "tests/kernel/test_host_routes.py"),
+    ),
+    Mutant(
+        "P19",
+        "a task is given an address outside the pools that an agent wrote into a block",
+        "reconciler/controller/addresses/assigner.py",
+        "        for address in addresses:\n            if not any(",
+        "        for address in addresses:\n            if False and not any(",
+        ("tests/unit/controller/test_attached.py",),
+    ),
 )

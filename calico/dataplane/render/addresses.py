@@ -28,6 +28,12 @@ class Span:
         """Whether an address lies in the span."""
         return self.version == version and self.first <= value <= self.last
 
+    def contains(self, other: "Span") -> bool:
+        """Whether all of the other is part of this one."""
+        return (
+            self.version == other.version and self.first <= other.first and other.last <= self.last
+        )
+
     def overlaps(self, other: "Span") -> bool:
         """Whether the two have an address in common."""
         return (
@@ -94,12 +100,24 @@ _UNUSABLE = tuple(
 
 @dataclass(frozen=True, slots=True)
 class AddressPlan:
-    """Which addresses may be tasks' on this host, and why others may not."""
+    """Which addresses may be tasks' on this host, and why others may not.
+
+    `spans` are all that the accepted `pools` have.
+    """
 
     pools: tuple[Pool, ...]
+    spans: tuple[Span, ...]
     refused: tuple[tuple[Pool, str], ...]
     networks: tuple[Span, ...]
     refused_spans: tuple[Span, ...]
+
+    def pools_hold(self, span: Span) -> bool:
+        """Whether all of a block, or an address, is of the accepted pools."""
+        return any(pool.contains(span) for pool in self.spans)
+
+    def refuses(self, span: Span) -> bool:
+        """Whether a block or an address is of a pool that is refused, if only in part."""
+        return any(pool.overlaps(span) for pool in self.refused_spans)
 
     def forbids(self, span: Span) -> bool:
         """Whether a block or an address collides with the host's own network.
@@ -136,6 +154,7 @@ def plan_addresses(pools: Iterable[Pool], config: HostConfig) -> AddressPlan:
             refused.append((pool, _refusal(pool, clash)))
     return AddressPlan(
         pools=tuple(accepted),
+        spans=merged(span_of(pool.cidr) for pool in accepted),
         refused=tuple(refused),
         networks=merged(map(span_of, networks)),
         refused_spans=merged(span_of(pool.cidr) for pool, _ in refused),

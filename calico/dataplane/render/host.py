@@ -1,15 +1,20 @@
 """What one host's kernel should hold, from the datastore's state: pure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from calico.dataplane.render.addresses import AddressPlan, plan_addresses
+from netaddr import IPNetwork
+
+from calico.dataplane.render.addresses import plan_addresses
 from calico.dataplane.render.endpoints import Candidate, judge_endpoints
 from calico.dataplane.render.memory import ChainMemory, PartMemory
 from calico.dataplane.render.routes import RouteMemory, render_routes
 from calico.dataplane.render.table import Member, render_table
-from calico.dataplane.state import RULE_PREFERENCES, HostConfig, HostState, MarkRule
-from calico.model import EndpointId, Snapshot
+from calico.dataplane.state import RULE_PREFERENCES, HostConfig, HostState, MarkRule, Route
+from calico.model import EndpointId, HostName, Snapshot
+
+#: How many of the blocks that are not routed are told by name.
+NAMED = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,17 +53,35 @@ def render_host(
     plan = plan_addresses(snapshot.pools, config)
     opened, closed = judge_endpoints(snapshot, config, plan, memory.candidates)
     table = render_table(snapshot, config, plan, opened, memory.chains, memory.members)
+    routes = render_routes(snapshot, config, plan, opened, memory.routes)
+    versions = _versions(routes)
     state = HostState(
         links={endpoint.interface: endpoint.link for endpoint in opened},
-        routes=render_routes(snapshot, config, plan, opened, memory.routes),
-        mark_rules=frozenset(_mark_rules(config, plan)),
+        routes=routes,
+        mark_rules=frozenset(_mark_rules(config, versions)),
         chains=table.chains,
         sets=table.sets,
-        sysctls=_sysctls(config, plan),
+        sysctls=_sysctls(config, versions),
     )
     problems = {**closed, **table.problems}
-    host_problems = (*(reason for _, reason in plan.refused), *_own_interfaces(snapshot, config))
+    host_problems = (
+        *(reason for _, reason in plan.refused),
+        *_astray(memory.routes.blocks(snapshot, config, plan).astray),
+        *_own_interfaces(snapshot, config),
+    )
     return Rendered(state, problems, host_problems)
+
+
+def _astray(blocks: Sequence[tuple[IPNetwork, HostName]]) -> Iterator[str]:
+    """One sentence, since a pool that was deleted may leave a block of each host behind."""
+    if not blocks:
+        return
+    named = ", ".join(f"{block} of {host}" for block, host in blocks[:NAMED])
+    more = f" and {len(blocks) - NAMED} more" if len(blocks) > NAMED else ""
+    yield (
+        f"in no pool, so only the addresses of tasks in it are routed: block {named}{more}; "
+        "give it a pool, or delete it"
+    )
 
 
 def _own_interfaces(snapshot: Snapshot, config: HostConfig) -> Iterable[str]:
@@ -71,26 +94,26 @@ def _own_interfaces(snapshot: Snapshot, config: HostConfig) -> Iterable[str]:
             )
 
 
-def _versions(plan: AddressPlan) -> tuple[int, ...]:
-    """IPv4 always, IPv6 if there is a pool of it."""
-    return (4, 6) if any(pool.cidr.version == 6 for pool in plan.pools) else (4,)
+def _versions(routes: Iterable[Route]) -> tuple[int, ...]:
+    """IPv4 always, IPv6 if there is a pool of it, or tasks of one that was deleted."""
+    return (4, 6) if any(route.destination.version == 6 for route in routes) else (4,)
 
 
-def _mark_rules(config: HostConfig, plan: AddressPlan) -> Iterable[MarkRule]:
+def _mark_rules(config: HostConfig, versions: Iterable[int]) -> Iterable[MarkRule]:
     """Marked packets, and the host's own, look into the table of task routes."""
     marked, own = RULE_PREFERENCES
-    for version in _versions(plan):
+    for version in versions:
         yield MarkRule(version, marked, config.mark)
         yield MarkRule(version, own, None)
 
 
-def _sysctls(config: HostConfig, plan: AddressPlan) -> Mapping[str, str]:
+def _sysctls(config: HostConfig, versions: Sequence[int]) -> Mapping[str, str]:
     settings = {
         "net/ipv4/ip_forward": "1",
         # Without it the reverse path check looks for a task's route unmarked,
         # finds the blackhole, and drops what tasks of other hosts send.
         f"net/ipv4/conf/{config.underlay}/src_valid_mark": "1",
     }
-    if 6 in _versions(plan):
+    if 6 in versions:
         settings["net/ipv6/conf/all/forwarding"] = "1"
     return settings

@@ -15,7 +15,6 @@ from calico.dataplane.render.addresses import (
     AddressPlan,
     Span,
     interval_elements,
-    merged,
     span_of,
     span_of_address,
 )
@@ -95,7 +94,6 @@ def _problems(
 
 
 def _member(addresses: Iterable[IPAddress], plan: AddressPlan) -> Member:
-    pools = [span_of(pool.cidr) for pool in plan.pools]
     usable = [
         (address, span)
         for address in addresses
@@ -103,14 +101,13 @@ def _member(addresses: Iterable[IPAddress], plan: AddressPlan) -> Member:
     ]
     return Member(
         tuple((address.version, str(address)) for address, _ in usable),
-        tuple(span for _, span in usable if not any(pool.overlaps(span) for pool in pools)),
+        tuple(span for _, span in usable if not plan.pools_hold(span)),
     )
 
 
 def _host_sets(
     snapshot: Snapshot, plan: AddressPlan, members: Iterable[tuple[EndpointSpec, Member]]
 ) -> Iterator[NftSet]:
-    pools = merged(span_of(pool.cidr) for pool in plan.pools)
     masqueraded = [span_of(pool.cidr) for pool in plan.pools if pool.masquerade]
     elsewhere = [span for _, member in members for span in member.elsewhere]
     hosts = {
@@ -120,7 +117,7 @@ def _host_sets(
     }
     for version in VERSIONS:
         kind = address_kind(version)
-        tasks = interval_elements([*pools, *elsewhere], version)
+        tasks = interval_elements([*plan.spans, *elsewhere], version)
         yield NftSet(f"tasks{version}", kind, tasks, interval=True)
         masquerade = interval_elements(masqueraded, version)
         yield NftSet(f"masquerade{version}", kind, masquerade, interval=True)

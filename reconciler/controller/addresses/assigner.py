@@ -1,6 +1,6 @@
 """Finds a task its addresses: its container's, those that it asks for, or any."""
 
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Iterable, MutableMapping
 from dataclasses import replace
 from functools import partial
 from typing import assert_never
@@ -108,7 +108,7 @@ class Assigner:
         fixed = wish.addresses if isinstance(wish, FixedAddresses) else ()
         try:
             taken = self._take(record, ContainerAddresses(container, fixed), known)
-        except (AddressAwaited, InvalidValue):
+        except (AddressAwaited, AddressOutsidePools, InvalidValue):
             return record, spec.addresses
         return replace(record, container=container), taken
 
@@ -124,6 +124,7 @@ class Assigner:
                 claimed = self._claims.claim(Claim(container, record.host, handle, marks), known)
                 if not claimed:
                     raise AddressAwaited(f"container {container} has no address any more")
+                self._check(claimed)
                 return claimed
             case FixedAddresses(addresses):
                 for address in addresses:
@@ -151,8 +152,18 @@ class Assigner:
                 )
             case _:
                 assert_never(wish)
+        self._check(taken)
         self._addresses.renew(handle, held)
         return taken
+
+    def _check(self, addresses: Iterable[IPAddress]) -> None:
+        """Have an endpoint in the pools only, since every host routes it there.
+
+        The books are no proof of that: agents write blocks, wherever they are.
+        """
+        for address in addresses:
+            if not any(address in pool.cidr for pool in self._stored.pools):
+                raise AddressOutsidePools(f"address {address}, which it holds, is in no pool")
 
     def _heed(self, host: HostName, block: Block) -> None:
         """Give nothing of a block while a task of the host may have something of it.

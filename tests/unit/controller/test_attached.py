@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 from netaddr import IPAddress, IPNetwork
 
+from calico.addressing import ipam
 from calico.addressing.addresses import Addresses
 from calico.addressing.blocks import (
     CONTAINER,
@@ -12,10 +13,18 @@ from calico.addressing.blocks import (
     OWNER,
     RUNS,
     Allocation,
+    Block,
     marks_of_container,
 )
-from calico.codec import encode_endpoint, encode_host
-from calico.keys import endpoint_key, handle_key, host_key, task_key
+from calico.codec import encode_block, encode_endpoint, encode_handle, encode_host
+from calico.keys import (
+    affinity_key,
+    block_key,
+    endpoint_key,
+    handle_key,
+    host_key,
+    task_key,
+)
 from calico.model import (
     Attachment,
     BootId,
@@ -128,6 +137,31 @@ def attach_fixed(cluster: Cluster, address: str) -> IPAddress:
         HostName("h1"), handle_of_container(BOX), found, secondary=secondary
     )
     return found
+
+
+@pytest.mark.parametrize("claimed", [False, True])
+def test_what_an_agent_writes_beyond_the_pools_becomes_nobody_s_address(
+    cluster: Cluster, claimed: bool
+) -> None:
+    beyond = IPAddress("10.0.0.9")
+    mine = Block(ipam.block_of(beyond), H1, (None,) * 64, tuple(range(64)))
+    marks = marks_of_container(BOX, H1, "t")
+    handle = HandleId("t") if claimed else handle_of_container(BOX)
+    taken = ipam.allocate_fixed(mine, handle, beyond, marks)
+    cluster.store.put(block_key(mine.cidr), encode_block(taken))
+    cluster.store.put(affinity_key(H1, mine.cidr), "")
+    if not claimed:
+        cluster.store.put(handle_key(handle), encode_handle(handle, {mine.cidr: 1}))
+        tell(cluster, Attachment(BOX, (beyond,), "t"))
+
+    cluster.run(running(task("t"), net=network("g")))
+
+    assert cluster.specs() == {}
+    record = cluster.records()["t"]
+    assert (record.verdict, record.reason) == (
+        TaskVerdict.REFUSED,
+        f"address {beyond}, which it holds, is in no pool",
+    )
 
 
 def test_a_second_pass_and_a_takeover_write_nothing(cluster: Cluster) -> None:

@@ -172,6 +172,65 @@ def test_routes_to_blocks_and_borrowed_addresses(
 
 
 @pytest.mark.parametrize(
+    ("block", "pools", "routed"),
+    [
+        pytest.param("10.9.0.64/26", [POOL], True, id="of a pool"),
+        pytest.param("10.9.0.64/26", [replace(POOL, disabled=True)], True, id="of a disabled pool"),
+        pytest.param(
+            "10.9.0.64/26", [replace(POOL, ipam=False)], True, id="of a pool without IPAM"
+        ),
+        pytest.param("10.9.0.64/26", [POOL6], False, id="of a pool that was deleted"),
+        pytest.param("10.9.0.64/26", [], False, id="without any pool"),
+        pytest.param("8.8.8.0/26", [POOL], False, id="of a name server"),
+        pytest.param("2001:db8::/122", [POOL, POOL6], False, id="of nobody, in IPv6"),
+        pytest.param("fd00:9::40/122", [POOL, POOL6], True, id="of a pool of IPv6"),
+        pytest.param("10.0.0.0/8", [POOL], False, id="of a pool and more"),
+        pytest.param(
+            "10.9.0.64/26",
+            [Pool(IPNetwork("10.9.0.64/27")), Pool(IPNetwork("10.9.0.96/27"))],
+            True,
+            id="of two pools, each a half",
+        ),
+        pytest.param("10.9.0.64/26", [Pool(IPNetwork("10.9.0.64/27"))], False, id="half of a pool"),
+    ],
+)
+@pytest.mark.parametrize("host", [HERE, THERE])
+def test_a_block_is_routed_within_the_pools_only_and_told_elsewhere(
+    block: str, pools: list[Pool], routed: bool, host: HostName
+) -> None:
+    world = snapshot([], pools=pools, block_hosts=[(block, host)])
+    both = replace(world.hosts[THERE], others=(IPAddress("fd00:77::2"),))
+    config = replace(CONFIG, networks=(IPNetwork("fd00:77::/64"),))
+    rendered = render_host(replace(world, hosts={**world.hosts, THERE: both}), config)
+    table = {route.destination for route in rendered.state.routes if route.table != MAIN_TABLE}
+    assert table == ({IPNetwork(block)} if routed else set())
+    told = [f"block {block} of {host};" in each for each in rendered.host_problems]
+    assert told == ([] if routed else [True])
+
+
+def test_many_blocks_outside_the_pools_are_told_in_one_sentence() -> None:
+    blocks = [(f"10.8.{number}.0/26", THERE) for number in range(40)]
+    (told,) = render_host(snapshot([], block_hosts=blocks), CONFIG).host_problems
+    assert "10.8.0.0/26 of there, 10.8.1.0/26 of there, 10.8.2.0/26 of there and 37 more;" in told
+
+
+def test_of_a_deleted_pool_every_task_keeps_a_route_of_its_own() -> None:
+    remote = [spec(f"r{a}", addresses=[a], host=THERE) for a in ("10.9.0.5", "10.9.0.70")]
+    world = snapshot([TASK, *remote], PROFILES, pools=[], block_hosts=ROUTES)
+    rendered = render_host(world, CONFIG)
+    assert {(str(r.destination), r.kind, r.gateway) for r in rendered.state.routes} == {
+        ("10.9.0.1/32", RouteKind.TASK, None),
+        ("fd00:9::1/128", RouteKind.TASK, None),
+        ("10.9.0.5/32", RouteKind.HOST, THERE_ADDRESS),
+        ("10.9.0.70/32", RouteKind.HOST, THERE_ADDRESS),
+    }
+    assert rendered.state.sets["tasks4"].elements == {"10.9.0.1", "10.9.0.5", "10.9.0.70"}
+    assert rendered.state.sets["tasks6"].elements == {"fd00:9::1"}
+    # Without them nothing would look into the table of these routes.
+    assert {rule.version for rule in rendered.state.mark_rules} == {4, 6}
+
+
+@pytest.mark.parametrize(
     ("address", "routed"),
     [
         pytest.param("10.77.0.9", False, id="a neighbour of this host"),
