@@ -22,7 +22,7 @@ from reconciler.agent.attachments.allocator import (
     Job,
     ReleaseAsked,
 )
-from reconciler.agent.attachments.files import AttachmentFiles, KeptAttachment
+from reconciler.agent.attachments.files import AttachmentBook, AttachmentFiles, KeptAttachment
 from reconciler.agent.attachments.places import (
     KernelNamespaces,
     Namespaces,
@@ -100,17 +100,15 @@ class HostAttacher:
         """Without `namespaces` they are the kernel's."""
         self._namespaces = namespaces or KernelNamespaces()
         self._conditions = conditions
-        self._files = files
+        self._book = AttachmentBook(files)
         self._partners = partners
         self._clock = clock
         self._mtu = mtu
         self._turns = Turns(clock, patience, conditions)
-        self._lock = threading.Lock()
-        self._attachments: dict[ContainerId, KeptAttachment] = {}
 
     def restore(self, attachments: Iterable[KeptAttachment]) -> None:
         """Take over what an earlier run left; before the first request."""
-        self._attachments = {attachment.container: attachment for attachment in attachments}
+        self._book.restore(attachments)
 
     def in_time(self) -> AbstractContextManager[None]:
         """See Attacher."""
@@ -121,7 +119,7 @@ class HostAttacher:
         check_id(container)
         check_wish(wish)
         with self._turns.of(container) as deadline:
-            known = self._attachment(container)
+            known = self._book.get(container)
             if known is not None and known.detached:
                 self._settle(known, deadline)
             elif known is not None:
@@ -134,13 +132,13 @@ class HostAttacher:
             since = rfc3339(self._clock.wall())
             attachment = KeptAttachment(container, addresses, since, runs=runs.wait(0.0) or "")
             try:
-                self._files.write(attachment)
-            except OSError as error:
+                self._book.write(attachment)
+            except AttachUnavailable:
                 self._partners.allocator(
                     ReleaseAsked(container, addresses, Reply(self._conditions))
                 )
-                raise _not_kept(error) from error
-            self._keep(attachment)
+                raise
+            self._book.keep(attachment)
             self._partners.tell_loop(AttachmentKept(attachment))
             return self._attached(attachment)
 
@@ -152,7 +150,7 @@ class HostAttacher:
         posted = False
         try:
             with self._turns.of(container) as deadline:
-                known = self._attachment(container)
+                known = self._book.get(container)
                 if known is None or known.detached:
                     raise UnknownContainer(f"container {container} has no addresses yet")
                 ref = self._namespaces.identify(descriptor, path_of(place))
@@ -160,8 +158,8 @@ class HostAttacher:
                 attachment = self._placed(known, place, named)
                 fresh = attachment is not known
                 if fresh:
-                    self._write(attachment)
-                    self._keep(attachment)
+                    self._book.write(attachment)
+                    self._book.keep(attachment)
                 reply: Reply[Outcome] = Reply(self._conditions)
                 close = self._namespaces.close
                 asked = AttachAsked(attachment, named, fresh, deadline - SOONER, reply, close)
@@ -184,7 +182,7 @@ class HostAttacher:
         """See Attacher."""
         check_id(container)
         with self._turns.of(container) as deadline:
-            known = self._attachment(container)
+            known = self._book.get(container)
             if known is None or known.detached or has_another(known.device, device):
                 return False
             self._take_away(known, deadline)
@@ -194,7 +192,7 @@ class HostAttacher:
         """See Attacher."""
         check_id(container)
         with self._turns.of(container) as deadline:
-            known = self._attachment(container)
+            known = self._book.get(container)
             if known is None or known.detached:
                 raise UnknownContainer(f"container {container} is not attached here")
             if known.device:
@@ -205,50 +203,48 @@ class HostAttacher:
 
     def find(self, sign: IPAddress | str) -> ContainerId | None:
         """See Attacher."""
-        with self._lock:
-            return next(
-                (
-                    container
-                    for container, attachment in self._attachments.items()
-                    if not attachment.detached
-                    and (sign in attachment.addresses or (sign and sign == attachment.known_as))
-                ),
-                None,
-            )
+        return next(
+            (
+                each.container
+                for each in self._book.all()
+                if not each.detached
+                and (sign in each.addresses or (sign and sign == each.known_as))
+            ),
+            None,
+        )
 
     def is_known(self, container: ContainerId) -> bool:
         """Whether a container has addresses, or a request about it is under way."""
         # In this order: what a request that has just ended gave is known by then.
         if self._turns.is_taken(container):
             return True
-        attachment = self._attachment(container)
+        attachment = self._book.get(container)
         return attachment is not None and not attachment.detached
 
     def attachments(self) -> tuple[KeptAttachment, ...]:
         """What every container has, those that were detached too."""
-        with self._lock:
-            return tuple(self._attachments.values())
+        return self._book.all()
 
     def note_claimed(self, container: ContainerId) -> None:
         """Keep that a task has claimed a container: it is never unclaimed again."""
         with self._turns.of(container):
-            known = self._attachment(container)
+            known = self._book.get(container)
             if known is not None and not known.detached:
                 claimed = replace(known, claimed=True)
-                self._keep(claimed)
-                self._write(claimed)
+                self._book.keep(claimed)
+                self._book.write(claimed)
 
     def note_lost(self, container: ContainerId) -> None:
         """Have nothing made for a container any more but on the word of a task's endpoint."""
         self.note_claimed(container)
-        known = self._attachment(container)
+        known = self._book.get(container)
         if known is not None and known.claimed:
             self._partners.tell_loop(AttachmentKept(known))
 
     def forget(self, container: ContainerId) -> None:
         """Remember nothing of a container that was detached."""
         with self._turns.of(container) as deadline:
-            known = self._attachment(container)
+            known = self._book.get(container)
             if known is not None and known.detached:
                 self._release(known, deadline)
                 self._drop(container)
@@ -259,7 +255,7 @@ class HostAttacher:
         Raises AttachUnavailable if that is so, or is not known.
         """
         with self._turns.of(container) as deadline:
-            known = self._attachment(container)
+            known = self._book.get(container)
             if known is not None and known.detached:
                 self._settle(known, deadline)
 
@@ -276,8 +272,8 @@ class HostAttacher:
         gone = replace(known, detached=True)
         with suppress(AttachUnavailable):
             # On a full disk the container goes all the same.
-            self._write(gone)
-        self._keep(gone)
+            self._book.write(gone)
+        self._book.keep(gone)
         reply: Reply[Outcome] = Reply(self._conditions)
         self._partners.tell_loop(DetachAsked(known.container, reply))
         self._await(reply, deadline)
@@ -310,7 +306,7 @@ class HostAttacher:
         if known.device and (known.device != place.device or not is_same(known.namespace, ref)):
             raise second_interface(self._attached(known), place.device)
         expect_own_namespace(
-            self._namespaces, ref, (each for each in self.attachments() if each is not known)
+            self._namespaces, ref, (each for each in self._book.all() if each is not known)
         )
         if known.device:
             return known
@@ -320,9 +316,9 @@ class HostAttacher:
 
     def _unplace(self, known: KeptAttachment) -> None:
         """The loop has undone the link, or will; what is kept follows."""
-        self._keep(known)
+        self._book.keep(known)
         with suppress(AttachUnavailable):
-            self._write(known)
+            self._book.write(known)
 
     def _await(self, reply: Reply[Outcome], deadline: float) -> None:
         outcome = reply.wait(deadline - self._clock.monotonic())
@@ -342,28 +338,6 @@ class HostAttacher:
             attachment.device,
         )
 
-    def _write(self, attachment: KeptAttachment) -> None:
-        try:
-            self._files.write(attachment)
-        except OSError as error:
-            raise _not_kept(error) from error
-
-    def _attachment(self, container: ContainerId) -> KeptAttachment | None:
-        with self._lock:
-            return self._attachments.get(container)
-
-    def _keep(self, attachment: KeptAttachment) -> None:
-        with self._lock:
-            self._attachments[attachment.container] = attachment
-
     def _drop(self, container: ContainerId) -> None:
-        with suppress(OSError):
-            self._files.remove(container)
-        with self._lock:
-            self._attachments.pop(container, None)
+        self._book.drop(container)
         self._partners.tell_loop(AttachmentForgotten(container))
-
-
-def _not_kept(error: OSError) -> AttachUnavailable:
-    why = error.strerror or str(error)
-    return AttachUnavailable(f"the state directory cannot be written: {why}")

@@ -5,6 +5,7 @@ in the kernel, so that whatever there is has a file, or is swept away.
 """
 
 import logging
+import threading
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -20,6 +21,7 @@ from calico.keys import check_container
 from calico.model import BootId, ContainerId, HandleId, InterfaceName
 from calico.names import handle_of_container, interface_of_container, mac_of_container
 from reconciler.agent.state_file import StateFileError, seal, unseal, write_state
+from reconciler.attach.api import AttachUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -132,6 +134,52 @@ class AttachmentFiles:
 
     def _path(self, container: ContainerId) -> Path:
         return self._directory / (container + SUFFIX)
+
+
+class AttachmentBook:
+    """What every container has, in memory and in its file; any thread may read all of it.
+
+    One container's is written by one thread at a time.
+    """
+
+    def __init__(self, files: AttachmentFiles) -> None:
+        self._files = files
+        self._lock = threading.Lock()
+        self._attachments: dict[ContainerId, KeptAttachment] = {}
+
+    def restore(self, attachments: Iterable[KeptAttachment]) -> None:
+        """Take over what an earlier run left; before anything else."""
+        self._attachments = {attachment.container: attachment for attachment in attachments}
+
+    def get(self, container: ContainerId) -> KeptAttachment | None:
+        """What one container has, also if it was detached."""
+        with self._lock:
+            return self._attachments.get(container)
+
+    def all(self) -> tuple[KeptAttachment, ...]:
+        """What every container has, those that were detached too."""
+        with self._lock:
+            return tuple(self._attachments.values())
+
+    def keep(self, attachment: KeptAttachment) -> None:
+        """Remember what a container has; its file stays as it is."""
+        with self._lock:
+            self._attachments[attachment.container] = attachment
+
+    def write(self, attachment: KeptAttachment) -> None:
+        """Write a container's file; raises AttachUnavailable."""
+        try:
+            self._files.write(attachment)
+        except OSError as error:
+            why = error.strerror or str(error)
+            raise AttachUnavailable(f"the state directory cannot be written: {why}") from error
+
+    def drop(self, container: ContainerId) -> None:
+        """Remember nothing of a container, and have no file of it."""
+        with suppress(OSError):
+            self._files.remove(container)
+        with self._lock:
+            self._attachments.pop(container, None)
 
 
 def render_attachment(attachment: KeptAttachment, boot_id: BootId) -> bytes:
