@@ -112,11 +112,11 @@ def check_command(etcd: EtcdSettings, output: str) -> None:
 def release_command(etcd: EtcdSettings, output: str, address: IPAddress, yes: bool) -> None:
     """Take ADDRESS from an owner that is gone, so that it can be given again.
 
-    Addresses of ended tasks come back by themselves; this is for those that
-    another orchestrator left behind, or that a lost host holds up and cannot
-    wait. One that an endpoint uses, or that is kept for a task, is refused
-    with exit code 1. Nothing that holds it is told: be sure that its owner is
-    gone. Without --yes it exits 2.
+    This is for what another orchestrator left behind. One that an endpoint
+    uses, that is kept for a task, or that rests is refused with exit code 1:
+    addresses of ended tasks come back by themselves, and `hosts forget` ends
+    the wait for a lost host. Nothing that holds it is told: be sure that its
+    owner is gone. Without --yes it exits 2.
 
     \b
     Fields of -o json:
@@ -175,16 +175,29 @@ def judge_release(cluster: Cluster, usage: Usage, address: IPAddress) -> Answer:
         whose = f" of {app}" if app else ""
         reason = f"it is kept for task {handle}{whose}, which has no endpoint yet"
         return _outcome(address, "refused", handle, reason, 1)
-    reason = f"{_holder(handle)} holds it, and no endpoint has it"
     if found.state is AddressState.RESTING:
-        reason = f"it was {handle}'s and comes back by itself"
-        if usage.waits_for:
-            reason += f" when {joined(usage.waits_for)} releases it"
-    elif usage.unclear:
+        reason = f"it was {handle}'s and {_how_it_comes_back(cluster, usage)}"
+        return _outcome(address, "refused", handle, reason, 1)
+    if usage.unclear:
         # Which addresses those have is unknown, and unknown is not none.
         reason = f"{usage.unclear[0]} cannot be read, so it may use it: correct that first"
         return _outcome(address, "refused", handle, reason, 1)
+    reason = f"{_holder(handle)} holds it, and no endpoint has it"
     return _outcome(address, "would release", handle, reason, WOULD_ACT)
+
+
+def _how_it_comes_back(cluster: Cluster, usage: Usage) -> str:
+    """When an address that rests is given back, and what helps: nothing shortens its rest.
+
+    How long it rested only the leading controller knows, and that no host has
+    it any more only hosts do.
+    """
+    told = "rests: it comes back by itself two minutes after every host let go of it"
+    if usage.waits_for:
+        told += f"; {joined(usage.waits_for)} did not yet: if that host is gone, `hosts forget` it"
+    if cluster.leader is None:
+        told += "; no controller is active to give it back: start one"
+    return told
 
 
 def _outcome(
