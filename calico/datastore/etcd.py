@@ -31,7 +31,7 @@ from calico.datastore.api import (
     unfenced,
 )
 from calico.datastore.connections import asking_pools, is_refusal, never_sent, unanswered, weakly
-from calico.datastore.members import Member, TlsFiles, parse_member
+from calico.datastore.members import Member, Rota, TlsFiles, parse_member
 from calico.errors import Conflict, DatastoreRefused, DatastoreUnavailable, HistoryLost
 from calico.keys import check_key
 
@@ -94,7 +94,7 @@ class _Client(etcd.Client):  # type: ignore[misc]  # python-etcd has no types
 class _Connection:
     """What one thread talks through, and whether it is about to write."""
 
-    position: int = 0
+    position: int
     client: Any = None
     writes: bool = False
 
@@ -114,9 +114,11 @@ class EtcdDatastore:
         tls: TlsFiles | None = None,
         timeout: float = TIMEOUT,
         fence: Fence = unfenced,
+        rota: Rota | None = None,
     ) -> None:
         """`fence` is called just before each attempt of a write, and may raise."""
         self._fence = fence
+        self._rota = rota or Rota()
         self._members = tuple(map(parse_member, endpoints))
         self._tls = tls or TlsFiles()
         self._timeout = timeout
@@ -186,13 +188,8 @@ class EtcdDatastore:
         except etcd.EtcdNotFile as error:
             if expect is not None:
                 raise Conflict(f"{key} is a directory") from error
-            self._delete_directory(key)
-
-    def _delete_directory(self, key: Key) -> None:
-        try:
-            self._ask(lambda client: client.delete(key, dir=True))
-        except etcd.EtcdKeyNotFound:
-            return
+            with suppress(etcd.EtcdKeyNotFound):
+                self._ask(lambda client: client.delete(key, dir=True))
 
     def make_directory(self, key: Key) -> None:
         """Have an empty directory, or whatever is there already."""
@@ -216,7 +213,7 @@ class EtcdDatastore:
             except etcd.EtcdWatchTimedOut:
                 reached = Revision(max(index - 1, self._connection().client.index))
                 # A member cut off from the others is quiet too.
-                self._turn()
+                self._turn_to(self._rota.next(self._connection().position, len(self._members)))
                 return reached
             index = found.modifiedIndex + 1
             event = _event(found, prefix)
@@ -227,14 +224,13 @@ class EtcdDatastore:
         try:
             connection: _Connection = self._thread.connection
         except AttributeError:
-            connection = self._thread.connection = _Connection()
+            connection = self._thread.connection = _Connection(self._rota.turn())
         return connection
 
-    def _turn(self) -> None:
-        """Forget this thread's client; the next member's turn."""
+    def _turn_to(self, position: int) -> None:
+        """Forget this thread's client; another member's turn."""
         connection = self._connection()
-        connection.client = None
-        connection.position = (connection.position + 1) % len(self._members)
+        connection.client, connection.position = None, position
 
     def _ask_fence(self) -> None:
         if self._connection().writes:
@@ -276,6 +272,8 @@ class EtcdDatastore:
         for _ in self._members:
             connection = self._connection()
             connection.writes = not repeatable
+            if (position := self._rota.turn(connection.position)) != connection.position:
+                self._turn_to(position)
             # Members that are away have cost seconds; a connection that stands is
             # used as it is, one that is made asks again.
             self._ask_fence()
@@ -283,11 +281,11 @@ class EtcdDatastore:
             if connection.client is None:
                 connection.client = self._open(member)
             try:
-                return request(connection.client)
+                found = request(connection.client)
             except (etcd.EtcdKeyNotFound, etcd.EtcdWatchTimedOut):
                 raise
             except etcd.EtcdConnectionFailed as error:
-                self._turn()
+                self._turn_to(self._rota.failed(connection.position, len(self._members)))
                 failures.append((member.url, error.cause))
                 if not repeatable and not never_sent(error.cause):
                     break
@@ -296,8 +294,11 @@ class EtcdDatastore:
                     raise
                 raise Conflict(str(error)) from error
             except (_NotServed, etcd.EtcdException) as error:
-                self._turn()
+                self._turn_to(self._rota.failed(connection.position, len(self._members)))
                 _refuse(member, error)
+            else:
+                self._rota.answered(connection.position)
+                return found
         raise DatastoreUnavailable(unanswered(failures))
 
 

@@ -1,5 +1,6 @@
-"""Where etcd's servers are and how they know us."""
+"""Where etcd's servers are, how they know us, and which of them is asked."""
 
+import threading
 from dataclasses import dataclass, field
 from urllib.parse import unquote, urlsplit
 
@@ -43,3 +44,40 @@ def parse_member(url: str) -> Member:
         username=None if parts.username is None else unquote(parts.username),
         password=None if parts.password is None else unquote(parts.password),
     )
+
+
+class Rota:
+    """Whose turn it is among several members; what asks the same ones shares it.
+
+    So those that are away cost one of a process's threads a timeout, not each
+    of them one after another.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._first = 0
+        #: Positions of members that have failed, and not answered since.
+        self._failed: frozenset[int] = frozenset()
+
+    def turn(self, position: int | None = None) -> int:
+        """Whom to ask who asked this one last, which stays so unless it failed anybody."""
+        return self._first if position is None or position in self._failed else position
+
+    def answered(self, position: int) -> None:
+        """The member at a position is there."""
+        if position in self._failed:
+            with self._lock:
+                self._failed -= {position}
+
+    def failed(self, position: int, count: int) -> int:
+        """It is not: whom of so many to ask instead."""
+        with self._lock:
+            failed = self._failed | {position}
+            self._failed = failed if len(failed) < count else frozenset({position})
+            self._first = self.next(position, count)
+            return self._first
+
+    def next(self, position: int, count: int) -> int:
+        """The next of so many that has failed nobody."""
+        others = ((position + step) % count for step in range(1, count + 1))
+        return next((each for each in others if each not in self._failed), position)

@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlsplit
 import click
 
 from calico.datastore.api import Fence, unfenced
-from calico.datastore.members import ETCD_PORT, TlsFiles
+from calico.datastore.members import ETCD_PORT, Rota, TlsFiles
 from reconciler.cli.credentials import credentials_option, with_user
 from reconciler.cli.flags import ServerUrl, without_credentials
 
@@ -50,6 +50,8 @@ class EtcdSettings:
     ca: str = ""
     cert: str = ""
     key: str = ""
+    #: Clients of one process share whose turn it is.
+    rota: Rota = field(default_factory=Rota, repr=False, compare=False)
 
     def open(self, fence: Fence = unfenced) -> EtcdDatastore:
         """A client for these servers; nothing is sent yet.
@@ -59,7 +61,8 @@ class EtcdSettings:
         from calico.datastore.etcd import EtcdDatastore  # noqa: PLC0415 - start-up
 
         tls = TlsFiles(ca=self.ca, cert=self.cert, key=self.key)
-        return EtcdDatastore(self.urls, tls=tls if self.ca or self.cert else None, fence=fence)
+        known = tls if self.ca or self.cert else None
+        return EtcdDatastore(self.urls, tls=known, fence=fence, rota=self.rota)
 
     @property
     def secrets(self) -> frozenset[str]:

@@ -42,8 +42,9 @@ from reconciler.runtime.lease import LeaseLost
 log = logging.getLogger(__name__)
 
 #: Seconds that hosts are given to object, after which those that are silent are
-#: taken for dead. An agent reaches a store that came back within half of it.
-WAIT = 10.0
+#: taken for dead. An agent that is told of three members, two of which say nothing
+#: at all, reaches the third after ten.
+WAIT = 15.0
 
 #: Seconds after which claims that nobody could be given are looked at again,
 #: where hosts tell the same as before.

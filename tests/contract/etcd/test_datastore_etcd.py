@@ -13,8 +13,11 @@ from pathlib import Path
 import pytest
 
 from calico.datastore.api import ABSENT, Key
-from calico.datastore.etcd import EtcdDatastore
+from calico.datastore.etcd import TIMEOUT, EtcdDatastore
+from calico.datastore.members import Rota
 from calico.errors import Conflict, DatastoreRefused, DatastoreUnavailable
+from reconciler.cli.options import EtcdSettings
+from reconciler.controller.adoption.adoption import WAIT
 from tests.contract.real_etcd import free_port, running_etcd
 
 KEY = Key("/test/only-etcd/a")
@@ -206,6 +209,53 @@ def test_a_read_passes_a_hung_member_within_one_call(etcd_url: str) -> None:
     with hung_server() as (url, _):
         found = EtcdDatastore([url, etcd_url], timeout=0.5).get(KEY)
     assert found is not None
+
+
+def test_members_that_say_nothing_cost_one_thread_of_a_process_their_timeouts(
+    etcd_url: str,
+) -> None:
+    # given three members, the first two of which hang, and a thread that was with the first
+    timeout, rota = 1.0, Rota()
+    with hung_server() as (one, _), hung_server() as (two, _):
+        urls = [one, two, etcd_url]
+        idle, busy = (EtcdDatastore(urls, timeout=timeout, rota=rota) for _ in range(2))
+        with pytest.raises(DatastoreUnavailable):
+            idle.put(KEY, "1")
+
+        # when another has found the third
+        started = time.monotonic()
+        busy.get(KEY)
+        assert timeout <= time.monotonic() - started < 2 * timeout
+
+        # then both are there at once, and whoever comes next
+        for datastore in (idle, busy, EtcdDatastore(urls, timeout=timeout, rota=rota)):
+            started = time.monotonic()
+            datastore.put(KEY, "2")
+            list(datastore.watch(KEY, datastore.list(KEY).revision, 0.1))
+            datastore.get(KEY)
+            assert time.monotonic() - started < timeout
+
+
+def test_the_clients_of_one_process_pass_over_who_failed_one_of_them(etcd_url: str) -> None:
+    body = b'{"errorCode":301,"message":"election"}'
+    with answering(503, body) as failing:
+        settings = EtcdSettings((failing, etcd_url))
+        with pytest.raises(DatastoreUnavailable, match="election"):
+            settings.open().get(KEY)
+        settings.open().get(KEY)
+
+
+def test_a_host_reaches_the_third_member_before_it_is_taken_for_dead(etcd_url: str) -> None:
+    # given two members that hang, and timeouts that are short for this test
+    timeout = 1.0
+    with hung_server() as (one, _), hung_server() as (two, _):
+        started = time.monotonic()
+        EtcdDatastore([one, two, etcd_url], timeout=timeout).get(KEY)
+        took = (time.monotonic() - started) / timeout
+
+    # then a leader waits for longer than that takes
+    assert took >= 2
+    assert took * TIMEOUT < WAIT
 
 
 def test_only_the_given_members_are_asked(etcd_url: str) -> None:

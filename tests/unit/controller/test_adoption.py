@@ -293,7 +293,7 @@ def test_agents_that_believe_a_link_whose_answer_was_lost_are_heard(cluster: Clu
     held = [told_by(cluster, each) for each in ("h1", "h2")]
     replace_store(cluster, HastyStore(cluster.clock.monotonic))
     object_to(cluster, *held)
-    cluster.after(5)
+    cluster.after(WAIT)
     (address,) = cluster.specs()["a.1"].addresses
 
     # when a task ends, and its agents say that they have seen it
