@@ -171,4 +171,20 @@ ADOPTIONS = (
         "        if False:\n",
         ("tests/unit/controller/test_restored.py", "tests/unit/controller/test_adoption.py"),
     ),
+    Mutant(
+        "P7",
+        "hosts are taken for dead before they reach a third member of etcd",
+        "reconciler/controller/adoption/adoption.py",
+        "WAIT = 15.0",
+        "WAIT = 10.0",
+        ("tests/contract/etcd/test_datastore_etcd.py",),
+    ),
+    Mutant(
+        "P7",
+        "a claim that its host had not read yet takes the task's endpoint away",
+        "reconciler/controller/adoption/importing.py",
+        "if held is not None and _is_claimed_since(held, claim):",
+        "if False:",
+        ("tests/unit/controller/test_importing.py",),
+    ),
 )

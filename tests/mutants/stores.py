@@ -226,4 +226,20 @@ STORES = (
         "            member",
         ("tests/contract/etcd/test_fence.py",),
     ),
+    Mutant(
+        "P7",
+        "each thread of a host waits anew for members of etcd that are away",
+        "calico/datastore/etcd.py",
+        "self._rota = rota or Rota()",
+        "self._rota = Rota()",
+        ("tests/contract/etcd/test_datastore_etcd.py",),
+    ),
+    Mutant(
+        "P7",
+        "the clients of a process do not share which members are away",
+        "reconciler/cli/options.py",
+        ", rota=self.rota)",
+        ")",
+        ("tests/contract/etcd/test_datastore_etcd.py",),
+    ),
 )

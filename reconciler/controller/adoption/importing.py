@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 
 class Importer:
-    """Takes over what several hosts tell; `stored` is as just read, and is not kept in step."""
+    """Takes over what several hosts tell; `stored` is as just read, what gives way is forgotten."""
 
     def __init__(self, datastore: Datastore, stored: StoredState, told: Sequence[Holdings]) -> None:
         """`told` is what every host told that holds back, not only what is to be imported."""
@@ -81,6 +81,8 @@ class Importer:
                 self._ledger.claim(claim.affinity, cidr, strict=claim.strict)
                 continue
             held = ipam.allocation_of(found[0], claim.address)
+            if held is not None and _is_claimed_since(held, claim):
+                return True
             if held is not None and not _is_same(held, claim):
                 if not self._yields(held, claim):
                     return False
@@ -105,8 +107,9 @@ class Importer:
             return False
         for endpoint in users:
             if endpoint.workload != claim.handle:
-                key = endpoint_key(endpoint)
-                self._datastore.delete(key, expect=self._stored.specs[endpoint].revision)
+                revision = self._stored.specs[endpoint].revision
+                self._datastore.delete(endpoint_key(endpoint), expect=revision)
+                del self._stored.specs[endpoint]
                 log.warning("endpoint gives way", extra={"task": endpoint.workload})
         return True
 
@@ -140,3 +143,12 @@ class Importer:
 def _is_same(held: Allocation, claim: AddressClaim) -> bool:
     """Whether it is held so already; containers of two hosts may have one id."""
     return held.handle == claim.handle and held.host in (None, claim.host)
+
+
+def _is_claimed_since(held: Allocation, claim: AddressClaim) -> bool:
+    """Whether a task has claimed the container by now for which a host tells this.
+
+    Its agent may have read the endpoint before the block.
+    """
+    told = Allocation(claim.handle, claim.secondary)
+    return told.unclaimed and held.container == told.container and held.host == claim.host

@@ -6,9 +6,19 @@ from netaddr import IPAddress
 
 from calico.addressing.addresses import Addresses
 from calico.cluster import HoldKind
+from calico.keys import BLOCKS, endpoint_key
+from calico.model import Attachment
 from reconciler.controller.adoption.adoption import WAIT
+from tests.unit.controller.attaching import BOX, attach, tell
 from tests.unit.controller.cluster import Cluster
-from tests.unit.controller.test_adoption import addresses, object_to, told_by
+from tests.unit.controller.test_adoption import (
+    addresses,
+    everything,
+    object_to,
+    replace_store,
+    restored,
+    told_by,
+)
 from tests.unit.reconciler.apps import app, task
 
 
@@ -32,3 +42,31 @@ def test_the_address_of_a_task_whose_host_follows_the_store_stays_with_it() -> N
     assert addresses(cluster) == before
     assert Addresses(cluster.store).holder(IPAddress(before["a.2"])) == "a.2"
     assert cluster.holds()[HoldKind.STORE].subjects == (before["a.2"],)
+
+
+def test_a_claim_that_the_host_had_not_read_of_its_block_yet_costs_the_task_nothing() -> None:
+    # given a task that claimed its container, whose agent has read its endpoint,
+    # but not yet the block
+    cluster = Cluster()
+    cluster.connect()
+    (address,) = attach(cluster.store, BOX, runs="a.1")
+    tell(cluster, Attachment(BOX, (address,), "a.1"))
+    unclaimed = {each.key: each.value for each in cluster.store.list(BLOCKS).entries}
+    cluster.run(app(replace(task("a.1"), addresses=(address,))))
+    cluster.applied()
+    one, two = (told_by(cluster, each) for each in ("h1", "h2"))
+    behind = tuple((key, unclaimed.get(key, text)) for key, text in one.entries)
+
+    # when the store is set back to what it was after the claim
+    store = restored(cluster, everything(cluster.store))
+    cluster.mute = True
+    replace_store(cluster, store)
+    endpoint = endpoint_key(cluster.specs()["a.1"].id)
+    before = store.get(endpoint)
+    object_to(cluster, replace(one, entries=behind), two)
+    cluster.after(WAIT + 2)
+
+    # then its endpoint was there all the time
+    assert not cluster.reconciler.adoption.closed
+    assert store.get(endpoint) == before
+    assert Addresses(store).holder(address) == "a.1"
