@@ -21,7 +21,8 @@ help:
 	@echo "make check  the quick part of it: format, types, import rules, pure tests"
 	@echo "make soak   what make test repeats a few times, many times: up to an hour"
 	@echo "make simulate SEED=7"
-	@echo "            repeat one schedule of the simulator and print it; N=1000 runs so many"
+	@echo "            repeat one schedule of the simulator and print it; N=1000 runs so many;"
+	@echo "            WITH='--restores --wipes --adopts' has etcd set back, emptied and adopted"
 	@echo "make chaos SEED=7 SECONDS=600"
 	@echo "            a real cluster under faults drawn from a seed, every task watched for leaks"
 	@echo "make mutants"
@@ -57,7 +58,7 @@ test-simulation: prepare-test
 
 simulate: prepare-test
 	$(PY) -m tests.simulation --seed $(or $(SEED),1) --count $(or $(N),1) --jobs $(or $(JOBS),2) \
-	    $(if $(N),,--trace)
+	    --shrink $(if $(N),,--trace) $(WITH)
 
 # They mostly wait: for time-outs, for leases, for processes to start.
 test-contract: prepare-test

@@ -1,20 +1,21 @@
 """The real controllers and agents on twins of etcd, Marathon, hosts and clock.
 
 One seed is one schedule: who runs when, what fails where and what people do
-meanwhile are drawn from it, and nothing else decides. Of a hundred, seventy are
-short (3 to 6 actions), twenty-five medium and five long, with up to three
-controllers and three hosts.
+meanwhile are drawn from it, and nothing else decides. Most are short; how many
+actions they have, and how often, is `MIX` of `schedule`. The long ones have up to
+three controllers and three hosts.
 
-What goes wrong:
+What goes wrong, as often and for as long as `RATES` of `faults` and the actions of
+`schedule` say:
 
-- processes: killed or told to end and started again, or stopped for up to 300 s, at any
+- processes: killed or told to end and started again, or stopped, at any
   operation of any thread, so that several controllers believe that they lead;
   their wall clocks are up to an hour off;
-- etcd: a request is not sent, or done and its answer lost, or arrives up to 60 s
-  late, also after its sender's death; a refusal is lost; a process is cut off
-  for up to 900 s; events lag, or are forgotten after 60; keys with a time to
-  live run out 4 s early or 5 s late; it is set back to a backup or emptied, with
-  `--restores` and `--wipes` in each schedule;
+- etcd: a request is not sent, or done and its answer lost, or arrives when nobody
+  waits for it any more, also after its sender's death; a refusal is lost; a
+  process is cut off; events lag, or all but the last `WINDOW` of `twins.etcd` are
+  forgotten; keys with a time to live run out early or late (`LATE_BY`); it is set
+  back to a backup or emptied, with `--restores` and `--wipes` in each schedule;
 - Marathon: events are lost, doubled, late and out of order; requests fail; it
   lists nothing, a half, all but one app, what was true before, or the apps of
   another framework; it changes its leader; it gives up tasks that live on; it

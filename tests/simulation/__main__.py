@@ -5,13 +5,13 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import cache, partial
 
 from tests.simulation.faults import parse_fault
 from tests.simulation.replay import Outcome, Replayer
-from tests.simulation.schedule import Schedule, draw_schedule
+from tests.simulation.schedule import DRAWN_WITH, Schedule, draw_schedule
 from tests.simulation.shrinking import command_of, part_of, shrink
 
 #: The order of sets of texts must be the same in every run.
@@ -24,23 +24,15 @@ TOLD_EVERY = 10_000
 
 def main() -> int:
     """Run what is asked for."""
-    options = _options()
+    options = parse_options(sys.argv[1:])
     if os.environ.get("PYTHONHASHSEED") != HASH_SEED:
         # It is read at the start of the interpreter only.
         arguments = [sys.executable, "-m", "tests.simulation", *sys.argv[1:]]
         os.execve(sys.executable, arguments, os.environ | {"PYTHONHASHSEED": HASH_SEED})
     if options.keep is not None:
-        faults = tuple(map(parse_fault, filter(None, options.faults.split(","))))
-        drawn = draw_schedule(
-            options.seed, restores=options.restores, wipes=options.wipes, adopts=options.adopts
-        )
-        outcome = replayer().run(part_of(drawn, options.keep, faults))
-        return _show(outcome, options.trace)
+        return _show(replayer().run(schedule_of(options)), options)
     seeds = range(options.seed, options.seed + options.count)
-    draw = partial(
-        draw_schedule, restores=options.restores, wipes=options.wipes, adopts=options.adopts
-    )
-    run = partial(run_seed, draw)
+    run = partial(run_seed, _draw(options))
     chunk = min(max(options.count // (100 * options.jobs), CHUNKS[0]), CHUNKS[1])
     began = time.monotonic()
     count, broken, steps, operations, seconds = 0, 0, 0, 0, 0.0
@@ -49,11 +41,11 @@ def main() -> int:
         for outcome in runs:
             steps, operations = steps + outcome.steps, operations + outcome.operations
             count, seconds = count + 1, seconds + outcome.seconds
-            broken += _show(outcome, options.trace)
+            broken += _show(outcome, options)
             if count % TOLD_EVERY == 0 and count < options.count:
                 print(f"{count} schedules, {broken} broken", flush=True)
             if outcome.violation and options.shrink:
-                _show_small(outcome, draw)
+                _show_small(outcome, options)
             if broken and options.stop:
                 pool.shutdown(cancel_futures=True)
                 break
@@ -71,6 +63,15 @@ def run_seed(draw: Callable[[int], Schedule], seed: int) -> Outcome:
     return replayer().run(draw(seed))
 
 
+def schedule_of(options: argparse.Namespace) -> Schedule:
+    """The one schedule, or the part of it, that is asked for."""
+    drawn = _draw(options)(options.seed)
+    if options.keep is None:
+        return drawn
+    faults = tuple(map(parse_fault, filter(None, options.faults.split(","))))
+    return part_of(drawn, options.keep, faults)
+
+
 @cache
 def replayer() -> Replayer:
     """The one of this process."""
@@ -78,21 +79,38 @@ def replayer() -> Replayer:
     return Replayer()
 
 
-def _show(outcome: Outcome, trace: bool) -> int:
-    if trace:
+def again(seed: int, options: argparse.Namespace) -> str:
+    """What one types to have a seed again as it was drawn."""
+    flags = " ".join(f"--{each}" for each in _drawn_with(options))
+    return f"make simulate SEED={seed}" + (f' WITH="{flags}"' if flags else "")
+
+
+def _draw(options: argparse.Namespace) -> Callable[[int], Schedule]:
+    return partial(draw_schedule, **dict.fromkeys(_drawn_with(options), True))
+
+
+def _drawn_with(options: argparse.Namespace) -> Sequence[str]:
+    return [each for each in DRAWN_WITH if getattr(options, each)]
+
+
+def _show(outcome: Outcome, options: argparse.Namespace) -> int:
+    if options.trace:
         print(*outcome.trace, sep="\n")
     if outcome.violation:
-        print(f"seed {outcome.schedule.seed}: {outcome.violation}", flush=True)
+        seed = outcome.schedule.seed
+        print(f"seed {seed}: {outcome.violation}\n  {again(seed, options)}", flush=True)
     return 1 if outcome.violation else 0
 
 
-def _show_small(outcome: Outcome, draw: Callable[[int], Schedule]) -> None:
+def _show_small(outcome: Outcome, options: argparse.Namespace) -> None:
     small = shrink(outcome, replayer().run)
+    drawn = _draw(options)(outcome.schedule.seed)
     print(f"  shrunk to {len(small.schedule.actions)} actions and {len(small.faults)} faults:")
-    print(f"  {command_of(small, draw(outcome.schedule.seed))}", flush=True)
+    print(f"  {command_of(small, drawn, _drawn_with(options))}", flush=True)
 
 
-def _options() -> argparse.Namespace:
+def parse_options(arguments: Sequence[str]) -> argparse.Namespace:
+    """What the command line asks for."""
     parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
     add = parser.add_argument
     add("--seed", type=int, default=1, help="the first seed; 1 unless given")
@@ -106,7 +124,7 @@ def _options() -> argparse.Namespace:
     add("--adopts", action="store_true", help="an operator does not wait for hosts then")
     add("--keep", help="of the one seed only these actions, as --shrink says")
     add("--faults", default="", help="and only these faults, as --shrink says")
-    return parser.parse_args()
+    return parser.parse_args(arguments)
 
 
 if __name__ == "__main__":

@@ -53,6 +53,8 @@ GOES_BACK = 0.05
 ADOPTS = 0.3
 #: Seconds after which nobody waits any more for hosts that are silent then.
 ADOPTED_AFTER = 25.0
+#: What a schedule may be drawn with, each a flag of the command line.
+DRAWN_WITH = ("restores", "wipes", "adopts")
 #: Seconds from one action to the next.
 GAPS = (0.2, 0.2, 1.0, 1.0, 2.0, 5.0, 5.0, 10.0, 10.0, 20.0, 20.0, 40.0, 130.0)
 

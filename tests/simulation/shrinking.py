@@ -1,6 +1,6 @@
 """Finds a small part of a broken schedule that is broken in the same way."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
@@ -63,12 +63,13 @@ def smallest(parts: Sequence[T], breaks: Callable[[Sequence[T]], bool]) -> Seque
     return parts
 
 
-def command_of(outcome: Outcome, drawn: Schedule) -> str:
-    """What one types to have a run again; `drawn` is what its seed gives."""
+def command_of(outcome: Outcome, drawn: Schedule, drawn_with: Collection[str] = ()) -> str:
+    """What one types to have a run again; `drawn` is what its seed gives with these flags."""
     kept = [str(n) for n, each in enumerate(drawn.actions) if each in outcome.schedule.actions]
     faults = [render_fault(place, fault) for place, fault in outcome.faults]
     return (
         f"python -m tests.simulation --trace --seed {drawn.seed}"
+        f"{''.join(f' --{each}' for each in drawn_with)}"
         f" --keep={','.join(kept)} --faults={','.join(faults)}"
     )
 
