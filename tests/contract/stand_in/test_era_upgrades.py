@@ -6,12 +6,8 @@ from pathlib import Path
 import pytest
 import requests
 
-from calico.cluster import HoldKind
-from calico.datastore.memory import MemoryDatastore
 from demo.marathon import Era, MemoryAgent, StandIn
 from demo.marathon.core.migration import MigrationError
-from reconciler.core.removal.marathon_upgrade import WITHHELD
-from tests.contract.stand_in.era_cluster import era_cluster
 from tests.contract.stand_in.era_world import ADDRESS, SOON, app_of, marathon_of
 from tests.contract.stand_in.stand_in_world import RawStream
 
@@ -78,24 +74,3 @@ def test_a_task_of_before_the_upgrade_is_followed_by_one_of_the_new_kind(tmp_pat
         new = stream.event("status_update_event", taskStatus="TASK_RUNNING")["taskId"]
     assert "instance-" not in old
     assert new.endswith("._app.1")
-
-
-def test_new_tasks_of_an_app_that_lost_its_groups_wait_until_it_names_them(
-    tmp_path: Path,
-) -> None:
-    state, store, web = tmp_path / "marathon.json", MemoryDatastore(), "/v2/apps/shop/web"
-    with era_cluster(Era(1, 4), plugin=True, store=store, state_file=state) as before:
-        before.marathon("POST", "/v2/apps", app_of(Era(1, 4), groups="web"), status=201)
-        before.until(lambda: before.settled(1, ("web",)))
-        specs, agent = before.specs(), before.marathon.agent
-    newer = Era(1, 7)
-    with era_cluster(newer, plugin=True, store=store, state_file=state, agent=agent) as after:
-        after.until(lambda: HoldKind.GROUPS in after.cluster.holds())
-        after.marathon("PUT", web, {"instances": 2})
-        after.until(lambda: WITHHELD in {each.reason for each in after.cluster.records().values()})
-        assert after.specs() == specs
-        networks = app_of(newer, groups="web")["networks"]
-        after.marathon("PUT", web, {"instances": 2, "networks": networks})
-        after.until(lambda: after.settled(2, ("web",)))
-        after.cluster.connect()
-        assert after.cluster.holds() == {}

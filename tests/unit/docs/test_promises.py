@@ -12,6 +12,8 @@ PAGE = "docs/reliability.md"
 ROW = re.compile(r"^\| (P\d+) \| .* \| (.*) \| (\d+|-) \|$", re.MULTILINE)
 NAMED = re.compile(r"`((?:tests/|test_)[\w/*.]+)`")
 TEST = re.compile(r"^ *def test_", re.MULTILINE)
+FAILURE_MODES = ROOT / "tests/contract/failure_modes"
+NUMBERED = re.compile(r"^def test_f(\d\d)_", re.MULTILINE)
 ROWS = [pytest.param(shown, told, id=promise) for promise, shown, told in ROW.findall(PAGES[PAGE])]
 
 
@@ -37,3 +39,9 @@ def test_a_promise_names_tests_that_are_there(shown: str, told: str) -> None:
 
 def test_every_promise_is_looked_at() -> None:
     assert len(ROWS) == len(re.findall(r"^\| P\d", PAGES[PAGE], re.MULTILINE)) > 20
+
+
+def test_each_of_the_thirty_things_that_marathon_does_to_its_clients_has_a_test() -> None:
+    texts = (each.read_text() for each in FAILURE_MODES.glob("test_*.py"))
+    tested = {int(number) for text in texts for number in NUMBERED.findall(text)}
+    assert tested == set(range(1, 31))
