@@ -96,6 +96,8 @@ class _Raw:
 
     def believed(self) -> dict[Key, Stored]:
         """The entries as they were believed last."""
+        if not self.before:
+            return self.entries
         former = {key: stored for key, stored in self.before.items() if stored is not None}
         kept = {key: each for key, each in self.entries.items() if key not in self.before}
         return kept | former
@@ -114,14 +116,15 @@ class Belief:
         self._former: dict[Key, Mapping[Key, Stored]] = {}
         self._guid = ""
         self._chain: tuple[Takeover, ...] = ()
+        #: Also why an earlier run doubted: it is to be found out no more.
         self._went_back = ""
         self._departed = ""
         self._saved: Snapshot | None = None
         self._view = View()
         self._dirty = False
 
-    def restore(self, listings: Mapping[Key, Listing]) -> None:
-        """Keep an earlier run's last good state, for when the store fails.
+    def restore(self, listings: Mapping[Key, Listing], doubted: str = "") -> None:
+        """Keep an earlier run's last good state, for when the store fails, and its doubt.
 
         It is not acted on while the store may still answer: the kernel may be
         newer than it.
@@ -133,6 +136,7 @@ class Belief:
             self._former[prefix] = _by_key(listing)
         self._guid = _value(self._former.get(CALICO, {}), CLUSTER_GUID)
         self._chain = _chain(self._former.get(CALICO, {}))
+        self._went_back = doubted
         self._saved = mirror.snapshot()
         self._dirty = True
 
@@ -140,6 +144,11 @@ class Belief:
     def latest(self) -> str:
         """The nonce of the last takeover of the store that was believed last; empty for none."""
         return self._chain[-1].nonce if self._chain else ""
+
+    @property
+    def doubted(self) -> str:
+        """Why a former store answers, if that may be found only once; empty if not."""
+        return self._went_back or self._departed
 
     @property
     def saved_snapshot(self) -> Snapshot | None:
@@ -191,23 +200,26 @@ class Belief:
         return self._mirror.take_passages()
 
     def listings(self) -> dict[Key, Listing]:
-        """The state that is acted on, raw; empty if it is not the datastore's newest."""
-        if self._view.source is not Source.DATASTORE or self._view.doubt:
+        """What is believed, raw, or was last if a former store answers; empty in any other case."""
+        is_believed = self._view.source is Source.DATASTORE and not self._view.doubt
+        if not (is_believed or self._view.is_former or self.doubted):
             return {}
         return {
-            prefix: Listing(raw.reached or UNSEEN, tuple(raw.entries.values()))
-            for prefix, raw in self._raw.items()
+            prefix: Listing(reached, tuple(self._believed(prefix).values()))
+            for prefix, reached in self._good.items()
         }
 
     def former(self) -> dict[Key, Stored]:
         """All as it was believed last, raw."""
         found: dict[Key, Stored] = {}
-        for prefix in PREFIXES:
-            if prefix in self._former:
-                found.update(self._former[prefix])
-            elif prefix in self._raw and prefix in self._good:
-                found.update(self._raw[prefix].believed())
+        for prefix in self._good:
+            found.update(self._believed(prefix))
         return found
+
+    def _believed(self, prefix: Key) -> Mapping[Key, Stored]:
+        """A prefix as it was believed last."""
+        former = self._former.get(prefix)
+        return self._raw[prefix].believed() if former is None else former
 
     def _note_quiet(self, quiet: Quiet) -> None:
         """Nothing changed: what is believed stays as it is."""

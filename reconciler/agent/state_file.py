@@ -44,6 +44,7 @@ class SavedState:
     """What an agent knew when it last acted on the datastore's own state.
 
     `attached` are the namespaces of the tasks that were wired, in that boot.
+    `doubted` says why what answered since is a former store, empty if it is none.
     `vouched` is whether a leader vouched for the datastore, as far as is known:
     earlier versions did not ask.
     """
@@ -52,6 +53,7 @@ class SavedState:
     boot_id: BootId
     listings: Mapping[Key, Listing] = field(default_factory=dict)
     attached: Mapping[TaskId, NamespaceRef] = field(default_factory=dict)
+    doubted: str = ""
     vouched: bool = True
 
 
@@ -73,6 +75,7 @@ class _Body(msgspec.Struct):
     boot_id: str
     listings: dict[str, _Listing]
     attached: dict[str, tuple[int, int, int, int]]
+    doubted: str = ""
     vouched: bool = True
 
 
@@ -94,6 +97,7 @@ def render_state(state: SavedState) -> bytes:
                 task: (ref.pid, ref.start_time, ref.inode, ref.cookie)
                 for task, ref in state.attached.items()
             },
+            doubted=state.doubted,
             vouched=state.vouched,
         )
     )
@@ -134,6 +138,7 @@ def parse_state(content: bytes) -> SavedState:
             for prefix, listing in raw.listings.items()
         },
         attached={TaskId(task): NamespaceRef(*ref) for task, ref in raw.attached.items()},
+        doubted=raw.doubted,
         vouched=raw.vouched,
     )
 

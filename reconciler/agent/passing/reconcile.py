@@ -101,7 +101,7 @@ class HostReconciler:
 
     def restore(self, saved: SavedState) -> None:
         """Take over an earlier run's last good state."""
-        self._belief.restore(saved.listings)
+        self._belief.restore(saved.listings, saved.doubted)
         self._vouching.restore(is_given=saved.vouched)
         self._programming.restore(self._belief.saved_snapshot)
         same_boot = saved.boot_id == self._settings.boot_id
@@ -209,7 +209,8 @@ class HostReconciler:
     def saved(self) -> SavedState | None:
         """What to keep on disk, if it changed: only what the kernel was brought to."""
         view = self._belief.judge()
-        if view.snapshot is None or self._programming.carried_through is not view.snapshot:
+        snapshot = view.snapshot or self._belief.saved_snapshot
+        if snapshot is None or self._programming.carried_through is not snapshot:
             return None
         attached = self._evidence.attached
         return self._saving.changed(
@@ -218,6 +219,7 @@ class HostReconciler:
             self._belief.listings,
             self._belief.reached,
             self._clock.monotonic(),
+            doubted=self._belief.doubted,
             vouched=self._vouching.is_given,
         )
 

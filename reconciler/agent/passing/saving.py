@@ -52,11 +52,13 @@ class Saving:
         reached: Mapping[Key, Revision],
         now: float,
         *,
+        doubted: str,
         vouched: bool,
     ) -> SavedState | None:
         """What to save of a view, if that changed; `listings` are what it was made of.
 
-        `reached` is how far the store was: of that alone a state is rarely made.
+        `doubted` is why what answers is a former store. `reached` is how far the
+        store was: of that alone a state is rarely made.
         """
         before = self._saved
         is_same = before is not None and before[0] is view and before[1:] == (attached, vouched)
@@ -72,5 +74,6 @@ class Saving:
             boot_id=self._boot_id,
             listings=found,
             attached=attached,
+            doubted=doubted,
             vouched=vouched,
         )

@@ -27,6 +27,8 @@ from reconciler.agent.state_file import (
     parse_state,
     read_state,
     render_state,
+    seal,
+    unseal,
     write_state,
 )
 
@@ -55,6 +57,7 @@ states = st.builds(
         ),
         max_size=3,
     ),
+    doubted=texts,
 )
 
 
@@ -82,6 +85,12 @@ def test_a_bottomless_nest_is_no_state() -> None:
     body = b'{"newer":' + b"[" * 100_000
     with pytest.raises(StateFileError, match="not a state file"):
         parse_state(hashlib.sha256(body).hexdigest().encode() + b"\n" + body + b"\n")
+
+
+def test_a_file_of_before_doubts_were_saved_has_none() -> None:
+    body = unseal(render_state(STATE)).replace(b',"doubted":""', b"")
+    assert b"doubted" not in body
+    assert parse_state(seal(body)) == STATE
 
 
 def test_the_file_is_for_its_owner_only(tmp_path: Path) -> None:
