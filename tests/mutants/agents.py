@@ -235,4 +235,12 @@ AGENTS = (
         "why_not_wired(view)",
         ("tests/unit/agent/test_newcomer.py",),
     ),
+    Mutant(
+        "P8",
+        "an agent forgets an ended container before its task's endpoint is there",
+        "reconciler/agent/attachments/held.py",
+        "        for container in self._named - merged.named:\n",
+        "        for container in self._attachments.keys() - merged.named:\n",
+        ("tests/unit/agent/attachments/test_held.py",),
+    ),
 )

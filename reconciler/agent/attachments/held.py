@@ -39,9 +39,6 @@ from reconciler.attach.api import AttachRefused, AttachUnavailable, UnknownConta
 
 log = logging.getLogger(__name__)
 
-#: Seconds that a detached container is remembered at most.
-REMEMBERED_FOR = 3600.0
-
 
 @dataclass(frozen=True, slots=True)
 class Failed:
@@ -68,7 +65,6 @@ class HeldAttachments:
         self._merging = Merging(host)
         self._questions = Questions()
         self._ended: set[ContainerId] = set()
-        self._detached_at: dict[ContainerId, float] = {}
         self._named: set[ContainerId] = set()
         self._why_not = ""
 
@@ -95,7 +91,6 @@ class HeldAttachments:
                 self._checks.append(message)
             case AttachmentForgotten(container):
                 self._attachments.pop(container, None)
-                self._detached_at.pop(container, None)
                 self._named.discard(container)
                 self._ended.discard(container)
             case TasksTold(tasks, why):
@@ -234,15 +229,13 @@ class HeldAttachments:
             if key in gone and attachment.container not in self._ended:
                 self._ended.add(attachment.container)
                 self._chores.ended(attachment.container)
-        self._named |= merged.named
-        for container, attachment in self._attachments.items():
-            if not attachment.detached:
-                continue
-            since = self._detached_at.setdefault(container, now)
-            named = container in merged.named
-            if (container in self._named and not named) or now >= since + REMEMBERED_FOR:
+        # One that no endpoint has named yet is remembered as long as a task has
+        # its addresses: however late its endpoint is seen, it proves that end.
+        for container in self._named - merged.named:
+            if container in self._attachments and self._attachments[container].detached:
+                self._named.discard(container)
                 self._chores.forgettable(container)
-                self._detached_at[container] = now
+        self._named |= merged.named
         asked = self._questions.begin(
             {
                 each.mesos_id

@@ -125,8 +125,8 @@ class Chores:
     """What the loop leaves to others, because it takes time; none of them blocks.
 
     `claimed` are containers that a task has claimed for the first time, `ended`
-    those whose namespace is gone, `forgettable` detached ones that nothing in
-    the datastore names any more, `unclaimed` those of which it is to be found
+    those whose namespace is gone, `forgettable` detached ones that an
+    endpoint named and none does any more, `unclaimed` those of which it is to be found
     out which tasks they run. `doubted` hears in each pass why the datastore is
     not to be acted on, or no address is to be taken from it, empty if all may be.
     """

@@ -15,7 +15,6 @@ from calico.datastore.memory import MemoryDatastore
 from calico.keys import CALICO
 from calico.model import BootId, ContainerId, EndpointState, TaskId
 from reconciler.agent.attachments.files import KeptAttachment
-from reconciler.agent.attachments.held import REMEMBERED_FOR
 from reconciler.agent.attachments.questions import FIRST_AFTER, SILENT_FOR
 from reconciler.agent.attachments.requests import (
     AttachAsked,
@@ -411,15 +410,22 @@ def test_a_detached_tasks_end_is_proven_until_its_endpoint_is_withdrawn(bench: B
     assert ("forgettable", HELD.container) in bench.chores
 
 
-def test_a_detached_container_is_remembered_for_an_hour_at_most(bench: Bench) -> None:
+def test_a_detached_container_proves_its_tasks_end_however_late_its_endpoint_is(
+    bench: Bench,
+) -> None:
     bench.attach(HELD)
     bench.detach(HELD.container)
-    bench.look()
+    for _ in range(10):
+        bench.look()
+        bench.clock.advance(24 * 3600.0)
     assert ("forgettable", HELD.container) not in bench.chores
 
-    bench.clock.advance(REMEMBERED_FOR)
+    put_spec(bench.store, CLAIM)
+    assert bench.watch().gone == ("web.1",)
+    remove_spec(bench.store, CLAIM.id)
+    bench.watch()
     bench.look()
-    assert ("forgettable", HELD.container) in bench.chores
+    assert bench.chores.count(("forgettable", HELD.container)) == 1
     bench.reconciler.handle(AttachmentForgotten(HELD.container))
     assert bench.look().attachments == ()
 
