@@ -39,7 +39,8 @@ from reconciler.agent.preflight import (
     only_agent,
 )
 from reconciler.agent.reporting.metrics import AgentMetrics
-from reconciler.agent.reporting.registration import read_boot_id
+from reconciler.agent.reporting.namesake import Machine
+from reconciler.agent.reporting.registration import read_boot_id, read_machine_id
 from reconciler.agent.reporting.reporter import Reporter
 from reconciler.agent.seeing.leader import LeaderReader
 from reconciler.agent.seeing.lookout import KernelPages
@@ -61,6 +62,8 @@ from reconciler.runtime.watchfeed import WatchFeed
 log = logging.getLogger(__name__)
 
 NOT_FIT = 2
+#: Seconds that a datastore which does not answer keeps an agent from its work.
+NAME_WITHIN = 1.0
 STATE_FILE, ATTACHMENTS = "state", "attachments"
 
 
@@ -106,7 +109,14 @@ def _run(settings: AgentSettings, dataplane: Dataplane, monitor: Monitor) -> Non
     reconciler = HostReconciler(host, dataplane, clock, still_held, service.chores)
     _restore(reconciler, settings)
     reconciler.hold(service.restore())
-    reporter = Reporter(settings.host, settings.open_datastore(), clock, random_fraction)
+    reporter = Reporter(
+        settings.host,
+        settings.open_datastore(),
+        clock,
+        random_fraction,
+        Machine(host.boot_id, read_machine_id()),
+        lambda: inbox.post(Stop()),
+    )
     saver = StateSaver(settings.state_dir / STATE_FILE, inbox.post)
     searcher = Searcher(_locators(settings), inbox.post)
     watcher = Watcher(monitor, inbox.post)
@@ -137,6 +147,7 @@ def _run(settings: AgentSettings, dataplane: Dataplane, monitor: Monitor) -> Non
         stack.enter_context(service.serving(settings.socket, translators, stop, refusals.note))
         print(listener.announcement("agent"), flush=True)
         log.info("agent started", extra={"host": settings.host, "listen": str(listener.address)})
+        start_thread("reporter", partial(reporter.run, stop))
         for prefix in PREFIXES:
             WatchFeed(
                 prefix, settings.open_datastore, inbox.post, stop, hear_quiet=inbox.post
@@ -145,7 +156,6 @@ def _run(settings: AgentSettings, dataplane: Dataplane, monitor: Monitor) -> Non
             settings.open_datastore(), inbox.post, lambda: reconciler.is_vouched_for
         )
         start_thread("leader", partial(reader.run, stop))
-        start_thread("reporter", partial(reporter.run, stop))
         start_thread("saver", partial(saver.run, stop))
         start_thread("searcher", partial(searcher.run, stop))
         start_thread("surveyor", partial(surveyor.run, stop))
@@ -153,8 +163,12 @@ def _run(settings: AgentSettings, dataplane: Dataplane, monitor: Monitor) -> Non
         if "docker" in settings.locators:
             events = DockerEvents(DockerEngine(settings.docker_socket), inbox.post)
             start_thread("docker events", partial(events.run, stop))
+        # Under another machine's name nothing is done; who has it is asked once.
+        reporter.asked.wait(NAME_WITHIN)
         loop.run(str(listener.address))
         log.info("agent stopped", extra={"host": settings.host})
+        if reporter.why_not:
+            raise NotFit(reporter.why_not)
 
 
 def _host_settings(settings: AgentSettings) -> HostSettings:

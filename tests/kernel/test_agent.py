@@ -7,6 +7,7 @@ import subprocess
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from calico.codec import (
     decode_host,
     decode_status,
     encode_endpoint,
+    encode_host,
 )
 from calico.datastore.api import Key
 from calico.datastore.etcd import EtcdDatastore
@@ -27,7 +29,8 @@ from calico.keys import (
     host_key,
     status_key,
 )
-from calico.model import EndpointSpec, EndpointState, HostName
+from calico.model import BootId, EndpointSpec, EndpointState, HostName, HostRecord
+from reconciler.agent.reporting.registration import ALIVE_TTL, read_machine_id, render_alive
 from tests.dataplane_worlds import spec
 from tests.kernel.namespaces import Namespace
 from tests.kernel.probes import connects, listening
@@ -194,6 +197,31 @@ def test_a_second_agent_is_refused_in_one_line(machine: Machine, store: EtcdData
     assert (second.returncode, second.stdout) == (2, "")
     assert second.stderr.count("\n") == 1
     assert "another marathon-calico agent" in second.stderr
+
+
+@pytest.mark.skipif(not read_machine_id(), reason="this machine has no /etc/machine-id")
+def test_a_machine_whose_name_is_another_ones_is_refused_in_one_line(
+    machine: Machine, store: EtcdDatastore, start: Start
+) -> None:
+    host = HostName(HOST)
+    start(A)
+    put_spec(store, A)
+    address, boot = IPAddress("172.31.99.77"), BootId("of-the-other")
+    other = encode_host(HostRecord(host, address, boot, "the-other", "1"))
+    store.put(host_key(host), other)
+    alive = render_alive(datetime.now(UTC), 1.0, first=False, boot_id=boot)
+    written = store.put(felix_status_key(host), alive, ttl=ALIVE_TTL)
+
+    machine.start("agent")
+    code = machine.processes.pop("agent").wait(20)
+
+    log = (machine.directory / "agent.log").read_text()
+    assert code == 2
+    said = f"{HOST} is the name of another machine, whose agent at {address} was alive"
+    assert said in log.splitlines()[-1]
+    assert "kernel changed" not in log
+    assert store.list(Key("/calico")).revision == written
+    assert A.interface not in interfaces()
 
 
 def test_pages_that_cannot_be_served_are_told_in_one_line(machine: Machine) -> None:

@@ -243,4 +243,12 @@ AGENTS = (
         "        for container in self._attachments.keys() - merged.named:\n",
         ("tests/unit/agent/attachments/test_held.py",),
     ),
+    Mutant(
+        "P5",
+        "an agent speaks for a name that lives on another machine",
+        "reconciler/agent/reporting/namesake.py",
+        "    if alive is None or ",
+        "    if alive is not None or ",
+        ("tests/unit/agent/test_namesake.py",),
+    ),
 )

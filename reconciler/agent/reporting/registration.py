@@ -61,7 +61,12 @@ def last_reported_key(host: HostName) -> Key:
     return Key(f"{FELIX}/{check_host(host)}/last_reported_status")
 
 
-def render_alive(now: datetime, uptime: float, first: bool) -> str:
-    """Felix's sign of life, as its readers know it."""
-    fields = {"time": rfc3339(now), "uptime": round(uptime, 1), "first_update": first}
+def render_alive(now: datetime, uptime: float, first: bool, boot_id: BootId) -> str:
+    """Felix's sign of life, as its readers know it, and beside it whose it is."""
+    fields = {
+        "time": rfc3339(now),
+        "uptime": round(uptime, 1),
+        "first_update": first,
+        "boot_id": boot_id,
+    }
     return json.dumps(fields, sort_keys=True)

@@ -25,7 +25,8 @@ from calico.keys import (
     own_directories,
     reaches_etcd,
 )
-from calico.model import AppliedRecord, Attachment, HostName, HostRecord
+from calico.model import AppliedRecord, Attachment, BootId, HostName, HostRecord
+from reconciler.agent.reporting.namesake import Machine, NameTaken, expect_own_name
 from reconciler.agent.reporting.registration import (
     ALIVE_EVERY,
     ALIVE_TTL,
@@ -47,6 +48,12 @@ RELOAD_EVERY = 60.0
 LONGEST_WAIT = 1.0
 FIRST_BACKOFF = 0.2
 LONGEST_BACKOFF = 5.0
+#: Of a machine that cannot be told from others.
+NO_MACHINE = Machine(BootId(""), "")
+
+
+def _go_on() -> None:
+    """Do nothing about it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +89,16 @@ class Reporter:
         datastore: Datastore,
         clock: Clock,
         jitter: Callable[[], float],
+        machine: Machine = NO_MACHINE,
+        taken: Callable[[], None] = _go_on,
     ) -> None:
+        """`taken` is called when another machine that lives is found under this name."""
+        self._machine = machine
+        self._taken = taken
+        #: Why nothing is told any more, once another machine was found; empty before.
+        self.why_not = ""
+        #: Set once the datastore was asked who has the name, also if it did not answer.
+        self.asked = threading.Event()
         self._host = host
         self._datastore = datastore
         self._clock = clock
@@ -125,10 +141,13 @@ class Reporter:
                 # Of what was written to another store nothing may be left.
                 self._held = self._delivered = None
         now = self._clock.monotonic()
-        if now < self._retry_at:
+        if now < self._retry_at or self.why_not:
             return
         try:
             self._deliver(now)
+        except NameTaken as error:
+            self.why_not = str(error)
+            self._taken()
         except CalicoError as error:
             self._held = self._delivered = None
             self._failures += 1
@@ -138,9 +157,13 @@ class Reporter:
         else:
             self._failures = 0
             self._undelivered.over()
+        finally:
+            self.asked.set()
 
     def wait(self) -> float:
         """Seconds until `step` has something to do, unless a report comes."""
+        if self.why_not:
+            return LONGEST_WAIT
         now = self._clock.monotonic()
         due = min(self._alive_due, self._reload_due)
         report = self._report
@@ -151,11 +174,12 @@ class Reporter:
         return max(0.0, due - now)
 
     def _deliver(self, now: float) -> None:
-        if now >= self._alive_due:
-            self._deliver_alive(now)
         if self._held is None or now >= self._reload_due:
             self._held, self._delivered = self._read_held(), None
             self._reload_due = now + RELOAD_EVERY
+            self.asked.set()
+        if now >= self._alive_due:
+            self._deliver_alive(now)
         report = self._report
         if report is None or report is self._delivered:
             return
@@ -191,7 +215,8 @@ class Reporter:
                 return
 
     def _deliver_alive(self, now: float) -> None:
-        value = render_alive(self._clock.wall(), now - self._started, self._first)
+        uptime, boot_id = now - self._started, self._machine.boot_id
+        value = render_alive(self._clock.wall(), uptime, self._first, boot_id)
         self._datastore.put(felix_status_key(self._host), value, ttl=ALIVE_TTL)
         self._datastore.put(last_reported_key(self._host), value)
         self._first = False
@@ -258,12 +283,14 @@ class Reporter:
             raise
 
     def _read_held(self) -> dict[Key, Stored]:
+        """What the datastore holds of this host, which is another machine's in no part."""
         prefix = Key(f"{FELIX}/{check_host(self._host)}/workload")
         held = {each.key: each for each in self._datastore.list(prefix).entries}
         for key in (host_key(self._host), applied_key(self._host), objection_key(self._host)):
             stored = self._datastore.get(key)
             if stored is not None:
                 held[key] = stored
+        expect_own_name(self._datastore, self._host, self._machine, held.get(host_key(self._host)))
         return held
 
     def _statuses(self, held: Iterable[Key]) -> set[Key]:

@@ -14,6 +14,7 @@ from calico.datastore.api import Key
 from calico.datastore.memory import MemoryDatastore
 from calico.model import (
     Action,
+    BootId,
     EndpointSpec,
     EndpointState,
     EndpointStatus,
@@ -201,8 +202,11 @@ def test_a_status_is_one_to_both_families(state: EndpointState, revision: int, w
 
 def test_a_sign_of_life_is_one_to_the_go_family() -> None:
     moment = datetime(2016, 4, 15, 19, 14, 55, tzinfo=UTC)
-    assert go_family.process_status(render_alive(moment, 12.5, first=True)) == (moment, 12.5, True)
-    assert go_family.process_status(render_alive(moment, 0.0, first=False))[1:] == (0.0, False)
+    boot = BootId("boot")
+    first = render_alive(moment, 12.5, first=True, boot_id=boot)
+    assert go_family.process_status(first) == (moment, 12.5, True)
+    later = render_alive(moment, 0.0, first=False, boot_id=boot)
+    assert go_family.process_status(later)[1:] == (0.0, False)
 
 
 @FEW
