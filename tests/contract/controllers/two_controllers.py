@@ -16,7 +16,7 @@ from typing import Any
 
 from netaddr import IPAddress
 
-from calico.codec import decode_chain, encode_applied, encode_host
+from calico.codec import decode_chain, decode_leader, encode_applied, encode_host
 from calico.datastore.api import Key
 from calico.datastore.etcd import EtcdDatastore
 from calico.keys import (
@@ -121,6 +121,12 @@ class Pair:
             *store.list(Key("/marathon-calico")).entries,
         )
         return {stored.key: stored.value for stored in listed if stored.key != LEADER}
+
+    @property
+    def holder(self) -> str:
+        """Who holds the lease, as etcd has it; empty while nobody does."""
+        stored = EtcdDatastore([self.etcd]).get(LEADER)
+        return "" if stored is None else decode_leader(stored.value).holder
 
     @property
     def takeovers(self) -> int:
