@@ -22,7 +22,7 @@ from calico.datastore.api import (
     Stored,
     Watch,
 )
-from calico.errors import Conflict, InvalidValue
+from calico.errors import Conflict, DatastoreUnavailable, InvalidValue
 from reconciler.runtime.clock import Clock, rfc3339
 
 log = logging.getLogger(__name__)
@@ -225,7 +225,15 @@ class FencedDatastore:
         """See Datastore; raises LeaseLost."""
         self._check(key)
         newest = self._lease.newest
-        revision = self._datastore.put(key, value, expect=expect, ttl=ttl)
+        try:
+            revision = self._datastore.put(key, value, expect=expect, ttl=ttl)
+        except DatastoreUnavailable:
+            # Without an answer it may have come too late all the same.
+            is_late = expect == ABSENT and not self._lease.held
+            stored = self._datastore.get(key) if is_late else None
+            if stored is None or stored.value != value:
+                raise
+            revision = stored.revision
         self._lease.note_written(revision, newest)
         if expect == ABSENT and not self._lease.held:
             # Who is stopped just before it sends cannot be kept from sending when

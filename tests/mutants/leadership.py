@@ -36,6 +36,14 @@ LEADERSHIP = (
         ("tests/unit/runtime/test_lease.py",),
     ),
     Mutant(
+        "P3",
+        "an endpoint that came too late stays if nobody heard of it",
+        "reconciler/runtime/lease.py",
+        "is_late = expect == ABSENT and not self._lease.held",
+        "is_late = False",
+        ("tests/unit/runtime/test_lease.py",),
+    ),
+    Mutant(
         "P1",
         "an endpoint that came too late keeps an address that is another's",
         "reconciler/controller/late_endpoint.py",

@@ -1,10 +1,12 @@
 """One key that says who works, and what its holder may still do."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import pytest
 
-from calico.datastore.api import ABSENT, Datastore, Key, Revision
+from calico.datastore.api import ABSENT, Datastore, DirectoryStore, Key, Revision
 from calico.datastore.memory import MemoryDatastore
 from calico.errors import Conflict, DatastoreUnavailable
 from reconciler.runtime.clock import ManualClock
@@ -17,7 +19,9 @@ from reconciler.runtime.lease import (
     LeaseLost,
 )
 from tests.contract.etcd.lossy import LossyStore
+from tests.passing_store import PassingStore
 
+T = TypeVar("T")
 KEY = Key("/marathon-calico/v1/leader")
 
 
@@ -27,7 +31,7 @@ def clock() -> ManualClock:
 
 
 @pytest.fixture
-def datastore(clock: ManualClock) -> Datastore:
+def datastore(clock: ManualClock) -> DirectoryStore:
     return MemoryDatastore(clock.monotonic)
 
 
@@ -291,38 +295,39 @@ def test_no_write_is_sent_after_the_write_window(datastore: Datastore, clock: Ma
 class StoppedLeader:
     """One that is stopped for long before its next write is sent."""
 
-    datastore: Datastore
+    datastore: DirectoryStore
     clock: ManualClock
+    #: Whether it hears what became of that, and whether it was done at all.
+    hears: bool = True
+    is_sent: bool = True
     #: What it was told to take back.
     late: list[tuple[Key, str, Revision]] = field(default_factory=list)
 
     def create(self, key: Key, value: str) -> None:
-        datastore, clock = self.datastore, self.clock
+        leader = self
 
-        class StoppedStore(MemoryDatastore):
-            def put(
-                self,
-                key: Key,
-                value: str,
-                *,
-                expect: Revision | None = None,
-                ttl: int | None = None,
-            ) -> Revision:
-                clock.advance(TTL + 1)
-                return datastore.put(key, value, expect=expect, ttl=ttl)
+        class StoppedStore(PassingStore):
+            def write(self, verb: str, key: Key, write: Callable[[], T]) -> T:
+                leader.clock.advance(TTL + 1)
+                if leader.is_sent:
+                    done = super().write(verb, key, write)
+                if not (leader.is_sent and leader.hears):
+                    raise DatastoreUnavailable("no answer in time")
+                return done
 
-        one = lease(datastore, clock, "one")
+        one = lease(self.datastore, self.clock, "one")
         assert one.keep()
         fenced = FencedDatastore(
-            StoppedStore(clock.monotonic), one, lambda *created: self.late.append(created)
+            StoppedStore(self.datastore), one, lambda *created: self.late.append(created)
         )
         fenced.put(key, value, expect=ABSENT)
 
 
+@pytest.mark.parametrize("hears", [True, False], ids=["answered", "without an answer"])
 def test_what_is_created_too_late_is_to_be_taken_back(
-    datastore: Datastore, clock: ManualClock
+    datastore: DirectoryStore, clock: ManualClock, hears: bool
 ) -> None:
-    leader = StoppedLeader(datastore, clock)
+    leader = StoppedLeader(datastore, clock, hears=hears)
 
     with pytest.raises(LeaseLost):
         leader.create(Key("/a"), "late")
@@ -332,8 +337,22 @@ def test_what_is_created_too_late_is_to_be_taken_back(
     assert leader.late == [(Key("/a"), "late", stored.revision)]
 
 
+@pytest.mark.parametrize("before", [None, "another's"], ids=["nothing there", "another's there"])
+def test_what_was_not_created_is_not_taken_back(
+    datastore: DirectoryStore, clock: ManualClock, before: str | None
+) -> None:
+    leader = StoppedLeader(datastore, clock, is_sent=False)
+    if before is not None:
+        datastore.put(Key("/a"), before)
+
+    with pytest.raises(DatastoreUnavailable):
+        leader.create(Key("/a"), "late")
+
+    assert leader.late == []
+
+
 def test_what_another_made_meanwhile_is_not_taken_back(
-    datastore: Datastore, clock: ManualClock
+    datastore: DirectoryStore, clock: ManualClock
 ) -> None:
     leader = StoppedLeader(datastore, clock)
     datastore.put(Key("/a"), "another's")
