@@ -112,8 +112,9 @@ class ObjectionRecord:
     `guid` and `takeover` are those of the store that the agent last believed.
     `entries` are keys and values as that store had them, for the endpoints and
     attachments of this host alone: specs, leaves of their profiles, pools and
-    blocks, of which those hold nothing else. `hosts` are all that were
-    registered: any of them may hold an address that is not to be given.
+    blocks, of which those hold nothing else; and whose Marathon's tasks they are.
+    `hosts` are all that were registered: any of them may hold an address that is
+    not to be given.
     """
 
     host: HostName

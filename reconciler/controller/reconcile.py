@@ -210,10 +210,10 @@ class Reconciler:
         listed = self._marathon.apps()
         told = self._framework.ask()
         self.load()
-        trust = self._framework.judge(asked, told)
+        was_closed = self.adoption.closed
+        trust = self._framework.judge(asked, told, may_pin=not was_closed)
         if trust is Trust.FOREIGN:
-            self._metrics.resyncs.labels("foreign").inc()
-            return Resync(leader=None, trust=trust, waits=True, writes=0, failures={})
+            return self._foreign()
         before = self._writer.writes
         self._named = hosts_named(listed.apps, self.policy)
         self.look_at_store(checkpoint)
@@ -221,6 +221,10 @@ class Reconciler:
             for app in listed.apps if self.adoption.reason else ():
                 show_waiting(app, self._stored, self.policy, self._writer, self.adoption.reason)
             return Resync(listed.leader, trust, waits=False, writes=0, failures={})
+        if was_closed:
+            trust = self._framework.judge(asked, told)
+        if trust is Trust.FOREIGN:
+            return self._foreign()
         self._groups.judge(listed, self.policy)
         failures: dict[AppId, CalicoError | MarathonError] = {}
         for app in listed.apps:
@@ -247,6 +251,10 @@ class Reconciler:
             failures=failures,
         )
 
+    def _foreign(self) -> Resync:
+        self._metrics.resyncs.labels("foreign").inc()
+        return Resync(leader=None, trust=Trust.FOREIGN, waits=True, writes=0, failures={})
+
     def look_at_store(self, checkpoint: Callable[[], None] = lambda: None) -> None:
         """Find out whether hosts hold what this store lacks, once Marathon was heard.
 
@@ -254,6 +262,9 @@ class Reconciler:
         """
         if self._named is not None:
             self.holds.load()
+            if self.adoption.closed:
+                # Once it is open hosts may have nothing to tell any more.
+                self._framework.recall(self.adoption.objections())
             self.adoption.look(self._named, checkpoint)
 
     def register_hosts(self) -> None:

@@ -13,6 +13,7 @@ from calico.codec import decode_block, decode_endpoint, encode_block
 from calico.datastore.api import Key, Stored
 from calico.errors import InvalidValue
 from calico.keys import (
+    FRAMEWORK,
     block_key,
     parse_block_key,
     parse_endpoint_key,
@@ -86,8 +87,8 @@ def objection_record(
             hosts.add(registered)
         elif (leaf := parse_profile_key(key)) is not None and leaf[0] in profiles:
             told[key] = stored.value
-        elif parse_pool_key(key) is not None:
-            # Each: whose pool a container's address is of matters too.
+        elif parse_pool_key(key) is not None or key == FRAMEWORK:
+            # Each pool: whose pool a container's address is of matters too.
             told[key] = stored.value
         elif (cidr := parse_block_key(key)) is not None:
             with suppress(InvalidValue):

@@ -130,7 +130,7 @@ class Adoption:
         store any more that was taken over.
         """
         self._read_history()
-        records = self._read()
+        records = self.objections()
         guid, forgotten = self._stored.history.guid, self._forgotten(records)
         objecting = [
             each
@@ -178,6 +178,19 @@ class Adoption:
                 self._open(objecting, [each for each in objecting if self._imported[each]])
         elif not (awaited or lost) or self._is_approved(objecting, awaited, lost):
             self._open(objecting)
+
+    def objections(self) -> list[ObjectionRecord]:
+        """What hosts hold that do not believe this store, as far as it can be read."""
+        found = []
+        for stored in self._datastore.list(OBJECTIONS).entries:
+            host = parse_objection_key(stored.key)
+            if host is None:
+                continue
+            try:
+                found.append(decode_objection(host, stored.value))
+            except InvalidValue as error:
+                log.warning("holdings not read", extra={"host": host, "why": str(error)})
+        return found
 
     def _is_late(self, record: ObjectionRecord) -> bool:
         """Whether others went on without what a host holds: it can hold back only itself."""
@@ -317,18 +330,6 @@ class Adoption:
         said = map(parse_forgotten_key, (e.key for e in self._datastore.list(FORGOTTEN).entries))
         # One that has registered since is back.
         return forgotten | (frozenset(filter(None, said)) - self._stored.registrations.names())
-
-    def _read(self) -> list[ObjectionRecord]:
-        found = []
-        for stored in self._datastore.list(OBJECTIONS).entries:
-            host = parse_objection_key(stored.key)
-            if host is None:
-                continue
-            try:
-                found.append(decode_objection(host, stored.value))
-            except InvalidValue as error:
-                log.warning("holdings not read", extra={"host": host, "why": str(error)})
-        return found
 
 
 def _named(hosts: Collection[HostName]) -> str:

@@ -1,18 +1,19 @@
 """Marathon's framework id: pinned by the first answer, and compared from then on."""
 
 import logging
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Protocol
 
-from calico.cluster import HoldKind
+from calico.cluster import HoldKind, ObjectionRecord
 from calico.codec import encode_cluster
-from calico.datastore.api import Datastore
-from calico.keys import CLUSTER
+from calico.datastore.api import ABSENT, Datastore
+from calico.keys import CLUSTER, FRAMEWORK
 from marathon_client.errors import MarathonError
 from marathon_client.models import Info
 from reconciler.controller.pinned import read_pinned
 from reconciler.controller.removal.holds import Holds
-from reconciler.core.removal.framework import Trust, judge_frameworks
+from reconciler.core.removal.framework import Trust, is_framework, judge_frameworks
 from reconciler.core.removal.marathon_upgrade import (
     crosses,
     is_newer,
@@ -39,6 +40,7 @@ class FrameworkPin:
         self._datastore = datastore
         self._holds = holds
         self._trust: Trust | None = None
+        self._published = ""
         self._version = ""
         #: Whether Marathon was upgraded past 1.5, and that is not accepted yet;
         #: None before it said its version.
@@ -62,15 +64,29 @@ class FrameworkPin:
         """
         return self._trust or self.judge(self.ask())
 
-    def judge(self, *told: Info | None) -> Trust:
+    def judge(self, *told: Info | None, may_pin: bool = True) -> Trust:
         """What an answer is worth, by what Marathon said of itself around it.
 
-        Pins the first framework, and one that an operator approved; another one
-        is held until then. Raises CalicoError.
+        Pins the first framework, if it may, and one that an operator approved;
+        another one is held until then. Raises CalicoError.
         """
         self._trust = None
-        self._trust = self._judge(told)
+        self._trust = self._judge(told, may_pin=may_pin)
         return self._trust
+
+    def recall(self, objections: Iterable[ObjectionRecord]) -> None:
+        """Pin the framework that hosts knew before the store was lost, if nothing is pinned.
+
+        Where they tell of several, none is. Raises CalicoError.
+        """
+        told = {text for each in objections for key, text in each.entries if key == FRAMEWORK}
+        kept = read_pinned(self._datastore) if len(told) == 1 else None
+        if kept is None or kept.value.framework or not is_framework(min(told)):
+            return
+        pinned = replace(kept.value, framework=min(told))
+        self._datastore.put(CLUSTER, encode_cluster(pinned), expect=kept.revision)
+        log.warning("framework taken over from hosts", extra={"framework": pinned.framework})
+        self.forget()
 
     def note_networks(self) -> None:
         """An app has the form of 1.5: an older version that was told is outdated.
@@ -90,9 +106,9 @@ class FrameworkPin:
         self.crosses = False
         log.info("Marathon's upgrade accepted", extra={"version": self._version})
 
-    def _judge(self, told: tuple[Info | None, ...]) -> Trust:
+    def _judge(self, told: tuple[Info | None, ...], *, may_pin: bool) -> Trust:
         kept = read_pinned(self._datastore)
-        if kept is None:
+        if kept is None or not (kept.value.framework or may_pin):
             return Trust.UNTOLD
         record = kept.value
         ids = [None if each is None else each.framework_id for each in told]
@@ -130,8 +146,19 @@ class FrameworkPin:
                 "Marathon pinned",
                 extra={"framework": pinned.framework, "version": pinned.marathon},
             )
+        self._publish(pinned.framework)
         self._holds.end(HoldKind.FRAMEWORK)
         return Trust.OURS
+
+    def _publish(self, framework: str) -> None:
+        """Have agents know it, who tell it where the store is lost."""
+        if framework == self._published:
+            return
+        stored = self._datastore.get(FRAMEWORK)
+        if stored is None or stored.value != framework:
+            expect = ABSENT if stored is None else stored.revision
+            self._datastore.put(FRAMEWORK, framework, expect=expect)
+        self._published = framework
 
 
 def _numbers(version: str) -> tuple[int, int, int]:

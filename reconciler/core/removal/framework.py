@@ -32,13 +32,18 @@ class Standing:
     framework: str = ""
 
 
+def is_framework(text: str) -> bool:
+    """Whether it may be the id of a framework."""
+    return _ID.fullmatch(text) is not None
+
+
 def judge_frameworks(pinned: str, told: Sequence[str | None]) -> Standing:
     """Compare what Marathon said before and after an answer with what is pinned.
 
     `told` has None for whoever could not say it: one that just starts has no
     id yet. Nothing is pinned by the first answer unless all agree.
     """
-    ids = {each for each in told if each is not None and _ID.fullmatch(each)}
+    ids = {each for each in told if each is not None and is_framework(each)}
     foreign = ids - {pinned} if pinned else set()
     if foreign:
         return Standing(Trust.FOREIGN, min(foreign))
