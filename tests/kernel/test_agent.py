@@ -213,7 +213,7 @@ def test_a_machine_whose_name_is_another_ones_is_refused_in_one_line(
     written = store.put(felix_status_key(host), alive, ttl=ALIVE_TTL)
 
     machine.start("agent")
-    code = machine.processes.pop("agent").wait(20)
+    code = machine.processes["agent"].wait(20)
 
     log = (machine.directory / "agent.log").read_text()
     assert code == 2

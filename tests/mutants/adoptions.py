@@ -111,8 +111,8 @@ ADOPTIONS = (
         "P1",
         "of two hosts that claim one address the first gets it",
         "reconciler/controller/adoption/importing.py",
-        "lost = set(self._contested)",
-        "lost: set[IPAddress] = set()",
+        "lost = {*self._contested, *refused}",
+        "lost = {*refused}",
         ("tests/unit/controller/test_adoption.py", "tests/unit/controller/test_restored.py"),
     ),
     Mutant(
@@ -218,5 +218,21 @@ ADOPTIONS = (
         "        self._publish(pinned.framework)\n",
         "",
         ("tests/unit/controller/test_framework_lost.py",),
+    ),
+    Mutant(
+        "P19",
+        "one host's word of an earlier store leads a range outside the pools to it",
+        "reconciler/controller/adoption/adoption.py",
+        "                    beyond = importer.beyond_pools(held)\n",
+        "                    beyond = ()\n",
+        ("tests/unit/controller/test_objections.py",),
+    ),
+    Mutant(
+        "P25",
+        "what was withheld of a store in use is never looked at again",
+        "reconciler/controller/adoption/adoption.py",
+        "                if objecting:\n                    self._import(objecting, checkpoint)\n",
+        "",
+        ("tests/unit/controller/test_objections.py",),
     ),
 )

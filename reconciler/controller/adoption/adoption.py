@@ -139,6 +139,8 @@ class Adoption:
         ]
         if not self.closed:
             if all(each in self._imported for each in objecting):
+                if objecting:
+                    self._import(objecting, checkpoint)
                 self._review(objecting)
                 return
             self._close(was_open=True)
@@ -216,7 +218,7 @@ class Adoption:
             told += f"; not heard of yet: {', '.join(sorted(awaited))}"
         if lost:
             addresses = ", ".join(map(str, sorted(lost)))
-            told += f"; claimed by more than one, or not to be read: {addresses}"
+            told += f"; claimed by more than one, in no pool, or not to be read: {addresses}"
         if self.closed:
             told = self.reason = f"{told}; no address is given until that is clear"
         else:
@@ -230,7 +232,7 @@ class Adoption:
     def _review(self, withheld: Sequence[ObjectionRecord]) -> None:
         """Let a store in use go on without what only these wait for."""
         lost = frozenset[IPAddress]().union(*map(self._imported.__getitem__, withheld))
-        if withheld and not self._is_approved(withheld, (), lost):
+        if lost and not self._is_approved(withheld, (), lost):
             return
         if withheld:
             self._adopt(withheld)
@@ -256,9 +258,13 @@ class Adoption:
             importer = Importer(self._datastore, self._stored, list(map(holdings_of, objecting)))
             for each in pending:
                 held = holdings_of(each)
+                beyond: Collection[IPAddress] = ()
                 if self._is_late(each):
+                    # Of a store in use one host's word opens no range: every host
+                    # would lead there what it sends to somebody else by now.
                     held = replace(held, pools=())
-                lost = importer.take_over(held, checkpoint)
+                    beyond = importer.beyond_pools(held)
+                lost = importer.take_over(held, checkpoint, beyond)
                 if each not in self._imported:
                     log.warning(
                         "taken over from a host",

@@ -38,16 +38,21 @@ class Importer:
             (each.host, claim.address, claim.handle) for each in told for claim in each.addresses
         }
 
-    def take_over(self, held: Holdings, checkpoint: Callable[[], None]) -> frozenset[IPAddress]:
+    def take_over(
+        self,
+        held: Holdings,
+        checkpoint: Callable[[], None],
+        refused: Collection[IPAddress] = (),
+    ) -> frozenset[IPAddress]:
         """Import what one host holds; the addresses that stay as they are.
 
-        Those are another's, or in a block that cannot be read.
+        Those are another's, in a block that cannot be read, or `refused`.
 
         Raises DatastoreError.
         """
         for key, text in held.pools:
             self._create(key, text)
-        lost = set(self._contested)
+        lost = {*self._contested, *refused}
         for claim in held.addresses:
             checkpoint()
             if claim.address not in lost and not self._can_have(claim):
@@ -58,6 +63,21 @@ class Importer:
             if lost.isdisjoint(spec.addresses):
                 self._write(spec, text)
         return frozenset(lost & {claim.address for claim in held.addresses})
+
+    def beyond_pools(self, held: Holdings) -> frozenset[IPAddress]:
+        """What a host holds that no pool has, nor any endpoint that the store has of it."""
+        known = {
+            address
+            for endpoint, kept in self._stored.specs.items()
+            if endpoint.host == held.host
+            for address in kept.value.addresses
+        }
+        return frozenset(
+            claim.address
+            for claim in held.addresses
+            if claim.address not in known
+            and not any(claim.address in pool.cidr for pool in self._stored.pools)
+        )
 
     def _can_have(self, claim: AddressClaim) -> bool:
         """Have the address held as it was; False if that is another's, or not to be read."""

@@ -40,6 +40,7 @@ from tests.unit.controller.test_adoption import (
 )
 
 H2 = HostName("h2")
+BEYOND = Pool(IPNetwork("10.0.0.0/24"), disabled=True)
 
 
 @pytest.fixture
@@ -278,6 +279,45 @@ def test_a_host_that_is_forgotten_and_back_is_waited_for(
 
     # then what it holds counts again
     assert cluster.holds()[HoldKind.STORE].subjects == ("h2", "h3")
+
+
+@pytest.mark.parametrize(
+    "becomes_pool",
+    [
+        pytest.param(True, id="until the range is a pool"),
+        pytest.param(False, id="until an operator has the host go on without"),
+    ],
+)
+def test_no_address_outside_the_pools_is_led_to_a_host_by_its_own_word(
+    cluster: Cluster, becomes_pool: bool
+) -> None:
+    # given a store in use, and an agent that tells of an earlier one, in which a
+    # task of its host had an address that others use by now
+    told, beyond = told_by(cluster, "h2"), "10.0.0.9"
+    (mine,) = (value for key, value in told.entries if "/endpoint/" in key)
+    its = mine.replace(addresses(cluster)["a.2"], beyond)
+    invented = (endpoint_key(endpoint_of_task(H2, TaskId("x.1"))), its)
+    entries = (*told.entries, invented, (pool_key(BEYOND), encode_pool(BEYOND)))
+    object_to(cluster, replace(told, guid="invented", entries=entries))
+
+    cluster.after(65)
+
+    assert "x.1" not in addresses(cluster)
+    hold = cluster.holds()[HoldKind.STORE]
+    assert hold.subjects == (beyond,)
+    assert f"in no pool, or not to be read: {beyond}" in hold.reason
+
+    if becomes_pool:
+        cluster.store.put(pool_key(BEYOND), encode_pool(BEYOND))
+    else:
+        cluster.approve(HoldKind.STORE)
+    seen = set()
+    for _ in range(30):
+        cluster.after(5)
+        seen |= set(addresses(cluster).values())
+    assert cluster.holds() == {}
+    assert last_takeover(cluster).hosts == ("h2",)
+    assert (beyond in seen) is becomes_pool
 
 
 def test_pools_that_an_operator_removed_stay_away_when_a_host_comes_late(cluster: Cluster) -> None:
