@@ -137,9 +137,39 @@ class Addresses:
         check_host(host)
         check_handle(handle)
         cidr = ipam.block_of(address)
-        in_use = any(address in pool.cidr for pool in self._usable_pools(address.version))
         strict = self._config().strict_affinity
         already: set[IPAddress] = set()
+        step = self._fixed(host, handle, address, secondary, given_on, already, strict=strict)
+        for _ in range(ATTEMPTS):
+            already.clear()
+            if self._ledger.block(cidr) is None:
+                step(ipam.new_block(cidr, host))
+                self._ledger.claim(host, cidr, strict=strict)
+            given = self._ledger.allocate(cidr, handle, step)
+            if given is not None and self._begins(handle, already, given_on, held):
+                return
+        raise Conflict(f"block {cidr} comes and goes")
+
+    def insist_free(self, host: HostName, handle: HandleId, address: IPAddress) -> None:
+        """Raise what `assign_fixed` would, as things are; writes nothing."""
+        cidr, strict = ipam.block_of(address), self._config().strict_affinity
+        found = self._ledger.block(cidr)
+        block = ipam.new_block(cidr, host) if found is None else found[0]
+        self._fixed(host, handle, address, (), None, set(), strict=strict)(block)
+
+    def _fixed(
+        self,
+        host: HostName,
+        handle: HandleId,
+        address: IPAddress,
+        secondary: Secondary,
+        given_on: HostName | None,
+        already: set[IPAddress],
+        *,
+        strict: bool,
+    ) -> Step:
+        """Give this very address; it is put into `already` if it was the handle's before."""
+        in_use = any(address in pool.cidr for pool in self._usable_pools(address.version))
 
         def step(block: Block) -> tuple[Block, IPAddress]:
             found = ipam.allocation_of(block, address)
@@ -157,16 +187,7 @@ class Addresses:
                 raise AddressTaken(f"address {address} is taken by {holder}")
             return ipam.allocate_fixed(block, handle, address, secondary), address
 
-        for _ in range(ATTEMPTS):
-            already.clear()
-            if self._ledger.block(cidr) is None:
-                if not in_use:
-                    raise _outside(address)
-                self._ledger.claim(host, cidr, strict=strict)
-            given = self._ledger.allocate(cidr, handle, step)
-            if given is not None and self._begins(handle, already, given_on, held):
-                return
-        raise Conflict(f"block {cidr} comes and goes")
+        return step
 
     def renew(self, handle: HandleId, held: Iterable[IPAddress]) -> None:
         """Begin anew to use what a handle was found to hold; raises Conflict if it is gone.

@@ -127,6 +127,9 @@ class Assigner:
                 self._check(claimed)
                 return claimed
             case FixedAddresses(addresses):
+                for address in addresses[1:]:
+                    # Who cannot have all of them keeps none from others.
+                    self._addresses.insist_free(record.host, handle, address)
                 for address in addresses:
                     self._addresses.assign_fixed(
                         record.host,

@@ -9,9 +9,10 @@ from netaddr import IPAddress, IPNetwork
 from calico.addressing.addresses import Addresses
 from calico.cluster import HoldKind
 from calico.codec import encode_pool
-from calico.datastore.api import Key, Put
+from calico.datastore.api import Key, Put, Stored
 from calico.errors import Conflict
 from calico.keys import (
+    BLOCKS,
     POOLS,
     READY,
     endpoint_key,
@@ -21,7 +22,7 @@ from calico.keys import (
 )
 from calico.model import HandleId, HostName, Pool, ProfileId, TaskVerdict
 from marathon_client.errors import MarathonUnavailable
-from marathon_client.models import App, AppId, Problem, Task, TaskState
+from marathon_client.models import App, AppId, AppNetwork, Problem, Task, TaskState
 from reconciler.core.removal.quarantine import REST
 from reconciler.core.removal.withdrawal import CONFIRM_AFTER
 from reconciler.runtime.watchfeed import Changed, Loaded
@@ -332,6 +333,37 @@ def test_a_fixed_address_outside_the_pools_is_refused(cluster: Cluster) -> None:
     fixed = network("g", labels=(("ipv4_addrs", "['10.1.1.1']"),))
     cluster.run(app(task("t"), net=fixed))
     assert cluster.records()["t"].verdict is TaskVerdict.REFUSED
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        pytest.param("192.168.7.6", id="one is another app's"),
+        pytest.param("10.1.1.1", id="one is in no pool"),
+    ],
+)
+def test_a_task_that_cannot_have_all_its_fixed_addresses_keeps_none_from_others(
+    cluster: Cluster, other: str
+) -> None:
+    def fixed(*addresses: str) -> AppNetwork:
+        return network("g", labels=(("ipv4_addrs", str(list(addresses))),))
+
+    # given an app that was refused because of one of its addresses
+    cluster.run(app(task("t"), net=fixed("192.168.7.6")))
+    cluster.run(app(task("x", app="/b"), name="/b", net=fixed("192.168.7.5", other)))
+    assert cluster.records()["x"].verdict is TaskVerdict.REFUSED
+    before = blocks(cluster)
+    cluster.after(130)
+    assert blocks(cluster) == before
+
+    # when another asks for the other one
+    cluster.run(app(task("y", app="/c"), name="/c", net=fixed("192.168.7.5")))
+
+    assert cluster.specs()["y"].addresses == (IPAddress("192.168.7.5"),)
+
+
+def blocks(cluster: Cluster) -> tuple[Stored, ...]:
+    return cluster.store.list(BLOCKS).entries
 
 
 def test_an_operators_rules_on_a_group_stay(cluster: Cluster) -> None:
