@@ -196,6 +196,9 @@ class Mirror:
         key, value = stored.key, stored.value
         if (endpoint := parse_endpoint_key(key)) is not None:
             before, spec = self._specs.get(endpoint), codec.decode_endpoint(endpoint, value)
+            if spec.is_reserved:
+                self._forget(key)
+                return
             self._specs[endpoint] = spec
             if before is not None:
                 self._given_up.update(set(before.addresses) - set(spec.addresses))

@@ -55,6 +55,11 @@ class EndpointSpec:
     labels: tuple[tuple[str, str], ...] = ()
     active: bool = True
 
+    @property
+    def is_reserved(self) -> bool:
+        """Whether it is no network, and only keeps the key for one; see `reservation_of`."""
+        return not self.active and not self.addresses
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class HostEndpointId:

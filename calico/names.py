@@ -13,6 +13,7 @@ from calico.model import (
     ORCHESTRATOR,
     ContainerId,
     EndpointId,
+    EndpointSpec,
     HandleId,
     HostName,
     InterfaceName,
@@ -43,6 +44,16 @@ CONTAINER_PREFIX = "cni."
 def handle_of_container(container: ContainerId) -> HandleId:
     """The handle of a container's addresses until a task claims them."""
     return HandleId(CONTAINER_PREFIX + container)
+
+
+def reservation_of(endpoint: EndpointId) -> EndpointSpec:
+    """What keeps an endpoint's key until the endpoint itself is written over it.
+
+    etcd refuses a swap that comes late, since the key has changed, but not a
+    creation: whoever sent it may be stopped, and the key come and gone. So only
+    this is created. It is without an address, and nobody acts on it.
+    """
+    return EndpointSpec(endpoint, interface_of(endpoint), mac_of(endpoint), (), active=False)
 
 
 def interface_of_container(container: ContainerId) -> InterfaceName:

@@ -15,7 +15,6 @@ from calico.errors import CalicoError, DatastoreError, UnknownSchema
 from calico.keys import APPLIED, HOSTS, LEADER, POOLS
 from reconciler.controller.adoption.adoption import UNHEARD
 from reconciler.controller.intake import Message
-from reconciler.controller.late_endpoint import take_back
 from reconciler.controller.loop import ControllerLoop, Outlook, Stopped
 from reconciler.controller.marathon.allow_from import AllowFrom
 from reconciler.controller.metrics import ControllerMetrics
@@ -174,12 +173,7 @@ class Leadership:
 
     def _assemble(self) -> ControllerLoop:
         settings, context = self._settings, self._context
-        datastore = FencedDatastore(
-            settings.open_datastore(self._lease.insist),
-            self._lease,
-            # Sent without the lease.
-            partial(take_back, settings.open_datastore()),
-        )
+        datastore = FencedDatastore(settings.open_datastore(self._lease.insist), self._lease)
         stored = StoredState()
         policy = NetworkPolicy(settings.networks, settings.ports_declared)
         reconciler = Reconciler(

@@ -89,6 +89,8 @@ class StoredState:
         #: By key the revision that a write expects which has no answer: it may
         #: still be done while the key is at that revision.
         self.unanswered: dict[Key, Revision] = {}
+        #: Endpoints' keys that are kept for one, see `reservation_of`.
+        self.reserved: dict[Key, Revision] = {}
         self._unreadable: dict[Key, Revision] = {}
         self._tasks_by_app: dict[str, set[TaskId]] = {}
 
@@ -106,14 +108,20 @@ class StoredState:
             except InvalidValue:
                 unreadable[stored.key] = stored.revision
         specs: dict[EndpointId, Kept[EndpointSpec]] = {}
+        reserved: dict[Key, Revision] = {}
         for stored in datastore.list(ENDPOINTS).entries:
             endpoint = parse_endpoint_key(stored.key)
             if endpoint is None or endpoint.orchestrator != ORCHESTRATOR:
                 continue
             try:
-                specs[endpoint] = Kept(decode_endpoint(endpoint, stored.value), stored.revision)
+                spec = decode_endpoint(endpoint, stored.value)
             except InvalidValue:
                 unreadable[stored.key] = stored.revision
+                continue
+            if spec.is_reserved:
+                reserved[stored.key] = stored.revision
+            else:
+                specs[endpoint] = Kept(spec, stored.revision)
         leaves = _leaves(datastore.list(PROFILES).entries)
         self.load_pools(datastore.list(POOLS))
         self.profiles = {
@@ -124,7 +132,7 @@ class StoredState:
             profile: {leaf: each.revision for leaf, each in found.items()}
             for profile, found in leaves.items()
         }
-        self.specs, self._unreadable = specs, unreadable
+        self.specs, self.reserved, self._unreadable = specs, reserved, unreadable
         self.records, self._tasks_by_app = {}, {}
         for kept in records.values():
             self.keep_record(kept.value, kept.revision)
@@ -134,13 +142,13 @@ class StoredState:
         """Of all that is written by compare-and-swap what a write would expect."""
         records = {task: kept.revision for task, kept in self.records.items()}
         specs = {endpoint: kept.revision for endpoint, kept in self.specs.items()}
-        return records, specs, self.leaves, self._unreadable
+        return records, specs, dict(self.reserved), self.leaves, self._unreadable
 
     def expected(self, key: Key, kept: Kept[T] | None) -> Revision:
         """What a write of one of our keys must expect; what cannot be read is replaced."""
         if kept is not None:
             return kept.revision
-        return self._unreadable.get(key, ABSENT)
+        return self.reserved.get(key) or self._unreadable.get(key, ABSENT)
 
     def is_settled(self, key: Key, revision: Revision) -> bool:
         """Whether no write of ours that is still on its way may change what is there."""
@@ -165,12 +173,14 @@ class StoredState:
     def unrecorded(self) -> dict[TaskId, HostName]:
         """Endpoints of ours without a record, by task.
 
-        A crash or an operator's hand may leave one behind. That it is ours is
-        told by its id, which is made from the task's; other plugins draw theirs.
+        A crash or an operator's hand may leave one behind, a write that came too
+        late a reserved one. That it is ours is told by its id, which is made from
+        the task's; other plugins draw theirs.
         """
+        reserved = (each for key in self.reserved if (each := parse_endpoint_key(key)) is not None)
         return {
             task: endpoint.host
-            for endpoint in self.specs
+            for endpoint in (*self.specs, *reserved)
             if (task := TaskId(endpoint.workload)) not in self.records
             and endpoint == endpoint_of_task(endpoint.host, task)
         }

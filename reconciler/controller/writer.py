@@ -45,6 +45,7 @@ from calico.names import (
     interface_of_container,
     mac_of,
     mac_of_container,
+    reservation_of,
 )
 from reconciler.controller.addresses.assigner import Assigner, Known
 from reconciler.controller.stored import Kept, StoredState
@@ -132,11 +133,12 @@ class TaskWriter:
     def withdraw(self, task: TaskId, host: HostName) -> None:
         """Take one task's endpoint and record out; raises DatastoreError."""
         endpoint = endpoint_of_task(host, task)
-        spec = self._stored.specs.get(endpoint)
-        if spec is not None:
-            key = endpoint_key(endpoint)
-            self._delete(key, spec.revision)
-            del self._stored.specs[endpoint]
+        key, spec = endpoint_key(endpoint), self._stored.specs.get(endpoint)
+        revision = self._stored.reserved.get(key) if spec is None else spec.revision
+        if revision is not None:
+            self._delete(key, revision)
+            self._stored.specs.pop(endpoint, None)
+            self._stored.reserved.pop(key, None)
             self._remove_empty(own_directories(key))
         self.drop_record(task)
         log.info("task withdrawn", extra={"task": task, "host": host})
@@ -222,7 +224,11 @@ class TaskWriter:
         settled = known is not None and self._stored.is_settled(key, known.revision)
         if known is not None and known.value == spec and settled:
             return
+        if self._stored.expected(key, known) == ABSENT:
+            reservation = encode_endpoint(reservation_of(spec.id))
+            self._stored.reserved[key] = self._put(key, reservation, ABSENT)
         revision = self._put(key, encode_endpoint(spec), self._stored.expected(key, known))
+        self._stored.reserved.pop(key, None)
         self._stored.specs[spec.id] = Kept(spec, revision)
         self.writes += 1
         log.info(

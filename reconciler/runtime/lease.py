@@ -7,7 +7,6 @@ revision.
 """
 
 import logging
-from collections.abc import Callable
 from contextlib import suppress
 
 from calico.cluster import LeaderRecord, Standing
@@ -22,7 +21,7 @@ from calico.datastore.api import (
     Stored,
     Watch,
 )
-from calico.errors import Conflict, DatastoreUnavailable, InvalidValue
+from calico.errors import Conflict, InvalidValue
 from reconciler.runtime.clock import Clock, rfc3339
 
 log = logging.getLogger(__name__)
@@ -198,18 +197,14 @@ class Lease:
 class FencedDatastore:
     """A datastore that sends no write once the lease may be another's.
 
-    `take_back` is given what was created too late all the same, with its revision.
+    Who is stopped just before it sends cannot be kept from sending when it goes
+    on: what exists it does not hit, since that has changed, and what it creates
+    is to be of no effect by itself.
     """
 
-    def __init__(
-        self,
-        datastore: DirectoryStore,
-        lease: Lease,
-        take_back: Callable[[Key, str, Revision], None],
-    ) -> None:
+    def __init__(self, datastore: DirectoryStore, lease: Lease) -> None:
         self._datastore = datastore
         self._lease = lease
-        self._take_back = take_back
 
     def get(self, key: Key) -> Stored | None:
         """See Datastore."""
@@ -225,22 +220,8 @@ class FencedDatastore:
         """See Datastore; raises LeaseLost."""
         self._check(key)
         newest = self._lease.newest
-        try:
-            revision = self._datastore.put(key, value, expect=expect, ttl=ttl)
-        except DatastoreUnavailable:
-            # Without an answer it may have come too late all the same.
-            is_late = expect == ABSENT and not self._lease.held
-            stored = self._datastore.get(key) if is_late else None
-            if stored is None or stored.value != value:
-                raise
-            revision = stored.revision
+        revision = self._datastore.put(key, value, expect=expect, ttl=ttl)
         self._lease.note_written(revision, newest)
-        if expect == ABSENT and not self._lease.held:
-            # Who is stopped just before it sends cannot be kept from sending when
-            # it goes on. What exists it does not hit, since that has changed; but
-            # what it creates may have come and gone meanwhile.
-            self._take_back(key, value, revision)
-            raise LeaseLost(f"the lease was lost while {key} was written")
         return revision
 
     def delete(self, key: Key, *, expect: Revision | None = None) -> None:

@@ -340,4 +340,20 @@ CONTROLLERS = (
         "if False:",
         ("tests/unit/controller/test_loop.py",),
     ),
+    Mutant(
+        "P11",
+        "a task that cannot have all its fixed addresses keeps one from others",
+        "reconciler/controller/addresses/assigner.py",
+        "for address in addresses[1:]:",
+        "for address in ():",
+        ("tests/unit/controller/test_loop.py",),
+    ),
+    Mutant(
+        "P2",
+        "a key that is only kept for an endpoint counts as one",
+        "calico/mirror.py",
+        "if spec.is_reserved:",
+        "if False:",
+        ("tests/unit/calico/test_mirror.py",),
+    ),
 )

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from netaddr import IPAddress
 
+from calico.codec import decode_endpoint
 from calico.datastore.api import Key
 from calico.keys import (
     BLOCKS,
@@ -52,8 +53,8 @@ class Invariants:
         #: Tasks that ever had one: nobody reaches others, attached or not.
         self._claimed: set[TaskId] = set()
         self._unfenced = ""
-        #: The key that each process made last, if that was its last write.
-        self._made: dict[str, Key] = {}
+        #: Keys that are kept for endpoints which are not there.
+        self._reserved: dict[Key, EndpointId] = {}
         #: Whether the store lost what it knew: then only kernels are judged.
         self.restored = False
         self._led_to: dict[TaskId, IPAddress] = {}
@@ -160,7 +161,7 @@ class Invariants:
 
     def unsettled(self) -> str:
         """P8: what is not yet as it should be; empty if all is."""
-        endpoints = [each for each, _ in self._networks.values()]
+        endpoints = [*self._reserved.values(), *(each for each, _ in self._networks.values())]
         why = unsettled(self._etcd.store, self._marathon, self._hosts, endpoints, self._ungrouped)
         return why or self._flows.left({task for host in self._hosts for task in host.namespaces})
 
@@ -169,7 +170,6 @@ class Invariants:
             self._keys[key] = None
 
     def _note_write(self, write: Write) -> None:
-        self._note_creation(write)
         excused = self._found.note_write(write)
         if excused is not None:
             self._lose(excused)
@@ -180,20 +180,15 @@ class Invariants:
         # Whoever leads: it may be stopped for any time just before it is sent.
         self._unfenced = f"P3 {write.process} wrote {write.key} unconditionally"
 
-    def _note_creation(self, write: Write) -> None:
-        """Who made a key too late takes it back with its next write: nothing was lost by that."""
-        if write.value is not None and write.before is None:
-            self._made[write.process] = write.key
-        elif write.key != LEADER:
-            made, endpoint = self._made.pop(write.process, None), parse_endpoint_key(write.key)
-            if write.value is None and made == write.key and endpoint is not None:
-                self._had_endpoint.discard(TaskId(endpoint.workload))
-
     def _read(self, key: Key) -> None:
         stored = self._etcd.store.get(key)
         endpoint, block = parse_endpoint_key(key), parse_block_key(key)
         if endpoint is not None:
-            if stored is None:
+            spec = None if stored is None else decode_endpoint(endpoint, stored.value)
+            self._reserved.pop(key, None)
+            if spec is not None and spec.is_reserved:
+                self._reserved[key] = endpoint
+            if stored is None or key in self._reserved:
                 _, networks = self._networks.pop(key, (endpoint, ()))
                 for network in networks:
                     address = IPAddress(network.partition("/")[0])

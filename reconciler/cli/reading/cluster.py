@@ -246,8 +246,7 @@ class _Reading:
         elif (host := keys.parse_applied_key(key)) is not None:
             self.applied[host] = codec.decode_applied(host, text)
         elif (endpoint := keys.parse_endpoint_key(key)) is not None:
-            self.specs[endpoint] = codec.decode_endpoint(endpoint, text)
-            self.spec_revisions[endpoint] = stored.revision
+            self._take_endpoint(codec.decode_endpoint(endpoint, text), stored.revision)
         elif (endpoint := keys.parse_status_key(key)) is not None:
             self.statuses[endpoint] = codec.decode_status(text)
         elif (leaf := keys.parse_profile_key(key)) is not None:
@@ -268,6 +267,11 @@ class _Reading:
             self.ready_revision = stored.revision
         else:
             self._take_single(stored)
+
+    def _take_endpoint(self, spec: EndpointSpec, revision: Revision) -> None:
+        if not spec.is_reserved:
+            self.specs[spec.id] = spec
+            self.spec_revisions[spec.id] = revision
 
     def _take_single(self, stored: Stored) -> None:
         key, text = stored.key, stored.value

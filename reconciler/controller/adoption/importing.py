@@ -14,10 +14,12 @@ from calico.addressing import ipam
 from calico.addressing.blocks import OWNER, Allocation, Block
 from calico.addressing.handles import ATTEMPTS
 from calico.addressing.ledger import Ledger
-from calico.datastore.api import ABSENT, Datastore, Key
+from calico.codec import encode_endpoint
+from calico.datastore.api import ABSENT, Datastore, Key, Revision
 from calico.errors import AddressTaken, Conflict, InvalidName, InvalidValue
 from calico.keys import endpoint_key
 from calico.model import EndpointId, EndpointSpec, HostName
+from calico.names import reservation_of
 from reconciler.controller.stored import StoredState
 from reconciler.core.adoption import AddressClaim, Holdings, contested
 
@@ -148,11 +150,15 @@ class Importer:
         key = endpoint_key(spec.id)
         stored = self._datastore.get(key)
         if stored is None or stored.value != text:
-            expect = ABSENT if stored is None else stored.revision
+            expect = self._reserve(spec.id) if stored is None else stored.revision
             self._datastore.put(key, text, expect=expect)
             log.warning(
                 "endpoint taken over", extra={"task": spec.id.workload, "host": spec.id.host}
             )
+
+    def _reserve(self, endpoint: EndpointId) -> Revision:
+        text = encode_endpoint(reservation_of(endpoint))
+        return self._datastore.put(endpoint_key(endpoint), text, expect=ABSENT)
 
     def _create(self, key: Key, text: str) -> None:
         """Write what is not there: what is may be newer, or an operator's choice."""

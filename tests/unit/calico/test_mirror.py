@@ -1,6 +1,7 @@
 """The mirror holds what the store holds, whatever way it got there."""
 
 import json
+from dataclasses import replace
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -23,6 +24,7 @@ from calico.model import (
     ProfileId,
     Snapshot,
 )
+from calico.names import reservation_of
 
 PREFIXES = (keys.CALICO, keys.BLOCKS, keys.HOSTS)
 HOST = HostName("h")
@@ -177,6 +179,30 @@ def test_what_cannot_be_decoded_is_absent_with_a_reason_until_it_is_mended() -> 
     mirror.apply(put_spec(1, 7))
     assert set(mirror.snapshot().specs) == {endpoint_id(1)}
     assert mirror.problems() == {}
+
+
+def test_a_key_that_is_kept_for_an_endpoint_is_none_until_that_is_there() -> None:
+    key = keys.endpoint_key(endpoint_id(1))
+    reservation = codec.encode_endpoint(reservation_of(endpoint_id(1)))
+    mirror = loaded(5)
+    before = mirror.snapshot()
+
+    mirror.apply(put(key, reservation, 6))
+    assert (mirror.snapshot().specs, mirror.problems()) == ({}, {})
+    assert mirror.snapshot().revision == 6 > before.revision
+    mirror.apply(put_spec(1, 7))
+    assert set(mirror.snapshot().specs) == {endpoint_id(1)}
+    # Nobody does this; then its old address counts no more.
+    mirror.apply(put(key, reservation, 8))
+    assert mirror.snapshot().specs == {}
+
+
+def test_an_endpoint_that_was_made_inactive_with_its_address_is_one() -> None:
+    inactive = codec.encode_endpoint(replace(spec(1), active=False))
+
+    mirror = loaded(5, put(keys.endpoint_key(endpoint_id(1)), inactive, 4))
+
+    assert not mirror.snapshot().specs[endpoint_id(1)].active
 
 
 def test_a_profile_is_closed_until_its_rules_are_there_and_gone_with_its_last_leaf() -> None:

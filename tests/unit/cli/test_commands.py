@@ -11,6 +11,7 @@ from netaddr import IPNetwork
 
 from calico import keys
 from calico.cluster import HoldKind, Standing
+from calico.codec import encode_endpoint
 from calico.datastore.api import Key
 from calico.datastore.memory import MemoryDatastore
 from calico.model import (
@@ -20,8 +21,10 @@ from calico.model import (
     Profile,
     ProfileId,
     Rule,
+    TaskId,
     TaskVerdict,
 )
+from calico.names import endpoint_of_task, reservation_of
 from reconciler.cli.command import NoSuchThing
 from reconciler.cli.commands.describe import judge_describe
 from reconciler.cli.commands.diff import judge_diff
@@ -80,6 +83,16 @@ def test_a_cluster_as_it_should_be_is_three_lines_and_exit_0(world: World) -> No
         "tasks       4: 4 IN_SYNC",
     ]
     assert fields(answer)["ok"] is True
+
+
+def test_a_key_that_is_kept_for_a_task_of_which_nothing_else_is_known_is_not_told(
+    world: World,
+) -> None:
+    before = text(judge_status(cluster(world), NOW))
+    late = endpoint_of_task(HostName("h1"), TaskId("late.1"))
+    world.datastore.put(keys.endpoint_key(late), encode_endpoint(reservation_of(late)))
+
+    assert text(judge_status(cluster(world), NOW)) == before
 
 
 def test_a_leader_that_gives_no_address_is_told_with_its_reason(world: World) -> None:

@@ -92,7 +92,8 @@ def test_an_old_leader_withdraws_no_endpoint_that_was_written_anew(cluster: Clus
     assert "t" in cluster.specs()
 
 
-def test_an_old_leader_writes_no_endpoint_that_is_its_successors() -> None:
+@pytest.mark.parametrize("is_reserved", [False, True], ids=["at first", "once it is reserved"])
+def test_an_old_leader_writes_no_endpoint_that_is_its_successors(is_reserved: bool) -> None:
     # given a leader that is about to write an endpoint which somebody took away
     store = StoppedStore()
     stopped = Cluster(store=store)
@@ -105,7 +106,10 @@ def test_an_old_leader_writes_no_endpoint_that_is_its_successors() -> None:
         store.put(key, "the successor's")
 
     # when its successor is there first
-    store.before[key] = successor
+    def reserve() -> None:
+        store.before[key] = successor
+
+    store.before[key] = reserve if is_reserved else successor
     stopped.start()
     stopped.connect()
 

@@ -26,6 +26,7 @@ from calico.model import (
     Rule,
     TaskRecord,
 )
+from calico.names import reservation_of
 from reconciler.agent.reporting.registration import render_alive
 from reconciler.controller.bootstrap import DIRECTORIES, bootstrap, bootstrap_host, make_ready
 from reconciler.core.tasks.profiles import NetworkPolicy, profiles_of
@@ -40,7 +41,7 @@ def test_every_directory_that_confd_watches_is_made() -> None:
 
 
 @FEW
-@given(ours.specs)
+@given(ours.specs | ours.endpoint_ids.map(reservation_of))
 def test_an_endpoint_is_one_to_every_reader(spec: EndpointSpec) -> None:
     text = codec.encode_endpoint(spec)
     meant = ours.endpoint_meaning(spec)

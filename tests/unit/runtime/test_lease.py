@@ -1,9 +1,5 @@
 """One key that says who works, and what its holder may still do."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import TypeVar
-
 import pytest
 
 from calico.datastore.api import ABSENT, Datastore, DirectoryStore, Key, Revision
@@ -19,9 +15,7 @@ from reconciler.runtime.lease import (
     LeaseLost,
 )
 from tests.contract.etcd.lossy import LossyStore
-from tests.passing_store import PassingStore
 
-T = TypeVar("T")
 KEY = Key("/marathon-calico/v1/leader")
 
 
@@ -278,7 +272,7 @@ def test_a_lease_that_nobody_asked_for_is_nothing_to_give_back(
 
 def test_no_write_is_sent_after_the_write_window(datastore: Datastore, clock: ManualClock) -> None:
     one = lease(datastore, clock, "one")
-    fenced = FencedDatastore(datastore, one, lambda *_: None)
+    fenced = FencedDatastore(datastore, one)
     one.keep()
     fenced.put(Key("/a"), "early")
     clock.advance(WRITE_WINDOW)
@@ -289,80 +283,6 @@ def test_no_write_is_sent_after_the_write_window(datastore: Datastore, clock: Ma
     stored = datastore.get(Key("/a"))
     assert stored is not None
     assert stored.value == "early"
-
-
-@dataclass
-class StoppedLeader:
-    """One that is stopped for long before its next write is sent."""
-
-    datastore: DirectoryStore
-    clock: ManualClock
-    #: Whether it hears what became of that, and whether it was done at all.
-    hears: bool = True
-    is_sent: bool = True
-    #: What it was told to take back.
-    late: list[tuple[Key, str, Revision]] = field(default_factory=list)
-
-    def create(self, key: Key, value: str) -> None:
-        leader = self
-
-        class StoppedStore(PassingStore):
-            def write(self, verb: str, key: Key, write: Callable[[], T]) -> T:
-                leader.clock.advance(TTL + 1)
-                if leader.is_sent:
-                    done = super().write(verb, key, write)
-                if not (leader.is_sent and leader.hears):
-                    raise DatastoreUnavailable("no answer in time")
-                return done
-
-        one = lease(self.datastore, self.clock, "one")
-        assert one.keep()
-        fenced = FencedDatastore(
-            StoppedStore(self.datastore), one, lambda *created: self.late.append(created)
-        )
-        fenced.put(key, value, expect=ABSENT)
-
-
-@pytest.mark.parametrize("hears", [True, False], ids=["answered", "without an answer"])
-def test_what_is_created_too_late_is_to_be_taken_back(
-    datastore: DirectoryStore, clock: ManualClock, hears: bool
-) -> None:
-    leader = StoppedLeader(datastore, clock, hears=hears)
-
-    with pytest.raises(LeaseLost):
-        leader.create(Key("/a"), "late")
-
-    stored = datastore.get(Key("/a"))
-    assert stored is not None
-    assert leader.late == [(Key("/a"), "late", stored.revision)]
-
-
-@pytest.mark.parametrize("before", [None, "another's"], ids=["nothing there", "another's there"])
-def test_what_was_not_created_is_not_taken_back(
-    datastore: DirectoryStore, clock: ManualClock, before: str | None
-) -> None:
-    leader = StoppedLeader(datastore, clock, is_sent=False)
-    if before is not None:
-        datastore.put(Key("/a"), before)
-
-    with pytest.raises(DatastoreUnavailable):
-        leader.create(Key("/a"), "late")
-
-    assert leader.late == []
-
-
-def test_what_another_made_meanwhile_is_not_taken_back(
-    datastore: DirectoryStore, clock: ManualClock
-) -> None:
-    leader = StoppedLeader(datastore, clock)
-    datastore.put(Key("/a"), "another's")
-
-    with pytest.raises(Conflict):
-        leader.create(Key("/a"), "late")
-
-    stored = datastore.get(Key("/a"))
-    assert stored is not None
-    assert (stored.value, leader.late) == ("another's", [])
 
 
 def test_the_write_window_ends_before_a_standby_can_take_over() -> None:
@@ -376,7 +296,7 @@ def set_back(clock: ManualClock, *, after_renewals: int) -> tuple[MemoryDatastor
     """
     store = MemoryDatastore(clock.monotonic)
     one = lease(store, clock, "one")
-    fenced = FencedDatastore(store, one, lambda *_: None)
+    fenced = FencedDatastore(store, one)
     backup = store.backup()
     for renewal in range(2):
         assert one.keep()
@@ -410,7 +330,7 @@ def test_a_lease_is_not_renewed_twice_in_a_store_that_was_set_back(
 
 def test_a_leader_writes_once_at_most_to_a_store_that_was_set_back(clock: ManualClock) -> None:
     store, one = set_back(clock, after_renewals=2)
-    fenced = FencedDatastore(store, one, lambda *_: None)
+    fenced = FencedDatastore(store, one)
 
     fenced.put(Key("/b"), "x")
 
