@@ -12,12 +12,14 @@ from dataclasses import dataclass, field
 from calico.addressing.ipam import block_of
 from calico.cluster import Takeover
 from calico.codec import decode_chain
-from calico.datastore.api import Key, Listing, Put, Removed, Revision, Stored, WatchEvent
+from calico.datastore.api import Key, Listing, Revision, Stored
 from calico.errors import InvalidValue
 from calico.keys import BLOCKS, CALICO, CHAIN, CLUSTER_GUID, HOSTS, READY
 from calico.mirror import Mirror, Passages
 from calico.model import HostName, Snapshot
-from reconciler.core.lineage import adopts, contradiction, departure
+from reconciler.agent.attachments.written import BlockWritten
+from reconciler.agent.raw_prefix import RawPrefix
+from reconciler.core.lineage import adopts, contradiction, departure, missing_write
 from reconciler.runtime.watchfeed import Changed, FeedMessage, Loaded, Quiet, Unreachable
 
 PREFIXES = (CALICO, BLOCKS, HOSTS)
@@ -60,60 +62,19 @@ class View:
     is_read: bool = False
 
 
-@dataclass
-class _Raw:
-    """A prefix as the store tells it, kept to be written to the state file.
-
-    `revision` is that of its newest event, `reached` the index of the store up
-    to which there was no other, None if that is not known. `before` are the
-    values that were changed since it was believed last, None for what was not
-    there.
-    """
-
-    revision: Revision
-    reached: Revision | None
-    entries: dict[Key, Stored] = field(default_factory=dict)
-    before: dict[Key, Stored | None] = field(default_factory=dict)
-
-    def apply(self, event: WatchEvent) -> None:
-        match event:
-            case Put(stored):
-                self.before.setdefault(stored.key, self.entries.get(stored.key))
-                self.entries[stored.key] = stored
-                self.revision = max(self.revision, stored.revision)
-            case Removed(key, revision):
-                below = key + "/"
-                gone = [key] if key in self.entries else None
-                for each in gone or [k for k in self.entries if k.startswith(below)]:
-                    self.before.setdefault(each, self.entries.pop(each))
-                self.revision = max(self.revision, revision)
-        self.advance(self.revision)
-
-    def advance(self, revision: Revision) -> None:
-        """All up to this index of the store was told."""
-        if self.reached is not None:
-            self.reached = max(self.reached, revision)
-
-    def believed(self) -> dict[Key, Stored]:
-        """The entries as they were believed last."""
-        if not self.before:
-            return self.entries
-        former = {key: stored for key, stored in self.before.items() if stored is not None}
-        kept = {key: each for key, each in self.entries.items() if key not in self.before}
-        return kept | former
-
-
 class Belief:
     """Takes the feeds' messages in and tells what to act on; owned by one thread."""
 
     def __init__(self, host: HostName) -> None:
         self._host = host
         self._mirror = Mirror()
-        self._raw: dict[Key, _Raw] = {}
+        self._raw: dict[Key, RawPrefix] = {}
         self._unreachable: dict[Key, str] = {}
         self._good: dict[Key, Revision] = {}
         #: What was believed last, by prefix, where the store was listed anew since.
         self._former: dict[Key, Mapping[Key, Stored]] = {}
+        #: Blocks that were written here, and are not told of as of then yet.
+        self._written: dict[Key, Revision] = {}
         self._guid = ""
         self._chain: tuple[Takeover, ...] = ()
         #: Also why an earlier run doubted: it is to be found out no more.
@@ -155,10 +116,13 @@ class Belief:
         """What was restored."""
         return self._saved
 
-    def handle(self, message: FeedMessage | Quiet) -> None:
-        """Take one message of a feed in."""
+    def handle(self, message: FeedMessage | Quiet | BlockWritten) -> None:
+        """Take one message of a feed in, or what this agent wrote."""
         if isinstance(message, Quiet):
             self._note_quiet(message)
+            return
+        if isinstance(message, BlockWritten):
+            self._written[message.block] = message.revision
             return
         self._dirty = True
         match message:
@@ -175,7 +139,7 @@ class Belief:
                 if prefix in self._good:
                     former = self._former[prefix]
                     self._departed = departure(former, good, listing) or self._departed
-                self._raw[prefix] = _Raw(listing.revision, listing.revision, _by_key(listing))
+                self._raw[prefix] = RawPrefix(listing.revision, listing.revision, _by_key(listing))
                 self._mirror.load(prefix, listing)
             case Changed(prefix, event):
                 self._raw[prefix].apply(event)
@@ -227,10 +191,17 @@ class Belief:
         raw.advance(quiet.reached)
         if not self._dirty and self._view.source is Source.DATASTORE and not self._view.doubt:
             self._good[quiet.prefix] = raw.reached or UNSEEN
+        if quiet.prefix == BLOCKS and self._written:
+            # What was written is told of by now, or lost.
+            self._dirty = True
 
     def _judged(self) -> View:
         unreachable = next(iter(self._unreachable.values()), "")
         complete = all(prefix in self._raw for prefix in PREFIXES)
+        if complete and self._good:
+            blocks = self._raw[BLOCKS]
+            lost = missing_write(self._written, blocks.entries, blocks.reached or UNSEEN)
+            self._departed = lost or self._departed
         why = self._why_former() if complete else ""
         is_adopted = bool(why) and self._is_adopted()
         former = "" if not why or is_adopted else f"{why}; {KEPT}"
@@ -268,6 +239,7 @@ class Belief:
 
     def _begin_anew(self) -> None:
         """Forget how far the former store was: another may be listed later than the rest."""
+        self._written = {}
         for prefix, raw in self._raw.items():
             if prefix not in self._former:
                 raw.reached = None
@@ -280,6 +252,8 @@ class Belief:
         self._good = {prefix: raw.reached or UNSEEN for prefix, raw in self._raw.items()}
         self._went_back = self._departed = ""
         self._former = {}
+        reached = self._good[BLOCKS]
+        self._written = {key: at for key, at in self._written.items() if at > reached}
         for raw in self._raw.values():
             raw.before.clear()
 

@@ -23,6 +23,24 @@ def departure(believed: Mapping[Key, Stored], reached: Revision, found: Listing)
     return ""
 
 
+def missing_write(
+    written: Mapping[Key, Revision], found: Mapping[Key, Stored], reached: Revision
+) -> str:
+    """Why what is told lacks what was written; empty if it does not.
+
+    `written` are keys with the index at which each was written, `found` is all
+    that there was at the index that was `reached`. A key that is not there may
+    have been removed since.
+    """
+    for key, revision in written.items():
+        if key in found and found[key].revision < revision <= reached:
+            return (
+                f"the datastore was restored from a backup: {key} is told as of its index"
+                f" {found[key].revision}, and was written at {revision}"
+            )
+    return ""
+
+
 def contradiction(
     believed: Sequence[Takeover], found: Sequence[Takeover], published: int, reached: int
 ) -> str:

@@ -12,7 +12,7 @@ from netaddr import IPNetwork
 from calico.datastore.api import DirectoryStore, Fence, Key, unfenced
 from calico.model import Pool, TaskId
 from marathon_client.stream import StreamItem
-from reconciler.agent.attachments.requests import NO_CHORES, AttachMessage
+from reconciler.agent.attachments.requests import NO_CHORES
 from reconciler.agent.attachments.service import AttachService
 from reconciler.agent.belief import PREFIXES
 from reconciler.agent.loop import AgentLoop, LoopMessage, Outlets, Searcher, Stop
@@ -192,7 +192,7 @@ class AgentProcess:
             if self._runtime is not None:
                 self._runtime.serving = None
 
-    def _service(self, tell: Callable[[AttachMessage], None], clock: Clock) -> AttachService:
+    def _service(self, tell: Callable[[LoopMessage], None], clock: Clock) -> AttachService:
         scheduler, host = self._surroundings.scheduler, self._host
         return AttachService(
             host.name,

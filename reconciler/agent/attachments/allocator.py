@@ -135,6 +135,11 @@ class Allocator:
         if why:
             self._was_doubted = True
 
+    @property
+    def was_doubted(self) -> bool:
+        """Whether the datastore was doubted since the step before this one."""
+        return self._was_doubted
+
     def run(self, stop: threading.Event) -> None:
         """Work until stopped."""
         while not stop.is_set():

@@ -22,6 +22,7 @@ from reconciler.agent.attachments.keeper import (
 )
 from reconciler.agent.attachments.places import KernelNamespaces, Namespaces
 from reconciler.agent.attachments.requests import AttachMessage, Chores, Reply
+from reconciler.agent.attachments.written import BlockWritten, ToldWrites
 from reconciler.agent.seeing.evidence import StillHeld
 from reconciler.attach.listening import SocketTaken
 from reconciler.attach.plugin import SOCKET
@@ -44,7 +45,7 @@ class AttachService:
         files: AttachmentFiles,
         datastore: Datastore,
         clock: Clock,
-        tell_loop: Callable[[AttachMessage], None],
+        tell_loop: Callable[[AttachMessage | BlockWritten], None],
         mtu: int,
         still_held: StillHeld,
         tasks_by_container: TasksByContainer,
@@ -56,6 +57,7 @@ class AttachService:
         Without `namespaces` they are the kernel's.
         """
         self._files = files
+        self._tell_loop = tell_loop
         there = namespaces or KernelNamespaces()
         partners = Partners(tell_loop, self._allot, self._ask)
         self.attacher = HostAttacher(
@@ -64,7 +66,7 @@ class AttachService:
         self.keeper = Keeper(self.attacher, clock, still_held, there.exists, conditions)
         self.allocator = Allocator(
             host,
-            datastore,
+            ToldWrites(datastore, self._tell_written),
             clock,
             self.attacher.is_known,
             self.attacher.attachments,
@@ -79,6 +81,11 @@ class AttachService:
             self.asker.post,
             self.allocator.note_doubt,
         )
+
+    def _tell_written(self, written: BlockWritten) -> None:
+        # Else the index may be of another store than the loop will know of then.
+        if not self.allocator.was_doubted:
+            self._tell_loop(written)
 
     def _allot(self, job: Job) -> None:
         self.allocator.post(job)

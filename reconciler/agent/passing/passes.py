@@ -20,6 +20,7 @@ from calico.model import (
     TaskId,
 )
 from reconciler.agent.attachments.requests import AttachMessage
+from reconciler.agent.attachments.written import BlockWritten
 from reconciler.agent.belief import View
 from reconciler.agent.locators.api import LocatorName, Search
 from reconciler.agent.state_file import StateWritten
@@ -56,6 +57,7 @@ AgentMessage = (
     | LeaderSeen
     | StateWritten
     | AttachMessage
+    | BlockWritten
 )
 
 

@@ -20,6 +20,7 @@ from reconciler.agent.attachments.files import KeptAttachment
 from reconciler.agent.attachments.held import HeldAttachments
 from reconciler.agent.attachments.merging import Merged
 from reconciler.agent.attachments.requests import NO_CHORES, CheckAsked, Chores
+from reconciler.agent.attachments.written import BlockWritten
 from reconciler.agent.belief import Belief, Source, View
 from reconciler.agent.locators.api import Search
 from reconciler.agent.passing.passes import (
@@ -134,7 +135,7 @@ class HostReconciler:
                 self._belief.handle(message)
             case LeaderSeen():
                 self._vouching.handle(message, self._belief.latest)
-            case Loaded() | Changed() | Unreachable() | Quiet():
+            case Loaded() | Changed() | Unreachable() | Quiet() | BlockWritten():
                 if isinstance(message, Loaded):
                     self._vouching.begin_anew()
                     # Of an older self, which may not be told as one, it is to be

@@ -5,7 +5,7 @@ import pytest
 from calico.cluster import Takeover
 from calico.datastore.api import Key, Listing, Revision, Stored
 from calico.model import HostName
-from reconciler.core.lineage import adopts, contradiction, departure
+from reconciler.core.lineage import adopts, contradiction, departure, missing_write
 
 A, B, C, D = (
     Takeover(1, "a", revision=10),
@@ -108,3 +108,24 @@ def test_a_later_listing_follows_what_was_believed(index: int, found: tuple[Stor
 def test_a_listing_of_another_past_is_told(index: int, found: tuple[Stored, ...], why: str) -> None:
     believed = {each.key: each for each in BELIEVED}
     assert why in departure(believed, Revision(25), Listing(Revision(index), found))
+
+
+@pytest.mark.parametrize(
+    ("written", "reached", "is_missing"),
+    [
+        pytest.param(20, 25, False, id="told as it was written"),
+        pytest.param(19, 25, False, id="told as it was written since"),
+        pytest.param(21, 20, False, id="not told yet"),
+        pytest.param(21, 21, True, id="passed without it"),
+    ],
+)
+def test_what_was_written_is_missing_once_its_index_has_passed_without_it(
+    written: int, reached: int, is_missing: bool
+) -> None:
+    found = {each.key: each for each in BELIEVED}
+    told = missing_write({BELIEVED[1].key: Revision(written)}, found, Revision(reached))
+    assert bool(told) == is_missing
+
+
+def test_what_was_written_may_have_been_removed_since() -> None:
+    assert missing_write({Key("/calico/v1/gone"): Revision(21)}, {}, Revision(30)) == ""
