@@ -31,8 +31,9 @@ REMOVALS = (
         "P4",
         "a foreign framework's list counts",
         "reconciler/controller/reconcile.py",
-        "        if trust is Trust.FOREIGN:\n",
-        "        if False:\n",
+        "        trust = self._framework.judge(asked, told, may_pin=not was_closed)\n",
+        "        trust = self._framework.judge(asked, told, may_pin=not was_closed)\n"
+        "        trust = Trust.OURS if trust is Trust.FOREIGN else trust\n",
         ("tests/unit/controller/test_framework.py",),
     ),
     Mutant(
