@@ -230,7 +230,7 @@ class ControllerLoop:
         adoption = self._reconciler.adoption
         before = adoption.closed, adoption.reason
         self._reconciler.look_at_store(self._checkpoint)
-        if adoption.closed:
+        if adoption.is_pending:
             self._agenda.add(Chore.STORE, now + HEAR_EVERY)
         if before != (adoption.closed, adoption.reason):
             self._agenda.ask_for_list(now)
@@ -266,7 +266,7 @@ class ControllerLoop:
                 self._allow(self._outlook.allow_from.learn(done.leader))
             if self._intake.stream.is_deposed(done.leader):
                 self._outlook.reconnect()
-        if self._reconciler.adoption.closed:
+        if self._reconciler.adoption.is_pending:
             self._agenda.add(Chore.STORE, now + HEAR_EVERY)
         if done.waits:
             self._agenda.add(Chore.RESYNC, now + CONFIRM_AFTER)

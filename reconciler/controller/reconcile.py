@@ -232,6 +232,8 @@ class Reconciler:
             if failure is not None:
                 failures[app.id] = failure
             checkpoint()
+        if not failures:
+            self.adoption.note_brought()
         self._show_problems(listed)
         self._live = frozenset(task for app in listed.apps for task in present_tasks(app))
         withdrawals = self._absences.judge(listed, trust, asked_at, checkpoint)

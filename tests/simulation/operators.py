@@ -36,10 +36,14 @@ class Operator:
                 self._let_go(held)
 
     def adopt(self) -> frozenset[str]:
-        """Have the store taken for what it is; the hosts that this did not wait for."""
+        """Have the store taken for what it is; the hosts that this did not wait for.
+
+        Not while that would cost a task its network which Marathon knows to run.
+        """
         silent: set[str] = set()
         for held in self._waiting():
-            if held.kind is HoldKind.STORE:
+            live = {f"task {each}" for each in self._marathon.named}
+            if held.kind is HoldKind.STORE and live.isdisjoint(held.subjects):
                 self._let_go(held)
                 silent.update(held.subjects)
         return frozenset(silent)

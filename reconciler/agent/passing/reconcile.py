@@ -98,6 +98,8 @@ class HostReconciler:
         )
         self._saving = Saving(settings.host, settings.boot_id)
         self._objecting = Objecting(settings.host, settings.boot_id)
+        #: Tasks that the last pass knew to be gone.
+        self._gone: frozenset[TaskId] = frozenset()
         self._vouching = Vouching(clock.monotonic())
 
     def restore(self, saved: SavedState) -> None:
@@ -227,7 +229,7 @@ class HostReconciler:
     def objection(self) -> ObjectionRecord | None:
         """What this host holds of another store than answers now; None if that is believed."""
         view, unclaimed = self._belief.judge(), self._held.unclaimed
-        return self._objecting.of(view, self._belief.former, unclaimed)
+        return self._objecting.of(view, self._belief.former, unclaimed, self._gone)
 
     def reconcile(self) -> Pass:
         """Make the kernel agree with what is believed, and answer who asked for a network."""
@@ -349,6 +351,7 @@ class HostReconciler:
             *obstacles(self._foreign, view, self._config),
             *problems_here(view, self._settings.host),
         )
+        self._gone = gone
         return Pass(
             view=view,
             address=None if self._config is None else self._config.address,

@@ -21,7 +21,7 @@ from calico.keys import (
     parse_pool_key,
     parse_profile_key,
 )
-from calico.model import BootId, HostName, ProfileId
+from calico.model import BootId, HostName, ProfileId, TaskId
 from reconciler.agent.attachments.files import KeptAttachment
 from reconciler.agent.belief import View
 
@@ -32,24 +32,25 @@ class Objecting:
     def __init__(self, host: HostName, boot_id: BootId) -> None:
         self._host = host
         self._boot_id = boot_id
-        self._last: tuple[tuple[KeptAttachment, ...], ObjectionRecord] | None = None
+        self._last: tuple[object, ObjectionRecord] | None = None
 
     def of(
         self,
         view: View,
         former: Callable[[], Mapping[Key, Stored]],
         unclaimed: tuple[KeptAttachment, ...],
+        gone: frozenset[TaskId],
     ) -> ObjectionRecord | None:
         """What this host holds of another store than answers now; None if that is believed."""
         if not view.is_former:
             self._last = None
             return None
-        if self._last is None or self._last[0] != unclaimed:
+        if self._last is None or self._last[0] != (unclaimed, gone):
             guid, takeover = view.guid, view.takeover
             record = objection_record(
-                self._host, self._boot_id, guid, takeover, former(), unclaimed
+                self._host, self._boot_id, guid, takeover, former(), unclaimed, gone
             )
-            self._last = unclaimed, record
+            self._last = (unclaimed, gone), record
         return self._last[1]
 
 
@@ -60,13 +61,15 @@ def objection_record(
     takeover: int,
     former: Mapping[Key, Stored],
     unclaimed: Iterable[KeptAttachment] = (),
+    gone: Collection[TaskId] = (),
 ) -> ObjectionRecord:
     """What of the former store is of this host's endpoints and containers.
 
     Texts are as they were stored. Only blocks are not: of each is told what
     this host has of it, as what others have may be older here than there.
     `unclaimed` are the containers that no task had claimed: what they were
-    given counts also where the store was lost before it was read here.
+    given counts also where the store was lost before it was read here. Tasks that
+    are proven `gone` have no endpoint any more; what they had rests.
     """
     told: dict[Key, str] = {}
     addresses: set[IPAddress] = set()
@@ -79,7 +82,8 @@ def objection_record(
             spec = decode_endpoint(endpoint, stored.value)
             addresses.update(spec.addresses)
             profiles.update(spec.profiles)
-            told[key] = stored.value
+            if endpoint.workload not in gone:
+                told[key] = stored.value
     hosts: set[HostName] = set()
     blocks: dict[IPNetwork, Block] = {}
     for key, stored in former.items():

@@ -205,9 +205,7 @@ def _subjects(hold: HoldRecord, cluster: Cluster, tasks: Mapping[str, TaskView])
             pinned = cluster.pinned.framework if cluster.pinned else ""
             return Table(("answers", "pinned"), tuple((each, pinned) for each in hold.subjects))
         case HoldKind.STORE:
-            return Table(
-                ("not heard of, or claimed twice",), tuple((each,) for each in hold.subjects)
-            )
+            return Table(("not heard of, or not clear",), tuple((each,) for each in hold.subjects))
         case _:
             assert_never(hold.kind)
 

@@ -11,9 +11,6 @@ to a store that is in use already holds back nobody else for longer than that.
 
 import logging
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import replace
-
-from netaddr import IPAddress
 
 from calico.addressing.handles import draw_text
 from calico.cluster import HoldKind, ObjectionRecord, Standing, Takeover
@@ -31,11 +28,12 @@ from calico.keys import (
 )
 from calico.model import HostName, Pool
 from reconciler.controller.adoption.chain import append_takeover
-from reconciler.controller.adoption.importing import Importer
+from reconciler.controller.adoption.importing import Untaken
+from reconciler.controller.adoption.imports import Imports
 from reconciler.controller.bootstrap import bootstrap, make_ready
 from reconciler.controller.removal.holds import Holds
 from reconciler.controller.stored import StoredState
-from reconciler.core.adoption import History, holdings_of, is_taken_over
+from reconciler.core.adoption import History, is_taken_over
 from reconciler.runtime.clock import Clock
 from reconciler.runtime.lease import LeaseLost
 
@@ -46,16 +44,12 @@ log = logging.getLogger(__name__)
 #: at all, reaches the third after ten.
 WAIT = 15.0
 
-#: Seconds after which claims that nobody could be given are looked at again,
-#: where hosts tell the same as before.
-RETRY_AFTER = 60.0
-
 NOT_YET = "no address is given yet"
 UNHEARD = (
     f"{NOT_YET}: Marathon has not answered with a complete list that counts since this"
     " controller began to lead"
 )
-#: Hosts that are named in one sentence.
+#: As many hosts, tasks or groups are named in one sentence.
 MOST_NAMED = 5
 
 
@@ -87,10 +81,13 @@ class Adoption:
         self._was_open = False
         #: Who objected since it closed, also if that is to be read no more.
         self._objected: dict[HostName, ObjectionRecord] = {}
-        #: What cannot be given to those who claim it, by the host that told.
-        self._imported: dict[ObjectionRecord, frozenset[IPAddress]] = {}
-        #: What was told when that was looked at last, and when that was.
-        self._tried: tuple[frozenset[ObjectionRecord], float] = (frozenset(), 0.0)
+        self._imports = Imports(datastore, stored, clock)
+        #: Addresses and groups that an operator let go.
+        self._waived = Untaken()
+        #: Whether Marathon's tasks were brought since it opened.
+        self._brought = False
+        #: Whether somebody is held back until they are.
+        self._awaits_tasks = False
         self.closed = True
         #: Why nothing is given, once that is more than a moment's pause.
         self.reason = ""
@@ -106,6 +103,15 @@ class Adoption:
             return Standing(waits=f"{self.reason}: see `marathon-calico holds`")
         return Standing(waits=self._pause)
 
+    @property
+    def is_pending(self) -> bool:
+        """Whether to look again soon, though nobody tells anything new."""
+        return self.closed or self._awaits_tasks
+
+    def note_brought(self) -> None:
+        """All tasks of a complete list were given what they should have, as far as that can be."""
+        self._brought = True
+
     def begin(self, pools: Sequence[Pool]) -> None:
         """Leave the mark of a takeover; a store that was in use is made complete.
 
@@ -117,7 +123,7 @@ class Adoption:
         if not self._is_new:
             bootstrap(self._datastore, pools)
         self._read_history()
-        self._imported = {}
+        self._imports.keep(())
         self._close(was_open=False)
 
     def look(
@@ -138,9 +144,8 @@ class Adoption:
             if each.host not in forgotten and not is_taken_over(each, self._chain, guid)
         ]
         if not self.closed:
-            if all(each in self._imported for each in objecting):
-                if objecting:
-                    self._import(objecting, checkpoint)
+            if all(map(self._imports.has, objecting)):
+                self._imports.take_over(objecting, self._is_in_use, checkpoint)
                 self._review(objecting)
                 return
             self._close(was_open=True)
@@ -168,7 +173,12 @@ class Adoption:
             if not awaited or has_waited:
                 self._open(())
             return
-        lost = self._import(objecting, checkpoint)
+        if awaited and not has_waited and not all(map(self._is_late, objecting)):
+            # One that tells first is not believed before others could follow.
+            self._pause = f"{NOT_YET}: {_named(awaited)} may hold what this datastore lacks"
+            return
+        self._imports.take_over(objecting, self._is_in_use, checkpoint)
+        lost = self._imports.untaken(objecting)
         if all(map(self._is_late, self._objected.values())):
             # Not at once if all others follow: of a store that was just set back,
             # what it says of them is as old as the rest.
@@ -177,9 +187,17 @@ class Adoption:
                 f" others have {WAIT:.0f} seconds to tell the same"
             )
             if has_waited:
-                self._open(objecting, [each for each in objecting if self._imported[each]])
+                self._open(objecting, objecting)
         elif not (awaited or lost) or self._is_approved(objecting, awaited, lost):
-            self._open(objecting)
+            # What these tell of each other's tasks comes at once, or the controller's.
+            only = any(map(self._imports.is_addresses_only, objecting))
+            self._open(objecting, objecting if only else (), waived=lost)
+
+    def _is_in_use(self, record: ObjectionRecord) -> bool:
+        """Whether others follow this store, so that one host does not say what is in it."""
+        return self._is_late(record) or (
+            not self._is_new and bool(self._stored.following(is_new=False))
+        )
 
     def objections(self) -> list[ObjectionRecord]:
         """What hosts hold that do not believe this store, as far as it can be read."""
@@ -204,26 +222,33 @@ class Adoption:
     def _close(self, *, was_open: bool) -> None:
         self.closed, self.reason, self._pause = True, "", UNHEARD
         self._since = self._clock.monotonic()
-        self._was_open, self._objected = was_open, {}
+        self._was_open, self._objected, self._awaits_tasks = was_open, {}, False
 
     def _is_approved(
         self,
         objecting: Sequence[ObjectionRecord],
         awaited: Collection[HostName],
-        lost: Collection[IPAddress],
+        lost: Untaken,
+        tasks: Collection[str] = (),
     ) -> bool:
         who = ", ".join(sorted({each.host for each in objecting} | self._objected.keys()))
         told = f"this datastore lacks what {who} took from an earlier one"
         if awaited:
             told += f"; not heard of yet: {', '.join(sorted(awaited))}"
-        if lost:
-            addresses = ", ".join(map(str, sorted(lost)))
+        if lost.addresses:
+            addresses = ", ".join(map(str, sorted(lost.addresses)))
             told += f"; claimed by more than one, in no pool, or not to be read: {addresses}"
+        if lost.groups:
+            told += f"; rules that only one of them tells so: of {_named(lost.groups)}"
+        if tasks:
+            told += f"; tasks to which the controller gave no network: {_named(tasks)}"
         if self.closed:
             told = self.reason = f"{told}; no address is given until that is clear"
         else:
             told += f"; nothing changes on {who} until that is clear"
-        subjects = (*awaited, *map(str, lost))
+        # No host is called so: those are the ones to forget.
+        others = (*(f"group {each}" for each in lost.groups), *(f"task {each}" for each in tasks))
+        subjects = (*awaited, *map(str, lost.addresses), *others)
         if self._holds.approves(HoldKind.STORE, subjects):
             return True
         self._holds.hold(HoldKind.STORE, subjects, told)
@@ -231,53 +256,36 @@ class Adoption:
 
     def _review(self, withheld: Sequence[ObjectionRecord]) -> None:
         """Let a store in use go on without what only these wait for."""
-        lost = frozenset[IPAddress]().union(*map(self._imported.__getitem__, withheld))
-        if lost and not self._is_approved(withheld, (), lost):
+        waiting = {each: self._imports.waiting(each) for each in withheld}
+        has_waited = self._brought and self._clock.monotonic() - self._since >= WAIT
+        self._awaits_tasks = any(waiting.values()) and not has_waited
+        if self._awaits_tasks:
             return
-        if withheld:
-            self._adopt(withheld)
+        held = [each for each in withheld if waiting[each] or self._is_lost(each)]
+        lost = self._imports.untaken(held)
+        tasks = frozenset[str]().union(*(waiting[each] for each in held))
+        if held and self._is_approved(held, (), lost, tasks):
+            held = []
+        if settled := [each for each in withheld if each not in held]:
+            self._adopt(settled)
             self._read_history()
-        self._holds.end(HoldKind.STORE)
-        self._imported = {}
+        self._imports.keep(held)
+        if not held:
+            self._holds.end(HoldKind.STORE)
 
-    def _import(
-        self, objecting: Sequence[ObjectionRecord], checkpoint: Callable[[], None]
-    ) -> frozenset[IPAddress]:
-        """Take over what was told since; the addresses that nobody can be given."""
-        told, now = frozenset(objecting), self._clock.monotonic()
-        before, at = self._tried
-        self._imported = {each: lost for each, lost in self._imported.items() if each in told}
-        is_due = told != before or now - at >= RETRY_AFTER
-        pending = [
-            each
-            for each in objecting
-            if each not in self._imported or (is_due and self._imported[each])
-        ]
-        if pending:
-            self._stored.load(self._datastore)
-            importer = Importer(self._datastore, self._stored, list(map(holdings_of, objecting)))
-            for each in pending:
-                held = holdings_of(each)
-                beyond: Collection[IPAddress] = ()
-                if self._is_late(each):
-                    # Of a store in use one host's word opens no range: every host
-                    # would lead there what it sends to somebody else by now.
-                    held = replace(held, pools=())
-                    beyond = importer.beyond_pools(held)
-                lost = importer.take_over(held, checkpoint, beyond)
-                if each not in self._imported:
-                    log.warning(
-                        "taken over from a host",
-                        extra={"host": each.host, "endpoints": len(held.endpoints)},
-                    )
-                self._imported[each] = lost
-            self._tried = told, now
-        return frozenset[IPAddress]().union(*self._imported.values())
+    def _is_lost(self, record: ObjectionRecord) -> bool:
+        lost = self._imports.untaken([record])
+        return (
+            not lost.addresses <= self._waived.addresses or not lost.groups <= self._waived.groups
+        )
 
     def _open(
-        self, objecting: Sequence[ObjectionRecord], withheld: Collection[ObjectionRecord] = ()
+        self,
+        objecting: Sequence[ObjectionRecord],
+        withheld: Sequence[ObjectionRecord] = (),
+        waived: Untaken = Untaken(),  # noqa: B008 - a frozen value
     ) -> None:
-        """Have this store acted on, by the leader and by agents but those that are withheld."""
+        """Have this store acted on, but by those withheld; what is `waived` withholds nobody."""
         if self._is_new or objecting:
             bootstrap(self._datastore, self._pools)
         followed = [each for each in objecting if each not in withheld]
@@ -286,16 +294,13 @@ class Adoption:
         make_ready(self._datastore)
         self._read_history()
         self._stored.load(self._datastore)
-        if not withheld:
-            self._holds.end(HoldKind.STORE)
         for stored in self._datastore.list(FORGOTTEN).entries:
             self._datastore.delete(stored.key, expect=stored.revision)
-        self._is_new = False
-        self._imported = {each: self._imported[each] for each in withheld}
-        self._objected = {}
+        self._is_new = self._brought = False
+        self._waived, self._objected, self._since = waived, {}, self._clock.monotonic()
+        self._imports.keep(withheld)
         self.closed, self.reason = False, ""
-        if withheld:
-            self._review(tuple(withheld))
+        self._review(withheld)
 
     def _adopt(self, objecting: Sequence[ObjectionRecord]) -> None:
         """Have agents know that what their hosts told was taken over."""
@@ -338,7 +343,7 @@ class Adoption:
         return forgotten | (frozenset(filter(None, said)) - self._stored.registrations.names())
 
 
-def _named(hosts: Collection[HostName]) -> str:
-    """Some of these hosts in words."""
-    named, others = sorted(hosts)[:MOST_NAMED], len(hosts) - MOST_NAMED
+def _named(things: Collection[str]) -> str:
+    """Some of these in words."""
+    named, others = sorted(things)[:MOST_NAMED], len(things) - MOST_NAMED
     return ", ".join(named) + (f" and {others} more" if others > 0 else "")

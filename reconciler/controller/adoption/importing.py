@@ -6,7 +6,9 @@ may be made again: a crash in between leaves what the next leader takes up.
 """
 
 import logging
+from collections import defaultdict
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
 
 from netaddr import IPAddress
 
@@ -18,12 +20,31 @@ from calico.codec import encode_endpoint
 from calico.datastore.api import ABSENT, Datastore, Key, Revision
 from calico.errors import AddressTaken, Conflict, InvalidName, InvalidValue
 from calico.keys import endpoint_key
-from calico.model import EndpointId, EndpointSpec, HostName
+from calico.model import ORCHESTRATOR, EndpointId, EndpointSpec, HostName, ProfileId
 from calico.names import reservation_of
 from reconciler.controller.stored import StoredState
 from reconciler.core.adoption import AddressClaim, Holdings, contested
+from reconciler.core.told_profiles import judge_leaves
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Untaken:
+    """What one host told and nobody can be given: addresses, and groups by their rules.
+
+    Addresses are another's, in no pool, or in a block that cannot be read. Of a group one
+    host alone tells other rules than a controller writes, or hosts tell several.
+    """
+
+    addresses: frozenset[IPAddress] = frozenset()
+    groups: frozenset[ProfileId] = frozenset()
+
+    def __bool__(self) -> bool:
+        return bool(self.addresses or self.groups)
+
+    def __or__(self, other: "Untaken") -> "Untaken":
+        return Untaken(self.addresses | other.addresses, self.groups | other.groups)
 
 
 class Importer:
@@ -36,53 +57,79 @@ class Importer:
         self._ledger = Ledger(datastore)
         self._told = {each.host: each for each in told}
         self._contested = contested(told)
+        self._leaves = judge_leaves(told)
         self._held = {
             (each.host, claim.address, claim.handle) for each in told for claim in each.addresses
         }
+        self._users: defaultdict[IPAddress, set[EndpointId]] = defaultdict(set)
+        for endpoint, kept in stored.specs.items():
+            for address in kept.value.addresses:
+                self._users[address].add(endpoint)
 
-    def take_over(
-        self,
-        held: Holdings,
-        checkpoint: Callable[[], None],
-        refused: Collection[IPAddress] = (),
-    ) -> frozenset[IPAddress]:
-        """Import what one host holds; the addresses that stay as they are.
-
-        Those are another's, in a block that cannot be read, or `refused`.
+    def take_over(self, held: Holdings, checkpoint: Callable[[], None]) -> Untaken:
+        """Import what one host holds of a store that is lost; what stays as it is.
 
         Raises DatastoreError.
         """
         for key, text in held.pools:
             self._create(key, text)
+        lost = self._take_addresses(held, checkpoint)
+        groups: set[ProfileId] = set()
+        for key, _ in held.leaves:
+            if key in self._leaves.believed:
+                self._create(key, self._leaves.believed[key])
+            elif key in self._leaves.doubtful and self._datastore.get(key) is None:
+                groups.add(self._leaves.doubtful[key])
+        for spec, text in held.endpoints:
+            if lost.isdisjoint(spec.addresses):
+                self._write(spec, text)
+        return Untaken(lost, frozenset(groups))
+
+    def take_addresses_over(self, held: Holdings, checkpoint: Callable[[], None]) -> Untaken:
+        """Import which addresses a host has while others follow this store; what stays.
+
+        Whom its tasks may reach is not for it to say: endpoints that are there
+        keep their profiles, others are the controller's to write.
+        """
+        # No range is opened by it: every host would lead there what it sends to
+        # somebody else by now.
+        lost = self._take_addresses(held, checkpoint, self._beyond_pools(held))
+        for spec, _ in held.endpoints:
+            kept = self._stored.specs.get(spec.id)
+            if kept is not None and lost.isdisjoint(spec.addresses):
+                own = replace(spec, profiles=kept.value.profiles, labels=kept.value.labels)
+                self._write(own, encode_endpoint(own))
+        return Untaken(lost)
+
+    def _take_addresses(
+        self,
+        held: Holdings,
+        checkpoint: Callable[[], None],
+        refused: Collection[IPAddress] = (),
+    ) -> frozenset[IPAddress]:
+        """Have a host's addresses held as they were, but the `refused`; those that are not."""
         lost = {*self._contested, *refused}
         for claim in held.addresses:
             checkpoint()
             if claim.address not in lost and not self._can_have(claim):
                 lost.add(claim.address)
-        for key, text in held.leaves:
-            self._create(key, text)
-        for spec, text in held.endpoints:
-            if lost.isdisjoint(spec.addresses):
-                self._write(spec, text)
         return frozenset(lost & {claim.address for claim in held.addresses})
 
-    def beyond_pools(self, held: Holdings) -> frozenset[IPAddress]:
+    def _beyond_pools(self, held: Holdings) -> frozenset[IPAddress]:
         """What a host holds that no pool has, nor any endpoint that the store has of it."""
-        known = {
-            address
-            for endpoint, kept in self._stored.specs.items()
-            if endpoint.host == held.host
-            for address in kept.value.addresses
-        }
         return frozenset(
             claim.address
             for claim in held.addresses
-            if claim.address not in known
+            if not any(each.host == held.host for each in self._users[claim.address])
             and not any(claim.address in pool.cidr for pool in self._stored.pools)
         )
 
     def _can_have(self, claim: AddressClaim) -> bool:
         """Have the address held as it was; False if that is another's, or not to be read."""
+        elsewhere = {each.host for each in self._users[claim.address]} - {claim.host}
+        if not elsewhere <= self._told.keys():
+            # Whatever handle this host names, that one has not denied it.
+            return False
         try:
             return self._allocate(claim)
         except (InvalidValue, InvalidName) as error:
@@ -123,21 +170,18 @@ class Importer:
         """
         if OWNER not in held.secondary:
             return False
-        users = self._users(claim.address)
+        users = self._users[claim.address]
         hosts = {endpoint.host for endpoint in users} | ({held.host} - {None})
         if not all(self._denies(host, held, claim.address) for host in hosts):
             return False
-        for endpoint in users:
+        for endpoint in sorted(users):
             if endpoint.workload != claim.handle:
                 revision = self._stored.specs[endpoint].revision
                 self._datastore.delete(endpoint_key(endpoint), expect=revision)
                 del self._stored.specs[endpoint]
+                users.remove(endpoint)
                 log.warning("endpoint gives way", extra={"task": endpoint.workload})
         return True
-
-    def _users(self, address: IPAddress) -> Collection[EndpointId]:
-        specs = self._stored.specs
-        return [each for each, kept in specs.items() if address in kept.value.addresses]
 
     def _denies(self, host: HostName | None, held: Allocation, address: IPAddress) -> bool:
         """Whether a host has told what it holds, and this is not of it."""
@@ -178,3 +222,26 @@ def _is_claimed_since(held: Allocation, claim: AddressClaim) -> bool:
     """
     told = Allocation(claim.handle, claim.secondary)
     return told.unclaimed and held.container == told.container and held.host == claim.host
+
+
+def without_network(
+    held: Holdings, lost: Untaken, datastore: Datastore, stored: StoredState
+) -> frozenset[str]:
+    """Tasks of which a host tells, and which this store has not as they are there.
+
+    Those are left out whose addresses are lost, and keys that were only reserved.
+    """
+    return frozenset(
+        spec.id.workload
+        for spec, _ in held.endpoints
+        if spec.addresses
+        and lost.addresses.isdisjoint(spec.addresses)
+        and not _is_there(spec, datastore, stored)
+    )
+
+
+def _is_there(spec: EndpointSpec, datastore: Datastore, stored: StoredState) -> bool:
+    if spec.id.orchestrator != ORCHESTRATOR:
+        return datastore.get(endpoint_key(spec.id)) is not None
+    kept = stored.specs.get(spec.id)
+    return kept is not None and kept.value.addresses == spec.addresses

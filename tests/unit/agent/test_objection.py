@@ -1,6 +1,6 @@
 """What a host tells of a store that is not there any more."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 
 import pytest
@@ -26,7 +26,9 @@ REMOTE = spec(TaskId("db.1"), "192.168.0.2", "b", host=OTHER_HOST)
 BOX, OTHER_BOX = ContainerId("box"), ContainerId("other-box")
 
 
-def told(unclaimed: Iterable[KeptAttachment] = ()) -> ObjectionRecord:
+def told(
+    unclaimed: Iterable[KeptAttachment] = (), gone: Collection[TaskId] = ()
+) -> ObjectionRecord:
     """What a host tells with one task and one container, in a block that it shares."""
     store = filled_store()
     for each in (WEB, REMOTE):
@@ -41,7 +43,7 @@ def told(unclaimed: Iterable[KeptAttachment] = ()) -> ObjectionRecord:
         addresses.assign_fixed(HOST, handle, IPAddress(f"192.168.0.{last}"), secondary=marks)
     entries = (each for root in PREFIXES for each in store.list(root).entries)
     former = {each.key: each for each in entries}
-    return objection_record(HOST, BootId("boot"), "guid", 7, former, unclaimed)
+    return objection_record(HOST, BootId("boot"), "guid", 7, former, unclaimed, gone)
 
 
 def test_a_host_tells_of_its_own_endpoints_and_of_what_these_name() -> None:
@@ -103,6 +105,13 @@ def test_what_a_container_was_given_is_told_though_it_was_not_read_before_the_st
 def test_what_a_task_of_the_host_has_is_told_as_its_own_though_the_claim_was_not_noted() -> None:
     claimed = attachment("claimed-box", str(WEB.addresses[0]))
     assert told((claimed,)) == told()
+
+
+def test_a_task_that_is_gone_has_no_endpoint_any_more_and_its_address_rests() -> None:
+    found = holdings_of(told(gone=(TaskId("web.1"), TaskId("db.1"))))
+
+    assert found.endpoints == ()
+    assert found.addresses == holdings_of(told()).addresses
 
 
 def test_a_host_speaks_for_no_other() -> None:

@@ -613,6 +613,28 @@ def test_an_ended_task_is_reported_gone_until_it_is_withdrawn(
     assert agent.settle().gone == ()
 
 
+def test_in_doubt_a_host_tells_of_no_task_that_has_ended(
+    machine: Machine, start: Callable[..., Agent]
+) -> None:
+    machine.start(WEB)
+    agent = start()
+    agent.settle()
+    for prefix in (CALICO, BLOCKS, HOSTS):
+        agent.reconciler.handle(Loaded(prefix, Listing(Revision(999), ())))
+    agent.turn()
+    record = agent.reconciler.objection()
+    assert record is not None
+    assert endpoint_key(WEB.id) in dict(record.entries)
+
+    machine.end(WEB)
+    agent.reconciler.handle(KernelChanged())
+    agent.turn()
+
+    record = agent.reconciler.objection()
+    assert record is not None
+    assert endpoint_key(WEB.id) not in dict(record.entries)
+
+
 def test_a_task_that_ended_while_the_agent_was_down_is_reported_gone(
     machine: Machine, start: Callable[..., Agent]
 ) -> None:

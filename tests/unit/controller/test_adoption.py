@@ -338,6 +338,7 @@ def test_an_address_that_a_backup_gives_to_the_dead_is_its_live_owners(cluster: 
     entries[endpoint_key(live)] = encode_endpoint(spec)
 
     # when its host tells so
+    cluster.mute = True
     replace_store(cluster, restored(cluster, everything(cluster.store)))
     object_to(cluster, replace(one, entries=tuple(sorted(entries.items()))), two)
     cluster.after(2)

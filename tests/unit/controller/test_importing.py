@@ -70,3 +70,28 @@ def test_a_claim_that_the_host_had_not_read_of_its_block_yet_costs_the_task_noth
     assert not cluster.reconciler.adoption.closed
     assert store.get(endpoint) == before
     assert Addresses(store).holder(address) == "a.1"
+
+
+def test_the_address_of_a_container_whose_host_follows_the_store_stays_with_it() -> None:
+    # given a task, and a container of another host, which no task has claimed yet
+    cluster = Cluster()
+    cluster.connect()
+    cluster.run(app(task("a.1")))
+    cluster.applied()
+    before, told = addresses(cluster), told_by(cluster, "h1")
+    (given,) = attach(cluster.store, BOX, host="h2")
+    holder = Addresses(cluster.store).holder(given)
+    tell(cluster, Attachment(BOX, (given,)), host="h2")
+
+    # when the task's host comes with an earlier store, in which the task had that address
+    claimed = (
+        (key, text.replace(before["a.1"], str(given)) if "/endpoint/" in key else text)
+        for key, text in told.entries
+    )
+    object_to(cluster, replace(told, guid="earlier", entries=tuple(claimed)))
+    cluster.after(WAIT + 2)
+
+    # then the container keeps it
+    assert Addresses(cluster.store).holder(given) == holder
+    assert addresses(cluster) == before
+    assert cluster.holds()[HoldKind.STORE].subjects == (str(given),)

@@ -64,7 +64,7 @@ def test_a_store_that_is_held_is_told_with_whom_it_waits_for(cluster: Cluster) -
     held = told_by(cluster, "h1")
     replace_store(cluster, wiped(cluster))
     object_to(cluster, held)
-    cluster.after(2)
+    cluster.after(WAIT)
 
     assert "not heard of yet: h2; no address is given until that is clear" in waits(cluster)
     assert waits(cluster).endswith("see `marathon-calico holds`")
