@@ -209,14 +209,14 @@ def status(directory: Path) -> None:
 @main.command()
 @DIRECTORY
 def env(directory: Path) -> None:
-    """Print the cluster's URLs as shell variables."""
+    """Print the cluster's URLs as shell variables, which programs inherit."""
     with _failures():
         cluster = Cluster.attach(directory)
         environment = cluster.control.status().environment
-    click.echo(f"MARATHON_URL={shlex.quote(cluster.marathon_url)}")
-    click.echo(f"STAR_URL={shlex.quote(cluster.star_url)}")
+    click.echo(f"export MARATHON_URL={shlex.quote(cluster.marathon_url)}")
+    click.echo(f"export STAR_URL={shlex.quote(cluster.star_url)}")
     click.echo(f"# only inside, see `{COMMAND} exec`:")
-    click.echo(f"MARATHON_CALICO_ETCD={shlex.quote(environment['MARATHON_CALICO_ETCD'])}")
+    click.echo(f"export MARATHON_CALICO_ETCD={shlex.quote(environment['MARATHON_CALICO_ETCD'])}")
 
 
 @main.command(context_settings={"ignore_unknown_options": True})

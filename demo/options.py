@@ -37,7 +37,8 @@ CONTROLLERS = click.option(
     type=click.IntRange(1, SEVERAL_LIMIT),
     default=1,
     show_default=True,
-    help="Controllers on several hosts, of which one leads; several with --supervised only.",
+    help="Controllers on several hosts, of which one leads; with --supervised only, else Marathon "
+    "runs two.",
 )
 
 APART = click.option(

@@ -306,7 +306,8 @@ def _listen(port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         raise LaunchError(
-            f"port {port} of this machine is taken ({error.strerror}); choose another, or 0 for any"
+            f"port {port} of this machine is taken ({error.strerror}); choose "
+            "another with --port or --page-port, or 0 for any"
         ) from error
     listener.listen(128)
     try:

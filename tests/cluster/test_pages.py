@@ -113,7 +113,7 @@ def test_the_app_of_readme_gets_its_addresses(desk: Desk) -> None:
     (desk.path / "app.json").write_text(app)
     variables, put, look = commands_of(block_with("README.md", "demo env"))
 
-    assert desk.run(f'{variables}; printf %s "$MARATHON_URL"') == desk.known["MARATHON_URL"]
+    assert desk.run(f"{variables}; printenv MARATHON_URL").strip() == desk.known["MARATHON_URL"]
     desk.run(put)
 
     desk.until(look, r"(?s)/shop/web .*IN_SYNC.*/shop/web .*IN_SYNC")

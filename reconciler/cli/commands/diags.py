@@ -54,7 +54,7 @@ def diags(etcd: EtcdSettings, output: Path, force: bool) -> None:
     except OSError as error:
         why = "there is one now" if error.errno == errno.EEXIST else error.strerror
         raise _refused(f"{str(output)!r} cannot be written: {why}") from error
-    click.echo(f"wrote {clean(str(output))}")
+    click.echo(f"wrote {clean(str(output.absolute()))}")
 
 
 def _refused(why: str) -> click.BadParameter:
