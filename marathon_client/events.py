@@ -6,6 +6,7 @@ older than what REST already shows. It only names what to read again.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TypeVar
 
 import msgspec
@@ -41,12 +42,17 @@ class AppChanged:
 
 @dataclass(frozen=True, slots=True)
 class TaskStatus:
-    """A task was reported in this state; read its app again."""
+    """A task was reported in this state; read its app again.
+
+    `told` is when Marathon said so, in seconds by its own clock; None if it gave no
+    time. It orders events of one leader, which may arrive late and twice.
+    """
 
     app_id: AppId
     task_id: TaskId
     state: TaskState
     host: str | None
+    told: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +107,7 @@ class _StatusUpdate(_Wire):
     task_id: str
     task_status: str
     host: str | None = None
+    timestamp: str | None = None
 
 
 class _Instance(_Wire):
@@ -108,6 +115,7 @@ class _Instance(_Wire):
     instance_id: str | None = None
     condition: str | None = None
     host: str | None = None
+    timestamp: str | None = None
 
 
 class _Definition(_Wire):
@@ -157,12 +165,20 @@ def _reader(
     return lambda data: reduce(decoder.decode(data))
 
 
+def _moment(text: str | None) -> float | None:
+    try:
+        return None if text is None else datetime.fromisoformat(text).timestamp()
+    except (ValueError, OverflowError):
+        return None
+
+
 def _status(body: _StatusUpdate) -> MarathonEvent:
     return TaskStatus(
         app_id=AppId(body.app_id),
         task_id=TaskId(body.task_id),
         state=parse_state(body.task_status),
         host=body.host or None,
+        told=_moment(body.timestamp),
     )
 
 
@@ -184,7 +200,11 @@ def _instance(body: _Instance) -> MarathonEvent:
     condition = body.condition.lower()
     state = _CONDITIONS.get(condition) or parse_state(f"TASK_{condition.upper()}")
     return TaskStatus(
-        app_id=app_id, task_id=TaskId(body.instance_id), state=state, host=body.host or None
+        app_id=app_id,
+        task_id=TaskId(body.instance_id),
+        state=state,
+        host=body.host or None,
+        told=_moment(body.timestamp),
     )
 
 

@@ -73,11 +73,11 @@ class Intake:
                 self._agenda.ask_for_list(now)
             case Disconnected(reason):
                 self.stream.disconnected(reason, now)
-            case TaskStatus(app_id, task_id, state, _):
+            case TaskStatus(app_id, task_id, state, _, told):
                 if state.is_terminal:
-                    self._reconciler.note_ended(task_id)
+                    self._reconciler.note_ended(task_id, told)
                 elif state is TaskState.RUNNING:
-                    self._reconciler.note_running(task_id)
+                    self._reconciler.note_running(task_id, told)
                 if state is not TaskState.STAGING:
                     self._agenda.hint((app_id,), now)
             case AppChanged(app_ids):

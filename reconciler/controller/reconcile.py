@@ -155,18 +155,18 @@ class Reconciler:
         """Whom the event stream now leads to is not known yet."""
         self._framework.forget()
 
-    def note_ended(self, task: str) -> None:
+    def note_ended(self, task: str, told: float | None) -> None:
         """A terminal event: evidence beside a fresh read.
 
         Of a pod's instance it is about the first executor only: Marathon names
         the instance whichever of them ended, and may do so late or twice. Later
         ones go by the word of their host, or by lists.
         """
-        self._absences.note_ended(record_id(task))
+        self._absences.note_ended(record_id(task), told)
 
-    def note_running(self, task: str) -> None:
+    def note_running(self, task: str, told: float | None) -> None:
         """An event that says the task has not ended."""
-        self._absences.note_running(record_id(task))
+        self._absences.note_running(record_id(task), told)
 
     def reconcile_app(self, app_id: AppId) -> Look:
         """Bring one app up to date from a fresh read.

@@ -23,8 +23,8 @@ from reconciler.runtime.clock import Clock
 
 log = logging.getLogger(__name__)
 
-#: Terminal events kept as evidence; the oldest go first.
-MOST_EVIDENCE = 10_000
+#: Events kept of each kind; the oldest go first.
+MOST_EVENTS = 10_000
 #: Seconds after which Marathon must have followed a terminal event: a task that
 #: it still lists then has not ended.
 STALE_AFTER = 30.0
@@ -39,21 +39,24 @@ class Absences:
         self._stored = stored
         self._clock = clock
         self._evidence: OrderedDict[TaskId, float] = OrderedDict()
+        #: When Marathon last said of a task that it runs, by the leader's clock.
+        self._running: OrderedDict[TaskId, float] = OrderedDict()
         self._absent_since: dict[TaskId, float] = {}
         self._contradicted_since: dict[TaskId, float] = {}
         self._leader: str | None = None
         self.held = 0
 
-    def note_ended(self, task: TaskId) -> None:
-        """Keep a terminal event as evidence."""
-        self._evidence[task] = self._clock.monotonic()
-        self._evidence.move_to_end(task)
-        while len(self._evidence) > MOST_EVIDENCE:
-            self._evidence.popitem(last=False)
+    def note_ended(self, task: TaskId, told: float | None = None) -> None:
+        """Keep a terminal event as evidence, unless Marathon said later that the task runs."""
+        if told is not None and told < self._running.get(task, told):
+            return
+        _note(self._evidence, task, self._clock.monotonic())
 
-    def note_running(self, task: TaskId) -> None:
+    def note_running(self, task: TaskId, told: float | None = None) -> None:
         """A later event says that the task has not ended."""
         self._evidence.pop(task, None)
+        if told is not None:
+            _note(self._running, task, max(told, self._running.get(task, told)))
 
     def forget(self, task: TaskId) -> None:
         """The task's network is withdrawn."""
@@ -92,6 +95,7 @@ class Absences:
             return Withdrawals()
         if listed.leader != self._leader:
             self._absent_since.clear()
+            self._running.clear()
             self._leader = listed.leader
         present = frozenset(task for app in listed.apps for task in present_tasks(app))
         self.awaited(present)
@@ -171,3 +175,10 @@ class Absences:
             self._holds.hold(HoldKind.TASKS, found.held, found.reason)
         else:
             self._holds.end(HoldKind.TASKS)
+
+
+def _note(events: OrderedDict[TaskId, float], task: TaskId, at: float) -> None:
+    events[task] = at
+    events.move_to_end(task)
+    while len(events) > MOST_EVENTS:
+        events.popitem(last=False)

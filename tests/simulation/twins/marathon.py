@@ -215,7 +215,7 @@ class MarathonTwin:
         if app_id in self._lost and not self.groups[name]:
             self.groupless.add(name)
         self._put(replace(app, tasks=(*app.tasks, task)))
-        self._tell(TaskStatus(app_id, task.id, state, host))
+        self._tell_status(task, state)
 
     def run(self, name: str, address: IPAddress) -> None:
         """A task that was staged runs, with the address that Mesos reports."""
@@ -229,7 +229,7 @@ class MarathonTwin:
                     runs = replace(task, state=TaskState.RUNNING, addresses=(address,))
                     others = (each if each is not task else runs for each in app.tasks)
                     self._put(replace(app, tasks=tuple(others)))
-                    self._tell(TaskStatus(app.id, task.id, TaskState.RUNNING, str(task.host)))
+                    self._tell_status(task, TaskState.RUNNING)
 
     def give_up(self, tasks: frozenset[str]) -> None:
         """These are told to have ended, and may live on."""
@@ -243,7 +243,7 @@ class MarathonTwin:
             del self._given_up[task.id]
             app = self.apps[task.app_id]
             self._put(replace(app, tasks=(*app.tasks, task)))
-            self._tell(TaskStatus(app.id, task.id, task.state, str(task.host)))
+            self._tell_status(task, task.state)
 
     def end(self, tasks: frozenset[str], state: TaskState = TaskState.KILLED) -> None:
         """These tasks ended, or are given up."""
@@ -253,7 +253,7 @@ class MarathonTwin:
                 continue
             self._put(replace(app, tasks=tuple(t for t in app.tasks if t.id not in tasks)))
             for task in ended:
-                self._tell(TaskStatus(app.id, task.id, state, task.host))
+                self._tell_status(task, state)
 
     def app(self, app_id: AppId, *, stale: bool) -> App | None:
         """What is answered for one app."""
@@ -309,6 +309,10 @@ class MarathonTwin:
     def _stamp(self) -> str:
         self._clock += 1
         return f"2016-01-01T00:{self._clock // 60:02}:{self._clock % 60:02}.000Z"
+
+    def _tell_status(self, task: Task, state: TaskState) -> None:
+        now = self._scheduler.now()
+        self._tell(TaskStatus(task.app_id, task.id, state, task.host, now))
 
     def _tell(self, item: StreamItem) -> None:
         self.told += 1

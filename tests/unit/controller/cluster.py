@@ -208,10 +208,10 @@ class Cluster:
         self.loop.handle(Connected("http://marathon", self.marathon.leader))
         self.settle()
 
-    def event(self, task: Task, state: TaskState) -> None:
+    def event(self, task: Task, state: TaskState, told: float | None = None) -> None:
         """One status update from Marathon's stream, no sooner than it is acted on."""
         self.clock.advance(READ_EVERY)
-        self.loop.handle(TaskStatus(task.app_id, task.id, state, task.host))
+        self.loop.handle(TaskStatus(task.app_id, task.id, state, task.host, told))
         self.settle()
 
     def run(self, app: App) -> None:

@@ -84,6 +84,41 @@ def test_a_task_that_runs_after_its_end_was_told_has_not_ended(cluster: Cluster)
     assert ENDED.id in cluster.specs()
 
 
+@pytest.mark.parametrize(
+    ("ended", "is_proof"),
+    [
+        pytest.param(5.0, False, id="said before"),
+        pytest.param(9.0, True, id="said after"),
+        pytest.param(None, True, id="said at no time"),
+    ],
+)
+def test_an_end_that_comes_after_the_word_that_the_task_runs(
+    cluster: Cluster, ended: float | None, *, is_proof: bool
+) -> None:
+    # given a task that was lost and found, and a word of its end that comes late
+    cluster.event(ENDED, TaskState.KILLED, 5.0)
+    cluster.event(ENDED, TaskState.RUNNING, 8.0)
+    cluster.event(ENDED, TaskState.RUNNING, 4.0)
+
+    cluster.event(ENDED, TaskState.KILLED, ended)
+
+    # when one read lacks it
+    cluster.marathon.put(without(APP))
+    look(cluster)
+    assert (ENDED.id not in cluster.specs()) is is_proof
+
+
+def test_an_end_that_another_leader_tells_by_a_slower_clock_counts(cluster: Cluster) -> None:
+    cluster.event(ENDED, TaskState.RUNNING, 3600.0)
+    cluster.marathon.leader = "b:8080"
+    cluster.connect()
+
+    cluster.marathon.put(without(APP))
+    cluster.event(ENDED, TaskState.KILLED, 5.0)
+
+    assert ENDED.id not in cluster.specs()
+
+
 def test_two_lists_of_two_leaders_confirm_nothing(cluster: Cluster) -> None:
     # given a task that the list of one leader lacks
     cluster.marathon.put(without(APP))
