@@ -1,6 +1,7 @@
 """Runs schedules of the simulator, each drawn from a seed; 1 if one breaks a promise."""
 
 import argparse
+import gc
 import logging
 import os
 import sys
@@ -18,6 +19,8 @@ from tests.simulation.shrinking import command_of, part_of, shrink
 HASH_SEED = "0"
 #: Seeds that a process is given at once, as few as that and as many.
 CHUNKS = (4, 64)
+#: Objects made before the next search for garbage; the interpreter's own is 700.
+GARBAGE_AFTER = 50_000
 #: Of so many it is told how far it is.
 TOLD_EVERY = 10_000
 
@@ -76,7 +79,11 @@ def schedule_of(options: argparse.Namespace) -> Schedule:
 def replayer() -> Replayer:
     """The one of this process."""
     logging.getLogger().setLevel(logging.ERROR)
-    return Replayer()
+    made = Replayer()
+    # What a schedule makes lives for most of it: looking for garbage finds little.
+    gc.freeze()
+    gc.set_threshold(GARBAGE_AFTER)
+    return made
 
 
 def again(seed: int, options: argparse.Namespace) -> str:

@@ -64,7 +64,7 @@ RATES: tuple[tuple[FaultKind, float, tuple[float, ...]], ...] = (
     (FaultKind.PAUSE, 0.002, (1.0, 6.0, 12.0, 20.0, 60.0, 200.0)),
     (FaultKind.UNSENT, 0.003, (0.0,)),
     (FaultKind.LOST, 0.008, (0.0,)),
-    (FaultKind.LATE, 0.006, (0.5, 4.0, 12.0, 60.0, 140.0, 300.0)),
+    (FaultKind.LATE, 0.006, (0.5, 0.5, 4.0, 4.0, 12.0, 12.0, 60.0, 60.0, 140.0, 300.0)),
     (FaultKind.LAG, 0.001, (2.0, 20.0, 90.0)),
 )
 
