@@ -260,7 +260,7 @@ def test_an_owner_that_comes_between_two_looks_keeps_its_address(
     world: World, own_etcd: str
 ) -> None:
     host = world.host("host-a", "10.1.0.1")
-    world.allocate(host.name, "late.1", "192.168.0.21")
+    world.allocate(host.name, "late.1", "192.168.0.21", ours=False)
     with (
         proxied_server(own_etcd) as proxy,
         started(proxy.url, "ipam", "release", "192.168.0.21", "--yes") as command,
