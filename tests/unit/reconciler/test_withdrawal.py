@@ -83,7 +83,7 @@ def test_whom_a_host_reports_up_keeps_its_network_and_is_held_if_that_lasts() ->
     )
     verdict = judge_absences(listed, (), since, 1e6, None)
     assert (verdict.held, verdict.contested) == (tasks("t1"), tasks("t3"))
-    assert verdict.confirmed == tasks("t2")
+    assert (verdict.confirmed, verdict.waiting) == (tasks("t2"), frozenset())
     assert verdict.reason == "hosts report 1 absent task up"
     approved = judge_absences(listed, (), {}, 0.0, verdict.plan)
     assert (approved.now, approved.contested) == (tasks("t1"), tasks("t3"))
