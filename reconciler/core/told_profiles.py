@@ -4,7 +4,6 @@ A group's rules hold for tasks of every host, so one host's word for them is
 not enough: it must be what a controller writes, or what several tell alike.
 """
 
-import hashlib
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -18,7 +17,7 @@ from calico.errors import InvalidValue
 from calico.keys import APP_PREFIX, HOST_PREFIX, ProfileLeaf, parse_profile_key
 from calico.model import HostName, Profile, ProfileId, Tag
 from reconciler.core.adoption import Holdings
-from reconciler.core.tasks.profiles import group_profile
+from reconciler.core.tasks.profiles import digest_of_rules, group_profile
 
 #: Hosts that have to tell alike what no controller writes.
 AGREEING = 2
@@ -72,7 +71,7 @@ def _is_made(profile: ProfileId, leaf: ProfileLeaf, host: HostName, text: str) -
         )
     if leaf == "rules":
         # Its name tells its content.
-        return hashlib.sha256(text.encode()).hexdigest().startswith(of_app[1])
+        return digest_of_rules(text) == of_app[1]
     return _says(Profile(profile), leaf, text)
 
 

@@ -271,7 +271,7 @@ ADOPTIONS = (
         "P2",
         "an app's profile is taken over whatever its name tells",
         "reconciler/core/told_profiles.py",
-        "return hashlib.sha256(text.encode()).hexdigest().startswith(of_app[1])",
+        "return digest_of_rules(text) == of_app[1]",
         "return True",
         ("tests/unit/controller/test_whose_word.py",),
     ),

@@ -115,7 +115,7 @@ REMOVALS = (
         "        self._absences.note_ended(record_id(task), told)\n",
         "        for each in [task, *self._stored.records]:\n"
         "            if each == task or each.startswith(f'{task}.'):\n"
-        "                self._absences.note_ended(record_id(each))\n",
+        "                self._absences.note_ended(record_id(each), told)\n",
         ("tests/unit/controller/test_pods.py",),
     ),
     Mutant(

@@ -46,13 +46,16 @@ class Absences:
         self._leader: str | None = None
         self.held = 0
 
-    def note_ended(self, task: TaskId, told: float | None = None) -> None:
-        """Keep a terminal event as evidence, unless Marathon said later that the task runs."""
+    def note_ended(self, task: TaskId, told: float | None) -> None:
+        """Keep a terminal event as evidence, unless Marathon said later that the task runs.
+
+        `told` is when it said so, in seconds by its own clock; None if it gave no time.
+        """
         if told is not None and told < self._running.get(task, told):
             return
         _note(self._evidence, task, self._clock.monotonic())
 
-    def note_running(self, task: TaskId, told: float | None = None) -> None:
+    def note_running(self, task: TaskId, told: float | None) -> None:
         """A later event says that the task has not ended."""
         self._evidence.pop(task, None)
         if told is not None:

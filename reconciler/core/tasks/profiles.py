@@ -97,8 +97,13 @@ def app_profile(record: TaskRecord, policy: NetworkPolicy) -> Profile:
     rules = (*openings, *(_echoes(sources, policy) if record.ports_declared else ()))
     profile = Profile(ProfileId("app"), inbound=rules, outbound=(Rule(Action.ALLOW),))
     slug = re.sub(r"[^a-z0-9.-]+", "-", record.app.lower()).strip(".-")[:60].rstrip(".-")
-    digest = hashlib.sha256(encode_rules(profile).encode()).hexdigest()[:12]
+    digest = digest_of_rules(encode_rules(profile))
     return replace(profile, id=ProfileId(f"{APP_PREFIX}{slug or 'root'}-{digest}"))
+
+
+def digest_of_rules(text: str) -> str:
+    """The 12 hexadecimal digits that end the id of an app's profile with these rules."""
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def _sources(groups: Collection[str], policy: NetworkPolicy) -> tuple[Match, ...]:
