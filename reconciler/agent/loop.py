@@ -21,19 +21,19 @@ from calico.model import (
 )
 from reconciler.agent.belief import Source
 from reconciler.agent.locators.api import Locator, Search, locate
-from reconciler.agent.passing.passes import (
+from reconciler.agent.observation.lookout import LookAsked, Lookout
+from reconciler.agent.observation.looks import VERIFY_AFTER
+from reconciler.agent.reconciliation.passes import (
     AgentMessage,
     ContainersChanged,
     HostSettings,
     KernelChanged,
     Pass,
 )
-from reconciler.agent.passing.reconcile import HostReconciler
+from reconciler.agent.reconciliation.reconcile import HostReconciler
 from reconciler.agent.reporting.metrics import AgentMetrics
 from reconciler.agent.reporting.registration import host_record
 from reconciler.agent.reporting.reporter import Report
-from reconciler.agent.seeing.lookout import LookAsked, Lookout
-from reconciler.agent.seeing.looks import VERIFY_AFTER
 from reconciler.agent.state_file import SavedState
 from reconciler.runtime.clock import Clock
 from reconciler.runtime.inbox import Inbox

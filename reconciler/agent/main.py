@@ -28,8 +28,10 @@ from reconciler.agent.locators.mesos import MesosLocator
 from reconciler.agent.locators.mesos_agent import PATIENT_READ_TIMEOUT, MesosAgent
 from reconciler.agent.locators.proc import ProcLocator
 from reconciler.agent.loop import AgentLoop, LoopMessage, Outlets, Searcher, Stop
-from reconciler.agent.passing.passes import HostSettings
-from reconciler.agent.passing.reconcile import HostReconciler
+from reconciler.agent.observation.leader import LeaderReader
+from reconciler.agent.observation.lookout import KernelPages
+from reconciler.agent.observation.surveyor import Surveyor
+from reconciler.agent.observation.watcher import Watcher
 from reconciler.agent.preflight import (
     NotFit,
     expect_capabilities,
@@ -38,14 +40,12 @@ from reconciler.agent.preflight import (
     expect_state_directory,
     only_agent,
 )
+from reconciler.agent.reconciliation.passes import HostSettings
+from reconciler.agent.reconciliation.reconcile import HostReconciler
 from reconciler.agent.reporting.metrics import AgentMetrics
 from reconciler.agent.reporting.namesake import Machine
 from reconciler.agent.reporting.registration import read_boot_id, read_machine_id
 from reconciler.agent.reporting.reporter import Reporter
-from reconciler.agent.seeing.leader import LeaderReader
-from reconciler.agent.seeing.lookout import KernelPages
-from reconciler.agent.seeing.surveyor import Surveyor
-from reconciler.agent.seeing.watcher import Watcher
 from reconciler.agent.settings import AgentSettings
 from reconciler.agent.state_file import StateFileError, StateSaver, read_state
 from reconciler.attach.calls.cni import CniCalls

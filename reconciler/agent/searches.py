@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from calico.dataplane.changes import NamespaceRef
 from calico.model import TaskId
 from reconciler.agent.locators.api import Search
-from reconciler.agent.seeing.evidence import Evidence
+from reconciler.agent.observation.evidence import Evidence
 
 FIRST_DELAY = 0.05
 LONGEST_DELAY = 1.0

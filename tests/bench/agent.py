@@ -43,8 +43,8 @@ from calico.model import BootId, EndpointSpec, HostName, TaskId
 from calico.names import endpoint_of_task, interface_of, mac_of
 from reconciler.agent.belief import PREFIXES
 from reconciler.agent.locators.api import Located, Search
-from reconciler.agent.passing.passes import AgentMessage, HostSettings, KernelChanged, Pass
-from reconciler.agent.passing.reconcile import HostReconciler
+from reconciler.agent.reconciliation.passes import AgentMessage, HostSettings, KernelChanged, Pass
+from reconciler.agent.reconciliation.reconcile import HostReconciler
 from reconciler.runtime.clock import SystemClock
 from reconciler.runtime.watchfeed import Changed, Loaded
 from tests.bench.clusters import HOSTS, Cluster, make_cluster

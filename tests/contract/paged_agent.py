@@ -35,12 +35,12 @@ from calico.model import (
 from reconciler.agent.belief import PREFIXES
 from reconciler.agent.locators.api import Located, Search
 from reconciler.agent.loop import AgentLoop, LoopMessage, Outlets, Stop
-from reconciler.agent.passing.passes import HostSettings
-from reconciler.agent.passing.reconcile import HostReconciler
+from reconciler.agent.observation.lookout import KernelPages
+from reconciler.agent.reconciliation.passes import HostSettings
+from reconciler.agent.reconciliation.reconcile import HostReconciler
 from reconciler.agent.reporting.metrics import AgentMetrics
 from reconciler.agent.reporting.registration import read_boot_id
 from reconciler.agent.reporting.reporter import Report
-from reconciler.agent.seeing.lookout import KernelPages
 from reconciler.runtime.clock import SystemClock
 from reconciler.runtime.inbox import Inbox
 from reconciler.runtime.listener import ListenAddress, Listener

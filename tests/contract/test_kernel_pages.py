@@ -18,7 +18,7 @@ from calico.dataplane.nft.expr import ACCEPT, rule
 from calico.dataplane.state import Chain, Route, RouteKind
 from calico.datastore.memory import MemoryDatastore
 from calico.model import BootId, HostName
-from reconciler.agent.seeing.lookout import KernelPages, Look, LookAsked
+from reconciler.agent.observation.lookout import KernelPages, Look, LookAsked
 from reconciler.cli.commands.describe import judge_describe
 from reconciler.cli.commands.diff import hosts_concerned, judge_diff
 from reconciler.cli.commands.why import judge_why

@@ -46,7 +46,7 @@ AGENTS = (
     Mutant(
         "P6",
         "what a state file lacks is taken away",
-        "reconciler/agent/passing/programming.py",
+        "reconciler/agent/reconciliation/programming.py",
         "            plan = only_mending(plan, observed)\n",
         "            pass\n",
         ("tests/unit/agent/test_reconcile.py",),
@@ -54,7 +54,7 @@ AGENTS = (
     Mutant(
         "P2",
         "flows go on when what allowed them is gone",
-        "reconciler/agent/passing/revocation.py",
+        "reconciler/agent/reconciliation/revocation.py",
         "            self._dataplane.forget(ended)\n",
         "",
         ("tests/unit/agent/test_reconcile.py",),
@@ -62,7 +62,7 @@ AGENTS = (
     Mutant(
         "P25",
         "a revision is told before the kernel has it",
-        "reconciler/agent/passing/reconcile.py",
+        "reconciler/agent/reconciliation/reconcile.py",
         "if self._kernel.reflects and view.source is Source.DATASTORE:",
         "if view.source is Source.DATASTORE:",
         ("tests/unit/agent/test_applied.py", "tests/unit/agent/test_reconcile.py"),
@@ -70,7 +70,7 @@ AGENTS = (
     Mutant(
         "P5",
         "a reused inode keeps a dead task alive",
-        "reconciler/agent/seeing/evidence.py",
+        "reconciler/agent/observation/evidence.py",
         "if ref not in held or self.owner(ref.inode) != task:",
         "if ref not in held:",
         ("tests/unit/agent/test_evidence.py",),
@@ -110,7 +110,7 @@ AGENTS = (
     Mutant(
         "P7",
         "a new host gives addresses before a leader vouches for the store",
-        "reconciler/agent/passing/reconcile.py",
+        "reconciler/agent/reconciliation/reconcile.py",
         "note_doubt(why_not_wired(view), self._vouching.why_not)",
         "note_doubt(why_not_wired(view))",
         ("tests/unit/agent/test_newcomer.py",),
@@ -134,7 +134,7 @@ AGENTS = (
     Mutant(
         "P7",
         "a host that only read a store counts as one with a past",
-        "reconciler/agent/passing/saving.py",
+        "reconciler/agent/reconciliation/saving.py",
         "            vouched=vouched,\n",
         "",
         ("tests/unit/agent/test_newcomer.py",),
@@ -142,7 +142,7 @@ AGENTS = (
     Mutant(
         "P2",
         "connections of a narrowed policy go on",
-        "reconciler/agent/passing/revocation.py",
+        "reconciler/agent/reconciliation/revocation.py",
         "self._forget(gone, revoked.narrowed, judged_by, config)",
         "self._forget(gone, frozenset(), judged_by, config)",
         ("tests/unit/agent/test_revocation.py", "tests/unit/agent/test_reconcile.py"),
@@ -150,7 +150,7 @@ AGENTS = (
     Mutant(
         "P2",
         "connections of a task that came and went unseen go on",
-        "reconciler/agent/passing/revocation.py",
+        "reconciler/agent/reconciliation/revocation.py",
         "gone = revoked.gone | passed | frozenset(lost)",
         "gone = revoked.gone | frozenset(lost)",
         ("tests/unit/agent/test_revocation.py",),
@@ -158,7 +158,7 @@ AGENTS = (
     Mutant(
         "P2",
         "what tasks left that ended while their agent was dead goes on",
-        "reconciler/agent/passing/revocation.py",
+        "reconciler/agent/reconciliation/revocation.py",
         "tracked = self._dataplane.connections(tasks, pools)",
         "tracked = self._dataplane.connections(tasks)",
         ("tests/unit/agent/test_revocation.py",),
@@ -166,7 +166,7 @@ AGENTS = (
     Mutant(
         "P2",
         "hosts in a pool lose their own connections",
-        "reconciler/agent/passing/revocation.py",
+        "reconciler/agent/reconciliation/revocation.py",
         "end in cidr for end in each.ends - hosts for cidr in pools",
         "end in cidr for end in each.ends for cidr in pools",
         ("tests/unit/agent/test_revocation.py",),
@@ -214,7 +214,7 @@ AGENTS = (
     Mutant(
         "P25",
         "a state that cannot be saved is told in the log alone",
-        "reconciler/agent/passing/reconcile.py",
+        "reconciler/agent/reconciliation/reconcile.py",
         "                self._unsaved = problem\n",
         "                self._unsaved = problem[:0]\n",
         ("tests/unit/agent/test_loop.py", "tests/kernel/test_full_disk.py"),
@@ -230,7 +230,7 @@ AGENTS = (
     Mutant(
         "P25",
         "an agent's page is silent on a leader that did not vouch",
-        "reconciler/agent/passing/reconcile.py",
+        "reconciler/agent/reconciliation/reconcile.py",
         "why_not_wired(view) or self._vouching.why_not",
         "why_not_wired(view)",
         ("tests/unit/agent/test_newcomer.py",),

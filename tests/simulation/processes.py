@@ -16,11 +16,11 @@ from reconciler.agent.attachments.requests import NO_CHORES
 from reconciler.agent.attachments.service import AttachService
 from reconciler.agent.belief import PREFIXES
 from reconciler.agent.loop import AgentLoop, LoopMessage, Outlets, Searcher, Stop
-from reconciler.agent.passing.passes import HostSettings, KernelChanged
-from reconciler.agent.passing.reconcile import HostReconciler
+from reconciler.agent.observation.leader import LeaderReader
+from reconciler.agent.reconciliation.passes import HostSettings, KernelChanged
+from reconciler.agent.reconciliation.reconcile import HostReconciler
 from reconciler.agent.reporting.metrics import AgentMetrics
 from reconciler.agent.reporting.reporter import Report, Reporter
-from reconciler.agent.seeing.leader import LeaderReader
 from reconciler.agent.state_file import SavedState, parse_state, render_state
 from reconciler.controller.intake import Message
 from reconciler.controller.leadership import Leadership, ProcessContext

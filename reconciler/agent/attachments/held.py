@@ -33,8 +33,8 @@ from reconciler.agent.attachments.requests import (
     Outcome,
     TasksTold,
 )
-from reconciler.agent.seeing.evidence import Evidence
-from reconciler.agent.seeing.known import KnownKernel
+from reconciler.agent.observation.evidence import Evidence
+from reconciler.agent.observation.known import KnownKernel
 from reconciler.attach.api import AttachRefused, AttachUnavailable, UnknownContainer
 
 log = logging.getLogger(__name__)

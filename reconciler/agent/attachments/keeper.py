@@ -14,7 +14,7 @@ from reconciler.agent.attachments.places import exists
 from reconciler.agent.attachments.questions import task_among
 from reconciler.agent.attachments.requests import Reply, TasksTold
 from reconciler.agent.locators.api import LocatorUnavailable
-from reconciler.agent.seeing.evidence import StillHeld
+from reconciler.agent.observation.evidence import StillHeld
 from reconciler.attach.api import AttachError
 from reconciler.runtime.clock import Clock
 from reconciler.runtime.conditions import Conditions

@@ -23,7 +23,7 @@ from reconciler.agent.attachments.keeper import (
 from reconciler.agent.attachments.places import KernelNamespaces, Namespaces
 from reconciler.agent.attachments.requests import AttachMessage, Chores, Reply
 from reconciler.agent.attachments.written import BlockWritten, ToldWrites
-from reconciler.agent.seeing.evidence import StillHeld
+from reconciler.agent.observation.evidence import StillHeld
 from reconciler.attach.listening import SocketTaken
 from reconciler.attach.plugin import SOCKET
 from reconciler.attach.server import AttachServer, Refused, Translator

@@ -12,7 +12,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_ran
 
 from reconciler.agent.locators.api import LocatorUnavailable
 from reconciler.agent.locators.docker_api import DockerEngine
-from reconciler.agent.passing.passes import ContainersChanged
+from reconciler.agent.reconciliation.passes import ContainersChanged
 from reconciler.runtime.complaint import Complaint
 
 log = logging.getLogger(__name__)

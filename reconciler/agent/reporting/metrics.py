@@ -5,7 +5,7 @@ from collections import Counter as Tally
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from calico.model import EndpointState
-from reconciler.agent.passing.passes import Pass
+from reconciler.agent.reconciliation.passes import Pass
 
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 

@@ -30,8 +30,8 @@ from reconciler.agent.attachments.attacher import HostAttacher
 from reconciler.agent.attachments.files import AttachmentFiles, KeptAttachment
 from reconciler.agent.attachments.service import AttachService
 from reconciler.agent.loop import AgentLoop, LoopMessage, Outlets, Stop
-from reconciler.agent.passing.passes import HostSettings
-from reconciler.agent.passing.reconcile import HostReconciler
+from reconciler.agent.reconciliation.passes import HostSettings
+from reconciler.agent.reconciliation.reconcile import HostReconciler
 from reconciler.agent.reporting.metrics import AgentMetrics
 from reconciler.agent.reporting.reporter import Report
 from reconciler.runtime.clock import SystemClock

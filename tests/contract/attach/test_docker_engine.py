@@ -20,7 +20,7 @@ from reconciler.agent.locators.docker import HUNG_REST, MOST_HUNG, REST, DockerL
 from reconciler.agent.locators.docker_api import DockerEngine, EngineHangs
 from reconciler.agent.locators.docker_events import DockerEvents
 from reconciler.agent.locators.mesos_agent import MesosAgent
-from reconciler.agent.passing.passes import ContainersChanged
+from reconciler.agent.reconciliation.passes import ContainersChanged
 from reconciler.runtime.clock import ManualClock
 from tests.contract.attach.docker_engine import RecordedEngine, container
 from tests.contract.attach.unix_http import begin_chunks, send_chunk, serving, short_directory

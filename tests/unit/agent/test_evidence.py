@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from calico.dataplane.changes import NamespaceRef
 from calico.model import TaskId
-from reconciler.agent.seeing.evidence import Evidence
+from reconciler.agent.observation.evidence import Evidence
 
 WEB, DB = TaskId("web.1"), TaskId("db.1")
 REF, OTHER = NamespaceRef(100, 1, 4026), NamespaceRef(200, 2, 4027)

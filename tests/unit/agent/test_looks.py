@@ -3,7 +3,13 @@
 from calico.dataplane.api import Noticed
 from calico.dataplane.state import Link
 from calico.model import InterfaceName
-from reconciler.agent.seeing.looks import FULL_EVERY, REST, SETTLED_AFTER, TIMES_OF_LOOKING, Looks
+from reconciler.agent.observation.looks import (
+    FULL_EVERY,
+    REST,
+    SETTLED_AFTER,
+    TIMES_OF_LOOKING,
+    Looks,
+)
 
 NAME = InterfaceName("cali0")
 FOREIGN = Noticed(foreign=True)

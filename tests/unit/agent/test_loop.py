@@ -15,12 +15,12 @@ from calico.model import AppliedRecord, BootId, HostFlags, PortRange, Protected,
 from reconciler.agent.belief import PREFIXES
 from reconciler.agent.locators.api import Located, LocatorUnavailable, Search
 from reconciler.agent.loop import STUCK_AFTER, AgentLoop, LoopMessage, Outlets, Searcher, Stop
-from reconciler.agent.passing.passes import ContainersChanged, HostSettings, KernelChanged
-from reconciler.agent.passing.reconcile import HostReconciler
+from reconciler.agent.observation.lookout import LOOK_EVERY, LookAsked
+from reconciler.agent.observation.looks import FULL_EVERY
+from reconciler.agent.reconciliation.passes import ContainersChanged, HostSettings, KernelChanged
+from reconciler.agent.reconciliation.reconcile import HostReconciler
 from reconciler.agent.reporting.metrics import AgentMetrics
 from reconciler.agent.reporting.reporter import Report
-from reconciler.agent.seeing.lookout import LOOK_EVERY, LookAsked
-from reconciler.agent.seeing.looks import FULL_EVERY
 from reconciler.agent.state_file import SavedState, StateWritten
 from reconciler.attach.refusals import Refusals
 from reconciler.core.kernels.look import Look

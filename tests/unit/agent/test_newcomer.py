@@ -13,8 +13,8 @@ from calico.datastore.memory import MemoryDatastore
 from calico.keys import CHAIN, READY
 from calico.model import BootId, TaskId
 from reconciler.agent.attachments.requests import Chores
-from reconciler.agent.passing.passes import HostSettings, Pass
-from reconciler.agent.passing.reconcile import HostReconciler
+from reconciler.agent.reconciliation.passes import HostSettings, Pass
+from reconciler.agent.reconciliation.reconcile import HostReconciler
 from reconciler.agent.state_file import SavedState, parse_state, render_state
 from reconciler.agent.vouching import TOLD_AFTER, UNVOUCHED, LeaderSeen
 from reconciler.runtime.clock import ManualClock

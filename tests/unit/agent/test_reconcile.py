@@ -20,10 +20,10 @@ from calico.datastore.memory import MemoryDatastore
 from calico.keys import BLOCKS, CALICO, HOSTS, endpoint_key
 from calico.model import BootId, EndpointSpec, EndpointState, ProfileId, Tag, TaskId
 from reconciler.agent.locators.api import Located, Search
-from reconciler.agent.passing.passes import HostSettings, KernelChanged, Pass, Surveyed
-from reconciler.agent.passing.reconcile import HostReconciler
-from reconciler.agent.passing.saving import INDEX_AFTER
-from reconciler.agent.seeing.looks import FULL_EVERY, SETTLED_AFTER, VERIFY_AFTER
+from reconciler.agent.observation.looks import FULL_EVERY, SETTLED_AFTER, VERIFY_AFTER
+from reconciler.agent.reconciliation.passes import HostSettings, KernelChanged, Pass, Surveyed
+from reconciler.agent.reconciliation.reconcile import HostReconciler
+from reconciler.agent.reconciliation.saving import INDEX_AFTER
 from reconciler.agent.state_file import SavedState
 from reconciler.runtime.clock import ManualClock
 from reconciler.runtime.watchfeed import Changed, Loaded, Quiet, Unreachable

@@ -12,7 +12,7 @@ from calico.dataplane.state import Connection, HostFacts
 from calico.errors import DataplaneError
 from calico.mirror import Passages
 from calico.model import Pool, Snapshot
-from reconciler.agent.passing.revocation import Revocation
+from reconciler.agent.reconciliation.revocation import Revocation
 from tests.dataplane_worlds import (
     CONFIG,
     HERE_ADDRESS,

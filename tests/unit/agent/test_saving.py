@@ -2,7 +2,7 @@
 
 from calico.datastore.api import Revision
 from calico.keys import CALICO
-from reconciler.agent.passing.saving import INDEX_AFTER, IndexSaving
+from reconciler.agent.reconciliation.saving import INDEX_AFTER, IndexSaving
 
 
 def saves_of_a_day(saving: IndexSaving, begin: float) -> list[float]:

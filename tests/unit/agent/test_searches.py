@@ -5,8 +5,8 @@ import pytest
 from calico.dataplane.changes import NamespaceRef
 from calico.model import TaskId
 from reconciler.agent.locators.api import Located, Search
+from reconciler.agent.observation.evidence import Evidence
 from reconciler.agent.searches import FIRST_DELAY, LEARN_EVERY, LONGEST_DELAY, Searches
-from reconciler.agent.seeing.evidence import Evidence
 
 WEB, DB = TaskId("web.1"), TaskId("db.1")
 REF = NamespaceRef(100, 1, 4026)

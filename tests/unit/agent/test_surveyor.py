@@ -7,8 +7,8 @@ import pytest
 from calico.dataplane.foreign.rules import Act, ForeignRules, ForeignTable
 from calico.dataplane.memory import MemoryFirewalls
 from calico.errors import DataplaneError
-from reconciler.agent.passing.passes import Surveyed
-from reconciler.agent.seeing.surveyor import Surveyor
+from reconciler.agent.observation.surveyor import Surveyor
+from reconciler.agent.reconciliation.passes import Surveyed
 
 CLOSED = ForeignRules(
     (ForeignTable("iptables", "ip", "filter", {"FORWARD": ()}, {"FORWARD": Act.DROP}),)

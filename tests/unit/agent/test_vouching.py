@@ -10,7 +10,7 @@ from calico.dataplane.netlink.batches import go_on
 from calico.datastore.api import Key, Revision
 from calico.datastore.memory import MemoryDatastore
 from calico.keys import LEADER
-from reconciler.agent.seeing.leader import FEW, LOOK_EVERY, SOON, LeaderReader
+from reconciler.agent.observation.leader import FEW, LOOK_EVERY, SOON, LeaderReader
 from reconciler.agent.vouching import NOBODY, TOLD_AFTER, UNVOUCHED, LeaderSeen, Vouching
 from reconciler.runtime.clock import ManualClock
 from tests.contract.attach.agent_rig import SteppedStore

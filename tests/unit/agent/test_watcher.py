@@ -11,8 +11,8 @@ from calico.dataplane.changes import AddMarkRule
 from calico.dataplane.memory import MemoryDataplane, MemoryMonitor
 from calico.dataplane.state import HostFacts, MarkRule
 from calico.errors import DataplaneError
-from reconciler.agent.passing.passes import KernelChanged
-from reconciler.agent.seeing.watcher import Watcher
+from reconciler.agent.observation.watcher import Watcher
+from reconciler.agent.reconciliation.passes import KernelChanged
 
 RULE = AddMarkRule(MarkRule(4, 100, 1))
 SOMETHING = KernelChanged(Noticed(foreign=True))

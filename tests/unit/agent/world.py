@@ -24,7 +24,7 @@ from calico.model import (
 )
 from calico.names import endpoint_of_task, interface_of, mac_of
 from reconciler.agent.belief import PREFIXES
-from reconciler.agent.passing.reconcile import HostReconciler
+from reconciler.agent.reconciliation.reconcile import HostReconciler
 from reconciler.agent.vouching import RENEWALS, LeaderSeen
 from reconciler.runtime.watchfeed import Loaded
 

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from calico.dataplane.netlink.inspection import KernelInspector
-from reconciler.agent.seeing.lookout import KernelPages
+from reconciler.agent.observation.lookout import KernelPages
 from reconciler.cli.main import COMMANDS, main
 
 READING = (

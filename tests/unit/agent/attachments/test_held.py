@@ -29,9 +29,9 @@ from reconciler.agent.attachments.requests import (
     TasksTold,
 )
 from reconciler.agent.locators.api import Located, Search
-from reconciler.agent.passing.passes import HostSettings, Pass
-from reconciler.agent.passing.reconcile import HostReconciler
-from reconciler.agent.seeing.looks import FULL_EVERY, VERIFY_AFTER
+from reconciler.agent.observation.looks import FULL_EVERY, VERIFY_AFTER
+from reconciler.agent.reconciliation.passes import HostSettings, Pass
+from reconciler.agent.reconciliation.reconcile import HostReconciler
 from reconciler.agent.state_file import SavedState
 from reconciler.attach.api import AttachError, AttachRefused, AttachUnavailable, UnknownContainer
 from reconciler.core.adoption import holdings_of

@@ -10,7 +10,7 @@ from calico.dataplane.state import HostConfig
 from calico.model import EndpointSpec, HostName, Snapshot, TaskId
 from reconciler.agent.attachments.files import KeptAttachment
 from reconciler.agent.attachments.merging import Merging, unclaimed_endpoint
-from reconciler.agent.passing.rendering import Rendering
+from reconciler.agent.reconciliation.rendering import Rendering
 from tests.unit.agent.attachments.samples import attachment, claim
 from tests.unit.agent.world import HOST, POOL, UNDERLAY, spec
 

@@ -16,8 +16,8 @@ from calico.dataplane.changes import (
 )
 from calico.dataplane.state import HostState, Link, RouteKind
 from calico.model import InterfaceName, TaskId
+from reconciler.agent.observation.evidence import Evidence
 from reconciler.agent.searches import Searches
-from reconciler.agent.seeing.evidence import Evidence
 from reconciler.core.endpoint_status import (
     Reached,
     complete_links,

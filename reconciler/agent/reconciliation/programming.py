@@ -15,11 +15,11 @@ from calico.model import Snapshot
 from reconciler.agent.attachments.held import HeldAttachments, remove_links
 from reconciler.agent.attachments.merging import Merged
 from reconciler.agent.belief import Source, View
-from reconciler.agent.passing.revocation import Revocation
+from reconciler.agent.observation.evidence import Evidence
+from reconciler.agent.observation.known import KnownKernel, is_breached, learn, lost_addresses
+from reconciler.agent.observation.looks import VERIFY_AFTER, Looks
+from reconciler.agent.reconciliation.revocation import Revocation
 from reconciler.agent.searches import Searches
-from reconciler.agent.seeing.evidence import Evidence
-from reconciler.agent.seeing.known import KnownKernel, is_breached, learn, lost_addresses
-from reconciler.agent.seeing.looks import VERIFY_AFTER, Looks
 from reconciler.core.plan import only_mending, plan_host
 from reconciler.runtime.clock import Clock
 

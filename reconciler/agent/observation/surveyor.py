@@ -7,7 +7,7 @@ from collections.abc import Callable
 from calico.dataplane.api import Firewalls
 from calico.dataplane.foreign.rules import ForeignRules
 from calico.errors import DataplaneError
-from reconciler.agent.passing.passes import Surveyed
+from reconciler.agent.reconciliation.passes import Surveyed
 from reconciler.runtime.complaint import Complaint
 
 log = logging.getLogger(__name__)

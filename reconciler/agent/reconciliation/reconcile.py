@@ -23,7 +23,10 @@ from reconciler.agent.attachments.requests import NO_CHORES, CheckAsked, Chores
 from reconciler.agent.attachments.written import BlockWritten
 from reconciler.agent.belief import Belief, Source, View
 from reconciler.agent.locators.api import Search
-from reconciler.agent.passing.passes import (
+from reconciler.agent.observation.evidence import Evidence, StillHeld
+from reconciler.agent.observation.known import KnownKernel
+from reconciler.agent.observation.looks import VERIFY_AFTER, Looks
+from reconciler.agent.reconciliation.passes import (
     AgentMessage,
     ContainersChanged,
     HostSettings,
@@ -32,9 +35,9 @@ from reconciler.agent.passing.passes import (
     Surveyed,
     host_config,
 )
-from reconciler.agent.passing.programming import Programming
-from reconciler.agent.passing.rendering import Rendering
-from reconciler.agent.passing.saving import Saving
+from reconciler.agent.reconciliation.programming import Programming
+from reconciler.agent.reconciliation.rendering import Rendering
+from reconciler.agent.reconciliation.saving import Saving
 from reconciler.agent.reporting.objection import Objecting
 from reconciler.agent.reporting.problems import (
     obstacles,
@@ -43,9 +46,6 @@ from reconciler.agent.reporting.problems import (
     why_not_wired,
 )
 from reconciler.agent.searches import Searches
-from reconciler.agent.seeing.evidence import Evidence, StillHeld
-from reconciler.agent.seeing.known import KnownKernel
-from reconciler.agent.seeing.looks import VERIFY_AFTER, Looks
 from reconciler.agent.state_file import SavedState, StateWritten
 from reconciler.agent.vouching import LeaderSeen, Vouching
 from reconciler.core.endpoint_status import endpoint_statuses

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from calico.dataplane.api import Monitor, Noticed
 from calico.errors import DataplaneError
-from reconciler.agent.passing.passes import KernelChanged
+from reconciler.agent.reconciliation.passes import KernelChanged
 from reconciler.runtime.complaint import Complaint
 
 log = logging.getLogger(__name__)
