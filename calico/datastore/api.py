@@ -61,7 +61,7 @@ WatchEvent = Put | Removed
 Watch = Generator[WatchEvent, None, Revision]
 
 
-class Heard:
+class WatchEvents:
     """A watch to be looped over once; `reached` is what it returned in the end."""
 
     reached = Revision(0)

@@ -31,7 +31,7 @@ from calico.datastore.api import (
     unfenced,
 )
 from calico.datastore.connections import asking_pools, is_refusal, never_sent, unanswered, weakly
-from calico.datastore.members import Member, Rota, TlsFiles, parse_member
+from calico.datastore.members import Failover, Member, TlsFiles, parse_member
 from calico.errors import Conflict, DatastoreRefused, DatastoreUnavailable, HistoryLost
 from calico.keys import check_key
 
@@ -114,11 +114,11 @@ class EtcdDatastore:
         tls: TlsFiles | None = None,
         timeout: float = TIMEOUT,
         fence: Fence = unfenced,
-        rota: Rota | None = None,
+        failover: Failover | None = None,
     ) -> None:
         """`fence` is called just before each attempt of a write, and may raise."""
         self._fence = fence
-        self._rota = rota or Rota()
+        self._failover = failover or Failover()
         self._members = tuple(map(parse_member, endpoints))
         self._tls = tls or TlsFiles()
         self._timeout = timeout
@@ -213,7 +213,7 @@ class EtcdDatastore:
             except etcd.EtcdWatchTimedOut:
                 reached = Revision(max(index - 1, self._connection().client.index))
                 # A member cut off from the others is quiet too.
-                self._turn_to(self._rota.next(self._connection().position, len(self._members)))
+                self._turn_to(self._failover.next(self._connection().position, len(self._members)))
                 return reached
             index = found.modifiedIndex + 1
             event = _event(found, prefix)
@@ -224,7 +224,7 @@ class EtcdDatastore:
         try:
             connection: _Connection = self._thread.connection
         except AttributeError:
-            connection = self._thread.connection = _Connection(self._rota.turn())
+            connection = self._thread.connection = _Connection(self._failover.choose())
         return connection
 
     def _turn_to(self, position: int) -> None:
@@ -272,7 +272,7 @@ class EtcdDatastore:
         for _ in self._members:
             connection = self._connection()
             connection.writes = not repeatable
-            if (position := self._rota.turn(connection.position)) != connection.position:
+            if (position := self._failover.choose(connection.position)) != connection.position:
                 self._turn_to(position)
             # Members that are away have cost seconds; a connection that stands is
             # used as it is, one that is made asks again.
@@ -285,7 +285,7 @@ class EtcdDatastore:
             except (etcd.EtcdKeyNotFound, etcd.EtcdWatchTimedOut):
                 raise
             except etcd.EtcdConnectionFailed as error:
-                self._turn_to(self._rota.failed(connection.position, len(self._members)))
+                self._turn_to(self._failover.failed(connection.position, len(self._members)))
                 failures.append((member.url, error.cause))
                 if not repeatable and not never_sent(error.cause):
                     break
@@ -294,10 +294,10 @@ class EtcdDatastore:
                     raise
                 raise Conflict(str(error)) from error
             except (_NotServed, etcd.EtcdException) as error:
-                self._turn_to(self._rota.failed(connection.position, len(self._members)))
+                self._turn_to(self._failover.failed(connection.position, len(self._members)))
                 _refuse(member, error)
             else:
-                self._rota.answered(connection.position)
+                self._failover.answered(connection.position)
                 return found
         raise DatastoreUnavailable(unanswered(failures))
 

@@ -46,8 +46,8 @@ def parse_member(url: str) -> Member:
     )
 
 
-class Rota:
-    """Whose turn it is among several members; what asks the same ones shares it.
+class Failover:
+    """Which of several members is asked; what asks the same ones shares it.
 
     So those that are away cost one of a process's threads a timeout, not each
     of them one after another.
@@ -59,7 +59,7 @@ class Rota:
         #: Positions of members that have failed, and not answered since.
         self._failed: frozenset[int] = frozenset()
 
-    def turn(self, position: int | None = None) -> int:
+    def choose(self, position: int | None = None) -> int:
         """Whom to ask who asked this one last, which stays so unless it failed anybody."""
         return self._first if position is None or position in self._failed else position
 

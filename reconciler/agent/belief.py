@@ -19,8 +19,8 @@ from calico.mirror import Mirror, Passages
 from calico.model import HostName, Snapshot
 from reconciler.agent.attachments.written import BlockWritten
 from reconciler.agent.raw_prefix import RawPrefix
-from reconciler.core.lineage import adopts, contradiction, departure, missing_write
-from reconciler.runtime.watchfeed import Changed, FeedMessage, Loaded, Quiet, Unreachable
+from reconciler.core.lineage import adopts, contradiction, divergence, missing_write
+from reconciler.runtime.watchfeed import Bookmark, Changed, FeedMessage, Loaded, Unreachable
 
 PREFIXES = (CALICO, BLOCKS, HOSTS)
 UNSEEN = Revision(0)
@@ -79,7 +79,7 @@ class Belief:
         self._chain: tuple[Takeover, ...] = ()
         #: Also why an earlier run doubted: it is to be found out no more.
         self._went_back = ""
-        self._departed = ""
+        self._diverged = ""
         self._saved: Snapshot | None = None
         self._view = View()
         self._dirty = False
@@ -109,17 +109,17 @@ class Belief:
     @property
     def doubted(self) -> str:
         """Why a former store answers, if that may be found only once; empty if not."""
-        return self._went_back or self._departed
+        return self._went_back or self._diverged
 
     @property
     def saved_snapshot(self) -> Snapshot | None:
         """What was restored."""
         return self._saved
 
-    def handle(self, message: FeedMessage | Quiet | BlockWritten) -> None:
+    def handle(self, message: FeedMessage | Bookmark | BlockWritten) -> None:
         """Take one message of a feed in, or what this agent wrote."""
-        if isinstance(message, Quiet):
-            self._note_quiet(message)
+        if isinstance(message, Bookmark):
+            self._note_bookmark(message)
             return
         if isinstance(message, BlockWritten):
             self._written[message.block] = message.revision
@@ -138,7 +138,7 @@ class Belief:
                     self._former.setdefault(prefix, self._raw[prefix].believed())
                 if prefix in self._good:
                     former = self._former[prefix]
-                    self._departed = departure(former, good, listing) or self._departed
+                    self._diverged = divergence(former, good, listing) or self._diverged
                 self._raw[prefix] = RawPrefix(listing.revision, listing.revision, _by_key(listing))
                 self._mirror.load(prefix, listing)
             case Changed(prefix, event):
@@ -185,13 +185,13 @@ class Belief:
         former = self._former.get(prefix)
         return self._raw[prefix].believed() if former is None else former
 
-    def _note_quiet(self, quiet: Quiet) -> None:
+    def _note_bookmark(self, bookmark: Bookmark) -> None:
         """Nothing changed: what is believed stays as it is."""
-        raw = self._raw[quiet.prefix]
-        raw.advance(quiet.reached)
+        raw = self._raw[bookmark.prefix]
+        raw.advance(bookmark.reached)
         if not self._dirty and self._view.source is Source.DATASTORE and not self._view.doubt:
-            self._good[quiet.prefix] = raw.reached or UNSEEN
-        if quiet.prefix == BLOCKS and self._written:
+            self._good[bookmark.prefix] = raw.reached or UNSEEN
+        if bookmark.prefix == BLOCKS and self._written:
             # What was written is told of by now, or lost.
             self._dirty = True
 
@@ -201,7 +201,7 @@ class Belief:
         if complete and self._good:
             blocks = self._raw[BLOCKS]
             lost = missing_write(self._written, blocks.entries, blocks.reached or UNSEEN)
-            self._departed = lost or self._departed
+            self._diverged = lost or self._diverged
         why = self._why_former() if complete else ""
         is_adopted = bool(why) and self._is_adopted()
         former = "" if not why or is_adopted else f"{why}; {KEPT}"
@@ -250,7 +250,7 @@ class Belief:
         if CHAIN in self._raw[CALICO].before or not self._good or self._former:
             self._chain = _chain(entries)
         self._good = {prefix: raw.reached or UNSEEN for prefix, raw in self._raw.items()}
-        self._went_back = self._departed = ""
+        self._went_back = self._diverged = ""
         self._former = {}
         reached = self._good[BLOCKS]
         self._written = {key: at for key, at in self._written.items() if at > reached}
@@ -268,7 +268,7 @@ class Belief:
 
     def _why_former(self) -> str:
         """Why this is not the store that was believed, or an older self of it."""
-        return self._went_back or self._other_cluster() or self._departed or self._other_past()
+        return self._went_back or self._other_cluster() or self._diverged or self._other_past()
 
     def _other_cluster(self) -> str:
         found = _value(self._raw[CALICO].entries, CLUSTER_GUID)

@@ -38,7 +38,7 @@ from reconciler.agent.state_file import SavedState
 from reconciler.runtime.clock import Clock
 from reconciler.runtime.inbox import Inbox
 from reconciler.runtime.listener import Page
-from reconciler.runtime.watchfeed import Loaded, Quiet, Unreachable
+from reconciler.runtime.watchfeed import Bookmark, Loaded, Unreachable
 
 log = logging.getLogger(__name__)
 
@@ -139,7 +139,7 @@ class AgentLoop:
         self._begin(self._reconciler.search_arrived())
         # A notice alone asks for a look, now or later, and a container for a search.
         news = any(
-            not isinstance(each, LookAsked | KernelChanged | ContainersChanged | Quiet)
+            not isinstance(each, LookAsked | KernelChanged | ContainersChanged | Bookmark)
             for each in messages
         )
         if news or self._reconciler.pass_is_due():

@@ -150,7 +150,7 @@ def _run(settings: AgentSettings, dataplane: Dataplane, monitor: Monitor) -> Non
         start_thread("reporter", partial(reporter.run, stop))
         for prefix in PREFIXES:
             WatchFeed(
-                prefix, settings.open_datastore, inbox.post, stop, hear_quiet=inbox.post
+                prefix, settings.open_datastore, inbox.post, stop, post_bookmark=inbox.post
             ).start()
         reader = LeaderReader(
             settings.open_datastore(), inbox.post, lambda: reconciler.is_vouched_for

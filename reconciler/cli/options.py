@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlsplit
 import click
 
 from calico.datastore.api import Fence, unfenced
-from calico.datastore.members import ETCD_PORT, Rota, TlsFiles
+from calico.datastore.members import ETCD_PORT, Failover, TlsFiles
 from reconciler.cli.credentials import credentials_option, with_user
 from reconciler.cli.flags import ServerUrl, without_credentials
 
@@ -51,7 +51,7 @@ class EtcdSettings:
     cert: str = ""
     key: str = ""
     #: Clients of one process share whose turn it is.
-    rota: Rota = field(default_factory=Rota, repr=False, compare=False)
+    failover: Failover = field(default_factory=Failover, repr=False, compare=False)
 
     def open(self, fence: Fence = unfenced) -> EtcdDatastore:
         """A client for these servers; nothing is sent yet.
@@ -62,7 +62,7 @@ class EtcdSettings:
 
         tls = TlsFiles(ca=self.ca, cert=self.cert, key=self.key)
         known = tls if self.ca or self.cert else None
-        return EtcdDatastore(self.urls, tls=known, fence=fence, rota=self.rota)
+        return EtcdDatastore(self.urls, tls=known, fence=fence, failover=self.failover)
 
     @property
     def secrets(self) -> frozenset[str]:

@@ -7,7 +7,7 @@ from calico.datastore.api import Key, Listing, Revision, Stored
 from calico.model import HostName
 
 
-def departure(believed: Mapping[Key, Stored], reached: Revision, found: Listing) -> str:
+def divergence(believed: Mapping[Key, Stored], reached: Revision, found: Listing) -> str:
     """Why what was listed cannot follow what was believed; empty if it can.
 
     Of what was believed everything is known that was there up to `reached`.

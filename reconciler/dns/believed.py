@@ -5,7 +5,16 @@ nothing by it. Names would vanish, so its lists are not handed on: what was
 known is served until it is ready.
 """
 
-from calico.datastore.api import Datastore, Heard, Key, Listing, Removed, Revision, Stored, Watch
+from calico.datastore.api import (
+    Datastore,
+    Key,
+    Listing,
+    Removed,
+    Revision,
+    Stored,
+    Watch,
+    WatchEvents,
+)
 from calico.errors import DatastoreUnavailable, HistoryLost
 from calico.keys import READY
 
@@ -43,7 +52,7 @@ class BelievedDatastore:
 
     def watch(self, prefix: Key, after: Revision, timeout: float) -> Watch:
         """See Datastore; that all is gone at once has to be read from a list."""
-        events = Heard(self._datastore.watch(prefix, after, timeout))
+        events = WatchEvents(self._datastore.watch(prefix, after, timeout))
         for event in events:
             if isinstance(event, Removed) and f"{prefix}/".startswith(f"{event.key}/"):
                 raise HistoryLost(f"{event.key} was removed whole")

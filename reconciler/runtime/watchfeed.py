@@ -6,7 +6,16 @@ from dataclasses import dataclass
 
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_random_exponential
 
-from calico.datastore.api import Datastore, Heard, Key, Listing, Put, Removed, Revision, WatchEvent
+from calico.datastore.api import (
+    Datastore,
+    Key,
+    Listing,
+    Put,
+    Removed,
+    Revision,
+    WatchEvent,
+    WatchEvents,
+)
 from calico.errors import DatastoreError, HistoryLost
 from calico.keys import READY
 from reconciler.runtime.clock import SYSTEM_CLOCK, Clock
@@ -51,22 +60,22 @@ FeedMessage = Loaded | Changed | Unreachable
 
 
 @dataclass(frozen=True, slots=True)
-class Quiet:
-    """Up to an index of the store nothing changed below a prefix but what was told."""
+class Bookmark:
+    """Up to an index of the store nothing else changed below a prefix than was told."""
 
     prefix: Key
     reached: Revision
 
 
-def _ignore(_: Quiet) -> None:
+def _ignore(_: Bookmark) -> None:
     """Of no use to most."""
 
 
 class WatchFeed:
     """Lists a prefix, then watches it; lists anew whenever events may be missing.
 
-    Runs in a thread of its own, with a datastore of its own. Quiet is believed
-    only as long as the datastore answers for all its members.
+    Runs in a thread of its own, with a datastore of its own. That nothing changes
+    is believed only as long as the datastore answers for all its members.
     """
 
     def __init__(
@@ -77,10 +86,10 @@ class WatchFeed:
         stop: Stop,
         clock: Clock = SYSTEM_CLOCK,
         timeout: float = WATCH_TIMEOUT,
-        hear_quiet: Callable[[Quiet], None] = _ignore,
+        post_bookmark: Callable[[Bookmark], None] = _ignore,
     ) -> None:
-        """`timeout` is for how long quiet is believed."""
-        self._hear_quiet = hear_quiet
+        """`timeout` is for how long it is believed that nothing changes."""
+        self._post_bookmark = post_bookmark
         self._prefix = prefix
         self._timeout = timeout
         self._clock = clock
@@ -117,7 +126,7 @@ class WatchFeed:
         started = self._clock.monotonic()
         try:
             while not self._stop.is_set():
-                events = Heard(datastore.watch(self._prefix, after, self._timeout))
+                events = WatchEvents(datastore.watch(self._prefix, after, self._timeout))
                 for event in events:
                     match event:
                         case Put(stored):
@@ -130,7 +139,7 @@ class WatchFeed:
                         return
                 if self._has_missed(datastore, ready):
                     return
-                self._hear_quiet(Quiet(self._prefix, events.reached))
+                self._post_bookmark(Bookmark(self._prefix, events.reached))
         except HistoryLost:
             return
         except DatastoreError as error:

@@ -103,8 +103,8 @@ AGENTS = (
         "P7",
         "an agent believes a store with another past",
         "reconciler/agent/belief.py",
-        "return self._went_back or self._other_cluster() or self._departed or self._other_past()",
-        "return self._went_back or self._other_cluster() or self._departed",
+        "return self._went_back or self._other_cluster() or self._diverged or self._other_past()",
+        "return self._went_back or self._other_cluster() or self._diverged",
         ("tests/unit/agent/test_belief.py",),
     ),
     Mutant(

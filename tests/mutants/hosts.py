@@ -15,9 +15,9 @@ HOSTS = (
         "P7",
         "an agent remembers an index of the store only when an event comes",
         "reconciler/agent/belief.py",
-        "        raw.advance(quiet.reached)\n",
+        "        raw.advance(bookmark.reached)\n",
         "        del raw\n        return\n",
-        ("tests/unit/agent/test_quiet.py",),
+        ("tests/unit/agent/test_bookmarks.py",),
     ),
     Mutant(
         "P7",
@@ -25,7 +25,7 @@ HOSTS = (
         "reconciler/agent/belief.py",
         "self._view.source is Source.DATASTORE and not self._view.doubt:\n            self._good",
         "self._view.source is Source.DATASTORE:\n            self._good",
-        ("tests/unit/agent/test_quiet.py",),
+        ("tests/unit/agent/test_bookmarks.py",),
     ),
     Mutant(
         "P7",
@@ -33,7 +33,7 @@ HOSTS = (
         "reconciler/agent/belief.py",
         "                raw.reached = None\n",
         "                pass\n",
-        ("tests/unit/agent/test_quiet.py",),
+        ("tests/unit/agent/test_bookmarks.py",),
     ),
     Mutant(
         "P7",

@@ -88,8 +88,8 @@ STORES = (
         "a quiet in which something was missed is believed",
         "reconciler/runtime/watchfeed.py",
         "                if self._has_missed(datastore, ready):\n                    return\n"
-        "                self._hear_quiet(Quiet(self._prefix, events.reached))\n",
-        "                self._hear_quiet(Quiet(self._prefix, events.reached))\n"
+        "                self._post_bookmark(Bookmark(self._prefix, events.reached))\n",
+        "                self._post_bookmark(Bookmark(self._prefix, events.reached))\n"
         "                if self._has_missed(datastore, ready):\n                    return\n",
         ("tests/unit/runtime/test_watchfeed.py",),
     ),
@@ -230,15 +230,15 @@ STORES = (
         "P7",
         "each thread of a host waits anew for members of etcd that are away",
         "calico/datastore/etcd.py",
-        "self._rota = rota or Rota()",
-        "self._rota = Rota()",
+        "self._failover = failover or Failover()",
+        "self._failover = Failover()",
         ("tests/contract/etcd/test_datastore_etcd.py",),
     ),
     Mutant(
         "P7",
         "the clients of a process do not share which members are away",
         "reconciler/cli/options.py",
-        ", rota=self.rota)",
+        ", failover=self.failover)",
         ")",
         ("tests/contract/etcd/test_datastore_etcd.py",),
     ),

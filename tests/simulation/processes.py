@@ -28,7 +28,7 @@ from reconciler.controller.metrics import ControllerMetrics
 from reconciler.controller.reconcile import Marathon
 from reconciler.controller.settings import ControllerSettings
 from reconciler.runtime.clock import Clock, ManualClock
-from reconciler.runtime.watchfeed import FeedMessage, Quiet, WatchFeed
+from reconciler.runtime.watchfeed import Bookmark, FeedMessage, WatchFeed
 from tests.simulation.conditions import Asked, SteppedCondition
 from tests.simulation.runtimes import Runtime, Serving
 from tests.simulation.scheduler import Exited, Inbox, Never, Process, Scheduler
@@ -233,7 +233,7 @@ def _again_and_again(step: Callable[[float], None]) -> None:
 def _feed(
     prefix: Key,
     store: DirectoryStore,
-    post: Callable[[FeedMessage | Quiet], None],
+    post: Callable[[FeedMessage | Bookmark], None],
     scheduler: Scheduler,
 ) -> WatchFeed:
     stop = Never(scheduler)
@@ -243,7 +243,7 @@ def _feed(
         post,
         stop,  # type: ignore[arg-type]  # of that form
         scheduler.clock,
-        hear_quiet=post,
+        post_bookmark=post,
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from calico.dataplane.changes import SetSysctl
-from calico.datastore.api import ABSENT, Heard, Key, Put, Revision, Stored, WatchEvent
+from calico.datastore.api import ABSENT, Key, Put, Revision, Stored, WatchEvent, WatchEvents
 from calico.errors import DatastoreUnavailable, HistoryLost
 from reconciler.runtime.clock import ManualClock
 from tests.simulation.doors import Door
@@ -99,7 +99,7 @@ def test_a_quiet_watch_tells_the_index_at_which_it_began() -> None:
     reached: list[Revision] = []
 
     def watch() -> None:
-        quiet = Heard(store.client.watch(ROOT, Revision(1), 10.0))
+        quiet = WatchEvents(store.client.watch(ROOT, Revision(1), 10.0))
         assert list(quiet) == []
         reached.append(quiet.reached)
 

@@ -25,7 +25,7 @@ from reconciler.agent.belief import View
 from reconciler.agent.locators.api import LocatorName, Search
 from reconciler.agent.state_file import StateWritten
 from reconciler.agent.vouching import LeaderSeen
-from reconciler.runtime.watchfeed import FeedMessage, Quiet
+from reconciler.runtime.watchfeed import Bookmark, FeedMessage
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class ContainersChanged:
 
 AgentMessage = (
     FeedMessage
-    | Quiet
+    | Bookmark
     | Search
     | KernelChanged
     | Surveyed

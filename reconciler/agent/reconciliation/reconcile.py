@@ -51,7 +51,7 @@ from reconciler.agent.vouching import LeaderSeen, Vouching
 from reconciler.core.endpoint_status import endpoint_statuses
 from reconciler.core.kernels.look import Look
 from reconciler.runtime.clock import Clock, rfc3339
-from reconciler.runtime.watchfeed import Changed, Loaded, Quiet, Unreachable
+from reconciler.runtime.watchfeed import Bookmark, Changed, Loaded, Unreachable
 
 log = logging.getLogger(__name__)
 
@@ -137,7 +137,7 @@ class HostReconciler:
                 self._belief.handle(message)
             case LeaderSeen():
                 self._vouching.handle(message, self._belief.latest)
-            case Loaded() | Changed() | Unreachable() | Quiet() | BlockWritten():
+            case Loaded() | Changed() | Unreachable() | Bookmark() | BlockWritten():
                 if isinstance(message, Loaded):
                     self._vouching.begin_anew()
                     # Of an older self, which may not be told as one, it is to be

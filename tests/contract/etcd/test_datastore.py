@@ -4,7 +4,16 @@ import threading
 
 import pytest
 
-from calico.datastore.api import ABSENT, Heard, Key, Put, Removed, Revision, Stored, WatchEvent
+from calico.datastore.api import (
+    ABSENT,
+    Key,
+    Put,
+    Removed,
+    Revision,
+    Stored,
+    WatchEvent,
+    WatchEvents,
+)
 from calico.errors import Conflict, HistoryLost, InvalidName
 from tests.contract.conftest import Store
 
@@ -266,8 +275,8 @@ def test_a_quiet_watch_tells_the_index_at_which_its_last_wait_began(store: Store
     store.datastore.put(store.key("watched/a"), "1")
     start = store.datastore.put(store.key("watched/a"), "2")
     index = store.datastore.put(store.key("other"), "3")
-    quiet = Heard(store.datastore.watch(store.key("watched"), start, SOON))
-    eventful = Heard(store.datastore.watch(store.key("watched"), Revision(start - 1), SOON))
+    quiet = WatchEvents(store.datastore.watch(store.key("watched"), start, SOON))
+    eventful = WatchEvents(store.datastore.watch(store.key("watched"), Revision(start - 1), SOON))
 
     # then the quiet of both reaches beyond all that was told
     assert (len(list(quiet)), len(list(eventful))) == (0, 1)
@@ -276,7 +285,7 @@ def test_a_quiet_watch_tells_the_index_at_which_its_last_wait_began(store: Store
 
 def test_a_watch_after_an_index_that_is_still_to_come_reaches_no_further(store: Store) -> None:
     later = Revision(store.datastore.put(store.key("a"), "1") + 500)
-    watch = Heard(store.datastore.watch(Key(store.prefix), later, SOON))
+    watch = WatchEvents(store.datastore.watch(Key(store.prefix), later, SOON))
 
     assert list(watch) == []
     assert watch.reached == later

@@ -14,7 +14,7 @@ import pytest
 
 from calico.datastore.api import ABSENT, Key
 from calico.datastore.etcd import TIMEOUT, EtcdDatastore
-from calico.datastore.members import Rota
+from calico.datastore.members import Failover
 from calico.errors import Conflict, DatastoreRefused, DatastoreUnavailable
 from reconciler.cli.options import EtcdSettings
 from reconciler.controller.adoption.adoption import WAIT
@@ -215,10 +215,10 @@ def test_members_that_say_nothing_cost_one_thread_of_a_process_their_timeouts(
     etcd_url: str,
 ) -> None:
     # given three members, the first two of which hang, and a thread that was with the first
-    timeout, rota = 1.0, Rota()
+    timeout, failover = 1.0, Failover()
     with hung_server() as (one, _), hung_server() as (two, _):
         urls = [one, two, etcd_url]
-        idle, busy = (EtcdDatastore(urls, timeout=timeout, rota=rota) for _ in range(2))
+        idle, busy = (EtcdDatastore(urls, timeout=timeout, failover=failover) for _ in range(2))
         with pytest.raises(DatastoreUnavailable):
             idle.put(KEY, "1")
 
@@ -228,7 +228,7 @@ def test_members_that_say_nothing_cost_one_thread_of_a_process_their_timeouts(
         assert timeout <= time.monotonic() - started < 2 * timeout
 
         # then both are there at once, and whoever comes next
-        for datastore in (idle, busy, EtcdDatastore(urls, timeout=timeout, rota=rota)):
+        for datastore in (idle, busy, EtcdDatastore(urls, timeout=timeout, failover=failover)):
             started = time.monotonic()
             datastore.put(KEY, "2")
             list(datastore.watch(KEY, datastore.list(KEY).revision, 0.1))

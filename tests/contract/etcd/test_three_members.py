@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from calico.datastore.api import ABSENT, Heard, Key, Put, Removed
+from calico.datastore.api import ABSENT, Key, Put, Removed, WatchEvents
 from calico.datastore.etcd import EtcdDatastore
 from calico.errors import DatastoreUnavailable
 from calico.keys import READY
@@ -198,8 +198,8 @@ def test_the_quiet_of_a_member_that_is_cut_off_reaches_no_further_than_itself(
     surely(lambda: store.put(KEY, "missed"))
     index = store.list(PREFIX).revision
 
-    lonely = Heard(EtcdDatastore([members.urls[cut_off]]).watch(PREFIX, start, QUIET))
-    others = Heard(store.watch(PREFIX, start, QUIET))
+    lonely = WatchEvents(EtcdDatastore([members.urls[cut_off]]).watch(PREFIX, start, QUIET))
+    others = WatchEvents(store.watch(PREFIX, start, QUIET))
 
     assert (list(lonely), bool(list(others))) == ([], True)
     assert (lonely.reached, others.reached) == (start, index)

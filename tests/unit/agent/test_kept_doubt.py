@@ -12,7 +12,7 @@ from calico.keys import CALICO, CHAIN
 from calico.model import TaskId
 from reconciler.agent.belief import PREFIXES, Source, View
 from reconciler.agent.state_file import parse_state, render_state
-from reconciler.runtime.watchfeed import Changed, Loaded, Quiet
+from reconciler.runtime.watchfeed import Bookmark, Changed, Loaded
 from tests.unit.agent.test_reconcile import Agent, Machine
 from tests.unit.agent.world import HOST, filled_store, key_of, put_spec, remove_spec, spec
 
@@ -171,7 +171,7 @@ def test_a_key_that_was_told_at_an_index_that_had_passed_without_it_is_remembere
 ) -> None:
     # given an agent that doubts a store, whose index has caught up, for a key in it
     reached = Revision(host.catch_up() + 10)
-    host.agent.reconciler.handle(Quiet(CALICO, reached))
+    host.agent.reconciler.handle(Bookmark(CALICO, reached))
     host.restore()
     stranger = spec(TaskId("web.2"), "192.168.0.2", "a")
     put_spec(host.store, stranger)
@@ -191,7 +191,7 @@ def test_how_far_the_store_was_is_handed_on_with_the_doubt(host: Host) -> None:
     """Where nothing had changed, the file is behind in that."""
     # given an agent that sees another take over at an index that had passed without that
     reached = Revision(host.catch_up() + 10)
-    host.agent.reconciler.handle(Quiet(CALICO, reached))
+    host.agent.reconciler.handle(Bookmark(CALICO, reached))
     host.restore()
     assert host.catch_up(FIRST, Takeover(2, "n2")) < reached
     for event in host.store.watch(CALICO, host.backup.revision, timeout=0):

@@ -21,7 +21,7 @@ from reconciler.agent.attachments.written import BlockWritten
 from reconciler.agent.belief import Belief, View
 from reconciler.attach.api import AttachError, Wish
 from reconciler.runtime.clock import ManualClock
-from reconciler.runtime.watchfeed import Changed, Quiet
+from reconciler.runtime.watchfeed import Bookmark, Changed
 from tests.contract.attach.agent_rig import SteppedStore
 from tests.unit.agent.world import HOST, POOL, filled_store, loaded
 
@@ -80,7 +80,7 @@ def test_a_block_as_it_was_before_it_was_written_is_of_an_older_store(writer: Wr
 def test_a_block_that_a_watch_did_not_tell_of_though_it_is_past_that_is_so_too(
     writer: Writer,
 ) -> None:
-    writer.belief.handle(Quiet(BLOCKS, Revision(writer.written + 5)))
+    writer.belief.handle(Bookmark(BLOCKS, Revision(writer.written + 5)))
 
     assert str(BLOCK) in writer.belief.judge().doubt
 
@@ -100,7 +100,7 @@ def told_of(writer: Writer) -> None:
 
 
 def quiet_before(writer: Writer) -> None:
-    writer.belief.handle(Quiet(BLOCKS, Revision(writer.written - 1)))
+    writer.belief.handle(Bookmark(BLOCKS, Revision(writer.written - 1)))
 
 
 def written_again(writer: Writer) -> None:
@@ -136,7 +136,7 @@ def test_what_was_written_to_a_store_is_not_held_against_the_one_that_took_over(
     # given a store that was set back, and that the agent doubts for its index
     writer.store.restore(writer.backup)
     writer.belief.handle(BlockWritten(BLOCK, Revision(writer.written + 50)))
-    writer.belief.handle(Quiet(CALICO, Revision(writer.written + 50)))
+    writer.belief.handle(Bookmark(CALICO, Revision(writer.written + 50)))
     assert "went back" in writer.list().doubt
 
     # when it takes over what the host holds, and goes on past that index

@@ -26,7 +26,7 @@ from reconciler.agent.reconciliation.reconcile import HostReconciler
 from reconciler.agent.reconciliation.saving import INDEX_AFTER
 from reconciler.agent.state_file import SavedState
 from reconciler.runtime.clock import ManualClock
-from reconciler.runtime.watchfeed import Changed, Loaded, Quiet, Unreachable
+from reconciler.runtime.watchfeed import Bookmark, Changed, Loaded, Unreachable
 from tests.unit.agent.world import (
     HOST,
     OTHER_HOST,
@@ -469,7 +469,7 @@ def test_the_index_of_a_quiet_store_is_saved_now_and_then(
     later = Revision(store.list(CALICO).revision + 50)
 
     # when nothing happens but that the index of the store moves on
-    agent.reconciler.handle(Quiet(CALICO, later))
+    agent.reconciler.handle(Bookmark(CALICO, later))
     agent.turn()
     assert agent.reconciler.saved() is None
     agent.clock.advance(INDEX_AFTER)

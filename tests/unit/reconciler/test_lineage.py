@@ -5,7 +5,7 @@ import pytest
 from calico.cluster import Takeover
 from calico.datastore.api import Key, Listing, Revision, Stored
 from calico.model import HostName
-from reconciler.core.lineage import adopts, contradiction, departure, missing_write
+from reconciler.core.lineage import adopts, contradiction, divergence, missing_write
 
 A, B, C, D = (
     Takeover(1, "a", revision=10),
@@ -92,7 +92,7 @@ BELIEVED = (key("a", 10), key("b", 20))
 )
 def test_a_later_listing_follows_what_was_believed(index: int, found: tuple[Stored, ...]) -> None:
     believed = {each.key: each for each in BELIEVED}
-    assert departure(believed, Revision(25), Listing(Revision(index), found)) == ""
+    assert divergence(believed, Revision(25), Listing(Revision(index), found)) == ""
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_a_later_listing_follows_what_was_believed(index: int, found: tuple[Stor
 )
 def test_a_listing_of_another_past_is_told(index: int, found: tuple[Stored, ...], why: str) -> None:
     believed = {each.key: each for each in BELIEVED}
-    assert why in departure(believed, Revision(25), Listing(Revision(index), found))
+    assert why in divergence(believed, Revision(25), Listing(Revision(index), found))
 
 
 @pytest.mark.parametrize(

@@ -14,10 +14,10 @@ from reconciler.runtime.watchfeed import (
     GOOD_AFTER,
     LONGEST_BACKOFF,
     WATCH_TIMEOUT,
+    Bookmark,
     Changed,
     FeedMessage,
     Loaded,
-    Quiet,
     Unreachable,
     WatchFeed,
 )
@@ -84,7 +84,7 @@ class Bench:
         self.store = SteppedStore(self.stop)
         self.clock = ManualClock()
         self.told: list[FeedMessage] = []
-        self.quiet: list[Quiet] = []
+        self.bookmarks: list[Bookmark] = []
 
     def run(self) -> list[FeedMessage]:
         WatchFeed(
@@ -93,7 +93,7 @@ class Bench:
             self.told.append,
             self.stop,
             self.clock,
-            hear_quiet=self.quiet.append,
+            post_bookmark=self.bookmarks.append,
         ).run()
         return self.told
 
@@ -217,10 +217,10 @@ def test_a_quiet_watch_tells_how_far_the_store_was(bench: Bench) -> None:
     bench.run()
 
     # The last watch is that in which the feed is stopped.
-    assert bench.quiet == [Quiet(PREFIX, Revision(index)) for index in (1, 2, 2)]
+    assert bench.bookmarks == [Bookmark(PREFIX, Revision(index)) for index in (1, 2, 2)]
 
 
-def test_quiet_in_which_something_was_missed_is_none(bench: Bench) -> None:
+def test_a_watch_that_missed_something_tells_no_bookmark(bench: Bench) -> None:
     store = bench.store
     store.put(READY, "true")
     store.watches = [lambda: None]
@@ -229,7 +229,7 @@ def test_quiet_in_which_something_was_missed_is_none(bench: Bench) -> None:
     bench.run()
 
     assert bench.listed == 2
-    assert bench.quiet == [Quiet(PREFIX, Revision(2))]
+    assert bench.bookmarks == [Bookmark(PREFIX, Revision(2))]
 
 
 def test_it_lists_anew_when_something_happened_that_a_quiet_store_did_not_tell(

@@ -9,7 +9,7 @@ from calico.datastore.memory import MemoryDatastore
 from calico.keys import BLOCKS, CALICO, CHAIN, HOSTS
 from calico.model import TaskId
 from reconciler.agent.belief import Belief
-from reconciler.runtime.watchfeed import Changed, Loaded, Quiet
+from reconciler.runtime.watchfeed import Bookmark, Changed, Loaded
 from tests.unit.agent.world import HOST, filled_store, loaded, put_spec, spec
 
 WEB = spec(TaskId("web.1"), "192.168.0.1", "a")
@@ -47,7 +47,7 @@ def test_a_backup_that_has_caught_up_with_the_last_event_is_not_believed(
     backup = store.backup()
     put_spec(store, WEB)
     belief = believing(store)
-    belief.handle(Quiet(CALICO, write_elsewhere(store, 50)))
+    belief.handle(Bookmark(CALICO, write_elsewhere(store, 50)))
 
     # when the store is set back, and others have written to it before this agent lists
     belief = restarted(belief) if is_restarted else belief
@@ -60,12 +60,12 @@ def test_a_backup_that_has_caught_up_with_the_last_event_is_not_believed(
     assert "went back" in belief.judge().doubt
 
 
-def test_quiet_changes_nothing_that_is_acted_on_or_told() -> None:
+def test_a_bookmark_changes_nothing_that_is_acted_on_or_told() -> None:
     store = filled_store()
     belief = believing(store)
     before = belief.judge()
 
-    belief.handle(Quiet(CALICO, write_elsewhere(store, 50)))
+    belief.handle(Bookmark(CALICO, write_elsewhere(store, 50)))
 
     assert belief.judge() is before
 
@@ -76,7 +76,7 @@ def test_an_event_that_comes_after_the_quiet_keeps_what_was_reached() -> None:
     quiet = write_elsewhere(store, 50)
 
     belief.handle(Changed(CALICO, Put(Stored(Key(f"{CALICO}/x"), "1", Revision(quiet - 20)))))
-    belief.handle(Quiet(CALICO, quiet))
+    belief.handle(Bookmark(CALICO, quiet))
     belief.judge()
 
     assert belief.reached[CALICO] == quiet
@@ -89,7 +89,7 @@ def test_the_quiet_of_a_store_that_is_doubted_says_nothing_of_the_one_that_is_be
     belief.handle(Loaded(CALICO, Listing(Revision(3), ())))
     assert belief.judge().doubt
 
-    belief.handle(Quiet(CALICO, Revision(900)))
+    belief.handle(Bookmark(CALICO, Revision(900)))
     belief.judge()
 
     assert belief.reached == reached
@@ -113,7 +113,7 @@ def test_a_store_that_took_over_stays_believed_when_another_prefix_is_listed_lat
     assert belief.judge().doubt == ""
 
     # then nothing that is heard of the former one counts any more
-    belief.handle(Quiet(HOSTS, Revision(60)))
+    belief.handle(Bookmark(HOSTS, Revision(60)))
     assert restarted(belief).judge().doubt == ""
     belief.handle(hosts)
     assert belief.judge().doubt == ""
@@ -125,7 +125,7 @@ def test_a_quiet_prefix_tells_nothing_of_the_others() -> None:
     store = filled_store()
     belief = believing(store)
     hosts = loaded(store)[2]
-    belief.handle(Quiet(CALICO, write_elsewhere(store, 50)))
+    belief.handle(Bookmark(CALICO, write_elsewhere(store, 50)))
 
     belief.handle(Loaded(HOSTS, hosts.listing))
     belief.handle(Loaded(BLOCKS, Listing(hosts.listing.revision, ())))
