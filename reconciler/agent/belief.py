@@ -17,7 +17,7 @@ from calico.errors import InvalidValue
 from calico.keys import BLOCKS, CALICO, CHAIN, CLUSTER_GUID, HOSTS, READY
 from calico.mirror import Mirror, Passages
 from calico.model import HostName, Snapshot
-from reconciler.agent.attachments.written import BlockWritten
+from reconciler.agent.attachments.block_writes import BlockWritten
 from reconciler.agent.raw_prefix import RawPrefix
 from reconciler.core.lineage import adopts, contradiction, divergence, missing_write
 from reconciler.runtime.watchfeed import Bookmark, Changed, FeedMessage, Loaded, Unreachable

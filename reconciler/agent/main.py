@@ -42,8 +42,8 @@ from reconciler.agent.preflight import (
 )
 from reconciler.agent.reconciliation.passes import HostSettings
 from reconciler.agent.reconciliation.reconcile import HostReconciler
+from reconciler.agent.reporting.host_identity import Machine
 from reconciler.agent.reporting.metrics import AgentMetrics
-from reconciler.agent.reporting.namesake import Machine
 from reconciler.agent.reporting.registration import read_boot_id, read_machine_id
 from reconciler.agent.reporting.reporter import Reporter
 from reconciler.agent.settings import AgentSettings

@@ -27,11 +27,11 @@ from reconciler.controller.metrics import ControllerMetrics
 from reconciler.controller.outstanding import Outstanding
 from reconciler.controller.pinned import UnreadablePin, read_pinned
 from reconciler.controller.removal.absences import Absences
+from reconciler.controller.removal.confirmation import Confirmation
 from reconciler.controller.removal.framework import FrameworkPin
 from reconciler.controller.removal.groups import GroupsGuard
 from reconciler.controller.removal.holds import Holds
 from reconciler.controller.removal.profile_sweeper import ProfileSweeper
-from reconciler.controller.removal.second_looks import SecondLooks
 from reconciler.controller.stored import StoredState
 from reconciler.controller.writer import TaskWriter
 from reconciler.core.desired import (
@@ -123,8 +123,8 @@ class Reconciler:
         self.holds = Holds(datastore, clock)
         self._framework = FrameworkPin(marathon, datastore, self.holds)
         self._groups = GroupsGuard(self._framework, self.holds, stored)
-        looks = SecondLooks(marathon, datastore, stored)
-        self._absences = Absences(self.holds, looks, stored, clock)
+        confirmation = Confirmation(marathon, datastore, stored)
+        self._absences = Absences(self.holds, confirmation, stored, clock)
         self._sweeper = Sweeper(datastore, stored, clock, metrics)
         self._leftovers = Leftovers(datastore, stored, clock)
         self._profiles = ProfileSweeper(datastore, stored, clock, metrics)

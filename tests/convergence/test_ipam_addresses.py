@@ -19,7 +19,7 @@ from calico.datastore.api import Key
 from calico.datastore.memory import MemoryDatastore
 from calico.errors import AddressError, Conflict, DatastoreUnavailable
 from calico.model import HandleId, HostName, Pool
-from tests.passing_store import PassingStore
+from tests.delegating_store import DelegatingStore
 
 HOSTS = [HostName(f"host-{name}") for name in "abc"]
 HANDLES = [HandleId(f"task.{number}") for number in range(6)]
@@ -35,7 +35,7 @@ FAULTS: list[Fault] = [
 ]
 
 
-class UnreliableDatastore(PassingStore):
+class UnreliableDatastore(DelegatingStore):
     """A datastore whose writes go through a list of faults, then work."""
 
     def __init__(

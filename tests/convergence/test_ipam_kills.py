@@ -23,7 +23,7 @@ from reconciler.core.desired import desired_tasks
 from reconciler.core.removal.address_findings import Kind, find
 from reconciler.core.removal.quarantine import REST
 from reconciler.core.tasks.profiles import NetworkPolicy
-from tests.passing_store import PassingStore
+from tests.delegating_store import DelegatingStore
 from tests.unit.controller.cluster import Cluster
 from tests.unit.reconciler.apps import HOST, app, task
 
@@ -40,7 +40,7 @@ class Killed(BaseException):
     """The process ended here."""
 
 
-class MortalStore(PassingStore):
+class MortalStore(DelegatingStore):
     """A store whose user ends before its write number `last`."""
 
     def __init__(self, store: MemoryDatastore, last: int) -> None:

@@ -134,7 +134,7 @@ AGENTS = (
     Mutant(
         "P7",
         "a host that only read a store counts as one with a past",
-        "reconciler/agent/reconciliation/saving.py",
+        "reconciler/agent/reconciliation/save_schedule.py",
         "            vouched=vouched,\n",
         "",
         ("tests/unit/agent/test_newcomer.py",),
@@ -246,9 +246,9 @@ AGENTS = (
     Mutant(
         "P5",
         "an agent speaks for a name that lives on another machine",
-        "reconciler/agent/reporting/namesake.py",
+        "reconciler/agent/reporting/host_identity.py",
         "    if alive is None or ",
         "    if alive is not None or ",
-        ("tests/unit/agent/test_namesake.py",),
+        ("tests/unit/agent/test_host_identity.py",),
     ),
 )

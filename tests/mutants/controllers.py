@@ -282,7 +282,7 @@ CONTROLLERS = (
         "reconciler/controller/removal/absences.py",
         "            waiting=found.waiting | (found.confirmed - reread.ended),\n",
         "",
-        ("tests/unit/controller/test_second_looks.py",),
+        ("tests/unit/controller/test_confirmation.py",),
     ),
     Mutant(
         "P12",
@@ -330,7 +330,7 @@ CONTROLLERS = (
         "reconciler/controller/removal/absences.py",
         "            asked,\n            self._holds",
         "            self._clock.monotonic(),\n            self._holds",
-        ("tests/unit/controller/test_second_looks.py",),
+        ("tests/unit/controller/test_confirmation.py",),
     ),
     Mutant(
         "P13",

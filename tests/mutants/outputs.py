@@ -66,8 +66,8 @@ OUTPUTS = (
         "P8",
         "`ipam check` counts on a leader where nobody leads",
         "reconciler/cli/judging/addresses.py",
-        "each.passing and cluster.leader is not None",
-        "each.passing",
+        "each.transient and cluster.leader is not None",
+        "each.transient",
         ("tests/unit/cli/test_ipam.py",),
     ),
 )

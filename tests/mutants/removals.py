@@ -66,15 +66,15 @@ REMOVALS = (
         "reconciler/core/removal/withdrawal.py",
         "task for task in absent - contradicted if now",
         "task for task in absent if now",
-        ("tests/unit/reconciler/test_withdrawal.py", "tests/unit/controller/test_second_looks.py"),
+        ("tests/unit/reconciler/test_withdrawal.py", "tests/unit/controller/test_confirmation.py"),
     ),
     Mutant(
         "P4",
         "a task ends though its app, asked itself, names it",
-        "reconciler/controller/removal/second_looks.py",
+        "reconciler/controller/removal/confirmation.py",
         "present = present_tasks(self._marathon.app(app_id))",
         "present = frozenset[TaskId]()",
-        ("tests/unit/controller/test_second_looks.py",),
+        ("tests/unit/controller/test_confirmation.py",),
     ),
     Mutant(
         "P4",
@@ -121,18 +121,18 @@ REMOVALS = (
     Mutant(
         "P4",
         "whose word counts hangs on what the leader has heard, however late",
-        "reconciler/controller/removal/second_looks.py",
+        "reconciler/controller/removal/confirmation.py",
         "credible_hosts(fresh.hosts, fresh.applied, alive)",
         "credible_hosts(fresh.hosts, self._stored.applied, alive)",
-        ("tests/unit/controller/test_second_looks.py",),
+        ("tests/unit/controller/test_confirmation.py",),
     ),
     Mutant(
         "P4",
         "whose word counts hangs on the boot that the leader has heard of",
-        "reconciler/controller/removal/second_looks.py",
+        "reconciler/controller/removal/confirmation.py",
         "credible_hosts(fresh.hosts, fresh.applied, alive)",
         "credible_hosts(self._stored.hosts, fresh.applied, alive)",
-        ("tests/unit/controller/test_second_looks.py",),
+        ("tests/unit/controller/test_confirmation.py",),
     ),
     Mutant(
         "P4",
@@ -142,7 +142,7 @@ REMOVALS = (
         "if host in alive and host in applied and not applied[host].doubt and",
         (
             "tests/unit/reconciler/test_contradiction.py",
-            "tests/unit/controller/test_second_looks.py",
+            "tests/unit/controller/test_confirmation.py",
         ),
     ),
     Mutant(
@@ -263,7 +263,7 @@ REMOVALS = (
         "reconciler/controller/removal/absences.py",
         "self._contradicted_since = {task: before.get(task, now) for task in contradicted}",
         "self._contradicted_since = dict.fromkeys(contradicted, now)",
-        ("tests/unit/controller/test_second_looks.py",),
+        ("tests/unit/controller/test_confirmation.py",),
     ),
     Mutant(
         "P3",

@@ -11,6 +11,7 @@ from calico.datastore.api import Datastore
 from calico.model import ContainerId, HostName, TaskId
 from reconciler.agent.attachments.allocator import Allocator, Job
 from reconciler.agent.attachments.attacher import HostAttacher, Partners
+from reconciler.agent.attachments.block_writes import BlockWritten, NotifyingDatastore
 from reconciler.agent.attachments.files import AttachmentFiles, KeptAttachment
 from reconciler.agent.attachments.keeper import (
     Asker,
@@ -22,7 +23,6 @@ from reconciler.agent.attachments.keeper import (
 )
 from reconciler.agent.attachments.places import KernelNamespaces, Namespaces
 from reconciler.agent.attachments.requests import AttachMessage, Chores, Reply
-from reconciler.agent.attachments.written import BlockWritten, ToldWrites
 from reconciler.agent.observation.evidence import StillHeld
 from reconciler.attach.listening import SocketTaken
 from reconciler.attach.plugin import SOCKET
@@ -66,7 +66,7 @@ class AttachService:
         self.keeper = Keeper(self.attacher, clock, still_held, there.exists, conditions)
         self.allocator = Allocator(
             host,
-            ToldWrites(datastore, self._tell_written),
+            NotifyingDatastore(datastore, self._tell_written),
             clock,
             self.attacher.is_known,
             self.attacher.attachments,

@@ -19,8 +19,8 @@ from calico.model import (
     Protected,
     TaskId,
 )
+from reconciler.agent.attachments.block_writes import BlockWritten
 from reconciler.agent.attachments.requests import AttachMessage
-from reconciler.agent.attachments.written import BlockWritten
 from reconciler.agent.belief import View
 from reconciler.agent.locators.api import LocatorName, Search
 from reconciler.agent.state_file import StateWritten

@@ -16,11 +16,11 @@ from calico.datastore.api import Put
 from calico.errors import DataplaneError
 from calico.keys import parse_endpoint_key
 from calico.model import EndpointId, Snapshot, TaskId
+from reconciler.agent.attachments.block_writes import BlockWritten
 from reconciler.agent.attachments.files import KeptAttachment
 from reconciler.agent.attachments.held import HeldAttachments
 from reconciler.agent.attachments.merging import Merged
 from reconciler.agent.attachments.requests import NO_CHORES, CheckAsked, Chores
-from reconciler.agent.attachments.written import BlockWritten
 from reconciler.agent.belief import Belief, Source, View
 from reconciler.agent.locators.api import Search
 from reconciler.agent.observation.evidence import Evidence, StillHeld
@@ -37,8 +37,8 @@ from reconciler.agent.reconciliation.passes import (
 )
 from reconciler.agent.reconciliation.programming import Programming
 from reconciler.agent.reconciliation.rendering import Rendering
-from reconciler.agent.reconciliation.saving import Saving
-from reconciler.agent.reporting.objection import Objecting
+from reconciler.agent.reconciliation.save_schedule import SaveSchedule
+from reconciler.agent.reporting.objection import ObjectionCache
 from reconciler.agent.reporting.problems import (
     obstacles,
     problems_here,
@@ -96,8 +96,8 @@ class HostReconciler:
             self._held,
             self._belief.take_passages,
         )
-        self._saving = Saving(settings.host, settings.boot_id)
-        self._objecting = Objecting(settings.host, settings.boot_id)
+        self._save_schedule = SaveSchedule(settings.host, settings.boot_id)
+        self._objections = ObjectionCache(settings.host, settings.boot_id)
         #: Tasks that the last pass knew to be gone.
         self._gone: frozenset[TaskId] = frozenset()
         self._vouching = Vouching(clock.monotonic())
@@ -216,7 +216,7 @@ class HostReconciler:
         if snapshot is None or self._programming.carried_through is not snapshot:
             return None
         attached = self._evidence.attached
-        return self._saving.changed(
+        return self._save_schedule.changed(
             view,
             attached,
             self._belief.listings,
@@ -229,7 +229,7 @@ class HostReconciler:
     def objection(self) -> ObjectionRecord | None:
         """What this host holds of another store than answers now; None if that is believed."""
         view, unclaimed = self._belief.judge(), self._held.unclaimed
-        return self._objecting.of(view, self._belief.former, unclaimed, self._gone)
+        return self._objections.of(view, self._belief.former, unclaimed, self._gone)
 
     def reconcile(self) -> Pass:
         """Make the kernel agree with what is believed, and answer who asked for a network."""

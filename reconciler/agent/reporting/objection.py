@@ -26,7 +26,7 @@ from reconciler.agent.attachments.files import KeptAttachment
 from reconciler.agent.belief import View
 
 
-class Objecting:
+class ObjectionCache:
     """Knows what one agent objected last; used by one thread."""
 
     def __init__(self, host: HostName, boot_id: BootId) -> None:

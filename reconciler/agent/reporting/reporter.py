@@ -26,7 +26,7 @@ from calico.keys import (
     reaches_etcd,
 )
 from calico.model import AppliedRecord, Attachment, BootId, HostName, HostRecord
-from reconciler.agent.reporting.namesake import Machine, NameTaken, expect_own_name
+from reconciler.agent.reporting.host_identity import Machine, NameTaken, expect_own_name
 from reconciler.agent.reporting.registration import (
     ALIVE_EVERY,
     ALIVE_TTL,

@@ -90,7 +90,7 @@ def check_command(etcd: EtcdSettings, output: str) -> None:
       pools      as in `ipam show`; the states add up to size
       addresses  address, state, block, host, handle, attributes, endpoints
                  (task, host), app, container: each that is not free
-      findings   subject, kind, reason, passing (no more than a note)
+      findings   subject, kind, reason, transient (no more than a note)
       waits_for  hosts that resting addresses wait for
     """
     cluster = read(etcd)

@@ -87,14 +87,14 @@ def judge_check(cluster: Cluster, usage: Usage, findings: tuple[Finding, ...]) -
         for each in others[:MOST_ROWS]
     )
     # What nobody mends does not pass.
-    passing = {each for each in findings if each.passing and cluster.leader is not None}
+    transient = {each for each in findings if each.transient and cluster.leader is not None}
     told = [
         f"{word} {each.subject}: {each.kind.value}: {each.reason}"
         for word in ("PROBLEM", "NOTE")
         for each in findings
-        if (each in passing) == (word == "NOTE")
+        if (each in transient) == (word == "NOTE")
     ]
-    ok = len(passing) == len(findings)
+    ok = len(transient) == len(findings)
     sections: tuple[Section, ...] = (
         _pool_table(usage.pools),
         Table(("address", "state", "handle", "host"), rows),
@@ -111,7 +111,7 @@ def judge_check(cluster: Cluster, usage: Usage, findings: tuple[Finding, ...]) -
                 "subject": each.subject,
                 "kind": each.kind.value,
                 "reason": each.reason,
-                "passing": each in passing,
+                "transient": each in transient,
             }
             for each in findings
         ],

@@ -28,7 +28,7 @@ from calico.keys import (
 )
 from calico.model import HostName, Pool
 from reconciler.controller.adoption.chain import append_takeover
-from reconciler.controller.adoption.importing import Untaken
+from reconciler.controller.adoption.importing import NotImported
 from reconciler.controller.adoption.imports import Imports
 from reconciler.controller.bootstrap import bootstrap, make_ready
 from reconciler.controller.removal.holds import Holds
@@ -83,7 +83,7 @@ class Adoption:
         self._objected: dict[HostName, ObjectionRecord] = {}
         self._imports = Imports(datastore, stored, clock)
         #: Addresses and groups that an operator let go.
-        self._waived = Untaken()
+        self._waived = NotImported()
         #: Whether Marathon's tasks were brought since it opened.
         self._brought = False
         #: Whether somebody is held back until they are.
@@ -178,7 +178,7 @@ class Adoption:
             self._pause = f"{NOT_YET}: {_named(awaited)} may hold what this datastore lacks"
             return
         self._imports.take_over(objecting, self._is_in_use, checkpoint)
-        lost = self._imports.untaken(objecting)
+        lost = self._imports.not_imported(objecting)
         if all(map(self._is_late, self._objected.values())):
             # Not at once if all others follow: of a store that was just set back,
             # what it says of them is as old as the rest.
@@ -228,7 +228,7 @@ class Adoption:
         self,
         objecting: Sequence[ObjectionRecord],
         awaited: Collection[HostName],
-        lost: Untaken,
+        lost: NotImported,
         tasks: Collection[str] = (),
     ) -> bool:
         who = ", ".join(sorted({each.host for each in objecting} | self._objected.keys()))
@@ -262,7 +262,7 @@ class Adoption:
         if self._awaits_tasks:
             return
         held = [each for each in withheld if waiting[each] or self._is_lost(each)]
-        lost = self._imports.untaken(held)
+        lost = self._imports.not_imported(held)
         tasks = frozenset[str]().union(*(waiting[each] for each in held))
         if held and self._is_approved(held, (), lost, tasks):
             held = []
@@ -274,7 +274,7 @@ class Adoption:
             self._holds.end(HoldKind.STORE)
 
     def _is_lost(self, record: ObjectionRecord) -> bool:
-        lost = self._imports.untaken([record])
+        lost = self._imports.not_imported([record])
         return (
             not lost.addresses <= self._waived.addresses or not lost.groups <= self._waived.groups
         )
@@ -283,7 +283,7 @@ class Adoption:
         self,
         objecting: Sequence[ObjectionRecord],
         withheld: Sequence[ObjectionRecord] = (),
-        waived: Untaken = Untaken(),  # noqa: B008 - a frozen value
+        waived: NotImported = NotImported(),  # noqa: B008 - a frozen value
     ) -> None:
         """Have this store acted on, but by those withheld; what is `waived` withholds nobody."""
         if self._is_new or objecting:

@@ -24,13 +24,13 @@ from calico.model import ORCHESTRATOR, EndpointId, EndpointSpec, HostName, Profi
 from calico.names import reservation_of
 from reconciler.controller.stored import StoredState
 from reconciler.core.adoption import AddressClaim, Holdings, contested
-from reconciler.core.told_profiles import judge_leaves
+from reconciler.core.recovered_profiles import judge_leaves
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Untaken:
+class NotImported:
     """What one host told and nobody can be given: addresses, and groups by their rules.
 
     Addresses are another's, in no pool, or in a block that cannot be read. Of a group one
@@ -43,8 +43,8 @@ class Untaken:
     def __bool__(self) -> bool:
         return bool(self.addresses or self.groups)
 
-    def __or__(self, other: "Untaken") -> "Untaken":
-        return Untaken(self.addresses | other.addresses, self.groups | other.groups)
+    def __or__(self, other: "NotImported") -> "NotImported":
+        return NotImported(self.addresses | other.addresses, self.groups | other.groups)
 
 
 class Importer:
@@ -66,7 +66,7 @@ class Importer:
             for address in kept.value.addresses:
                 self._users[address].add(endpoint)
 
-    def take_over(self, held: Holdings, checkpoint: Callable[[], None]) -> Untaken:
+    def take_over(self, held: Holdings, checkpoint: Callable[[], None]) -> NotImported:
         """Import what one host holds of a store that is lost; what stays as it is.
 
         Raises DatastoreError.
@@ -83,9 +83,9 @@ class Importer:
         for spec, text in held.endpoints:
             if lost.isdisjoint(spec.addresses):
                 self._write(spec, text)
-        return Untaken(lost, frozenset(groups))
+        return NotImported(lost, frozenset(groups))
 
-    def take_addresses_over(self, held: Holdings, checkpoint: Callable[[], None]) -> Untaken:
+    def take_addresses_over(self, held: Holdings, checkpoint: Callable[[], None]) -> NotImported:
         """Import which addresses a host has while others follow this store; what stays.
 
         Whom its tasks may reach is not for it to say: endpoints that are there
@@ -99,7 +99,7 @@ class Importer:
             if kept is not None and lost.isdisjoint(spec.addresses):
                 own = replace(spec, profiles=kept.value.profiles, labels=kept.value.labels)
                 self._write(own, encode_endpoint(own))
-        return Untaken(lost)
+        return NotImported(lost)
 
     def _take_addresses(
         self,
@@ -225,7 +225,7 @@ def _is_claimed_since(held: Allocation, claim: AddressClaim) -> bool:
 
 
 def without_network(
-    held: Holdings, lost: Untaken, datastore: Datastore, stored: StoredState
+    held: Holdings, lost: NotImported, datastore: Datastore, stored: StoredState
 ) -> frozenset[str]:
     """Tasks of which a host tells, and which this store has not as they are there.
 

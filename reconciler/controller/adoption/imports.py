@@ -8,7 +8,7 @@ from operator import or_
 
 from calico.cluster import ObjectionRecord
 from calico.datastore.api import DirectoryStore
-from reconciler.controller.adoption.importing import Importer, Untaken, without_network
+from reconciler.controller.adoption.importing import Importer, NotImported, without_network
 from reconciler.controller.stored import StoredState
 from reconciler.core.adoption import Holdings, holdings_of
 from reconciler.runtime.clock import Clock
@@ -25,7 +25,7 @@ class _Import:
     """What came of one host's word, and whether only addresses were taken of it."""
 
     held: Holdings
-    untaken: Untaken
+    not_imported: NotImported
     addresses_only: bool
 
 
@@ -62,7 +62,9 @@ class Imports:
         self.keep(told)
         now, (before, at) = self._clock.monotonic(), self._tried
         is_due = frozenset(told) != before or now - at >= RETRY_AFTER
-        pending = [each for each in told if not self.has(each) or (is_due and self.untaken([each]))]
+        pending = [
+            each for each in told if not self.has(each) or (is_due and self.not_imported([each]))
+        ]
         if not pending:
             return
         self._stored.load(self._datastore)
@@ -79,17 +81,17 @@ class Imports:
                 )
         self._tried = frozenset(told), now
 
-    def untaken(self, records: Collection[ObjectionRecord]) -> Untaken:
+    def not_imported(self, records: Collection[ObjectionRecord]) -> NotImported:
         """What of these nobody could be given."""
-        found = (done.untaken for each in records if (done := self._found(each)) is not None)
-        return reduce(or_, found, Untaken())
+        found = (done.not_imported for each in records if (done := self._found(each)) is not None)
+        return reduce(or_, found, NotImported())
 
     def waiting(self, record: ObjectionRecord) -> frozenset[str]:
         """Tasks that the controller has yet to give the network that they have there."""
         done = self._found(record)
         if done is None or not done.addresses_only:
             return frozenset()
-        return without_network(done.held, done.untaken, self._datastore, self._stored)
+        return without_network(done.held, done.not_imported, self._datastore, self._stored)
 
     def is_addresses_only(self, record: ObjectionRecord) -> bool:
         """Whether its endpoints are the controller's to write."""

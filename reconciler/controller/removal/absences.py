@@ -8,8 +8,8 @@ from dataclasses import replace
 from calico.cluster import HoldKind
 from calico.model import TaskId
 from marathon_client.models import App, AppList
+from reconciler.controller.removal.confirmation import Confirmation
 from reconciler.controller.removal.holds import Holds
-from reconciler.controller.removal.second_looks import SecondLooks
 from reconciler.controller.stored import StoredState
 from reconciler.core.desired import present_tasks, record_id, unread_app_id
 from reconciler.core.removal.framework import Trust
@@ -33,9 +33,11 @@ STALE_AFTER = 30.0
 class Absences:
     """Evidence, and how long each task has been absent; one thread owns it."""
 
-    def __init__(self, holds: Holds, looks: SecondLooks, stored: StoredState, clock: Clock) -> None:
+    def __init__(
+        self, holds: Holds, confirmation: Confirmation, stored: StoredState, clock: Clock
+    ) -> None:
         self._holds = holds
-        self._looks = looks
+        self._confirmation = confirmation
         self._stored = stored
         self._clock = clock
         self._evidence: OrderedDict[TaskId, float] = OrderedDict()
@@ -106,7 +108,7 @@ class Absences:
         present |= self._unclear(listed, known)
         proof = self.proof(listed.apps)
         is_trusted = trust is Trust.OURS
-        contradicted = self._looks.contradicted(known - present - proof)
+        contradicted = self._confirmation.contradicted(known - present - proof)
         found = judge_absences(
             CompleteList(
                 known,
@@ -122,7 +124,7 @@ class Absences:
             asked,
             self._holds.approved_plan(HoldKind.TASKS),
         )
-        reread = self._looks.reread(found.confirmed, checkpoint)
+        reread = self._confirmation.reread(found.confirmed, checkpoint)
         found = replace(
             found,
             now=found.now | reread.ended,

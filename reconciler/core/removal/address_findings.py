@@ -45,14 +45,14 @@ class Kind(enum.Enum):
 class Finding:
     """One thing that is not as it should be; `subject` is an address, a block or a key.
 
-    What is `passing` is harmless, and a leader mends it within minutes: writes
+    What is `transient` is harmless, and a leader mends it within minutes: writes
     that came to nothing, or were not answered, leave it.
     """
 
     subject: str
     kind: Kind
     reason: str
-    passing: bool = False
+    transient: bool = False
 
 
 def find(
@@ -147,9 +147,9 @@ def _of_held(held: HeldAddress, who: Standing) -> Finding | None:
 def _of_drift(drift: Drift, who: Standing) -> Finding:
     ours = is_ours(drift, frozenset((*who.hosts, *who.forgotten)))
     # A count that is too low hides an address from whoever looks for it.
-    passing = ours and not (isinstance(drift, Miscounted) and drift.counted < drift.held)
+    transient = ours and not (isinstance(drift, Miscounted) and drift.counted < drift.held)
     kind, reason = _described(drift)
-    return Finding(str(drift.block), kind, reason + _by_controller(ours), passing)
+    return Finding(str(drift.block), kind, reason + _by_controller(ours), transient)
 
 
 def _described(drift: Drift) -> tuple[Kind, str]:

@@ -37,8 +37,8 @@ from reconciler.agent.reporting.reporter import Report
 from reconciler.runtime.clock import SystemClock
 from reconciler.runtime.inbox import Inbox
 from reconciler.runtime.watchfeed import Changed, Loaded
+from tests.delegating_store import DelegatingStore
 from tests.kernel.namespaces import Namespace
-from tests.passing_store import PassingStore
 from tests.unit.agent.world import HOST, UNDERLAY, filled_store, vouch_for
 
 FACTS = HostFacts("eth0", UNDERLAY, 1500, (IPNetwork("10.0.0.0/24"),))
@@ -67,7 +67,7 @@ class Fuse:
             self.taken.append(what)
 
 
-class SteppedStore(PassingStore):
+class SteppedStore(DelegatingStore):
     """A datastore that a test can silence, and whose writes are steps before and after."""
 
     def __init__(self, store: DirectoryStore, step: Step) -> None:

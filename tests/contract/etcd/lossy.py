@@ -8,7 +8,7 @@ from typing import Protocol, TypeVar
 
 from calico.datastore.api import DirectoryStore, Key
 from calico.errors import DatastoreUnavailable
-from tests.passing_store import PassingStore
+from tests.delegating_store import DelegatingStore
 
 T = TypeVar("T")
 
@@ -20,7 +20,7 @@ class Fault(Protocol):
     swallow: int | None
 
 
-class LossyStore(PassingStore):
+class LossyStore(DelegatingStore):
     """A store whose write number `swallow` is done and not answered; numbers begin at 0."""
 
     def __init__(self, store: DirectoryStore) -> None:

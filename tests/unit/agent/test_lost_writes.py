@@ -14,10 +14,10 @@ from calico.datastore.memory import MemoryDatastore
 from calico.keys import BLOCKS, CALICO, CHAIN, block_key, pool_key
 from calico.model import BootId, ContainerId
 from reconciler.agent.attachments.allocator import AllocateAsked
+from reconciler.agent.attachments.block_writes import BlockWritten
 from reconciler.agent.attachments.files import AttachmentFiles
 from reconciler.agent.attachments.requests import Reply
 from reconciler.agent.attachments.service import AttachService
-from reconciler.agent.attachments.written import BlockWritten
 from reconciler.agent.belief import Belief, View
 from reconciler.attach.api import AttachError, Wish
 from reconciler.runtime.clock import ManualClock

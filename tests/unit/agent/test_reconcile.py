@@ -23,7 +23,7 @@ from reconciler.agent.locators.api import Located, Search
 from reconciler.agent.observation.looks import FULL_EVERY, SETTLED_AFTER, VERIFY_AFTER
 from reconciler.agent.reconciliation.passes import HostSettings, KernelChanged, Pass, Surveyed
 from reconciler.agent.reconciliation.reconcile import HostReconciler
-from reconciler.agent.reconciliation.saving import INDEX_AFTER
+from reconciler.agent.reconciliation.save_schedule import INDEX_AFTER
 from reconciler.agent.state_file import SavedState
 from reconciler.runtime.clock import ManualClock
 from reconciler.runtime.watchfeed import Bookmark, Changed, Loaded, Unreachable

@@ -25,7 +25,7 @@ from calico.model import AppliedRecord, BootId, HostName, HostRecord, TaskId
 from calico.names import endpoint_of_task
 from reconciler.agent.reporting.reporter import Report, Reporter
 from reconciler.runtime.clock import ManualClock
-from tests.passing_store import PassingStore
+from tests.delegating_store import DelegatingStore
 
 T = TypeVar("T")
 HOST = HostName("h1")
@@ -35,7 +35,7 @@ WEB = status_key(endpoint_of_task(HOST, TaskId("web.1")))
 DB = status_key(endpoint_of_task(HOST, TaskId("db.1")))
 
 
-class Flaky(PassingStore):
+class Flaky(DelegatingStore):
     """A datastore that can be cut off, and counts its writes.
 
     While it is `slow`, writes are not answered, and done only when they `land`.

@@ -11,7 +11,7 @@ from calico.datastore.api import Datastore, DirectoryStore, Key
 from calico.keys import HOSTS
 from calico.model import AppliedRecord, Attachment, BootId, ContainerId, HostName
 from calico.names import handle_of_container
-from tests.passing_store import PassingStore
+from tests.delegating_store import DelegatingStore
 from tests.unit.controller.cluster import Cluster
 
 T = TypeVar("T")
@@ -49,7 +49,7 @@ def tell(cluster: Cluster, *attachments: Attachment, host: str = "h1") -> None:
     cluster.tell_hosts()
 
 
-class CountingStore(PassingStore):
+class CountingStore(DelegatingStore):
     """A store that counts round trips; `log` says which."""
 
     def __init__(self, store: DirectoryStore) -> None:

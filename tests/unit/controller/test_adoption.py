@@ -7,9 +7,9 @@ import pytest
 from netaddr import IPAddress, IPNetwork
 
 from calico.addressing.addresses import Addresses
-from calico.cluster import HoldKind, ObjectionRecord
+from calico.cluster import HoldKind
 from calico.codec import decode_chain, encode_endpoint, encode_objection, encode_pool
-from calico.datastore.api import Datastore, Key, Revision, Stored
+from calico.datastore.api import Key, Revision
 from calico.datastore.memory import MemoryDatastore
 from calico.errors import DatastoreUnavailable
 from calico.keys import (
@@ -25,89 +25,31 @@ from calico.keys import (
 )
 from calico.model import AppliedRecord, BootId, HostName, Pool, TaskId, TaskVerdict
 from calico.names import endpoint_of_task, interface_of, mac_of
-from reconciler.agent.belief import PREFIXES
-from reconciler.agent.reporting.objection import objection_record
 from reconciler.controller.adoption.adoption import WAIT
 from reconciler.controller.adoption.chain import append_takeover
 from reconciler.core.removal.quarantine import REST
 from reconciler.runtime.lease import LeaseLost
 from tests.convergence.test_ipam_kills import Killed, MortalStore
 from tests.unit.controller.cluster import Cluster
-from tests.unit.reconciler.apps import app, task
-
-WEB = app(task("a.1"), task("a.2", host="h2"))
-DB = app(task("b.1", app="/b"), name="/b")
-OTHER = app(task("c.1", app="/c", host="h2"), name="/c")
-
-
-def addresses(cluster: Cluster) -> dict[str, str]:
-    return {name: str(spec.addresses[0]) for name, spec in cluster.specs().items()}
-
-
-def told_by(cluster: Cluster, host: str) -> ObjectionRecord:
-    """What the agent of a host tells that saw the store as it is now."""
-    guid, chain = cluster.store.get(CLUSTER_GUID), cluster.store.get(CHAIN)
-    assert guid is not None
-    assert chain is not None
-    entries = (each for root in PREFIXES for each in cluster.store.list(root).entries)
-    takeover = decode_chain(chain.value)[-1].number
-    former = {each.key: each for each in entries}
-    return objection_record(HostName(host), BootId("boot"), guid.value, takeover, former)
-
-
-def object_to(cluster: Cluster, *records: ObjectionRecord) -> None:
-    """Agents do not believe the store, and tell what they hold."""
-    for record in records:
-        word = AppliedRecord(
-            record.host,
-            record.boot_id,
-            0,
-            guid=record.guid,
-            takeover=record.takeover,
-            doubt="wiped",
-        )
-        cluster.say(word)
-        cluster.store.put(objection_key(record.host), encode_objection(record))
-    cluster.tell_hosts()
+from tests.unit.controller.objecting import (
+    DB,
+    OTHER,
+    WEB,
+    addresses,
+    everything,
+    object_to,
+    replace_store,
+    restored,
+    running,
+    told_by,
+    wiped,
+)
 
 
 @pytest.fixture
 def cluster() -> Cluster:
-    """Three tasks on two hosts, whose agents have followed everything."""
-    cluster = Cluster()
-    cluster.connect()
-    for each in (WEB, DB):
-        cluster.run(each)
-    cluster.applied()
-    return cluster
-
-
-def replace_store(cluster: Cluster, store: MemoryDatastore) -> None:
-    """Another leader finds this store, in which no agent has said anything yet."""
-    cluster.store = store
-    for number, name in enumerate(("h1", "h2")):
-        cluster.register(name, number, silent=True)
-    # The order of addresses is another one, were they given anew.
-    cluster.marathon.current = dict(reversed(cluster.marathon.current.items()))
-    cluster.start()
-    cluster.connect()
-
-
-def everything(store: Datastore) -> tuple[Stored, ...]:
-    roots = (Key("/calico"), Key("/marathon-calico"))
-    return tuple(each for root in roots for each in store.list(root).entries)
-
-
-def restored(cluster: Cluster, backup: tuple[Stored, ...]) -> MemoryDatastore:
-    """A store with what was saved, all of whose numbers are others."""
-    store = wiped(cluster)
-    for each in backup:
-        store.put(each.key, each.value)
-    return store
-
-
-def wiped(cluster: Cluster) -> MemoryDatastore:
-    return MemoryDatastore(cluster.clock.monotonic)
+    """Three tasks on two hosts."""
+    return running(WEB, DB)
 
 
 def test_after_a_wipe_every_task_has_the_address_that_its_host_tells(cluster: Cluster) -> None:

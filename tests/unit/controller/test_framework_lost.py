@@ -8,7 +8,7 @@ from calico.cluster import HoldKind, ObjectionRecord
 from calico.codec import decode_cluster
 from calico.keys import CLUSTER, FRAMEWORK
 from tests.unit.controller.cluster import Cluster
-from tests.unit.controller.test_adoption import object_to, replace_store, told_by, wiped
+from tests.unit.controller.objecting import object_to, replace_store, running, told_by, wiped
 from tests.unit.reconciler.apps import app, task
 
 OURS = (app(task("a.1"), task("a.2", host="h2")), app(task("b.1", app="/b"), name="/b"))
@@ -18,12 +18,7 @@ TASKS = {"a.1", "a.2", "b.1"}
 @pytest.fixture
 def cluster() -> Cluster:
     """Three tasks on two hosts, whose agents have followed everything."""
-    cluster = Cluster()
-    cluster.connect()
-    for each in OURS:
-        cluster.run(each)
-    cluster.applied()
-    return cluster
+    return running(*OURS)
 
 
 def pinned(cluster: Cluster) -> str:

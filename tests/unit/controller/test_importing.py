@@ -11,7 +11,7 @@ from calico.model import Attachment
 from reconciler.controller.adoption.adoption import WAIT
 from tests.unit.controller.attaching import BOX, attach, tell
 from tests.unit.controller.cluster import Cluster
-from tests.unit.controller.test_adoption import (
+from tests.unit.controller.objecting import (
     addresses,
     everything,
     object_to,

@@ -26,7 +26,7 @@ from reconciler.cli.reading.cluster import read_cluster
 from reconciler.controller.adoption.adoption import WAIT
 from reconciler.controller.hosts.departure import Departure
 from tests.unit.controller.cluster import Cluster
-from tests.unit.controller.test_adoption import (
+from tests.unit.controller.objecting import (
     DB,
     OTHER,
     WEB,
@@ -35,6 +35,7 @@ from tests.unit.controller.test_adoption import (
     object_to,
     replace_store,
     restored,
+    running,
     told_by,
     wiped,
 )
@@ -46,12 +47,7 @@ BEYOND = Pool(IPNetwork("10.0.0.0/24"), disabled=True)
 @pytest.fixture
 def cluster() -> Cluster:
     """Three tasks on two hosts, whose agents have followed everything."""
-    cluster = Cluster()
-    cluster.connect()
-    for each in (WEB, DB):
-        cluster.run(each)
-    cluster.applied()
-    return cluster
+    return running(WEB, DB)
 
 
 def last_takeover(cluster: Cluster) -> Takeover:

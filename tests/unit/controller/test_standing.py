@@ -7,17 +7,13 @@ from calico.keys import CHAIN
 from marathon_client.errors import MarathonUnavailable
 from reconciler.controller.adoption.adoption import UNHEARD, WAIT
 from tests.unit.controller.cluster import UNAVAILABLE, Cluster
-from tests.unit.controller.test_adoption import WEB, object_to, replace_store, told_by, wiped
+from tests.unit.controller.objecting import WEB, object_to, replace_store, running, told_by, wiped
 
 
 @pytest.fixture
 def cluster() -> Cluster:
     """Two tasks on two hosts, whose agents have followed everything."""
-    cluster = Cluster()
-    cluster.connect()
-    cluster.run(WEB)
-    cluster.applied()
-    return cluster
+    return running(WEB)
 
 
 def waits(cluster: Cluster) -> str:

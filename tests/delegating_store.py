@@ -1,4 +1,4 @@
-"""A store that stands before another one."""
+"""A store in front of another one, for faults to be put in between."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -8,8 +8,8 @@ from calico.datastore.api import DirectoryStore, Key, Listing, Revision, Stored,
 T = TypeVar("T")
 
 
-class PassingStore:
-    """Passes all on to a store; `read` and `write` are what becomes of each call but a watch."""
+class DelegatingStore:
+    """Hands all calls on to a store; `read` and `write` are what becomes of each call but a watch."""
 
     def __init__(self, store: DirectoryStore) -> None:
         self._store = store

@@ -13,11 +13,11 @@ from calico.datastore.memory import MemoryDatastore
 from calico.errors import DatastoreUnavailable
 from calico.keys import FELIX, felix_status_key, host_key
 from calico.model import AppliedRecord, BootId, HostName, HostRecord
-from reconciler.agent.reporting.namesake import Machine
+from reconciler.agent.reporting.host_identity import Machine
 from reconciler.agent.reporting.registration import ALIVE_TTL
 from reconciler.agent.reporting.reporter import RELOAD_EVERY, Report, Reporter
 from reconciler.runtime.clock import ManualClock
-from tests.passing_store import PassingStore
+from tests.delegating_store import DelegatingStore
 
 T = TypeVar("T")
 HOST = HostName("h1")
@@ -25,7 +25,7 @@ FIRST = HostRecord(HOST, IPAddress("10.0.0.1"), BootId("boot-1"), "machine-1", "
 SECOND = HostRecord(HOST, IPAddress("10.0.0.2"), BootId("boot-2"), "machine-2", "1")
 
 
-class Cuttable(PassingStore):
+class Cuttable(DelegatingStore):
     """A way to a datastore that can be cut."""
 
     cut = False

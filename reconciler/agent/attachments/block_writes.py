@@ -15,8 +15,8 @@ class BlockWritten:
     revision: Revision
 
 
-class ToldWrites:
-    """A datastore whose writes of blocks are told of; implements `Datastore`."""
+class NotifyingDatastore:
+    """A datastore that tells of each block that is written; implements `Datastore`."""
 
     def __init__(self, datastore: Datastore, tell: Callable[[BlockWritten], None]) -> None:
         self._datastore = datastore

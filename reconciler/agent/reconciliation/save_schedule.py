@@ -12,7 +12,7 @@ from reconciler.agent.state_file import SavedState
 INDEX_AFTER = 60.0
 
 
-class IndexSaving:
+class IndexSchedule:
     """When a state is saved anew in which nothing changed but the store's index.
 
     The longer nothing changes, the rarer: each wait is twice as long as the one
@@ -35,13 +35,13 @@ class IndexSaving:
         self._due = now + self._wait
 
 
-class Saving:
+class SaveSchedule:
     """Knows what was saved last; used by one thread."""
 
     def __init__(self, host: HostName, boot_id: BootId) -> None:
         self._host = host
         self._boot_id = boot_id
-        self._index = IndexSaving()
+        self._index = IndexSchedule()
         self._saved: tuple[View, Mapping[TaskId, NamespaceRef], bool] | None = None
 
     def changed(

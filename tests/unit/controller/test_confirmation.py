@@ -17,7 +17,7 @@ from calico.model import (
 )
 from calico.names import endpoint_of_task
 from marathon_client.models import App, AppId, AppList, TaskState
-from reconciler.controller.removal.second_looks import MOST_APPS
+from reconciler.controller.removal.confirmation import MOST_APPS
 from reconciler.core.removal.withdrawal import CONFIRM_AFTER
 from tests.unit.controller.cluster import UNAVAILABLE, Cluster, MemoryMarathon
 from tests.unit.reconciler.apps import app, task

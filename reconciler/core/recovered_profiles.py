@@ -26,14 +26,14 @@ _OF_APP = re.compile(rf"{APP_PREFIX}[a-z0-9.-]{{1,60}}-([0-9a-f]{{12}})")
 
 
 @dataclass(frozen=True, slots=True)
-class ToldLeaves:
+class RecoveredLeaves:
     """What is believed, by key, and the keys of a group for which there is no such word."""
 
     believed: Mapping[Key, str]
     doubtful: Mapping[Key, ProfileId]
 
 
-def judge_leaves(told: Sequence[Holdings]) -> ToldLeaves:
+def judge_leaves(told: Sequence[Holdings]) -> RecoveredLeaves:
     """Of a key that is neither, a controller writes anew what belongs there."""
     texts: defaultdict[Key, list[tuple[HostName, str]]] = defaultdict(list)
     for held in told:
@@ -53,7 +53,7 @@ def judge_leaves(told: Sequence[Holdings]) -> ToldLeaves:
             believed[key] = said[0][1]
         else:
             doubtful[key] = profile
-    return ToldLeaves(believed, doubtful)
+    return RecoveredLeaves(believed, doubtful)
 
 
 def _is_agreed(profile: ProfileId, leaf: ProfileLeaf, texts: Sequence[str]) -> bool:

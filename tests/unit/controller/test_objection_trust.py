@@ -14,11 +14,12 @@ from calico.model import AppliedRecord, BootId, EndpointSpec, HostName, ProfileI
 from calico.names import endpoint_of_task, interface_of, mac_of
 from reconciler.controller.adoption.adoption import WAIT
 from tests.unit.controller.cluster import Cluster
-from tests.unit.controller.test_adoption import (
+from tests.unit.controller.objecting import (
     everything,
     object_to,
     replace_store,
     restored,
+    running,
     told_by,
     wiped,
 )
@@ -36,12 +37,7 @@ RULES_OF_VIP = profile_key(ProfileId("vip"), "rules")
 @pytest.fixture
 def cluster() -> Cluster:
     """A task of one group on each of two hosts."""
-    cluster = Cluster()
-    cluster.connect()
-    for each in (DB, WEB):
-        cluster.run(each)
-    cluster.applied()
-    return cluster
+    return running(DB, WEB)
 
 
 def endpoint(name: str, address: str, group: str = "db") -> EndpointSpec:

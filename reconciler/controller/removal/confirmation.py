@@ -39,7 +39,7 @@ class Reread:
     alive: frozenset[TaskId]
 
 
-class SecondLooks:
+class Confirmation:
     """Asks hosts and apps about tasks that a list lacks."""
 
     def __init__(self, marathon: Marathon, datastore: Datastore, stored: StoredState) -> None:
