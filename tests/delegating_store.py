@@ -9,7 +9,7 @@ T = TypeVar("T")
 
 
 class DelegatingStore:
-    """Hands all calls on to a store; `read` and `write` are what becomes of each call but a watch."""
+    """Hands all calls on; `read` and `write` are what becomes of each call but a watch."""
 
     def __init__(self, store: DirectoryStore) -> None:
         self._store = store
