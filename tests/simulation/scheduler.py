@@ -105,6 +105,7 @@ class Process:
 
         thread = Thread(self, greenlet(body, parent=self._scheduler.main))
         self.threads.append(thread)
+        self._scheduler.down.discard(self)
         self._scheduler.plan(thread)
         return thread
 
@@ -124,8 +125,11 @@ class Scheduler:
 
     def __init__(self, clock: ManualClock, order: random.Random) -> None:
         self.main = getcurrent()
+        self._switch = self.main.switch
         self.clock = clock
         self.processes: list[Process] = []
+        #: Those that do not run.
+        self.down: set[Process] = set()
         self.defects: list[str] = []
         self.steps = 0
         self.now = clock.monotonic
@@ -140,6 +144,7 @@ class Scheduler:
         """One more process, not yet started."""
         process = Process(self, name)
         self.processes.append(process)
+        self.down.add(process)
         return process
 
     def plan(self, thread: Thread) -> None:
@@ -166,14 +171,14 @@ class Scheduler:
     def give_way(self) -> None:
         """Let others go first; the caller may be killed here. Outside of threads: nothing."""
         if getcurrent() is not self.main:
-            self.main.switch()
+            self._switch()
 
     def sleep(self, seconds: float) -> None:
         """Let time pass for the calling thread, unless it is woken."""
         thread = self.current
         thread.wake = self.now() + seconds
         self.plan(thread)
-        self.main.switch()
+        self._switch()
 
     @property
     def current(self) -> Thread:
@@ -213,6 +218,8 @@ class Scheduler:
                 self.reap(thread.process)
             elif thread.body.dead:
                 thread.process.threads.remove(thread)
+                if not thread.process.threads:
+                    self.down.add(thread.process)
                 self._drop(thread)
             after_step()
             now = self.now()
@@ -234,6 +241,7 @@ class Scheduler:
         for thread in process.threads:
             self._drop(thread)
         process.threads = []
+        self.down.add(process)
 
     def end(self) -> None:
         """End all processes, so that no greenlet is left behind."""

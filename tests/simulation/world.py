@@ -200,6 +200,13 @@ class World:
             self.etcd.settle()
         if self.marathon.next_event() <= now:
             self.marathon.settle()
+        if self.scheduler.down:
+            self._start_again(now)
+        if self.scheduler.defects:
+            raise Violation(f"defect: {self.scheduler.defects[0]}")
+        self.invariants.check()
+
+    def _start_again(self, now: float) -> None:
         for process in self.scheduler.processes:
             if not process.threads and process.start_at <= now:
                 self._log(f"{process.name} starts")
@@ -208,16 +215,10 @@ class World:
                         host.is_on = True
                         self.invariants.begin_agent(host)
                 process.start()
-        if self.scheduler.defects:
-            raise Violation(f"defect: {self.scheduler.defects[0]}")
-        self.invariants.check()
 
     def _next_event(self) -> float:
         soonest = min(self.etcd.next_event(), self.marathon.next_event())
-        for process in self.scheduler.processes:
-            if not process.threads:
-                soonest = min(soonest, process.start_at)
-        return soonest
+        return min((soonest, *(process.start_at for process in self.scheduler.down)))
 
     def _log(self, line: str) -> None:
         text = f"{self.scheduler.now():9.3f} {self.scheduler.steps:7} {line}"

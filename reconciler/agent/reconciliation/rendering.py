@@ -45,7 +45,7 @@ def _named(link: Link, devices: Mapping[InterfaceName, str]) -> Link:
 
 def _same_parts(one: Snapshot, other: Snapshot) -> bool:
     """Whether nothing that is rendered changed; the mirror keeps what did not."""
-    same = all(
+    same = one is other or all(
         getattr(one, part) is getattr(other, part)
         for part in ("specs", "pools", "block_hosts", "hosts", "policies", "host_endpoints")
     )
