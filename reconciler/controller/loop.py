@@ -257,9 +257,9 @@ class ControllerLoop:
         done = self._reconciler.resync(self._checkpoint)
         self.last_resync, self._unheard = self._clock.monotonic(), ""
         now = self.last_resync
-        if timed and done.writes:
-            self._metrics.drift.inc(done.writes)
-            log.warning("drift found by a timed list", extra={"writes": done.writes})
+        if timed and done.changed:
+            self._metrics.drift.inc(done.changed)
+            log.warning("drift found by a timed list", extra={"tasks": done.changed})
         if done.leader is not None:
             if done.trust is Trust.OURS:
                 # For good: whoever is let in is never taken away again.

@@ -89,14 +89,15 @@ class Resync:
     """What one complete list came to.
 
     `leader` is Marathon's, if it was named, and `trust` what its word is worth;
-    `waits` is whether an absence needs another list; `writes` counts records
-    and endpoints; `failures` are of the apps that are not done, by app.
+    `waits` is whether an absence needs another list; `changed` counts tasks whose
+    record or endpoint it wrote or removed; `failures` are of the apps that are not
+    done, by app.
     """
 
     leader: str | None
     trust: Trust
     waits: bool
-    writes: int
+    changed: int
     failures: Mapping[AppId, CalicoError | MarathonError]
 
 
@@ -214,13 +215,13 @@ class Reconciler:
         trust = self._framework.judge(asked, told, may_pin=not was_closed)
         if trust is Trust.FOREIGN:
             return self._foreign()
-        before = self._writer.writes
+        self._writer.changed.clear()
         self._named = hosts_named(listed.apps, self.policy)
         self.look_at_store(checkpoint)
         if self.adoption.closed:
             for app in listed.apps if self.adoption.reason else ():
                 show_waiting(app, self._stored, self.policy, self._writer, self.adoption.reason)
-            return Resync(listed.leader, trust, waits=False, writes=0, failures={})
+            return Resync(listed.leader, trust, waits=False, changed=0, failures={})
         if was_closed:
             trust = self._framework.judge(asked, told)
         if trust is Trust.FOREIGN:
@@ -249,13 +250,13 @@ class Reconciler:
             leader=listed.leader,
             trust=trust,
             waits=bool(withdrawals.waiting or withdrawals.contested or withdrawals.held),
-            writes=self._writer.writes - before,
+            changed=len(self._writer.changed),
             failures=failures,
         )
 
     def _foreign(self) -> Resync:
         self._metrics.resyncs.labels("foreign").inc()
-        return Resync(leader=None, trust=Trust.FOREIGN, waits=True, writes=0, failures={})
+        return Resync(leader=None, trust=Trust.FOREIGN, waits=True, changed=0, failures={})
 
     def look_at_store(self, checkpoint: Callable[[], None] = lambda: None) -> None:
         """Find out whether hosts hold what this store lacks, once Marathon was heard.

@@ -69,8 +69,8 @@ class TaskWriter:
         self._assigner = Assigner(datastore, stored, monotonic)
         self._timestamp = timestamp
         self._unfinished: dict[ProfileId, Profile] = {}
-        #: Records and endpoints written so far.
-        self.writes = 0
+        #: Whose record or endpoint was written or removed since this was emptied.
+        self.changed: set[TaskId] = set()
 
     def bring(self, desired: DesiredTask, known: Known | None = None) -> None:
         """Make the datastore say what one task should have.
@@ -139,6 +139,7 @@ class TaskWriter:
             self._delete(key, revision)
             self._stored.specs.pop(endpoint, None)
             self._stored.reserved.pop(key, None)
+            self.changed.add(task)
             self._remove_empty(own_directories(key))
         self.drop_record(task)
         log.info("task withdrawn", extra={"task": task, "host": host})
@@ -149,6 +150,7 @@ class TaskWriter:
         if kept is not None:
             self._delete(task_key(task), kept.revision)
             self._stored.forget_record(task)
+            self.changed.add(task)
 
     def _remove_empty(self, directories: Iterable[Key]) -> None:
         """Take away what etcd leaves of a key; calicoctl would count it as a workload.
@@ -212,7 +214,7 @@ class TaskWriter:
         record = replace(record, since=since)
         revision = self._put(key, encode_task(record), self._stored.expected(key, known))
         self._stored.keep_record(record, revision)
-        self.writes += 1
+        self.changed.add(record.task)
         if record.verdict is not TaskVerdict.ACCEPTED:
             log.warning(
                 "task has no network",
@@ -230,7 +232,7 @@ class TaskWriter:
         revision = self._put(key, encode_endpoint(spec), self._stored.expected(key, known))
         self._stored.reserved.pop(key, None)
         self._stored.specs[spec.id] = Kept(spec, revision)
-        self.writes += 1
+        self.changed.add(TaskId(spec.id.workload))
         log.info(
             "endpoint written",
             extra={"task": spec.id.workload, "host": spec.id.host, "revision": revision},

@@ -9,7 +9,7 @@ import pytest
 from demo.marathon import Era, FaultTable, Standby, StreamFaults
 from demo.marathon.serving.stream import Cut
 from marathon_client.stream import Backoff, Disconnected, EventStream
-from tests.contract.failure_modes.world import SOON, following
+from tests.contract.failure_modes.world import SOON, World, following
 from tests.contract.stand_in.era_world import app_of, marathon_of
 
 SILENT = StreamFaults(heartbeat=False, drop=("*",))
@@ -26,13 +26,30 @@ def test_f03_events_that_are_dropped_are_made_up_for_by_the_timed_list(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     with following() as world:
+        # given a time in which timed lists found nothing that events had not told
+        world.deploy("/told")
         world.pass_by(100)
+        assert drift(world) == 0
+
         world.break_stream(StreamFaults(drop=("*",)))
         world.deploy(instances=3)
         # The interval of 60 s, and what it varies by; told as a drift.
         world.pass_by(60 * 1.2 + 3)
+        assert len(world.opened()) == 4
+        assert drift(world) == 3
+
+        # Of an end nobody heard either, so that it takes a second list.
+        world.change(instances=2)
+        world.pass_by(60 * 1.2 + 30 + 3)
         assert len(world.opened()) == 3
+        assert drift(world) == 4
     assert "drift found by a timed list" in caplog.text
+
+
+def drift(world: World) -> float | None:
+    """The metric of tasks that only a timed list brought up to date."""
+    registry = world.cluster.metrics.registry
+    return registry.get_sample_value("marathon_calico_controller_drift_total")
 
 
 @pytest.mark.parametrize("how", list(Cut), ids=str)

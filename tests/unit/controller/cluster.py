@@ -138,9 +138,9 @@ class Cluster:
     def start(self) -> None:
         """A controller without memory, as after a takeover."""
         stored = StoredState()
-        metrics = ControllerMetrics()
+        self.metrics = ControllerMetrics()
         self.reconciler = Reconciler(
-            self.marathon, self.store, stored, NetworkPolicy(), self.clock, metrics
+            self.marathon, self.store, stored, NetworkPolicy(), self.clock, self.metrics
         )
 
         outlook = Outlook(
@@ -149,7 +149,7 @@ class Cluster:
             reconnect=self._reconnect,
         )
         self.loop = ControllerLoop(
-            self.reconciler, stored, outlook, self.clock, lambda: 0.5, 60.0, metrics
+            self.reconciler, stored, outlook, self.clock, lambda: 0.5, 60.0, self.metrics
         )
         self.tell_hosts()
 
