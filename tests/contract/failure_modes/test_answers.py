@@ -5,13 +5,14 @@ import socket
 import pytest
 
 from demo.marathon import Answer, RestFault
+from marathon_client.errors import MarathonUnavailable
 from marathon_client.events import TaskStatus
 from marathon_client.models import AppId, TaskId, TaskState
 from marathon_client.stream import Backoff, EventStream
 from reconciler.controller.intake import Message
 from reconciler.controller.marathon.hints import subject
 from reconciler.runtime.inbox import Inbox
-from tests.contract.failure_modes.world import QUICK, WEB, following
+from tests.contract.failure_modes.world import QUICK, WEB, World, following
 from tests.unit.marathon_client.loopback import Loopback
 
 
@@ -57,32 +58,52 @@ def test_f15_an_app_that_is_not_found_keeps_its_tasks() -> None:
         world.pass_by(200, lambda: opened <= world.opened())
 
 
+OTHERS = {"frameworkId": "other-0000"}
 WRONG_LISTS = [
-    pytest.param(RestFault(Answer.EMPTY, path=LISTS), id="empty"),
-    pytest.param(RestFault(Answer.TRUNCATED, path="/v2/*"), id="cut in the middle"),
-    pytest.param(RestFault(Answer.HTML, path="/v2/*"), id="a page of a proxy"),
-    pytest.param(RestFault(Answer.STATUS, path="/v2/*", status=500), id="a failure"),
-    pytest.param(RestFault(Answer.STALE, path="/v2/*"), id="of long ago"),
-    pytest.param(RestFault(Answer.LACKING, path=LISTS, ids=f"{WEB}-0"), id="without one app"),
-    pytest.param(RestFault(Answer.LACKING, path=LISTS, ids=f"{WEB}-[0-5]"), id="without most"),
+    pytest.param((RestFault(Answer.EMPTY, path=LISTS),), id="empty"),
+    pytest.param((RestFault(Answer.TRUNCATED, path="/v2/*"),), id="cut in the middle"),
+    pytest.param((RestFault(Answer.HTML, path="/v2/*"),), id="a page of a proxy"),
+    pytest.param((RestFault(Answer.STATUS, path="/v2/*", status=500),), id="a failure"),
+    pytest.param((RestFault(Answer.LACKING, path=LISTS, ids=f"{WEB}-0"),), id="without one app"),
+    # So say the apps themselves when they are asked one by one.
+    pytest.param((RestFault(Answer.LACKING, path="/v2/*", ids="*"),), id="without any task"),
     pytest.param(
-        RestFault(Answer.LACKING, path=LISTS, ids="shop_web-3.*"), id="without one app's tasks"
+        (RestFault(Answer.LACKING, path="/v2/*", ids="shop_web-[0-5].*"),), id="without most"
     ),
     pytest.param(
-        RestFault(Answer.PATCHED, path="/v2/info", fields={"frameworkId": "other-0000"}),
+        (RestFault(Answer.LACKING, path=LISTS, ids="shop_web-3.*"),), id="without one app's tasks"
+    ),
+    pytest.param(
+        (
+            RestFault(Answer.PATCHED, path="/v2/info", fields=OTHERS),
+            # Few enough to be believed of our own.
+            RestFault(Answer.LACKING, path="/v2/*", ids="shop_web-3.*"),
+        ),
         id="of another framework",
     ),
 ]
 
 
-@pytest.mark.parametrize("fault", WRONG_LISTS)
-def test_f16_a_wrong_list_ends_nobody_however_long_it_is_served(fault: RestFault) -> None:
+def named(world: World) -> set[str]:
+    """The tasks that a list names as it is answered now; nobody where there is none."""
+    try:
+        listed = world.client.apps()
+    except MarathonUnavailable:
+        return set()
+    return {str(task.id) for app in listed.apps for task in app.tasks}
+
+
+@pytest.mark.parametrize("faults", WRONG_LISTS)
+def test_f16_a_wrong_list_ends_nobody_however_long_it_is_served(
+    faults: tuple[RestFault, ...],
+) -> None:
     with following() as world:
         for number in range(8):
             world.deploy(f"{WEB}-{number}")
         world.until_open(8)
         living = world.opened()
-        world.break_rest(fault)
+        world.break_rest(*faults)
+        assert not living <= named(world)
         world.pass_by(300, lambda: living <= world.opened())
 
         # then what changes is followed again as soon as answers are right
@@ -90,6 +111,21 @@ def test_f16_a_wrong_list_ends_nobody_however_long_it_is_served(fault: RestFault
         world.deploy(f"{WEB}-8")
         world.by_event(lambda: len(world.opened()) == 9)
         world.pass_by(90, lambda: living <= world.opened())
+
+
+def test_f16_a_list_of_long_ago_ends_nobody_who_began_since() -> None:
+    with following() as world:
+        world.deploy(f"{WEB}-0")
+        world.until_open(1)
+        # given lists that show from now on what there is at this moment
+        world.break_rest(RestFault(Answer.STALE, path=LISTS))
+        assert named(world) == world.opened()
+        for number in range(1, 8):
+            world.deploy(f"{WEB}-{number}")
+        world.until_open(8)
+        living = world.opened()
+        assert len(named(world)) == 1
+        world.pass_by(300, lambda: living <= world.opened())
 
 
 def test_f17_a_storm_of_events_is_not_a_storm_of_reads() -> None:
