@@ -3,7 +3,7 @@
 `render_app(name, values)` makes one app; `python -m charts render` writes all.
 """
 
+from charts.parsers import InvalidValues
 from charts.render import NAMES, InvalidApp, render_app
-from charts.values import InvalidValues
 
 __all__ = ["NAMES", "InvalidApp", "InvalidValues", "render_app"]

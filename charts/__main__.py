@@ -8,8 +8,9 @@ from typing import Any
 
 import click
 
+from charts.parsers import InvalidValues
 from charts.render import HERE, NAMES, InvalidApp, parse_strictly, render_app
-from charts.values import FORMS, InvalidValues
+from charts.values import FORMS
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})

@@ -2,30 +2,34 @@
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Literal, TypeVar
-from urllib.parse import urlsplit
+from typing import Any, Literal
 
-T = TypeVar("T")
+from charts.parsers import (
+    InvalidValues,
+    list_of,
+    one_of,
+    optional,
+    parse_app_id,
+    parse_argument,
+    parse_constraint,
+    parse_mapping,
+    parse_number,
+    parse_path,
+    parse_secrets,
+    parse_share,
+    parse_text,
+    parse_texts,
+    parse_url,
+    parse_variables,
+    parse_word,
+    whole_number,
+)
 
 Form = Literal["ipaddress", "networks"]
 FORMS: tuple[Form, ...] = ("ipaddress", "networks")
 CHECKS = ("HTTP", "MESOS_HTTP", "none")
-
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_APP_ID = re.compile(r"(/[a-z0-9]([a-z0-9.-]*[a-z0-9])?)+")
-#: The user part of a URL, which other users of the host would see in the process list.
-_CREDENTIALS = re.compile(r"://[^/\s]*@")
-
-
-class InvalidValues(ValueError):
-    """A value that no app can be made of; the text is one line that names it."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__("".join(each if each.isprintable() else "?" for each in text))
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +135,7 @@ def read_values(name: str, values: Mapping[str, Any]) -> AppValues:
             raise InvalidValues(f"{key}: there is no such value")
     found = None
     for app in APPS:
-        section = _mapping(app, values.get(app, {}))
+        section = parse_mapping(app, values.get(app, {}))
         for key in section:
             if key not in _PARSERS or _ONLY.get(key, app) != app:
                 raise InvalidValues(f"{app}.{key}: there is no such value")
@@ -172,185 +176,56 @@ def _check_whole(name: str, values: AppValues) -> None:
         raise InvalidValues("agent.locators: none stands alone")
 
 
-def _text(path: str, value: Any) -> str:
-    if not isinstance(value, str) or not value:
-        raise InvalidValues(f"{path}: not a text")
-    if "\0" in value:
-        raise InvalidValues(f"{path}: no program can be given a NUL character")
-    return value
-
-
-def _word(path: str, value: Any) -> str:
-    text = _text(path, value)
-    if any(letter.isspace() or not letter.isprintable() for letter in text):
-        raise InvalidValues(f"{path}: there must be no blanks in it")
-    return text
-
-
-def _path(path: str, value: Any) -> str:
-    text = _word(path, value)
-    if not text.startswith("/") or ":" in text:
-        raise InvalidValues(f"{path}: not an absolute path")
-    return text
-
-
-def _url(path: str, value: Any) -> str:
-    text = _word(path, value)
-    try:
-        parts = urlsplit(text)
-        known = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        known = False
-    if not known or "," in text:
-        raise InvalidValues(f"{path}: not a URL such as http://10.0.0.1:2379")
-    return text
-
-
-def _argument(path: str, value: Any) -> str:
-    text = _text(path, value)
-    if _CREDENTIALS.search(text):
-        raise InvalidValues(f"{path}: a URL with a password belongs into secrets or env")
-    return text
-
-
-def _app_id(path: str, value: Any) -> str:
-    text = _text(path, value)
-    if not _APP_ID.fullmatch(text):
-        raise InvalidValues(f"{path}: not an app id such as /marathon-calico/agent")
-    return text
-
-
-def _number(path: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise InvalidValues(f"{path}: not a number")
-    if value < 0:
-        raise InvalidValues(f"{path}: must not be negative")
-    return value
-
-
-def _share(path: str, value: Any) -> float:
-    number = _number(path, value)
-    if number > 1:
-        raise InvalidValues(f"{path}: must be within 0 and 1")
-    return number
-
-
-def _whole(least: int, most: int) -> Callable[[str, Any], int]:
-    def parse(path: str, value: Any) -> int:
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise InvalidValues(f"{path}: not a whole number")
-        if not least <= value <= most:
-            raise InvalidValues(f"{path}: must be within {least} and {most}")
-        return value
-
-    return parse
-
-
-def _one_of(*known: str) -> Callable[[str, Any], str]:
-    def parse(path: str, value: Any) -> str:
-        if value not in known:
-            raise InvalidValues(f"{path}: must be one of {', '.join(known)}")
-        return str(value)
-
-    return parse
-
-
-def _optional(parse: Callable[[str, Any], T]) -> Callable[[str, Any], T | None]:
-    return lambda path, value: None if value is None else parse(path, value)
-
-
-def _list(parse: Callable[[str, Any], T]) -> Callable[[str, Any], tuple[T, ...]]:
-    def parse_all(path: str, value: Any) -> tuple[T, ...]:
-        if not isinstance(value, list | tuple):
-            raise InvalidValues(f"{path}: not a list")
-        return tuple(parse(f"{path}[{index}]", each) for index, each in enumerate(value))
-
-    return parse_all
-
-
-def _mapping(path: str, value: Any) -> Mapping[str, Any]:
-    if not isinstance(value, Mapping):
-        raise InvalidValues(f"{path}: not an object")
-    return value
-
-
-def _texts(path: str, value: Any) -> Mapping[str, str]:
-    for key, text in _mapping(path, value).items():
-        if not isinstance(key, str) or not isinstance(text, str) or "\0" in key + text:
-            raise InvalidValues(f"{path}.{key}: not a text")
-    return dict(value)
-
-
-def _variables(path: str, value: Any) -> Mapping[str, str]:
-    texts = _texts(path, value)
-    for name in texts:
-        if not _VARIABLE.fullmatch(name):
-            raise InvalidValues(f"{path}: {name!r} is no name of an environment variable")
-    return texts
-
-
-def _secrets(path: str, value: Any) -> Mapping[str, str]:
-    secrets = _variables(path, value)
-    for name, source in secrets.items():
-        _text(f"{path}.{name}", source)
-    return secrets
-
-
 def _health(path: str, value: Any) -> HealthCheck:
-    given = _mapping(path, value)
+    given = parse_mapping(path, value)
     known = {each.name for each in fields(HealthCheck)}
     for key in given:
         if key not in known:
             raise InvalidValues(f"{path}.{key}: there is no such value")
     checks = {
-        key: (_one_of(*CHECKS) if key == "protocol" else _whole(1, 3600))(f"{path}.{key}", each)
+        key: (one_of(*CHECKS) if key == "protocol" else whole_number(1, 3600))(
+            f"{path}.{key}", each
+        )
         for key, each in given.items()
     }
     return HealthCheck(**checks)  # type: ignore[arg-type]  # checked just above
 
 
-def _constraint(path: str, value: Any) -> tuple[str, ...]:
-    words = _list(_text)(path, value)
-    if not 2 <= len(words) <= 3:
-        raise InvalidValues(f"{path}: not a constraint such as [rack, GROUP_BY]")
-    return words
-
-
 _PARSERS: Mapping[str, Callable[[str, Any], Any]] = {
-    "id": _app_id,
-    "instances": _whole(0, 100_000),
-    "port": _whole(1, 65535),
-    "form": _one_of(*FORMS),
-    "image": _optional(_word),
-    "command": _text,
-    "user": _optional(_word),
-    "etcd": _list(_url),
-    "etcd_ca": _optional(_path),
-    "etcd_cert": _optional(_path),
-    "etcd_key": _optional(_path),
-    "etcd_credentials": _optional(_path),
-    "mesos_credentials": _optional(_path),
-    "marathon": _list(_url),
-    "marathon_ca": _optional(_path),
-    "marathon_cert": _optional(_path),
-    "marathon_key": _optional(_path),
-    "marathon_credentials": _optional(_path),
-    "scale_agents": _optional(_app_id),
-    "mesos_masters": _list(_url),
-    "arguments": _list(_argument),
-    "env": _variables,
-    "secrets": _secrets,
-    "labels": _texts,
-    "cpus": _number,
-    "mem": _number,
-    "accepted_roles": _list(_text),
-    "constraints": _list(_constraint),
+    "id": parse_app_id,
+    "instances": whole_number(0, 100_000),
+    "port": whole_number(1, 65535),
+    "form": one_of(*FORMS),
+    "image": optional(parse_word),
+    "command": parse_text,
+    "user": optional(parse_word),
+    "etcd": list_of(parse_url),
+    "etcd_ca": optional(parse_path),
+    "etcd_cert": optional(parse_path),
+    "etcd_key": optional(parse_path),
+    "etcd_credentials": optional(parse_path),
+    "mesos_credentials": optional(parse_path),
+    "marathon": list_of(parse_url),
+    "marathon_ca": optional(parse_path),
+    "marathon_cert": optional(parse_path),
+    "marathon_key": optional(parse_path),
+    "marathon_credentials": optional(parse_path),
+    "scale_agents": optional(parse_app_id),
+    "mesos_masters": list_of(parse_url),
+    "arguments": list_of(parse_argument),
+    "env": parse_variables,
+    "secrets": parse_secrets,
+    "labels": parse_texts,
+    "cpus": parse_number,
+    "mem": parse_number,
+    "accepted_roles": list_of(parse_text),
+    "constraints": list_of(parse_constraint),
     "health": _health,
-    "minimum_health": _optional(_share),
-    "kill_grace": _whole(0, 3600),
-    "state_dir": _path,
-    "socket": _path,
-    "docker_socket": _path,
-    "locators": _list(_one_of("mesos", "docker", "proc", "none")),
-    "dns_port": _whole(1, 65535),
+    "minimum_health": optional(parse_share),
+    "kill_grace": whole_number(0, 3600),
+    "state_dir": parse_path,
+    "socket": parse_path,
+    "docker_socket": parse_path,
+    "locators": list_of(one_of("mesos", "docker", "proc", "none")),
+    "dns_port": whole_number(1, 65535),
 }
