@@ -13,7 +13,7 @@ from typing import Protocol
 from calico.datastore.api import DirectoryStore
 from calico.errors import CalicoError, Conflict
 from calico.model import HostName, TaskId, TaskVerdict
-from marathon_client.errors import MarathonError, MarathonUnavailable
+from marathon_client.errors import MarathonError
 from marathon_client.models import App, AppId, AppList, Info
 from reconciler.controller.addresses.leftovers import Leftovers
 from reconciler.controller.addresses.preallocated import read_preallocated
@@ -23,6 +23,7 @@ from reconciler.controller.adoption.adoption import Adoption
 from reconciler.controller.adoption.waiting import hosts_named, show_waiting
 from reconciler.controller.hosts.departure import Departure
 from reconciler.controller.hosts.registrar import Registrar
+from reconciler.controller.marathon.versions import read_versions
 from reconciler.controller.metrics import ControllerMetrics
 from reconciler.controller.outstanding import Outstanding
 from reconciler.controller.pinned import UnreadablePin, read_pinned
@@ -311,24 +312,13 @@ class Reconciler:
         """Bring every task of an app; the failure of one stops no other."""
         records = self._stored.records_of(app.id)
         self._vacancies.saw(app.id, awaited_addresses(app, records, self.policy))
-        failure: CalicoError | MarathonError | None = None
-        versions: dict[str, App | str | None] = {}
-        for version in sorted(versions_needed(app, records), reverse=True):
-            if isinstance(failure, MarathonUnavailable):
-                # Each further read might hang as long as this one did.
-                versions[version] = f"version {version} is not read yet"
-                continue
-            try:
-                versions[version] = self._marathon.app_version(app.id, version)
-            except MarathonError as error:
-                failure = error
-                versions[version] = f"version {version} cannot be read: {error}"
-        needed = addresses_needed(app, versions, records, self.policy)
+        versions = read_versions(self._marathon, app.id, versions_needed(app, records))
+        needed = addresses_needed(app, versions.found, records, self.policy)
         hosts = frozenset(HostName(task.host) for task in app.tasks if task.host)
         reading = read_preallocated(self._datastore, self._stored, needed, hosts)
-        failure = reading.failure or failure
+        failure: CalicoError | MarathonError | None = reading.failure or versions.failure
         wanted = desired_tasks(
-            app, versions, records, self._stored.hosts, self.policy, reading.preallocated
+            app, versions.found, records, self._stored.hosts, self.policy, reading.preallocated
         )
         for desired in self._groups.withhold(app, wanted, records, self.policy):
             try:
