@@ -1,10 +1,10 @@
 """Which tasks to look for and when, what was found, and why others were not."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from calico.dataplane.changes import NamespaceRef
-from calico.model import TaskId
+from calico.model import EndpointId, EndpointSpec, InterfaceName, TaskId
 from reconciler.agent.locators.api import Search
 from reconciler.agent.observation.evidence import Evidence
 
@@ -34,16 +34,41 @@ class Searches:
         self._going_on = False
         self._learn_due = float("-inf")
         self._hurried = False
+        self._arrived: set[EndpointId] = set()
+
+    def note_arrived(self, endpoint: EndpointId) -> None:
+        """An event told of an endpoint of this host: its task is searched for before all else."""
+        self._arrived.add(endpoint)
+
+    def forget_arrived(self) -> None:
+        """Nothing is to be made of what events told."""
+        self._arrived = set()
+
+    def begin_arrived(
+        self,
+        specs: Mapping[EndpointId, EndpointSpec],
+        attached: Collection[InterfaceName],
+        linked: Collection[TaskId],
+        now: float,
+    ) -> frozenset[TaskId]:
+        """Tasks to search for now, those that arrived as well.
+
+        Not those that are `linked`, nor what a plugin `attached`.
+        """
+        arrived = {
+            TaskId(each.workload)
+            for each in self._arrived
+            if each in specs and specs[each].interface not in attached
+        }
+        self.forget_arrived()
+        for task in arrived.difference(linked):
+            self._waits.setdefault(task, _Wait(now, FIRST_DELAY))
+        return self.begin(now)
 
     def want(self, tasks: Iterable[TaskId], now: float) -> None:
         """Search for exactly these; those that are new are due at once."""
         self._waits = {task: self._waits.get(task, _Wait(now, FIRST_DELAY)) for task in tasks}
         self._reasons = {task: why for task, why in self._reasons.items() if task in self._waits}
-
-    def expect(self, tasks: Iterable[TaskId], now: float) -> None:
-        """Search for these too, at once if they are new."""
-        for task in tasks:
-            self._waits.setdefault(task, _Wait(now, FIRST_DELAY))
 
     def hurry(self, now: float) -> None:
         """Search at once for all that are waited for or unknown: a container has just started.

@@ -87,7 +87,7 @@ HOSTS = (
         "P7",
         "an agent saves no index of a store in which nothing happens",
         "reconciler/agent/reconciliation/save_schedule.py",
-        "if is_same and not self._index.is_due(reached, now):",
+        "if is_same and not self._index.is_due(belief.reached, now):",
         "if is_same:",
         ("tests/unit/agent/test_reconcile.py",),
     ),

@@ -76,7 +76,6 @@ class HostReconciler:
         self._belief = Belief(settings.host)
         self._evidence = Evidence(still_held)
         self._searches = Searches()
-        self._arrived: set[EndpointId] = set()
         self._held = HeldAttachments(settings.host, chores)
         self._config: HostConfig | None = None
         self._others: tuple[IPAddress, ...] = ()
@@ -133,7 +132,7 @@ class HostReconciler:
             case Changed(_, Put(stored)):
                 endpoint = parse_endpoint_key(stored.key)
                 if endpoint is not None and endpoint.host == self._settings.host:
-                    self._arrived.add(endpoint)
+                    self._searches.note_arrived(endpoint)
                 self._belief.handle(message)
             case LeaderSeen():
                 self._vouching.handle(message, self._belief.latest)
@@ -177,19 +176,16 @@ class HostReconciler:
         The search then goes on while policy is rendered and brought in. It is
         only a guess: whether a task is wired is decided by the pass.
         """
-        arrived, self._arrived = self._arrived, set()
         view = self._belief.judge()
         if view.source is not Source.DATASTORE or view.snapshot is None:
+            self._searches.forget_arrived()
             return frozenset()
-        now = self._clock.monotonic()
-        specs, attached = view.snapshot.specs, self._held.interfaces
-        found = {
-            TaskId(each.workload)
-            for each in arrived
-            if each in specs and specs[each].interface not in attached
-        }
-        self._searches.expect(found - self._kernel.linked, now)
-        return self._searches.begin(now)
+        return self._searches.begin_arrived(
+            view.snapshot.specs,
+            self._held.interfaces,
+            self._kernel.linked,
+            self._clock.monotonic(),
+        )
 
     def search(self) -> frozenset[TaskId]:
         """Tasks to search for now; empty while a search goes on."""
@@ -211,25 +207,19 @@ class HostReconciler:
 
     def saved(self) -> SavedState | None:
         """What to keep on disk, if it changed: only what the kernel was brought to."""
-        view = self._belief.judge()
-        snapshot = view.snapshot or self._belief.saved_snapshot
+        snapshot = self._belief.judge().snapshot or self._belief.saved_snapshot
         if snapshot is None or self._programming.carried_through is not snapshot:
             return None
-        attached = self._evidence.attached
         return self._save_schedule.changed(
-            view,
-            attached,
-            self._belief.listings,
-            self._belief.reached,
+            self._belief,
+            self._evidence.attached,
             self._clock.monotonic(),
-            doubted=self._belief.doubted,
             vouched=self._vouching.is_given,
         )
 
     def objection(self) -> ObjectionRecord | None:
         """What this host holds of another store than answers now; None if that is believed."""
-        view, unclaimed = self._belief.judge(), self._held.unclaimed
-        return self._objections.of(view, self._belief.former, unclaimed, self._gone)
+        return self._objections.of(self._belief, self._held.unclaimed, self._gone)
 
     def reconcile(self) -> Pass:
         """Make the kernel agree with what is believed, and answer who asked for a network."""

@@ -1,11 +1,11 @@
 """Which state an agent keeps on disk, and when."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from calico.dataplane.changes import NamespaceRef
-from calico.datastore.api import Key, Listing, Revision
+from calico.datastore.api import Key, Revision
 from calico.model import BootId, HostName, TaskId
-from reconciler.agent.belief import View
+from reconciler.agent.belief import Belief, View
 from reconciler.agent.state_file import SavedState
 
 #: Seconds without a change after which the index of then is saved.
@@ -46,34 +46,27 @@ class SaveSchedule:
 
     def changed(
         self,
-        view: View,
+        belief: Belief,
         attached: Mapping[TaskId, NamespaceRef],
-        listings: Callable[[], Mapping[Key, Listing]],
-        reached: Mapping[Key, Revision],
         now: float,
         *,
-        doubted: str,
         vouched: bool,
     ) -> SavedState | None:
-        """What to save of a view, if that changed; `listings` are what it was made of.
-
-        `doubted` is why what answers is a former store. `reached` is how far the
-        store was: of that alone a state is rarely made.
-        """
-        before = self._saved
+        """What to save, if that changed; where only the index did, rarely."""
+        view, before = belief.judge(), self._saved
         is_same = before is not None and before[0] is view and before[1:] == (attached, vouched)
-        if is_same and not self._index.is_due(reached, now):
+        if is_same and not self._index.is_due(belief.reached, now):
             return None
-        found = listings()
+        found = belief.listings()
         if not found:
             return None
-        self._index.note(reached, now, anew=not is_same)
+        self._index.note(belief.reached, now, anew=not is_same)
         self._saved = (view, attached, vouched)
         return SavedState(
             host=self._host,
             boot_id=self._boot_id,
             listings=found,
             attached=attached,
-            doubted=doubted,
+            doubted=belief.doubted,
             vouched=vouched,
         )

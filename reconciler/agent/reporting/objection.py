@@ -1,6 +1,6 @@
 """What a host holds of a store that is not there any more, for the controller to take over."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 
@@ -23,7 +23,7 @@ from calico.keys import (
 )
 from calico.model import BootId, HostName, ProfileId, TaskId
 from reconciler.agent.attachments.files import KeptAttachment
-from reconciler.agent.belief import View
+from reconciler.agent.belief import Belief
 
 
 class ObjectionCache:
@@ -36,19 +36,19 @@ class ObjectionCache:
 
     def of(
         self,
-        view: View,
-        former: Callable[[], Mapping[Key, Stored]],
+        belief: Belief,
         unclaimed: tuple[KeptAttachment, ...],
         gone: frozenset[TaskId],
     ) -> ObjectionRecord | None:
         """What this host holds of another store than answers now; None if that is believed."""
+        view = belief.judge()
         if not view.is_former:
             self._last = None
             return None
         if self._last is None or self._last[0] != (unclaimed, gone):
             guid, takeover = view.guid, view.takeover
             record = objection_record(
-                self._host, self._boot_id, guid, takeover, former(), unclaimed, gone
+                self._host, self._boot_id, guid, takeover, belief.former(), unclaimed, gone
             )
             self._last = (unclaimed, gone), record
         return self._last[1]
