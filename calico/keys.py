@@ -1,4 +1,4 @@
-"""etcd path <-> id, and the one gate for what may become part of a path."""
+"""etcd path <-> id, and the one gate for a whole path."""
 
 import re
 from functools import lru_cache
@@ -9,9 +9,16 @@ from netaddr import IPNetwork
 from calico.cluster import HoldKind
 from calico.datastore.api import Key
 from calico.errors import InvalidName, InvalidValue
+from calico.identifiers import (
+    check_form,
+    check_host,
+    check_id,
+    check_name,
+    check_profile,
+    check_task_id,
+)
 from calico.iptext import parse_network
 from calico.model import (
-    ContainerId,
     EndpointId,
     HandleId,
     HostEndpointId,
@@ -49,66 +56,9 @@ FORGOTTEN = Key("/marathon-calico/v1/forgotten")
 
 ProfileLeaf = Literal["tags", "rules", "labels"]
 
-_NAME = re.compile(r"[a-zA-Z0-9_.-]{1,128}")
-_TASK_ID = re.compile(r"[a-zA-Z0-9_.$-]{1,200}")
 # What etcd takes unchanged on the way through a URL: no `?`, `#` or `%`.
 _SEGMENT = re.compile(r"[a-zA-Z0-9_.$:@+=,~-]{1,255}")
-#: How the names of the profiles begin that are made for a host and for an app.
-HOST_PREFIX = "default_"
-APP_PREFIX = "app-"
 _HOLD_KINDS = {kind.value: kind for kind in HoldKind}
-
-
-def _check(text: str, kind: str, form: re.Pattern[str], allowed: str) -> str:
-    if not form.fullmatch(text):
-        raise InvalidName(f"{kind} {text!r} must be {allowed}")
-    if text.startswith("_"):
-        raise InvalidName(f"{kind} {text!r} must not begin with '_', which etcd hides")
-    if text in (".", ".."):
-        raise InvalidName(f"{kind} {text!r} must not be a step in a path")
-    return text
-
-
-def _check_name(text: str, kind: str) -> str:
-    return _check(text, kind, _NAME, "1 to 128 of the characters a-z A-Z 0-9 _ . -")
-
-
-def _check_id(text: str, kind: str) -> str:
-    return _check(text, kind, _TASK_ID, "1 to 200 of the characters a-z A-Z 0-9 _ . $ -")
-
-
-def check_group(text: str) -> ProfileId:
-    """A group of an app, whose profile has the same name; raises InvalidName."""
-    name = _check_name(text, "group")
-    for prefix in (HOST_PREFIX, APP_PREFIX):
-        if name.startswith(prefix):
-            raise InvalidName(f"group {text!r} must not begin with {prefix!r}, which is reserved")
-    return ProfileId(name)
-
-
-def check_profile(text: str) -> ProfileId:
-    """A profile of any kind; raises InvalidName."""
-    return ProfileId(_check_name(text, "profile"))
-
-
-def check_host(text: str) -> HostName:
-    """A host as Marathon and the agents call it; raises InvalidName."""
-    return HostName(_check_name(text, "host"))
-
-
-def check_container(text: str) -> ContainerId:
-    """A container as whoever attaches it calls it; raises InvalidName."""
-    return ContainerId(_check_name(text, "container id"))
-
-
-def check_task_id(text: str) -> TaskId:
-    """A task as Mesos calls it; raises InvalidName."""
-    return TaskId(_check_id(text, "task id"))
-
-
-def check_handle(text: str) -> HandleId:
-    """An owner of addresses; raises InvalidName."""
-    return HandleId(_check_id(text, "handle"))
 
 
 def check_key(key: Key) -> Key:
@@ -124,7 +74,13 @@ def _check_path(key: Key) -> None:
     if root or not segments:
         raise InvalidName(f"key {key!r} must begin with '/'")
     for segment in segments:
-        _check(segment, f"in key {key!r} the part", _SEGMENT, "of the characters that etcd keeps")
+        check_form(
+            segment, f"in key {key!r} the part", _SEGMENT, "of the characters that etcd keeps"
+        )
+
+
+def _check_segment(text: str, kind: str) -> str:
+    return check_form(text, kind, _SEGMENT, "of the characters that etcd keeps")
 
 
 def reaches_etcd(key: Key) -> bool:
@@ -151,9 +107,9 @@ def _unescape(segment: str) -> str:
 
 def _endpoint_path(prefix: Key, endpoint: EndpointId) -> Key:
     host = check_host(endpoint.host)
-    orchestrator = _check_name(endpoint.orchestrator, "orchestrator")
-    workload = _check_id(endpoint.workload, "workload")
-    last = _check_name(endpoint.endpoint, "endpoint")
+    orchestrator = check_name(endpoint.orchestrator, "orchestrator")
+    workload = check_id(endpoint.workload, "workload")
+    last = check_name(endpoint.endpoint, "endpoint")
     return Key(f"{prefix}/{host}/workload/{orchestrator}/{workload}/endpoint/{last}")
 
 
@@ -341,9 +297,7 @@ def handle_key(handle: HandleId) -> Key:
 
     Other allocators name theirs as they like; see `check_handle` for ours.
     """
-    return Key(
-        f"{HANDLES}/{_check(handle, 'handle', _SEGMENT, 'of the characters that etcd keeps')}"
-    )
+    return Key(f"{HANDLES}/{_check_segment(handle, 'handle')}")
 
 
 def parse_handle_key(key: Key) -> HandleId | None:

@@ -17,7 +17,8 @@ from calico.addressing.ipam import Secondary
 from calico.addressing.ledger import Ledger, Step
 from calico.datastore.api import Datastore, Revision
 from calico.errors import AddressOutsidePools, AddressTaken, Conflict, InvalidValue, PoolExhausted
-from calico.keys import POOLS, check_handle, check_host, ipam_config_key, parse_pool_key
+from calico.identifiers import check_handle, check_host
+from calico.keys import POOLS, ipam_config_key, parse_pool_key
 from calico.model import HandleId, HostName, Pool
 
 

@@ -3,7 +3,7 @@
 import re
 
 from calico.errors import InvalidName
-from calico.keys import check_container
+from calico.identifiers import check_container
 from calico.model import ContainerId
 from reconciler.attach.api import Attached, AttachRefused, Place, Wish
 from reconciler.attach.wire import NO_DESCRIPTOR

@@ -13,6 +13,7 @@ from calico.addressing.blocks import IpamConfig
 from calico.codec import encode_ipam_config, encode_pool
 from calico.datastore.api import ABSENT, Datastore, DirectoryStore, Key
 from calico.errors import Conflict
+from calico.identifiers import check_host
 from calico.keys import (
     AFFINITIES,
     BGP,
@@ -22,7 +23,6 @@ from calico.keys import (
     POOLS,
     READY,
     affinity_dir,
-    check_host,
     ipam_config_key,
     pool_key,
 )

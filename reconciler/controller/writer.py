@@ -18,9 +18,8 @@ from calico.errors import (
     Conflict,
     DatastoreUnavailable,
 )
+from calico.identifiers import APP_PREFIX, HOST_PREFIX
 from calico.keys import (
-    APP_PREFIX,
-    HOST_PREFIX,
     ProfileLeaf,
     endpoint_key,
     own_directories,

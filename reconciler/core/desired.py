@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from netaddr import IPAddress
 
 from calico.errors import InvalidName
-from calico.keys import check_host, check_task_id
+from calico.identifiers import check_host, check_task_id
 from calico.model import (
     ContainerId,
     HostName,

@@ -14,7 +14,8 @@ from typing import assert_never
 from calico.codec import decode_labels, decode_rules, decode_tags
 from calico.datastore.api import Key
 from calico.errors import InvalidValue
-from calico.keys import APP_PREFIX, HOST_PREFIX, ProfileLeaf, parse_profile_key
+from calico.identifiers import APP_PREFIX, HOST_PREFIX
+from calico.keys import ProfileLeaf, parse_profile_key
 from calico.model import HostName, Profile, ProfileId, Tag
 from reconciler.core.adoption import Holdings
 from reconciler.core.tasks.profiles import digest_of_rules, group_profile

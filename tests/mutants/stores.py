@@ -112,7 +112,7 @@ STORES = (
     Mutant(
         "P17",
         "a key may climb by ..",
-        "calico/keys.py",
+        "calico/identifiers.py",
         'if text in (".", ".."):',
         'if text == ".":',
         ("tests/unit/calico/test_keys.py", "tests/contract/etcd/test_datastore.py"),

@@ -16,8 +16,8 @@ from netaddr import EUI, IPAddress
 
 from calico.dataplane.changes import NamespaceRef
 from calico.errors import InvalidName, InvalidValue
+from calico.identifiers import check_container
 from calico.iptext import parse_address
-from calico.keys import check_container
 from calico.model import BootId, ContainerId, HandleId, InterfaceName
 from calico.names import handle_of_container, interface_of_container, mac_of_container
 from reconciler.agent.state_file import StateFileError, seal, unseal, write_state

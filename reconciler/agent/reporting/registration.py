@@ -9,7 +9,8 @@ from pathlib import Path
 from netaddr import IPAddress
 
 from calico.datastore.api import Key
-from calico.keys import FELIX, check_host
+from calico.identifiers import check_host
+from calico.keys import FELIX
 from calico.model import BootId, HostName, HostRecord
 from reconciler.runtime.clock import rfc3339
 

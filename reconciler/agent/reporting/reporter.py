@@ -15,10 +15,10 @@ from calico.codec import encode_applied, encode_host, encode_objection
 from calico.dataplane.render.memory import Remembered
 from calico.datastore.api import ABSENT, Datastore, Key, Revision, Stored
 from calico.errors import CalicoError, Conflict, DatastoreUnavailable
+from calico.identifiers import check_host
 from calico.keys import (
     FELIX,
     applied_key,
-    check_host,
     felix_status_key,
     host_key,
     objection_key,

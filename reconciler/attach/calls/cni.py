@@ -15,7 +15,7 @@ from netaddr import IPAddress, mac_unix_expanded
 from calico.codec.fields import as_text, as_text_pairs, parse_object, render_json
 from calico.dataplane.state import GATEWAY4, GATEWAY6, HOST_MAC
 from calico.errors import InvalidName, InvalidValue
-from calico.keys import check_container
+from calico.identifiers import check_container
 from calico.model import ContainerId
 from reconciler.attach.api import (
     Attached,

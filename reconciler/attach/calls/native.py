@@ -7,8 +7,8 @@ from netaddr import IPAddress
 from calico.codec.fields import as_int, as_text, as_tuple, render_json
 from calico.dataplane.state import TASK_INTERFACE
 from calico.errors import InvalidName, InvalidValue
+from calico.identifiers import check_container
 from calico.iptext import parse_address
-from calico.keys import check_container
 from reconciler.attach.api import (
     Attached,
     Attacher,

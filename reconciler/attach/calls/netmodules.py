@@ -21,8 +21,8 @@ from calico.codec.fields import (
     render_json,
 )
 from calico.errors import InvalidName, InvalidValue
+from calico.identifiers import check_container
 from calico.iptext import parse_address
-from calico.keys import check_container
 from calico.model import ContainerId
 from reconciler.attach.api import (
     Attached,

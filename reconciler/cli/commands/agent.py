@@ -11,7 +11,7 @@ from netaddr import IPAddress
 
 from calico.dataplane.state import MARK
 from calico.errors import CalicoError
-from calico.keys import check_host
+from calico.identifiers import check_host
 from calico.model import HostName, Protected
 from reconciler.agent.locators.api import LOCATOR_NAMES, LocatorName
 from reconciler.agent.main import run_agent

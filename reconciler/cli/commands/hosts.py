@@ -8,7 +8,8 @@ from calico.addressing.audit import lent_to_containers
 from calico.cluster import HoldKind
 from calico.datastore.api import Key
 from calico.errors import Conflict, DatastoreError, InvalidName
-from calico.keys import check_host, parse_host_key
+from calico.identifiers import check_host
+from calico.keys import parse_host_key
 from calico.model import HostName
 from reconciler.cli.command import NoSuchThing, Unreachable, read, reads_cluster, show
 from reconciler.cli.commands.get import list_hosts

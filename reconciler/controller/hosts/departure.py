@@ -18,6 +18,7 @@ from calico.addressing.books import Books, decode_books
 from calico.cluster import HoldKind
 from calico.datastore.api import DirectoryStore, Key
 from calico.errors import Conflict, InvalidValue
+from calico.identifiers import check_host
 from calico.keys import (
     BGP,
     ENDPOINTS,
@@ -27,7 +28,6 @@ from calico.keys import (
     affinity_key,
     applied_key,
     block_key,
-    check_host,
     forgotten_key,
     hold_key,
     host_key,

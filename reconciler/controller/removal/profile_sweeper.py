@@ -6,7 +6,13 @@ from contextlib import suppress
 
 from calico.datastore.api import Datastore
 from calico.errors import Conflict, DatastoreUnavailable
-from calico.keys import APP_PREFIX, ENDPOINTS, ProfileLeaf, profile_dir, profile_key
+from calico.identifiers import APP_PREFIX
+from calico.keys import (
+    ENDPOINTS,
+    ProfileLeaf,
+    profile_dir,
+    profile_key,
+)
 from calico.model import ProfileId
 from reconciler.controller.metrics import ControllerMetrics
 from reconciler.controller.stored import StoredState

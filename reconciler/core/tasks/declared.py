@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from calico.errors import InvalidName
-from calico.keys import check_group
+from calico.identifiers import check_group
 from calico.model import PortOpening
 from marathon_client.models import App, AppNetwork, NetworkForm, NetworkMode, Task
 from reconciler.core.tasks.profiles import PROTOCOLS, NetworkPolicy

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from netaddr import IPNetwork
 
 from calico.codec import encode_rules
-from calico.keys import APP_PREFIX, HOST_PREFIX
+from calico.identifiers import APP_PREFIX, HOST_PREFIX
 from calico.model import (
     Action,
     HostRecord,

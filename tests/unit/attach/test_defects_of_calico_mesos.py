@@ -18,7 +18,7 @@ import marathon_client
 import reconciler
 from calico.addressing.ipam import allocate_fixed, block_of, new_block
 from calico.errors import AddressError, InvalidName
-from calico.keys import check_group, check_host
+from calico.identifiers import check_group, check_host
 from calico.model import ContainerId, HandleId, HostName, HostRecord, TaskId, TaskRecord
 from reconciler.attach import plugin
 from reconciler.attach.memory import MemoryAttacher

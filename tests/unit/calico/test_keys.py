@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from netaddr import IPNetwork
 
-from calico import keys
+from calico import identifiers, keys
 from calico.datastore.api import Key
 from calico.errors import InvalidName
 from calico.model import EndpointId, HandleId, HostName, Pool, ProfileId, TaskId
@@ -168,14 +168,14 @@ Check = Callable[[str], str]
 @pytest.mark.parametrize(
     ("check", "text"),
     [
-        pytest.param(keys.check_group, "star-1", id="group"),
-        pytest.param(keys.check_group, "public", id="public"),
-        pytest.param(keys.check_group, "a" * 128, id="longest group"),
-        pytest.param(keys.check_profile, "default_host-1", id="host profile"),
-        pytest.param(keys.check_profile, "app-web-0a1b2c3d", id="app profile"),
-        pytest.param(keys.check_host, "10.0.0.1", id="host by address"),
-        pytest.param(keys.check_task_id, "a" * 200, id="longest task id"),
-        pytest.param(keys.check_task_id, "shop_web.instance-1._app.1$x", id="task id"),
+        pytest.param(identifiers.check_group, "star-1", id="group"),
+        pytest.param(identifiers.check_group, "public", id="public"),
+        pytest.param(identifiers.check_group, "a" * 128, id="longest group"),
+        pytest.param(identifiers.check_profile, "default_host-1", id="host profile"),
+        pytest.param(identifiers.check_profile, "app-web-0a1b2c3d", id="app profile"),
+        pytest.param(identifiers.check_host, "10.0.0.1", id="host by address"),
+        pytest.param(identifiers.check_task_id, "a" * 200, id="longest task id"),
+        pytest.param(identifiers.check_task_id, "shop_web.instance-1._app.1$x", id="task id"),
     ],
 )
 def test_the_gate_lets_a_good_name_through(check: Check, text: str) -> None:
@@ -185,22 +185,22 @@ def test_the_gate_lets_a_good_name_through(check: Check, text: str) -> None:
 @pytest.mark.parametrize(
     ("check", "text", "rule"),
     [
-        pytest.param(keys.check_group, "", "1 to 128", id="empty"),
-        pytest.param(keys.check_group, "a" * 129, "1 to 128", id="too long"),
-        pytest.param(keys.check_group, "a/b", "characters", id="slash"),
-        pytest.param(keys.check_group, "a b", "characters", id="space"),
-        pytest.param(keys.check_group, "web\n", "characters", id="line end"),
-        pytest.param(keys.check_group, "wéb", "characters", id="beyond ASCII"),
-        pytest.param(keys.check_group, "a%2fb", "characters", id="escape"),
-        pytest.param(keys.check_group, "a$b", "characters", id="dollar in a group"),
-        pytest.param(keys.check_group, "_a", "begin with '_'", id="hidden by etcd"),
-        pytest.param(keys.check_group, ".", "path", id="dot"),
-        pytest.param(keys.check_group, "..", "path", id="two dots"),
-        pytest.param(keys.check_group, "default_host-1", "default_", id="a host's profile"),
-        pytest.param(keys.check_group, "app-x", "app-", id="an app's profile"),
-        pytest.param(keys.check_host, "h/../i", "characters", id="host with a path"),
-        pytest.param(keys.check_task_id, "a" * 201, "1 to 200", id="task id too long"),
-        pytest.param(keys.check_task_id, "a?b", "characters", id="task id with a query"),
+        pytest.param(identifiers.check_group, "", "1 to 128", id="empty"),
+        pytest.param(identifiers.check_group, "a" * 129, "1 to 128", id="too long"),
+        pytest.param(identifiers.check_group, "a/b", "characters", id="slash"),
+        pytest.param(identifiers.check_group, "a b", "characters", id="space"),
+        pytest.param(identifiers.check_group, "web\n", "characters", id="line end"),
+        pytest.param(identifiers.check_group, "wéb", "characters", id="beyond ASCII"),
+        pytest.param(identifiers.check_group, "a%2fb", "characters", id="escape"),
+        pytest.param(identifiers.check_group, "a$b", "characters", id="dollar in a group"),
+        pytest.param(identifiers.check_group, "_a", "begin with '_'", id="hidden by etcd"),
+        pytest.param(identifiers.check_group, ".", "path", id="dot"),
+        pytest.param(identifiers.check_group, "..", "path", id="two dots"),
+        pytest.param(identifiers.check_group, "default_host-1", "default_", id="a host's profile"),
+        pytest.param(identifiers.check_group, "app-x", "app-", id="an app's profile"),
+        pytest.param(identifiers.check_host, "h/../i", "characters", id="host with a path"),
+        pytest.param(identifiers.check_task_id, "a" * 201, "1 to 200", id="task id too long"),
+        pytest.param(identifiers.check_task_id, "a?b", "characters", id="task id with a query"),
     ],
 )
 def test_the_gate_names_the_string_and_the_rule(check: Check, text: str, rule: str) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from netaddr import IPAddress, IPNetwork
 
-from calico import codec, keys
+from calico import codec, identifiers, keys
 from calico.dataplane.render.policy import families_of
 from calico.datastore.api import Key, Listing, Put, Revision, Stored
 from calico.datastore.memory import MemoryDatastore
@@ -150,10 +150,10 @@ def test_the_directory_of_a_bgp_host_begins_with_its_address() -> None:
 @pytest.mark.parametrize(
     "build",
     [
-        pytest.param(keys.check_task_id, id="task"),
-        pytest.param(keys.check_group, id="group"),
-        pytest.param(keys.check_host, id="host"),
-        pytest.param(keys.check_handle, id="handle"),
+        pytest.param(identifiers.check_task_id, id="task"),
+        pytest.param(identifiers.check_group, id="group"),
+        pytest.param(identifiers.check_host, id="host"),
+        pytest.param(identifiers.check_handle, id="handle"),
         pytest.param(
             lambda bad: keys.endpoint_key(EndpointId(HOST.name, "mesos", "w", bad)), id="endpoint"
         ),
@@ -167,7 +167,13 @@ def test_no_id_of_ours_needs_escaping(build: Any, bad: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "check", [keys.check_group, keys.check_host, keys.check_task_id, keys.check_handle]
+    "check",
+    [
+        identifiers.check_group,
+        identifiers.check_host,
+        identifiers.check_task_id,
+        identifiers.check_handle,
+    ],
 )
 def test_no_name_begins_with_an_underscore(check: Any) -> None:
     with pytest.raises(InvalidName, match="hides"):
