@@ -52,12 +52,14 @@ class AgentState(enum.Enum):
 class AgentView:
     """A host's agent as the datastore tells of it.
 
-    `applied` is the newest datastore revision that its kernel reflects.
+    `applied` is the newest datastore revision that its kernel reflects. One that
+    `objects` goes on as an earlier state of the datastore has it.
     """
 
     host: HostName
     state: AgentState
     applied: int = 0
+    objects: bool = False
 
 
 def judge(
@@ -86,6 +88,12 @@ def judge(
 def _without_spec(
     record: TaskRecord | None, status: EndpointStatus | None, agent: AgentView
 ) -> Judgement:
+    if status is not None and agent.objects:
+        return Judgement(
+            Verdict.PENDING,
+            f"reported {status.state.value} by the agent on {agent.host}, and kept as it was, until"
+            " the controller has imported what etcd lost",
+        )
     if status is not None:
         return Judgement(
             Verdict.ORPHANED,

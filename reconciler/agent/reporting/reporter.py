@@ -140,6 +140,8 @@ class Reporter:
             if before is not None and _store(before.applied) != _store(self._report.applied):
                 # Of what was written to another store nothing may be left.
                 self._held = self._delivered = None
+                # Nor is it known there that this agent lives.
+                self._alive_due = self._clock.monotonic()
         now = self._clock.monotonic()
         if now < self._retry_at or self.why_not:
             return

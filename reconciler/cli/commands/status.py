@@ -12,6 +12,7 @@ from calico.model import HostName, Refusal
 from reconciler.cli.command import reads_cluster
 from reconciler.cli.judging.attached import Waiting, refused_calls, waiting_containers
 from reconciler.cli.judging.held import hold_data, what_waits
+from reconciler.cli.judging.lost import lost_store
 from reconciler.cli.printing.render import Answer, Lines, Section, Table, age
 from reconciler.cli.reading.cluster import Cluster, HostView, TaskView
 from reconciler.core.removal.held import is_approved, remedy
@@ -19,12 +20,17 @@ from reconciler.core.verdict import AgentState, Verdict
 
 MOST_ROWS = 20
 MOST_OF_ONE_REASON = 3
+#: What the network of a task that is in sync may lack.
+LESS = "less than its app asks for"
 
 
 @click.command()
 @reads_cluster
 def status(cluster: Cluster, now: datetime) -> Answer:
     """Whether all is as it should be; exits 1 if anything is not.
+
+    That is each row and PROBLEM below, and each hold that nobody approved. A row
+    that says IN_SYNC is of a task that got less than its app asks for.
 
     \b
     Fields of -o json:
@@ -135,7 +141,7 @@ def _remark(task: TaskView) -> bool:
 def _problems(
     cluster: Cluster, hosts: tuple[HostView, ...], now: datetime
 ) -> list[tuple[str, str]]:
-    found: list[tuple[str, str]] = []
+    found = list(lost_store(cluster))
     if cluster.leader is None:
         found.append(("controller", "none is active: changes in Marathon are not followed"))
     elif (
@@ -148,8 +154,7 @@ def _problems(
         found.append(("hosts", "no agent has registered"))
     for host in hosts:
         if host.agent.state is not AgentState.REPORTING:
-            seen = age(host.last_seen, now)
-            found.append((host.name, f"agent is silent, last heard {seen} ago"))
+            found.append((host.name, _silence(host, now)))
         found.extend((host.name, problem) for problem in host.problems)
     used = {name for spec in cluster.snapshot.specs.values() for name in spec.profiles}
     for name in sorted(used):
@@ -161,6 +166,15 @@ def _problems(
     found.extend(_policy_problems(cluster))
     found.extend((problem.key, problem.reason) for problem in cluster.problems)
     return found
+
+
+def _silence(host: HostView, now: datetime) -> str:
+    if not host.last_seen:
+        return "agent has registered, and not said yet that it is alive"
+    return (
+        f"agent is silent, last heard {age(host.last_seen, now)} ago: start it; if the host is"
+        f" gone for good, `marathon-calico hosts forget {host.name} --yes`"
+    )
 
 
 def _waits(cluster: Cluster) -> str:
@@ -214,7 +228,8 @@ def _attention_sections(attention: list[TaskView]) -> tuple[Section, ...]:
             (task.judgement.verdict.value, task.host, task.judgement.reason), []
         ).append(task.name)
     rows: list[tuple[str, ...]] = []
-    for (word, host, reason), names in by_reason.items():
+    for (word, host, why), names in by_reason.items():
+        reason = f"{LESS}: {why}" if word == Verdict.IN_SYNC.value else why
         if len(names) > MOST_OF_ONE_REASON:
             rows.append((word, f"{names[0]} and {len(names) - 1} more", host, reason))
         else:

@@ -24,7 +24,6 @@ from calico.model import (
     Policy,
     PolicyId,
     Pool,
-    Profile,
     ProfileId,
     Snapshot,
     TaskId,
@@ -103,8 +102,8 @@ class Cluster:
     `last_seen` is when each said so last, which outlives that. `ready_revision`
     is when the controller last made agents say how far they are. `pinned` is
     what was decided once for the cluster, unless that cannot be read; `holds` what
-    waits for an operator;
-    `told_of` are hosts that an earlier store knew, by the word of those that saw it.
+    waits for an operator; `objecting` are hosts whose agents hold what this store
+    lacks, and `told_of` all that an earlier one knew, by their word.
     """
 
     snapshot: Snapshot = field(default_factory=Snapshot)
@@ -120,6 +119,7 @@ class Cluster:
     pinned: ClusterRecord | None = None
     is_pin_unreadable: bool = False
     holds: tuple[HoldRecord, ...] = ()
+    objecting: frozenset[HostName] = frozenset()
     told_of: frozenset[HostName] = frozenset()
     problems: tuple[Problem, ...] = ()
 
@@ -130,6 +130,7 @@ class Cluster:
         # What was applied before a reboot says nothing of the present kernel.
         if applied is not None and record is not None and applied.boot_id != record.boot_id:
             applied = None
+        reached = applied.revision if applied else 0
         if record is None:
             state = AgentState.UNREGISTERED
         elif record.forgotten:
@@ -138,7 +139,7 @@ class Cluster:
             state = AgentState.REPORTING if name in self.alive else AgentState.SILENT
         return HostView(
             name=name,
-            agent=AgentView(name, state, applied.revision if applied else 0),
+            agent=AgentView(name, state, reached, name in self.objecting),
             record=record,
             problems=applied.problems if applied else (),
             last_seen=self.last_seen.get(name, ""),
@@ -233,6 +234,7 @@ class _Reading:
         self.pinned: ClusterRecord | None = None
         self.is_pin_unreadable = False
         self.holds: list[HoldRecord] = []
+        self.objecting: set[HostName] = set()
         self.told_of: set[HostName] = set()
         self.problems = [Problem(key, why) for key, why in books.unreadable.items()]
 
@@ -289,6 +291,7 @@ class _Reading:
         elif (kind := keys.parse_hold_key(key)) is not None:
             self.holds.append(codec.decode_hold(kind, text))
         elif (told_by := keys.parse_objection_key(key)) is not None:
+            self.objecting.add(told_by)
             self.told_of.add(told_by)
             self.told_of.update(codec.decode_objection(told_by, text).hosts)
         elif key.startswith(keys.FELIX + "/"):
@@ -301,9 +304,7 @@ class _Reading:
 
     def cluster(self, revision: int) -> Cluster:
         """What was taken, as one value."""
-        profiles: dict[ProfileId, Profile] = {
-            name: codec.decode_profile(name, leaves) for name, leaves in self.leaves.items()
-        }
+        profiles = {name: codec.decode_profile(name, each) for name, each in self.leaves.items()}
         return Cluster(
             snapshot=Snapshot(
                 revision=revision,
@@ -328,6 +329,7 @@ class _Reading:
             pinned=self.pinned,
             is_pin_unreadable=self.is_pin_unreadable,
             holds=tuple(sorted(self.holds, key=lambda hold: hold.kind.value)),
+            objecting=frozenset(self.objecting),
             told_of=frozenset(self.told_of),
             problems=tuple(sorted(self.problems, key=lambda problem: problem.key)),
         )

@@ -356,7 +356,7 @@ def test_another_store_is_told_everything_at_once(
 ) -> None:
     # given a store that was told everything, and lost it without a failed write
     tell(reporter, Report(RECORD, APPLIED, {WEB: "up"}))
-    for key in (host_key(HOST), WEB):
+    for key in (host_key(HOST), WEB, felix_status_key(HOST)):
         memory.delete(key)
 
     # when the agent has noticed
@@ -366,6 +366,7 @@ def test_another_store_is_told_everything_at_once(
     # then it is told anew
     assert value(store, host_key(HOST)) is not None
     assert value(store, WEB) == "up"
+    assert value(store, felix_status_key(HOST)) is not None, "nobody knows that it is alive"
 
 
 @pytest.mark.parametrize(
