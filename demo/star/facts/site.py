@@ -18,7 +18,7 @@ from demo.star.facts.queue import LaunchQueue
 from demo.star.facts.telling import MOST_PORTS, MOST_TASKS, Selection, tell
 from demo.star.serving import Asked, Content, Stream, json_content, text_content
 from reconciler.cli.commands.why import ask_on_the_way, judge_why
-from reconciler.cli.judging.parties import parse_source, parse_target
+from reconciler.cli.judging.parties import parse_parties
 from reconciler.cli.printing.render import render
 from reconciler.cli.reading.cluster import Cluster, read_cluster
 
@@ -87,8 +87,7 @@ class FactsSite:
         if not self._room.acquire(blocking=False):
             return _problem("too many questions at once", HTTPStatus.SERVICE_UNAVAILABLE)
         try:
-            sides = parse_source(cluster, source), parse_target(cluster, destination)
-            kernels = ask_on_the_way(cluster, *sides)
+            kernels = ask_on_the_way(cluster, *parse_parties(cluster, source, destination))
             answer = judge_why(cluster, source=source, destination=destination, kernels=kernels)
         except click.ClickException as error:
             return text_content(f"{error.format_message()}\n", HTTPStatus.NOT_FOUND)

@@ -17,7 +17,7 @@ from reconciler.cli.judging.explain import (
     openings_in_words,
     packet_in_words,
 )
-from reconciler.cli.judging.parties import Side, Target, parse_source, parse_target, protocol_number
+from reconciler.cli.judging.parties import Side, Target, parse_parties, protocol_number
 from reconciler.cli.judging.why_kernel import Kernel, hosts_on_the_way, judge_kernel
 from reconciler.cli.printing.render import Answer, Lines, joined
 from reconciler.cli.printing.words import ports_in_words, rule_in_words
@@ -31,6 +31,7 @@ EXIT_CODES = {True: 0, False: 1, None: 3}
 ANSWERS = {True: "allowed", False: "denied", None: "unknown"}
 #: Asked about when nothing is open and the destination declares no port.
 SOME_PORT = 80
+MOST_OTHERS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +59,12 @@ def why(cluster: Cluster, now: datetime, source: str, destination: str, kernel: 
     """Whether SRC may open a connection to DST, and the first fact that decides.
 
     SRC and DST are tasks (id, unique prefix or app id), hosts or addresses.
-    Without a PORT the answer is about every port; PROTOCOL is tcp, udp or icmp.
-    Exits 0 if allowed, 1 if denied, 2 if there is no such thing, 3 if etcd
-    cannot tell. The agents of the hosts on the way are asked what their kernels
-    do with the first packet: their own routes, chains and sets decide.
+    Of an app whose tasks all have the same groups and ports it is the first by
+    id that is in sync, and the answer names the others. Without a PORT the
+    answer is about every port; PROTOCOL is tcp, udp or icmp. Exits 0
+    if allowed, 1 if denied, 2 if there is no such thing, 3 if etcd cannot tell.
+    The agents of the hosts on the way are asked what their kernels do with the
+    first packet: their own routes, chains and sets decide.
 
     \b
     Fields of -o json:
@@ -69,7 +72,8 @@ def why(cluster: Cluster, now: datetime, source: str, destination: str, kernel: 
       fact, detail what decided, as a fixed word and as a sentence
       remedy       what would allow it, empty if allowed
       source, destination
-                   kind (task, host, address), name, app, host, address, groups
+                   kind (task, host, address), name, app, host, address, groups,
+                   others (tasks of the app that were meant as well)
       protocol, port
                    what was asked about, null for everything
       open         tcp, udp (port ranges as text) and icmp (true or false);
@@ -78,7 +82,7 @@ def why(cluster: Cluster, now: datetime, source: str, destination: str, kernel: 
       kernel       host, agrees (yes, no, unknown) and detail of the host that
                    decides; null if none does
     """
-    sender, target = parse_source(cluster, source), parse_target(cluster, destination)
+    sender, target = parse_parties(cluster, source, destination)
     kernels = ask_on_the_way(cluster, sender, target) if kernel else NOT_ASKED
     return judge_why(cluster, source, destination, kernels)
 
@@ -96,8 +100,7 @@ def judge_why(
     cluster: Cluster, source: str, destination: str, kernels: Kernels = NOT_ASKED
 ) -> Answer:
     """Answer for one pair, from policy first, then from agents and their kernels."""
-    sender = parse_source(cluster, source)
-    target = parse_target(cluster, destination)
+    sender, target = parse_parties(cluster, source, destination)
     ruling = _rule(cluster, sender, target)
     finding = ruling.finding
     if finding.allowed:
@@ -129,7 +132,8 @@ def judge_why(
         f"{ANSWERS[finding.allowed].upper()}  {_side_words(sender, pair[0])} -> "
         f"{_side_words(target.side, pair[1])} {ruling.asked}"
     )
-    lines = (head, *_lines(finding, ruling, kernel))
+    others = (_others(sender), _others(target.side))
+    lines = (head, *filter(None, others), *_lines(finding, ruling, kernel))
     return Answer(data, (Lines(lines),), EXIT_CODES[finding.allowed])
 
 
@@ -288,6 +292,7 @@ def _side_fields(side: Side, address: IPAddress | None) -> dict[str, object]:
         "host": side.task.host if side.task else None,
         "address": str(address) if address is not None else None,
         "groups": list(side.groups),
+        "others": list(side.others),
     }
 
 
@@ -307,6 +312,15 @@ def _side_words(side: Side, address: IPAddress | None) -> str:
     if side.task is not None:
         parts.append(f"groups {joined(side.groups, 'none')}")
     return f"{side.name} ({', '.join(parts)})" if parts else side.name
+
+
+def _others(side: Side) -> str:
+    """Which tasks were meant as well; empty for none."""
+    if not side.others:
+        return ""
+    more = len(side.others) - MOST_OTHERS
+    named = joined(side.others[:MOST_OTHERS]) + (f" and {more} more" if more > 0 else "")
+    return f"  asked of  {side.name}, which has the groups and ports of all of {side.app}: {named}"
 
 
 def _lines(finding: Finding, ruling: Ruling, kernel: Kernel | None) -> Iterator[str]:

@@ -309,15 +309,13 @@ def _not_let_in(question: Question) -> Finding:
             remedy=f"{remedy}, or give it the label {PORTS_LABEL}=open",
         )
     if source.kind == "task":
-        groups = [group for group in destination.groups if group != PUBLIC]
-        wish = f'put "{groups[0]}" into the groups of {source.app}' if groups else ""
-        open_to_all = f'put "{PUBLIC}" into the groups of {destination.app}'
         return Finding(
             allowed=False,
             fact="no common group",
             detail=f"{source.name} is in {_groups(source)},"
             f" {destination.name} in {_groups(destination)}",
-            remedy=f"{wish}, or {open_to_all}" if wish else open_to_all,
+            remedy=f'{_into_one_group(source, destination)}; "{PUBLIC}" in the groups of'
+            f" {destination.app} would let everybody in",
         )
     address = question.packet.source
     return Finding(
@@ -328,6 +326,17 @@ def _not_let_in(question: Question) -> Finding:
         remedy=f"--allow-from {address} for the controller and a new task, "
         f'or "{PUBLIC}" in the groups of {destination.app}',
     )
+
+
+def _into_one_group(source: Side, destination: Side) -> str:
+    """The usual way: a group that one has already, else a new one."""
+    wishes = [
+        f'"{group}" into the groups of {other.app}'
+        for side, other in ((destination, source), (source, destination))
+        for group in [each for each in side.groups if each != PUBLIC][:1]
+    ]
+    apps = " and of ".join(dict.fromkeys((source.app, destination.app)))
+    return f"put both into one group: {', or '.join(wishes) or f'a new one into those of {apps}'}"
 
 
 def _groups(side: Side) -> str:

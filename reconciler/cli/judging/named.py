@@ -3,7 +3,9 @@
 from collections.abc import Iterable
 
 from reconciler.cli.command import NoSuchThing
+from reconciler.cli.printing.render import joined
 from reconciler.cli.reading.cluster import Cluster, TaskView
+from reconciler.core.verdict import Verdict
 
 MOST_CANDIDATES = 20
 
@@ -31,9 +33,31 @@ def one_task(cluster: Cluster, name: str) -> TaskView:
     return found[0]
 
 
+def alike(found: tuple[TaskView, ...]) -> tuple[TaskView, ...]:
+    """Tasks of one app of which each answers for all, those in sync first; empty if none does.
+
+    Tasks of two versions of an app may have different groups and ports.
+    """
+    if not found[0].app or len({_policy(task) for task in found}) > 1:
+        return ()
+    in_sync = Verdict.IN_SYNC
+    return tuple(sorted(found, key=lambda each: (each.judgement.verdict is not in_sync, each.name)))
+
+
+def _policy(task: TaskView) -> tuple[object, ...]:
+    record = task.record
+    if record is None:
+        return ()
+    return record.app, record.groups, record.ports, record.ports_declared
+
+
 def ambiguous(name: str, found: tuple[TaskView, ...]) -> NoSuchThing:
     """The refusal that lists what was meant, perhaps."""
-    listed = [f"  {task.name} on {task.host}" for task in found[:MOST_CANDIDATES]]
+    listed = [
+        f"  {task.name} on {task.host}, in {joined(task.groups, 'no group')}"
+        for task in found[:MOST_CANDIDATES]
+    ]
     if len(found) > MOST_CANDIDATES:
         listed.append(f"  and {len(found) - MOST_CANDIDATES} more")
-    return NoSuchThing("\n".join([f"{name!r} may be any of these {len(found)} tasks:", *listed]))
+    head = f"{name!r} may be any of these {len(found)} tasks; name one in its place:"
+    return NoSuchThing("\n".join([head, *listed]))

@@ -1,14 +1,14 @@
 """From `web.1:80/udp`, `host-a` or `10.1.2.3` to a party of a connection."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import click
 from netaddr import INET_PTON, AddrFormatError, IPAddress
 
 from calico.model import PROTOCOLS, HostName
 from reconciler.cli.command import NoSuchThing
-from reconciler.cli.judging.named import ambiguous, match_tasks
+from reconciler.cli.judging.named import alike, ambiguous, match_tasks
 from reconciler.cli.reading.cluster import Cluster, TaskView
 from reconciler.core.reaching.reach import EndpointParty, HostParty, OutsideParty, Party
 
@@ -20,13 +20,17 @@ WITH_PORTS = ("tcp", "udp")
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One end of the question; `party` is None for a task without an endpoint."""
+    """One end of the question; `party` is None for a task without an endpoint.
+
+    `others` are tasks of the same app, groups and ports that were meant as well.
+    """
 
     kind: str
     name: str
     party: Party | None
     addresses: tuple[IPAddress, ...] = ()
     task: TaskView | None = None
+    others: tuple[str, ...] = ()
 
     @property
     def groups(self) -> tuple[str, ...]:
@@ -54,13 +58,19 @@ class Target:
     port: int | None = None
 
 
-def parse_target(cluster: Cluster, text: str) -> Target:
+def parse_parties(cluster: Cluster, source: str, destination: str) -> tuple[Side, Target]:
+    """Both ends; between tasks of one app they are two of them, if there are two."""
+    sender = parse_source(cluster, source)
+    return sender, parse_target(cluster, destination, sender.task)
+
+
+def parse_target(cluster: Cluster, text: str, besides: TaskView | None = None) -> Target:
     """DST[:PORT][/PROTOCOL]; a name that means something as it is has no suffix."""
-    whole = find_side(cluster, text)
+    whole = find_side(cluster, text, besides)
     if whole is not None:
         return Target(whole)
     match = _TARGET.fullmatch(text)
-    side = find_side(cluster, match["name"]) if match is not None else None
+    side = find_side(cluster, match["name"], besides) if match is not None else None
     if match is None or side is None:
         name, _, suffix = text.rpartition(":")
         if name and find_side(cluster, name) is not None:
@@ -85,8 +95,8 @@ def parse_source(cluster: Cluster, text: str) -> Side:
     return side
 
 
-def find_side(cluster: Cluster, name: str) -> Side | None:
-    """What a name means: a host, an address, a task; several are refused."""
+def find_side(cluster: Cluster, name: str, besides: TaskView | None = None) -> Side | None:
+    """What a name means: a host, an address, a task; several are refused unless alike."""
     if any(host.name == name for host in cluster.hosts()):
         return _host(cluster, HostName(name))
     address = _address(name)
@@ -94,7 +104,11 @@ def find_side(cluster: Cluster, name: str) -> Side | None:
         return _holder(cluster, address)
     found = match_tasks(cluster.tasks(), name)
     if len(found) > 1:
-        raise ambiguous(name, found)
+        chosen = [each for each in alike(found) if each != besides]
+        if not chosen:
+            raise ambiguous(name, found)
+        others = tuple(each.name for each in found if each != chosen[0])
+        return replace(_task(chosen[0]), others=others)
     return _task(found[0]) if found else None
 
 

@@ -135,7 +135,8 @@ def test_a_task_that_got_less_than_its_app_asked_for_is_told(world: World) -> No
     world.task(host, "web.1", "192.168.0.9", reason="without group 'a b'")
     answer = judge_status(cluster(world), NOW)
     assert answer.exit_code == 1
-    assert "IN_SYNC  web.1  host-a  without group 'a b'" in text(answer)
+    printed = text(answer)
+    assert "IN_SYNC  web.1  host-a  less than its app asks for: without group 'a b'" in printed
 
 
 def test_status_and_get_have_the_same_word_for_a_task(world: World) -> None:
@@ -222,7 +223,8 @@ def test_a_silent_agent_is_a_problem_and_its_tasks_wait(world: World) -> None:
     assert answer.exit_code == 1
     printed = text(answer)
     assert "hosts       1/2 reporting" in printed
-    assert "PROBLEM host-b: agent is silent, last heard 5m00s ago" in printed
+    assert "PROBLEM host-b: agent is silent, last heard 5m00s ago: start it;" in printed
+    assert "`marathon-calico hosts forget host-b --yes`" in printed
     assert "agent on host-b is silent; it last reported up" in printed
 
 
@@ -446,7 +448,47 @@ def test_why_prints_the_answer_its_reason_the_kernel_and_the_remedy(world: World
         "  because   no common group: star_probe-a.1 is in star-1, star_probe-c.1 in star-2"
     )
     assert printed[2].startswith("  kernel    host-b agrees: up, and revision ")
-    assert printed[3].startswith('  to allow  put "star-2" into the groups of /star_probe-a')
+    assert printed[3] == (
+        '  to allow  put both into one group: "star-2" into the groups of /star_probe-a,'
+        ' or "star-1" into the groups of /star_probe-c; "public" in the groups of /star_probe-c'
+        " would let everybody in"
+    )
+
+
+@pytest.mark.parametrize(
+    ("source", "destination", "remedy"),
+    [
+        pytest.param(
+            ("one",), (), 'put both into one group: "one" into the groups of /dst; ', id="source"
+        ),
+        pytest.param(
+            (), ("one",), 'put both into one group: "one" into the groups of /src; ', id="target"
+        ),
+        pytest.param(
+            ("public",), (), "put both into one group: a new one into those of ", id="public only"
+        ),
+        pytest.param(
+            (), (), "put both into one group: a new one into those of /src and of /dst; ", id="none"
+        ),
+    ],
+)
+def test_a_common_group_is_advised_before_public(
+    world: World, source: tuple[str, ...], destination: tuple[str, ...], remedy: str
+) -> None:
+    host = world.host("host-a", "10.1.0.1")
+    world.task(host, "src.1", "192.168.0.8", groups=source)
+    world.task(host, "dst.1", "192.168.0.9", groups=destination)
+    found = str(fields(judge_why(cluster(world), "src.1", "dst.1"))["remedy"])
+    assert found.startswith(remedy)
+    assert found.endswith('; "public" in the groups of /dst would let everybody in')
+
+
+def test_two_tasks_of_one_app_without_groups_are_advised_one_for_it(world: World) -> None:
+    host = world.host("host-a", "10.1.0.1")
+    for number in (8, 9):
+        world.task(host, f"web.{number}", f"192.168.0.{number}")
+    found = str(fields(judge_why(cluster(world), "web.8", "web.9"))["remedy"])
+    assert found.startswith("put both into one group: a new one into those of /web; ")
 
 
 @pytest.mark.parametrize(
@@ -572,6 +614,55 @@ def test_a_host_that_has_not_confirmed_the_newest_revision_is_unknown(world: Wor
 def test_why_of_nothing_is_exit_2(world: World, source: str, destination: str) -> None:
     with pytest.raises(NoSuchThing):
         judge_why(cluster(world), source, destination)
+
+
+def scale(world: World, *extra: tuple[str, ...]) -> None:
+    """The app /web with a task on each host, both alike but for groups of its own version."""
+    first, second = extra or ((), ())
+    for name, host, address, more in (
+        ("web.1", "host-a", "192.168.0.8", first),
+        ("web.2", "host-b", "192.168.0.70", second),
+    ):
+        where = world.host(host, "10.1.0.1" if host == "host-a" else "10.1.0.2")
+        world.task(where, name, address, groups=("star-1", *more), ports=TCP)
+
+
+def test_why_of_a_scaled_app_asks_of_its_first_task_and_names_the_others(world: World) -> None:
+    scale(world)
+    answer = judge_why(cluster(world), "star_probe-a", "/web:9000")
+    assert answer.exit_code == 0
+    printed = text(answer).splitlines()
+    assert "-> web.1 (" in printed[0]
+    assert printed[1] == ("  asked of  web.1, which has the groups and ports of all of /web: web.2")
+    destination = fields(answer)["destination"]
+    assert isinstance(destination, dict)
+    assert (destination["name"], destination["others"]) == ("web.1", ["web.2"])
+
+
+def test_a_task_of_a_scaled_app_that_is_in_sync_is_asked_of_first(world: World) -> None:
+    scale(world)
+    endpoint = endpoint_of_task(HostName("host-a"), TaskId("web.1"))
+    world.datastore.delete(keys.status_key(endpoint))
+    answer = judge_why(cluster(world), "/web", "star_probe-a")
+    assert text(answer).splitlines()[0].startswith("ALLOWED  web.2 (")
+
+
+def test_two_tasks_of_a_scaled_app_are_asked_of_for_each_other(world: World) -> None:
+    scale(world)
+    printed = text(judge_why(cluster(world), "/web", "/web:9000")).splitlines()[0]
+    assert "web.1 (" in printed.partition("->")[0]
+    assert "web.2 (" in printed.partition("->")[2]
+
+
+def test_tasks_of_an_app_whose_groups_differ_are_listed_to_choose_from(world: World) -> None:
+    scale(world, ("old",), ("new",))
+    with pytest.raises(NoSuchThing) as raised:
+        judge_why(cluster(world), "star_probe-a", "/web:9000")
+    assert raised.value.message.splitlines() == [
+        "'/web' may be any of these 2 tasks; name one in its place:",
+        "  web.1 on host-a, in star-1, old",
+        "  web.2 on host-b, in star-1, new",
+    ]
 
 
 def test_an_app_whose_id_looks_like_a_protocol_is_still_an_app(world: World) -> None:
