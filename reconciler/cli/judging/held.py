@@ -147,7 +147,10 @@ def show_cluster(cluster: Cluster) -> Answer:
         lines = tuple(f"PROBLEM {each.key}: {each.reason}" for each in broken)
         return Answer({"problem": broken[0].reason}, (Lines(lines),), 1)
     if pinned is None:
-        raise NoSuchThing("nothing is decided yet: no controller has led this cluster")
+        raise NoSuchThing(
+            "nothing is decided yet: no controller has led this cluster; if one has, etcd was"
+            " emptied or --etcd names another one, see `marathon-calico status`"
+        )
     newest = pinned.chain[-1].number if pinned.chain else 0
     adopted = [guid for each in pinned.chain for guid in each.adopts]
     data = {
@@ -160,16 +163,30 @@ def show_cluster(cluster: Cluster) -> Answer:
         "adopted": adopted,
         "holds": [hold_data(hold) for hold in cluster.holds if hold.kind in ADOPTED],
     }
-    head = [
-        ("uuid", pinned.uuid),
-        ("framework", pinned.framework or "not told yet"),
-        ("marathon", pinned.marathon or "not told yet"),
-        ("allow from", joined(pinned.allow_from)),
-        ("takeovers", str(newest)),
-        ("adopted", joined(adopted)),
-    ]
-    head.extend(("held", f"{h.reason}; `{remedy(h)}`") for h in cluster.holds if h.kind in ADOPTED)
-    return Answer(data, (Lines(tuple(f"{name:<12}{text}" for name, text in head)),))
+    rows = (
+        ("uuid", pinned.uuid, "of this cluster, drawn by the first controller that led it"),
+        ("framework", pinned.framework or "not told yet", "Mesos' id of the Marathon believed"),
+        ("marathon", pinned.marathon or "not told yet", "the newest version of it that answered"),
+        ("allow from", joined(pinned.allow_from), "who reaches each task's ports, in any group"),
+        ("takeovers", str(newest), "how often a controller began to lead, restarts included"),
+        ("adopted", joined(adopted, "none"), _adopted_in_words(len(adopted))),
+    )
+    held = tuple(
+        f"held  {hold.reason}; `{remedy(hold)}` lets it go"
+        for hold in cluster.holds
+        if hold.kind in ADOPTED
+    )
+    return Answer(data, (Table(("what", "value", "meaning"), rows), Lines(held)))
+
+
+def _adopted_in_words(count: int) -> str:
+    if not count:
+        return "etcd was never emptied, set back or replaced since the first takeover kept here"
+    times = "once" if count == 1 else f"{count} times"
+    return (
+        f"ClusterGUID of etcd before it was emptied, set back or replaced, {times}: what agents"
+        " held of it was imported"
+    )
 
 
 def _ends_by(hold: HoldRecord) -> str:

@@ -1,13 +1,14 @@
 """`holds` and `cluster`: what waits, what it is told with, and the operator's word on it."""
 
 import json
+import re
 from dataclasses import replace
 
 import pytest
 from click.testing import CliRunner
 
 from calico import codec, keys
-from calico.cluster import HoldKind, Standing
+from calico.cluster import HoldKind, Standing, Takeover
 from calico.datastore.memory import MemoryDatastore
 from reconciler.cli.command import NoSuchThing
 from reconciler.cli.commands.status import judge_status
@@ -211,15 +212,21 @@ def test_what_is_pinned_is_shown(world: World) -> None:
     held = world.hold(HoldKind.FRAMEWORK, "second-0000", reason="another one answers")
     answer = show_cluster(cluster(world))
     assert answer.exit_code == 0
-    assert text(answer).splitlines() == [
-        "uuid        uuid-1",
-        "framework   first-0000",
-        "marathon    1.4.13",
-        "allow from  10.0.0.9/32",
-        "takeovers   3",
-        "adopted     guid-of-before",
-        "held        another one answers; `marathon-calico cluster adopt --yes`",
+    *table, gap, held_line = text(answer).splitlines()
+    assert [re.split(r"  +", line)[:2] for line in table] == [
+        ["WHAT", "VALUE"],
+        ["uuid", "uuid-1"],
+        ["framework", "first-0000"],
+        ["marathon", "1.4.13"],
+        ["allow from", "10.0.0.9/32"],
+        ["takeovers", "3"],
+        ["adopted", "guid-of-before"],
     ]
+    assert all(re.split(r"  +", line)[2] for line in table), "each line says what it means"
+    assert (gap, held_line) == (
+        "",
+        "held  another one answers; `marathon-calico cluster adopt --yes` lets it go",
+    )
     data = fields(answer)
     assert isinstance(data, dict)
     assert [each["plan"] for each in data.pop("holds")] == [held.plan]
@@ -232,6 +239,21 @@ def test_what_is_pinned_is_shown(world: World) -> None:
         "takeovers": 3,
         "adopted": ["guid-of-before"],
     }
+
+
+@pytest.mark.parametrize(
+    ("guids", "told"),
+    [
+        pytest.param((), "none  *etcd was never emptied, set back or replaced", id="none"),
+        pytest.param(("a",), "a  *ClusterGUID of etcd before it was .*, once: ", id="one"),
+        pytest.param(("a", "b"), "a, b  *ClusterGUID of etcd before .*, 2 times: ", id="two"),
+    ],
+)
+def test_what_was_adopted_is_said_in_words(world: World, guids: tuple[str, ...], told: str) -> None:
+    chain = (Takeover(3, "nonce", guids),)
+    record = codec.encode_cluster(replace(world.pin(), chain=chain))
+    world.datastore.put(keys.CLUSTER, record)
+    assert re.search(f"adopted  *{told}", text(show_cluster(cluster(world))))
 
 
 def test_a_cluster_that_no_controller_led_has_nothing_to_show(world: World) -> None:
