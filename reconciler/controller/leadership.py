@@ -14,11 +14,11 @@ from calico.cluster import HoldRecord, Standing
 from calico.errors import CalicoError, DatastoreError, UnknownSchema
 from calico.keys import APPLIED, HOSTS, LEADER, POOLS
 from reconciler.controller.adoption.adoption import UNHEARD
-from reconciler.controller.intake import Message
 from reconciler.controller.loop import ControllerLoop, Outlook, Stopped
 from reconciler.controller.marathon.allow_from import AllowFrom
 from reconciler.controller.metrics import ControllerMetrics
 from reconciler.controller.reconcile import Marathon, Reconciler
+from reconciler.controller.scheduling.intake import Message
 from reconciler.controller.settings import ControllerSettings
 from reconciler.controller.stored import StoredState
 from reconciler.core.tasks.profiles import NetworkPolicy

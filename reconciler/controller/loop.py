@@ -11,13 +11,13 @@ from calico.errors import CalicoError, Conflict, UnknownSchema
 from calico.model import Attachment
 from marathon_client.errors import MarathonError
 from marathon_client.models import AppId
-from reconciler.controller.agenda import Agenda, Chore, Key
-from reconciler.controller.intake import HEAR_EVERY, STRANGE_AFTER, Intake, Message
 from reconciler.controller.marathon.allow_from import AllowFrom
 from reconciler.controller.metrics import ControllerMetrics
 from reconciler.controller.pinned import UnreadablePin
 from reconciler.controller.reconcile import Reconciler
-from reconciler.controller.reloads import Reloads
+from reconciler.controller.scheduling.agenda import Agenda, Chore, Key
+from reconciler.controller.scheduling.intake import HEAR_EVERY, STRANGE_AFTER, Intake, Message
+from reconciler.controller.scheduling.reloads import Reloads
 from reconciler.controller.stored import StoredState
 from reconciler.core.removal.framework import Trust
 from reconciler.core.removal.withdrawal import CONFIRM_AFTER

@@ -14,11 +14,11 @@ from calico.keys import CLUSTER
 from marathon_client.client import MarathonClient
 from marathon_client.scaling import ScalingClient
 from marathon_client.stream import EventStream
-from reconciler.controller.intake import Message
 from reconciler.controller.leadership import Leadership, ProcessContext
 from reconciler.controller.marathon.agents_scaler import AgentsScaler
 from reconciler.controller.marathon.hints import subject
 from reconciler.controller.metrics import ControllerMetrics
+from reconciler.controller.scheduling.intake import Message
 from reconciler.controller.settings import ControllerSettings
 from reconciler.core.removal.held import told
 from reconciler.runtime.clock import Clock, SystemClock, random_fraction

@@ -25,7 +25,6 @@ from reconciler.controller.hosts.departure import Departure
 from reconciler.controller.hosts.registrar import Registrar
 from reconciler.controller.marathon.versions import read_versions
 from reconciler.controller.metrics import ControllerMetrics
-from reconciler.controller.outstanding import Outstanding
 from reconciler.controller.pinned import UnreadablePin, read_pinned
 from reconciler.controller.removal.absences import Absences
 from reconciler.controller.removal.confirmation import Confirmation
@@ -33,6 +32,7 @@ from reconciler.controller.removal.framework import FrameworkPin
 from reconciler.controller.removal.groups import GroupsGuard
 from reconciler.controller.removal.holds import Holds
 from reconciler.controller.removal.profile_sweeper import ProfileSweeper
+from reconciler.controller.scheduling.outstanding import Outstanding
 from reconciler.controller.stored import StoredState
 from reconciler.controller.writer import TaskWriter
 from reconciler.core.desired import (

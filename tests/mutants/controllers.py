@@ -198,7 +198,7 @@ CONTROLLERS = (
     Mutant(
         "P12",
         "no list is asked for at a reconnect",
-        "reconciler/controller/intake.py",
+        "reconciler/controller/scheduling/intake.py",
         (
             "                self._reconciler.note_connected()\n"
             "                self._agenda.ask_for_list(now)\n"
@@ -295,7 +295,7 @@ CONTROLLERS = (
     Mutant(
         "P11",
         "a wrong key has everything read every two seconds",
-        "reconciler/controller/reloads.py",
+        "reconciler/controller/scheduling/reloads.py",
         "self._in_vain[key] = self._in_vain.get(key, 0) + 1",
         "pass",
         ("tests/unit/controller/test_wrong_keys.py",),

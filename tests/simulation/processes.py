@@ -22,10 +22,10 @@ from reconciler.agent.reconciliation.reconcile import HostReconciler
 from reconciler.agent.reporting.metrics import AgentMetrics
 from reconciler.agent.reporting.reporter import Report, Reporter
 from reconciler.agent.state_file import SavedState, parse_state, render_state
-from reconciler.controller.intake import Message
 from reconciler.controller.leadership import Leadership, ProcessContext
 from reconciler.controller.metrics import ControllerMetrics
 from reconciler.controller.reconcile import Marathon
+from reconciler.controller.scheduling.intake import Message
 from reconciler.controller.settings import ControllerSettings
 from reconciler.runtime.clock import Clock, ManualClock
 from reconciler.runtime.watchfeed import Bookmark, FeedMessage, WatchFeed

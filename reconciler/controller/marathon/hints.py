@@ -13,7 +13,7 @@ from marathon_client.events import (
     Unreadable,
 )
 from marathon_client.stream import Connected, Disconnected
-from reconciler.controller.intake import Message
+from reconciler.controller.scheduling.intake import Message
 from reconciler.runtime.watchfeed import Changed, Loaded, Unreachable
 
 

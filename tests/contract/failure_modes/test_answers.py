@@ -9,8 +9,8 @@ from marathon_client.errors import MarathonUnavailable
 from marathon_client.events import TaskStatus
 from marathon_client.models import AppId, TaskId, TaskState
 from marathon_client.stream import Backoff, EventStream
-from reconciler.controller.intake import Message
 from reconciler.controller.marathon.hints import subject
+from reconciler.controller.scheduling.intake import Message
 from reconciler.runtime.inbox import Inbox
 from tests.contract.failure_modes.world import QUICK, WEB, World, following
 from tests.unit.marathon_client.loopback import Loopback

@@ -50,11 +50,11 @@ from marathon_client.errors import MarathonError, MarathonUnavailable
 from marathon_client.events import TaskStatus
 from marathon_client.models import App, AppId, AppList, Info, Problem, Task, TaskState
 from marathon_client.stream import Connected
-from reconciler.controller.agenda import READ_EVERY
 from reconciler.controller.loop import ControllerLoop, Outlook
 from reconciler.controller.marathon.allow_from import AllowFrom
 from reconciler.controller.metrics import ControllerMetrics
 from reconciler.controller.reconcile import Reconciler
+from reconciler.controller.scheduling.agenda import READ_EVERY
 from reconciler.controller.stored import StoredState
 from reconciler.core.tasks.profiles import NetworkPolicy
 from reconciler.runtime.clock import ManualClock

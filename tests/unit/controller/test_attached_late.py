@@ -28,7 +28,7 @@ from calico.names import (
 )
 from marathon_client.models import App, Task
 from reconciler.controller.addresses.assigner import UNNAMED_FOR
-from reconciler.controller.intake import STRANGE_AFTER
+from reconciler.controller.scheduling.intake import STRANGE_AFTER
 from reconciler.core.removal.quarantine import REST
 from tests.unit.controller.attaching import BOX, attach, tell
 from tests.unit.controller.cluster import Cluster

@@ -13,9 +13,9 @@ from calico.datastore.memory import MemoryDatastore
 from calico.errors import UnknownSchema
 from calico.keys import APPLIED, CLUSTER, HOSTS, LEADER, READY
 from reconciler.controller.adoption.adoption import UNHEARD
-from reconciler.controller.intake import Message
 from reconciler.controller.leadership import Leadership, ProcessContext
 from reconciler.controller.metrics import ControllerMetrics
+from reconciler.controller.scheduling.intake import Message
 from reconciler.controller.settings import ControllerSettings
 from reconciler.runtime.clock import ManualClock
 from reconciler.runtime.inbox import Inbox

@@ -8,7 +8,7 @@ from calico.keys import endpoint_key, task_key
 from calico.model import HostName, TaskId
 from calico.names import endpoint_of_task
 from marathon_client.models import AppList
-from reconciler.controller.reloads import LATE, SOON
+from reconciler.controller.scheduling.reloads import LATE, SOON
 from reconciler.runtime.clock import ManualClock
 from tests.unit.controller.cluster import Cluster, MemoryMarathon
 from tests.unit.reconciler.apps import app, task

@@ -14,7 +14,7 @@ from marathon_client.errors import InvalidApp, MarathonUnavailable
 from marathon_client.events import TaskStatus
 from marathon_client.models import App, AppId, TaskState
 from marathon_client.stream import Connected
-from reconciler.controller.agenda import READ_EVERY
+from reconciler.controller.scheduling.agenda import READ_EVERY
 from tests.unit.controller.cluster import Cluster, MemoryMarathon
 from tests.unit.reconciler.apps import V2, app, network, task
 

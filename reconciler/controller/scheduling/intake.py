@@ -18,9 +18,9 @@ from marathon_client.events import (
 )
 from marathon_client.models import TaskState
 from marathon_client.stream import Connected, Disconnected, StreamItem
-from reconciler.controller.agenda import Agenda, Chore
 from reconciler.controller.marathon.stream_log import StreamLog
 from reconciler.controller.reconcile import Reconciler
+from reconciler.controller.scheduling.agenda import Agenda, Chore
 from reconciler.controller.stored import StoredState
 from reconciler.runtime.clock import Clock
 from reconciler.runtime.watchfeed import Changed, FeedMessage, Loaded, Unreachable

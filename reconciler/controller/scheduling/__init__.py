@@ -1,0 +1,1 @@
+"""What is due in the controller's loop: by events, by timers, and again."""
