@@ -125,7 +125,8 @@ class Datastore(Protocol):
 
         Ends after `timeout` seconds without an event; the caller then watches
         again after the same, or the last seen, revision. Raises HistoryLost if
-        the store has forgotten events in between.
+        the store has forgotten events in between, and DatastoreUnavailable if
+        what answers is not there yet: it lags, or was set back.
         """
         ...
 

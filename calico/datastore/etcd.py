@@ -30,7 +30,8 @@ from calico.datastore.api import (
     WatchEvent,
     unfenced,
 )
-from calico.datastore.connections import asking_pools, is_refusal, never_sent, unanswered, weakly
+from calico.datastore.client import Client, NotServed
+from calico.datastore.connections import asking_pools, never_sent, unanswered, weakly
 from calico.datastore.members import Failover, Member, TlsFiles, parse_member
 from calico.errors import Conflict, DatastoreRefused, DatastoreUnavailable, HistoryLost
 from calico.keys import check_key
@@ -40,8 +41,6 @@ T = TypeVar("T")
 TIMEOUT = 5.0
 #: urllib3 has no notion of not waiting at all.
 _SHORTEST_WAIT = 0.05
-#: Those of 64 bits.
-_DIGITS = 20
 _REMOVALS = ("delete", "expire", "compareAndDelete")
 _CONFLICTS = (
     etcd.EtcdCompareFailed,
@@ -56,38 +55,6 @@ _NEEDS_V2 = "start it with --enable-v2=true, which etcd has up to version 3.5"
 
 class _OtherCluster(DatastoreUnavailable):
     """The member belongs to another cluster than a moment ago."""
-
-
-class _NotServed(Exception):
-    """An answer that is not one of etcd's v2 API."""
-
-    def __init__(self, status: int, *, empty: bool) -> None:
-        super().__init__(status)
-        self.status = status
-        self.empty = empty
-
-
-class _Client(etcd.Client):  # type: ignore[misc]  # python-etcd has no types
-    """Tells an answer of another kind of server apart, by its status."""
-
-    #: The member's when it began the last answer; 0 if it did not say so.
-    index = 0
-
-    def _check_cluster_id(self, response: Any) -> None:
-        super()._check_cluster_id(response)
-        told = response.headers.get("x-etcd-index", "")
-        self.index = int(told) if told.isdecimal() and len(told) < _DIGITS else 0
-
-    def _handle_server_response(self, response: Any) -> Any:
-        if response.status not in (200, 201) and not is_refusal(response.data):
-            raise _NotServed(response.status, empty=not response.data)
-        return super()._handle_server_response(response)
-
-    def _result_from_response(self, response: Any) -> Any:
-        try:
-            return super()._result_from_response(response)
-        except (etcd.EtcdException, RecursionError) as error:
-            raise _NotServed(response.status, empty=not response.data) from error
 
 
 @dataclass(slots=True)
@@ -240,7 +207,7 @@ class EtcdDatastore:
         # Each failure is told once, by the error that we raise.
         logging.getLogger("etcd").setLevel(logging.CRITICAL)
         tls = self._tls
-        client = _Client(
+        client = Client(
             host=member.host,
             port=member.port,
             protocol=member.scheme,
@@ -293,7 +260,7 @@ class EtcdDatastore:
                 if conflict is not None and isinstance(error, conflict):
                     raise
                 raise Conflict(str(error)) from error
-            except (_NotServed, etcd.EtcdException) as error:
+            except (NotServed, etcd.EtcdException) as error:
                 self._turn_to(self._failover.failed(connection.position, len(self._members)))
                 _refuse(member, error)
             else:
@@ -304,8 +271,11 @@ class EtcdDatastore:
 
 def _watch(client: Any, prefix: Key, index: int, timeout: urllib3.Timeout) -> Any:
     # It may not even begin to answer in time.
-    client.index = 0
-    return client.watch(prefix, index=index, timeout=timeout, recursive=True)
+    client.index, client.least = 0, index - 1
+    try:
+        return client.watch(prefix, index=index, timeout=timeout, recursive=True)
+    finally:
+        client.least = 0
 
 
 def _refuse(member: Member, error: Exception) -> NoReturn:
@@ -315,18 +285,18 @@ def _refuse(member: Member, error: Exception) -> NoReturn:
             raise HistoryLost(f"etcd at {member.url}: {error}") from error
         case etcd.EtcdClusterIdChanged():
             raise _OtherCluster(f"etcd at {member.url}: {error}") from error
-        case etcd.EtcdInsufficientPermissions() | _NotServed(status=401 | 403):
+        case etcd.EtcdInsufficientPermissions() | NotServed(status=401 | 403):
             raise DatastoreRefused(
                 f"etcd at {member.url} refuses these credentials: "
                 "check --etcd-credentials, or --etcd-cert and --etcd-key"
             ) from error
         case etcd.EtcdValueError():
             raise DatastoreRefused(f"etcd at {member.url} refuses a request: {error}") from error
-        case _NotServed(status=404):
+        case NotServed(status=404):
             raise DatastoreRefused(
                 f"{member.url} does not serve etcd's v2 API: {_NEEDS_V2}"
             ) from error
-        case _NotServed(status=status, empty=empty) if status < 500 and not empty:
+        case NotServed(status=status, empty=empty) if status < 500 and not empty:
             raise DatastoreRefused(
                 f"{member.url} answers, but not as etcd's v2 API does (HTTP {status}): "
                 "is --etcd right?"

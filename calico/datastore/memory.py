@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from calico.datastore.api import Key, Listing, Put, Removed, Revision, Stored, Watch, WatchEvent
-from calico.errors import Conflict, HistoryLost
+from calico.errors import Conflict, DatastoreUnavailable, HistoryLost
 from calico.keys import check_key
 
 #: etcd's v2 store remembers so many events, of all keys together.
@@ -160,6 +160,8 @@ class MemoryDatastore:
         while True:
             with self._lock:
                 self._expire()
+                if self._revision < seen:
+                    raise DatastoreUnavailable(f"it is at {self._revision}, and {seen} was seen")
                 reached = Revision(max(seen, self._revision))
             event = self._await(prefix, seen, timeout)
             if event is None:

@@ -20,6 +20,14 @@ STORES = (
         ("tests/contract/etcd/test_three_members.py",),
     ),
     Mutant(
+        "P21",
+        "a watch waits in a store that was set back",
+        "calico/datastore/client.py",
+        "if 0 < self.index < self.least:",
+        "if False:",
+        ("tests/contract/etcd/test_datastore.py",),
+    ),
+    Mutant(
         "P1",
         "a swap forgets prevIndex",
         "calico/datastore/etcd.py",

@@ -233,6 +233,8 @@ class EtcdClient:
             if self._etcd.breaks != breaks:
                 raise DatastoreUnavailable("connection broken")
             event, newest = self._etcd.store.first_after(prefix, after), self._etcd.newest
+            if newest < after:
+                raise DatastoreUnavailable("behind what was seen")
             self._answer(fault)
             if event is not None:
                 after = event.stored.revision if isinstance(event, Put) else event.revision

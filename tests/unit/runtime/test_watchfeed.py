@@ -270,6 +270,26 @@ def test_it_lists_anew_when_its_watch_went_on_in_a_store_that_was_wiped(bench: B
     assert {each.key for each in last.listing.entries} == {A, B, READY}
 
 
+def test_it_lists_anew_when_its_watch_would_go_on_in_a_store_that_was_set_back(
+    bench: Bench,
+) -> None:
+    # given a store that is watched, of which there is an older backup
+    store = bench.store
+    store.put(A, "1")
+    backup = store.backup()
+    store.put(A, "2")
+    store.put(B, "2")
+
+    # when it is restored between two watches
+    store.watches = [lambda: store.restore(backup)]
+    bench.run()
+
+    # then what is below the index that was seen is told too
+    last = bench.told[-1]
+    assert isinstance(last, Loaded)
+    assert {each.key for each in last.listing.entries} == {A}
+
+
 def test_a_quiet_store_that_answers_is_watched_on(bench: Bench) -> None:
     bench.store.put(READY, "true")
     bench.store.watches = [lambda: None] * 5
