@@ -65,7 +65,7 @@ def parse_argument(path: str, value: Any) -> str:
     """One argument of a command, which other users of the host may see."""
     text = parse_text(path, value)
     if _CREDENTIALS.search(text):
-        raise InvalidValues(f"{path}: a URL with a password belongs into secrets or env")
+        raise InvalidValues(f"{path}: a URL with a password belongs in secrets or env")
     return text
 
 

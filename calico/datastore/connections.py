@@ -48,7 +48,7 @@ def asking_pools(ask: Fence) -> dict[str, type[HTTPConnectionPool]]:
     return {"http": PlainPool, "https": SecurePool}
 
 
-def weakly(ask: Fence) -> Fence:
+def weak_fence(ask: Fence) -> Fence:
     """A method, for connections: they keep nothing alive, as with that they are closed."""
     asked = weakref.WeakMethod(ask)
 

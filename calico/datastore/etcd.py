@@ -31,7 +31,7 @@ from calico.datastore.api import (
     unfenced,
 )
 from calico.datastore.client import Client, NotServed
-from calico.datastore.connections import asking_pools, never_sent, unanswered, weakly
+from calico.datastore.connections import asking_pools, never_sent, unanswered, weak_fence
 from calico.datastore.members import Failover, Member, TlsFiles, parse_member
 from calico.errors import Conflict, DatastoreRefused, DatastoreUnavailable, HistoryLost
 from calico.keys import check_key
@@ -224,7 +224,7 @@ class EtcdDatastore:
         client.http.connection_pool_kw["cert_reqs"] = ssl.CERT_REQUIRED
         # urllib3 would repeat requests, writes included, and quadruple timeouts.
         client.http.connection_pool_kw["retries"] = urllib3.Retry(total=0, redirect=0)
-        client.http.pool_classes_by_scheme = asking_pools(weakly(self._ask_fence))
+        client.http.pool_classes_by_scheme = asking_pools(weak_fence(self._ask_fence))
         return client
 
     def _ask(

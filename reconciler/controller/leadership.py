@@ -14,7 +14,7 @@ from calico.cluster import HoldRecord, Standing
 from calico.errors import CalicoError, DatastoreError, UnknownSchema
 from calico.keys import APPLIED, HOSTS, LEADER, POOLS
 from reconciler.controller.adoption.adoption import UNHEARD
-from reconciler.controller.loop import ControllerLoop, Outlook, Stopped
+from reconciler.controller.loop import ControllerLoop, LoopHooks, Stopped
 from reconciler.controller.marathon.allow_from import AllowFrom
 from reconciler.controller.metrics import ControllerMetrics
 from reconciler.controller.reconcile import Marathon, Reconciler
@@ -179,7 +179,7 @@ class Leadership:
         reconciler = Reconciler(
             self._marathon, datastore, stored, policy, context.clock, context.metrics
         )
-        outlook = Outlook(
+        hooks = LoopHooks(
             prepare=partial(reconciler.adoption.begin, settings.pools),
             allow_from=AllowFrom(datastore, settings.allow_from, settings.marathon),
             listen=self._listen,
@@ -188,7 +188,7 @@ class Leadership:
         return ControllerLoop(
             reconciler,
             stored,
-            outlook,
+            hooks,
             context.clock,
             context.jitter,
             settings.resync,

@@ -47,7 +47,7 @@ class Stopped(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Outlook:
+class LoopHooks:
     """What the loop asks of the process around it.
 
     `prepare` writes what a first start needs; `listen` gives the messages that
@@ -67,7 +67,7 @@ class ControllerLoop:
         self,
         reconciler: Reconciler,
         stored: StoredState,
-        outlook: Outlook,
+        hooks: LoopHooks,
         clock: Clock,
         jitter: Callable[[], float],
         resync: float,
@@ -75,7 +75,7 @@ class ControllerLoop:
     ) -> None:
         self._reconciler = reconciler
         self._stored = stored
-        self._outlook = outlook
+        self._hooks = hooks
         self._clock = clock
         self._jitter = jitter
         self._resync = resync
@@ -195,8 +195,8 @@ class ControllerLoop:
     def _work_reload(self, now: float) -> None:
         first = not self._prepared
         if first:
-            self._outlook.prepare()
-            self._allow(self._outlook.allow_from.load())
+            self._hooks.prepare()
+            self._allow(self._hooks.allow_from.load())
         is_news = self._reconciler.load()
         self._reloads.done()
         if first or is_news:
@@ -215,7 +215,7 @@ class ControllerLoop:
         if self.blocked:
             self.blocked = ""
             # Whom this leader lets in may have been lost with it.
-            self._allow(self._outlook.allow_from.load())
+            self._allow(self._hooks.allow_from.load())
             self._agenda.ask_for_list(now)
 
     def _work_sweep(self, now: float) -> None:
@@ -263,9 +263,9 @@ class ControllerLoop:
         if done.leader is not None:
             if done.trust is Trust.OURS:
                 # For good: whoever is let in is never taken away again.
-                self._allow(self._outlook.allow_from.learn(done.leader))
+                self._allow(self._hooks.allow_from.learn(done.leader))
             if self._intake.stream.is_deposed(done.leader):
-                self._outlook.reconnect()
+                self._hooks.reconnect()
         if self._reconciler.adoption.is_pending:
             self._agenda.add(Chore.STORE, now + HEAR_EVERY)
         if done.waits:
@@ -284,7 +284,7 @@ class ControllerLoop:
             self._agenda.ask_for_list(self._clock.monotonic())
 
     def _checkpoint(self) -> None:
-        for message in self._outlook.listen():
+        for message in self._hooks.listen():
             self.handle(message)
 
     def _refused(self, key: Key, error: CalicoError | MarathonError) -> None:

@@ -288,7 +288,7 @@ CONTROLLERS = (
         "P12",
         "the stream of a leader that was deposed is listened to",
         "reconciler/controller/loop.py",
-        "                self._outlook.reconnect()\n",
+        "                self._hooks.reconnect()\n",
         "                pass\n",
         ("tests/unit/controller/test_evidence.py",),
     ),

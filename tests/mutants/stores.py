@@ -222,7 +222,7 @@ STORES = (
         "P3",
         "a connection that was made late sends without asking once more",
         "calico/datastore/etcd.py",
-        "        client.http.pool_classes_by_scheme = asking_pools(weakly(self._ask_fence))\n",
+        "        client.http.pool_classes_by_scheme = asking_pools(weak_fence(self._ask_fence))\n",
         "",
         ("tests/contract/etcd/test_fence.py",),
     ),

@@ -66,13 +66,13 @@ def render_host(
     problems = {**closed, **table.problems}
     host_problems = (
         *(reason for _, reason in plan.refused),
-        *_astray(memory.routes.blocks(snapshot, config, plan).astray),
+        *_unpooled(memory.routes.blocks(snapshot, config, plan).unpooled),
         *_own_interfaces(snapshot, config),
     )
     return Rendered(state, problems, host_problems)
 
 
-def _astray(blocks: Sequence[tuple[IPNetwork, HostName]]) -> Iterator[str]:
+def _unpooled(blocks: Sequence[tuple[IPNetwork, HostName]]) -> Iterator[str]:
     """One sentence, since a pool that was deleted may leave a block of each host behind."""
     if not blocks:
         return

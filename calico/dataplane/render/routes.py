@@ -18,7 +18,7 @@ Place = tuple[Version, int]
 class Blocks:
     """What hangs on the blocks alone: their routes, and where each leads.
 
-    `hosts` is by version, prefix length and first address. `astray` are the
+    `hosts` is by version, prefix length and first address. `unpooled` are the
     blocks of hosts that are in no pool: whoever allocates may write a block,
     and what this host itself sends finds these routes, so that it could be
     led away from anybody. What is a task's there has a route of its own.
@@ -30,7 +30,7 @@ class Blocks:
     routes: frozenset[Route]
     hosts: Mapping[tuple[Version, int, int], HostName | None]
     lengths: frozenset[tuple[Version, int]]
-    astray: tuple[tuple[IPNetwork, HostName], ...]
+    unpooled: tuple[tuple[IPNetwork, HostName], ...]
 
     def are_of(self, snapshot: Snapshot, config: HostConfig, plan: AddressPlan) -> bool:
         """Whether these are what a snapshot's blocks would make again."""
@@ -108,13 +108,13 @@ def host_network(address: IPAddress) -> IPNetwork:
 
 def _blocks(snapshot: Snapshot, config: HostConfig, plan: AddressPlan) -> Blocks:
     pooled: list[tuple[IPNetwork, HostName]] = []
-    astray: list[tuple[IPNetwork, HostName]] = []
+    unpooled: list[tuple[IPNetwork, HostName]] = []
     for block, host in snapshot.block_hosts.items():
         span = span_of(block)
         if host is None or plan.refuses(span):
             continue
         if not plan.pools_hold(span):
-            astray.append((block, host))
+            unpooled.append((block, host))
         elif not plan.forbids(span):
             pooled.append((block, host))
     hosts = {(block.version, block.prefixlen, int(block.cidr.ip)): host for block, host in pooled}
@@ -125,7 +125,7 @@ def _blocks(snapshot: Snapshot, config: HostConfig, plan: AddressPlan) -> Blocks
         routes=frozenset(_block_routes(snapshot, config, pooled)),
         hosts=hosts,
         lengths=frozenset((version, length) for version, length, _ in hosts),
-        astray=tuple(sorted(astray)),
+        unpooled=tuple(sorted(unpooled)),
     )
 
 

@@ -28,7 +28,7 @@ from calico.model import (
     TaskVerdict,
 )
 from calico.names import interface_of, interface_of_container
-from reconciler.controller.addresses.patience import Patience
+from reconciler.controller.addresses.grace_periods import GracePeriods
 from reconciler.controller.stored import StoredState
 from reconciler.core.removal.quarantine import FIXED_FOR
 from reconciler.core.tasks.attached import attachments_told
@@ -51,7 +51,7 @@ class Assigner:
         self._stored = stored
         self._addresses = Addresses(datastore, lambda: stored.pools)
         self._claims = Claims(datastore)
-        self._unnamed: Patience[ContainerId] = Patience(monotonic)
+        self._unnamed: GracePeriods[ContainerId] = GracePeriods(monotonic)
 
     def assign(
         self, record: TaskRecord, wish: AddressWish, known: Known | None = None

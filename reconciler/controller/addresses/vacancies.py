@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Mapping
 
 from netaddr import IPAddress
 
-from reconciler.controller.addresses.patience import Patience
+from reconciler.controller.addresses.grace_periods import GracePeriods
 
 #: Seconds for which an app whose address rests is looked at, and a look counts.
 LOOK_FOR = 30.0
@@ -22,7 +22,7 @@ class Vacancies:
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
         self._apps: frozenset[str] = frozenset()
-        self._since: Patience[str] = Patience(now)
+        self._since: GracePeriods[str] = GracePeriods(now)
         self._awaited: dict[str, tuple[float, frozenset[IPAddress]]] = {}
 
     def keep(self, apps: Collection[str]) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 from calico.model import TaskId, TaskRecord, TaskVerdict
 from marathon_client.models import AppId
-from reconciler.controller.addresses.patience import Patience
+from reconciler.controller.addresses.grace_periods import GracePeriods
 from reconciler.controller.stored import StoredState
 from reconciler.core.desired import record_id
 from reconciler.core.tasks.attached import tasks_told
@@ -18,7 +18,7 @@ class Outstanding:
 
     def __init__(self, stored: StoredState, now: Callable[[], float]) -> None:
         self._stored = stored
-        self._awaited: Patience[TaskId] = Patience(now)
+        self._awaited: GracePeriods[TaskId] = GracePeriods(now)
 
     def keep(self) -> None:
         """Forget for how long those waited that no longer do."""

@@ -78,7 +78,7 @@ def _label_remarks(app: App) -> tuple[str, ...]:
     if label is not None and label not in PORT_POLICIES:
         remarks.append(f"label {PORTS_LABEL} is neither declared nor open: {label!r} is ignored")
     remarks.extend(
-        f"label {name} is ignored on the app; it belongs into ipAddress.labels"
+        f"label {name} is ignored on the app; it belongs in ipAddress.labels"
         for name in FIXED_LABELS
         if app.label(name) is not None
     )

@@ -6,7 +6,7 @@ from selectors import EVENT_READ, BaseSelector
 from struct import Struct
 from typing import Any
 
-from reconciler.dns.serving.desk import Desk
+from reconciler.dns.serving.query_handler import QueryHandler
 from reconciler.dns.serving.upstream import Upstream
 from reconciler.dns.wire import Query
 
@@ -34,10 +34,14 @@ class Datagrams:
     """
 
     def __init__(
-        self, channel: socket.socket, selector: BaseSelector, desk: Desk, upstream: Upstream
+        self,
+        channel: socket.socket,
+        selector: BaseSelector,
+        handler: QueryHandler,
+        upstream: Upstream,
     ) -> None:
         self._channel = channel
-        self._desk = desk
+        self._handler = handler
         self._upstream = upstream
         channel.setblocking(False)
         channel.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
@@ -62,7 +66,7 @@ class Datagrams:
 
     def _take(self) -> None:
         message, peer = self._channel.recvfrom(_LARGEST)
-        answer = self._desk.ask(message, peer[0], stream=False)
+        answer = self._handler.ask(message, peer[0], stream=False)
         if isinstance(answer, Query):
             reply = partial(self._send, peer)
             self._upstream.ask(answer, message, peer[0], reply, stream=False)
@@ -71,7 +75,7 @@ class Datagrams:
 
     def _take_anywhere(self) -> None:
         message, ancillary, _, peer = self._channel.recvmsg(_LARGEST, _SPACE)
-        answer = self._desk.ask(message, peer[0], stream=False)
+        answer = self._handler.ask(message, peer[0], stream=False)
         if isinstance(answer, Query):
             reply = partial(self._send_from, _from_there(ancillary), peer)
             self._upstream.ask(answer, message, peer[0], reply, stream=False)

@@ -13,7 +13,7 @@ from reconciler.dns.metrics import DnsMetrics
 from reconciler.dns.names import Name
 from reconciler.dns.serving.access import Access
 from reconciler.dns.serving.datagrams import Datagrams
-from reconciler.dns.serving.desk import Desk
+from reconciler.dns.serving.query_handler import QueryHandler
 from reconciler.dns.serving.sockets import Channel
 from reconciler.dns.serving.streams import Streams
 from reconciler.dns.serving.upstream import Upstream
@@ -79,13 +79,13 @@ class NameServer:
 
     def run(self, channels: Sequence[Channel], stop: threading.Event) -> None:
         """Answer until told to stop; whoever sets `stop` wakes as well."""
-        desk = Desk(self._answers, self._access, self._metrics)
+        handler = QueryHandler(self._answers, self._access, self._metrics)
         with DefaultSelector() as selector:
-            upstream = Upstream(self._resolvers_of, selector, self._clock, desk.fail)
+            upstream = Upstream(self._resolvers_of, selector, self._clock, handler.fail)
             streams = []
             for each in channels:
-                Datagrams(each.datagrams, selector, desk, upstream)
-                streams.append(Streams(each.streams, selector, desk, upstream, self._clock))
+                Datagrams(each.datagrams, selector, handler, upstream)
+                streams.append(Streams(each.streams, selector, handler, upstream, self._clock))
             self._metrics.follow("connections", lambda: sum(map(len, streams)))
             self._metrics.follow("under_way", lambda: len(upstream))
             selector.register(self._waker, EVENT_READ, self._take)

@@ -5,8 +5,8 @@ from collections import Counter, deque
 from collections.abc import Callable
 from selectors import EVENT_READ, EVENT_WRITE, BaseSelector
 
-from reconciler.dns.serving.desk import Desk
 from reconciler.dns.serving.framing import Frames, framed
+from reconciler.dns.serving.query_handler import QueryHandler
 from reconciler.dns.serving.upstream import Upstream
 from reconciler.dns.wire import Query
 from reconciler.runtime.clock import Clock
@@ -32,13 +32,13 @@ class Streams:
         self,
         listener: socket.socket,
         selector: BaseSelector,
-        desk: Desk,
+        handler: QueryHandler,
         upstream: Upstream,
         clock: Clock,
     ) -> None:
         self._listener = listener
         self._selector = selector
-        self._desk = desk
+        self._handler = handler
         self._upstream = upstream
         self._clock = clock
         self._open: set[_Connection] = set()
@@ -76,7 +76,7 @@ class Streams:
         self._open.add(connection)
 
     def _ask(self, connection: "_Connection", message: bytes) -> None:
-        answer = self._desk.ask(message, connection.peer, stream=True)
+        answer = self._handler.ask(message, connection.peer, stream=True)
         if isinstance(answer, Query):
             connection.under_way += 1
             self._upstream.ask(

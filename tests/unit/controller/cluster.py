@@ -50,7 +50,7 @@ from marathon_client.errors import MarathonError, MarathonUnavailable
 from marathon_client.events import TaskStatus
 from marathon_client.models import App, AppId, AppList, Info, Problem, Task, TaskState
 from marathon_client.stream import Connected
-from reconciler.controller.loop import ControllerLoop, Outlook
+from reconciler.controller.loop import ControllerLoop, LoopHooks
 from reconciler.controller.marathon.allow_from import AllowFrom
 from reconciler.controller.metrics import ControllerMetrics
 from reconciler.controller.reconcile import Reconciler
@@ -143,13 +143,13 @@ class Cluster:
             self.marathon, self.store, stored, NetworkPolicy(), self.clock, self.metrics
         )
 
-        outlook = Outlook(
+        hooks = LoopHooks(
             prepare=lambda: self.reconciler.adoption.begin(self.pools),
             allow_from=AllowFrom(self.store, self.asked, (), lambda url: NAMES.get(url, ())),
             reconnect=self._reconnect,
         )
         self.loop = ControllerLoop(
-            self.reconciler, stored, outlook, self.clock, lambda: 0.5, 60.0, self.metrics
+            self.reconciler, stored, hooks, self.clock, lambda: 0.5, 60.0, self.metrics
         )
         self.tell_hosts()
 

@@ -16,7 +16,7 @@ from reconciler.dns.answers import MOST_HELPED, MOST_KEPT, Answers, Elsewhere
 from reconciler.dns.metrics import DnsMetrics
 from reconciler.dns.names import Address, NamedTask
 from reconciler.dns.serving.access import Access
-from reconciler.dns.serving.desk import Desk
+from reconciler.dns.serving.query_handler import QueryHandler
 from reconciler.dns.zone import Zone
 
 PEER = "127.0.0.1"
@@ -51,7 +51,7 @@ class Server:
         for each in tasks:
             self.zone.publish(each)
         self.answers = Answers(self.zone, 7, random.Random(seed))
-        self.desk = Desk(self.answers, Access(None), DnsMetrics())
+        self.handler = QueryHandler(self.answers, Access(None), DnsMetrics())
         self._told = {
             "complete": complete,
             "recursive": recursive,
@@ -65,7 +65,7 @@ class Server:
 
     def message(self, question: dnslib.DNSRecord, *, stream: bool = False) -> dnslib.DNSRecord:
         """The answer to a message, which must be one."""
-        answer = self.desk.ask(bytes(question.pack()), PEER, stream=stream)
+        answer = self.handler.ask(bytes(question.pack()), PEER, stream=stream)
         assert isinstance(answer, bytes)
         parsed = dnslib.DNSRecord.parse(answer)
         assert parsed.header.id == question.header.id
@@ -208,10 +208,10 @@ def test_nothing_is_said_also_where_names_are_long() -> None:
     zone.publish(task(0, f"/{'x' * 63}/{'y' * 63}"))
     answers = Answers(zone, 7, random.Random(1))
     answers.update(POOLS, complete=True, recursive=False)
-    desk = Desk(answers, Access(None), DnsMetrics())
+    handler = QueryHandler(answers, Access(None), DnsMetrics())
     name = f"{'y' * 63}.{'x' * 63}.marathon.{domain}"
 
-    answer = desk.ask(bytes(dnslib.DNSRecord.question(name, "MX").pack()), PEER, stream=False)
+    answer = handler.ask(bytes(dnslib.DNSRecord.question(name, "MX").pack()), PEER, stream=False)
 
     assert isinstance(answer, bytes)
     parsed = dnslib.DNSRecord.parse(answer)
@@ -264,7 +264,7 @@ def test_what_is_not_served_is_refused(question: dnslib.DNSRecord, code: int) ->
 def test_others_are_asked_about_other_names_if_the_asker_wants_that() -> None:
     server = Server(recursive=True)
     question = dnslib.DNSRecord.question("example.org")
-    found = server.desk.ask(bytes(question.pack()), PEER, stream=False)
+    found = server.handler.ask(bytes(question.pack()), PEER, stream=False)
     assert isinstance(found, wire.Query)
     assert isinstance(server.answers.answer(found, 512), Elsewhere)
     question.header.rd = 0
@@ -276,7 +276,7 @@ def test_others_are_asked_about_addresses_outside_the_pools() -> None:
     server = Server(recursive=True)
     for name in ("8.8.8.8.in-addr.arpa", "192.in-addr.arpa", "x.ip6.arpa"):
         question = bytes(dnslib.DNSRecord.question(name, "PTR").pack())
-        assert isinstance(server.desk.ask(question, PEER, stream=False), wire.Query)
+        assert isinstance(server.handler.ask(question, PEER, stream=False), wire.Query)
 
 
 @pytest.mark.parametrize(
@@ -317,7 +317,7 @@ def test_a_stream_carries_as_many_as_fit_and_every_task_has_its_chance() -> None
     seen: set[str] = set()
     for _ in range(12):
         question = bytes(dnslib.DNSRecord.question(WEB).pack())
-        answer = server.desk.ask(question, PEER, stream=True)
+        answer = server.handler.ask(question, PEER, stream=True)
         assert isinstance(answer, bytes)
         assert 65000 < len(answer) <= 65535
         parsed = dnslib.DNSRecord.parse(answer)
@@ -352,11 +352,11 @@ def test_another_version_of_edns_is_told_ours() -> None:
 
 def test_who_may_not_ask_is_refused_with_no_more_than_was_sent() -> None:
     server, question = Server(task(0)), bytes(dnslib.DNSRecord.question(WEB).pack())
-    answer = server.desk.ask(question, "203.0.113.9", stream=False)
+    answer = server.handler.ask(question, "203.0.113.9", stream=False)
     assert isinstance(answer, bytes)
     assert dnslib.DNSRecord.parse(answer).header.rcode == REFUSED
     assert len(answer) <= len(question)
-    assert server.desk.ask(question[:14], "203.0.113.9", stream=False) is None
+    assert server.handler.ask(question[:14], "203.0.113.9", stream=False) is None
 
 
 VALID = bytes(dnslib.DNSRecord.question(WEB).pack())
@@ -371,7 +371,7 @@ VALID = bytes(dnslib.DNSRecord.question(WEB).pack())
     ],
 )
 def test_there_is_no_answer_to_what_is_no_question(message: bytes) -> None:
-    assert Server(task(0)).desk.ask(message, PEER, stream=False) is None
+    assert Server(task(0)).handler.ask(message, PEER, stream=False) is None
 
 
 @pytest.mark.parametrize(
@@ -388,7 +388,7 @@ def test_there_is_no_answer_to_what_is_no_question(message: bytes) -> None:
     ],
 )
 def test_what_cannot_be_read_is_told_so(message: bytes) -> None:
-    answer = Server(task(0)).desk.ask(message, PEER, stream=False)
+    answer = Server(task(0)).handler.ask(message, PEER, stream=False)
     assert isinstance(answer, bytes)
     assert answer[:2] == message[:2]
     assert answer[3] & 0xF == FORMERR
@@ -396,7 +396,7 @@ def test_what_cannot_be_read_is_told_so(message: bytes) -> None:
 
 def test_an_edns_record_with_a_name_is_none() -> None:
     message = VALID[:10] + b"\0\1" + VALID[12:] + b"\1x\0\0\x29\4\0\0\0\0\0\0\0"
-    answer = Server(task(0)).desk.ask(message, PEER, stream=False)
+    answer = Server(task(0)).handler.ask(message, PEER, stream=False)
     assert isinstance(answer, bytes)
     assert answer[3] & 0xF == FORMERR
 
@@ -405,7 +405,7 @@ def test_an_edns_record_with_a_name_is_none() -> None:
 def test_nothing_that_is_sent_ends_the_server(tail: bytes, kept: int, stream: bool) -> None:
     server = Server(task(0), recursive=True)
     message = VALID[:kept] + tail
-    answer = server.desk.ask(message, PEER, stream=stream)
+    answer = server.handler.ask(message, PEER, stream=stream)
     if isinstance(answer, bytes):
         assert answer[:2] == message[:2]
         assert answer[2] & 0x80

@@ -297,7 +297,7 @@ def test_profiles_survive_their_json(
 def test_an_address_label_on_the_app_itself_is_pointed_out() -> None:
     desired = one(network("g"), labels=(("ipv4_addrs", "['192.168.1.5']"),))
     assert desired.wish == AnyAddress()
-    assert "belongs into ipAddress.labels" in desired.record.reason
+    assert "belongs in ipAddress.labels" in desired.record.reason
 
 
 V4_SOURCE, V6_SOURCE = IPNetwork("203.0.113.7/32"), IPNetwork("fd00::7/128")

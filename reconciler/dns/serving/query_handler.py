@@ -1,4 +1,4 @@
-"""Takes one message of anyone in and says what becomes of it."""
+"""Takes one message in, from anyone, and says what becomes of it."""
 
 from reconciler.dns import wire
 from reconciler.dns.answers import Answers, Elsewhere
@@ -7,8 +7,8 @@ from reconciler.dns.serving.access import Access
 from reconciler.dns.wire import Query
 
 
-class Desk:
-    """What all sockets hand their messages to."""
+class QueryHandler:
+    """Answers the messages of all sockets."""
 
     def __init__(self, answers: Answers, access: Access, metrics: DnsMetrics) -> None:
         self._answers = answers

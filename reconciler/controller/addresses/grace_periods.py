@@ -9,7 +9,7 @@ K = TypeVar("K", bound=Hashable)
 MOST = 100_000
 
 
-class Patience(Generic[K]):
+class GracePeriods(Generic[K]):
     """Since when each thing is waited for; one thread owns it."""
 
     def __init__(self, now: Callable[[], float]) -> None:
