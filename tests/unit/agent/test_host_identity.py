@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
 
 import pytest
 from netaddr import IPAddress
@@ -10,37 +9,17 @@ from netaddr import IPAddress
 from calico.codec import encode_host
 from calico.datastore.api import Key, Revision
 from calico.datastore.memory import MemoryDatastore
-from calico.errors import DatastoreUnavailable
 from calico.keys import FELIX, felix_status_key, host_key
 from calico.model import AppliedRecord, BootId, HostName, HostRecord
 from reconciler.agent.reporting.host_identity import Machine
 from reconciler.agent.reporting.registration import ALIVE_TTL
 from reconciler.agent.reporting.reporter import RELOAD_EVERY, Report, Reporter
 from reconciler.runtime.clock import ManualClock
-from tests.delegating_store import DelegatingStore
+from tests.unit.agent.flaky_store import FlakyStore
 
-T = TypeVar("T")
 HOST = HostName("h1")
 FIRST = HostRecord(HOST, IPAddress("10.0.0.1"), BootId("boot-1"), "machine-1", "1")
 SECOND = HostRecord(HOST, IPAddress("10.0.0.2"), BootId("boot-2"), "machine-2", "1")
-
-
-class Cuttable(DelegatingStore):
-    """A way to a datastore that can be cut."""
-
-    cut = False
-
-    def read(self, verb: str, key: Key, read: Callable[[], T]) -> T:
-        self._expect_whole()
-        return super().read(verb, key, read)
-
-    def write(self, verb: str, key: Key, write: Callable[[], T]) -> T:
-        self._expect_whole()
-        return super().write(verb, key, write)
-
-    def _expect_whole(self) -> None:
-        if self.cut:
-            raise DatastoreUnavailable("cut off")
 
 
 @dataclass
@@ -48,7 +27,7 @@ class Agent:
     """The reporting half of an agent; `ended` is how often it asked to be ended."""
 
     record: HostRecord
-    store: Cuttable
+    store: FlakyStore
     clock: ManualClock
     reporter: Reporter = field(init=False)
     ended: int = 0
@@ -63,21 +42,11 @@ class Agent:
 
 
 @pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock()
-
-
-@pytest.fixture
-def memory(clock: ManualClock) -> MemoryDatastore:
-    return MemoryDatastore(clock.monotonic)
-
-
-@pytest.fixture
 def start(memory: MemoryDatastore, clock: ManualClock) -> Callable[[HostRecord], Agent]:
     """Starts an agent, which tells at once."""
 
     def started(record: HostRecord) -> Agent:
-        agent = Agent(record, Cuttable(memory), clock)
+        agent = Agent(record, FlakyStore(memory), clock)
         agent.reporter.step()
         return agent
 
@@ -153,13 +122,13 @@ def test_a_machine_that_was_cut_off_while_another_took_its_name_gives_way(
     start: Start, memory: MemoryDatastore, clock: ManualClock
 ) -> None:
     first = start(FIRST)
-    first.store.cut = True
+    first.store.reachable = False
     clock.advance(ALIVE_TTL + 1)
     first.reporter.step()
     second = start(SECOND)
     clock.advance(10)
 
-    first.store.cut = False
+    first.store.reachable = True
     first.reporter.step()
 
     assert (first.ended, second.ended) == (1, 0)

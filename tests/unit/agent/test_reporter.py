@@ -1,10 +1,8 @@
 """What the datastore is told, and how often, on a memory twin and a manual clock."""
 
 import json
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import TypeVar
 
 import pytest
 from netaddr import IPAddress
@@ -19,15 +17,13 @@ from calico.codec import (
 )
 from calico.datastore.api import Key
 from calico.datastore.memory import MemoryDatastore
-from calico.errors import Conflict, DatastoreUnavailable
 from calico.keys import applied_key, felix_status_key, host_key, objection_key, status_key
 from calico.model import AppliedRecord, BootId, HostName, HostRecord, TaskId
 from calico.names import endpoint_of_task
 from reconciler.agent.reporting.reporter import Report, Reporter
 from reconciler.runtime.clock import ManualClock
-from tests.delegating_store import DelegatingStore
+from tests.unit.agent.flaky_store import FlakyStore
 
-T = TypeVar("T")
 HOST = HostName("h1")
 RECORD = HostRecord(HOST, IPAddress("10.0.0.1"), BootId("boot"), "machine", "1")
 APPLIED = AppliedRecord(HOST, BootId("boot"), revision=5)
@@ -35,63 +31,13 @@ WEB = status_key(endpoint_of_task(HOST, TaskId("web.1")))
 DB = status_key(endpoint_of_task(HOST, TaskId("db.1")))
 
 
-class Flaky(DelegatingStore):
-    """A datastore that can be cut off, and counts its writes.
-
-    While it is `slow`, writes are not answered, and done only when they `land`.
-    """
-
-    def __init__(self, store: MemoryDatastore) -> None:
-        super().__init__(store)
-        self.reachable = True
-        self.slow = False
-        self.writes: list[Key] = []
-        self._under_way: list[Callable[[], object]] = []
-
-    def read(self, verb: str, key: Key, read: Callable[[], T]) -> T:
-        self._expect_reachable()
-        return super().read(verb, key, read)
-
-    def write(self, verb: str, key: Key, write: Callable[[], T]) -> T:
-        self._expect_reachable()
-        self.writes.append(key)
-        self._delay(write)
-        return super().write(verb, key, write)
-
-    def land(self) -> None:
-        """Do what was under way; nobody hears what came of it."""
-        for write in self._under_way:
-            with suppress(Conflict):
-                write()
-        self._under_way.clear()
-
-    def _delay(self, write: Callable[[], object]) -> None:
-        if self.slow:
-            self._under_way.append(write)
-            raise DatastoreUnavailable("http://127.0.0.1:1 does not answer in time")
-
-    def _expect_reachable(self) -> None:
-        if not self.reachable:
-            raise DatastoreUnavailable("http://127.0.0.1:1 does not answer")
+@pytest.fixture
+def store(memory: MemoryDatastore) -> FlakyStore:
+    return FlakyStore(memory)
 
 
 @pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock()
-
-
-@pytest.fixture
-def memory(clock: ManualClock) -> MemoryDatastore:
-    return MemoryDatastore(clock.monotonic)
-
-
-@pytest.fixture
-def store(memory: MemoryDatastore) -> Flaky:
-    return Flaky(memory)
-
-
-@pytest.fixture
-def reporter(store: Flaky, clock: ManualClock) -> Reporter:
+def reporter(store: FlakyStore, clock: ManualClock) -> Reporter:
     return Reporter(HOST, store, clock, jitter=lambda: 1.0)
 
 
@@ -100,12 +46,12 @@ def tell(reporter: Reporter, report: Report) -> None:
     reporter.step()
 
 
-def value(store: Flaky, key: Key) -> str | None:
+def value(store: FlakyStore, key: Key) -> str | None:
     stored = store.get(key)
     return None if stored is None else stored.value
 
 
-def test_a_host_and_its_progress_are_registered(reporter: Reporter, store: Flaky) -> None:
+def test_a_host_and_its_progress_are_registered(reporter: Reporter, store: FlakyStore) -> None:
     tell(reporter, Report(RECORD, APPLIED))
 
     assert decode_host(HOST, value(store, host_key(HOST)) or "") == RECORD
@@ -113,7 +59,7 @@ def test_a_host_and_its_progress_are_registered(reporter: Reporter, store: Flaky
 
 
 def test_a_sign_of_life_expires_unless_it_is_renewed(
-    reporter: Reporter, store: Flaky, clock: ManualClock
+    reporter: Reporter, store: FlakyStore, clock: ManualClock
 ) -> None:
     reporter.step()
     assert json.loads(value(store, felix_status_key(HOST)) or "")["first_update"] is True
@@ -127,7 +73,7 @@ def test_a_sign_of_life_expires_unless_it_is_renewed(
 
 
 def test_statuses_are_written_when_they_change_and_removed_with_their_endpoint(
-    reporter: Reporter, store: Flaky
+    reporter: Reporter, store: FlakyStore
 ) -> None:
     tell(reporter, Report(RECORD, APPLIED, {WEB: "up", DB: "down"}))
     store.writes.clear()
@@ -140,7 +86,7 @@ def test_statuses_are_written_when_they_change_and_removed_with_their_endpoint(
 
 
 def test_a_status_leaves_no_empty_directory_behind(
-    reporter: Reporter, store: Flaky, memory: MemoryDatastore
+    reporter: Reporter, store: FlakyStore, memory: MemoryDatastore
 ) -> None:
     second = Key(f"{WEB.rpartition('/')[0]}/ffffffffffffffffffffffffffffffff")
     tell(reporter, Report(RECORD, APPLIED, {WEB: "up", second: "up", DB: "up"}))
@@ -154,7 +100,7 @@ def test_a_status_leaves_no_empty_directory_behind(
 
 
 def test_an_agent_that_knows_nothing_yet_leaves_statuses_alone(
-    reporter: Reporter, store: Flaky
+    reporter: Reporter, store: FlakyStore
 ) -> None:
     store.put(WEB, "up")
 
@@ -165,7 +111,7 @@ def test_an_agent_that_knows_nothing_yet_leaves_statuses_alone(
     assert value(store, WEB) is None
 
 
-def test_a_second_report_of_the_same_writes_nothing(reporter: Reporter, store: Flaky) -> None:
+def test_a_second_report_of_the_same_writes_nothing(reporter: Reporter, store: FlakyStore) -> None:
     tell(reporter, Report(RECORD, APPLIED, {WEB: "up"}))
     store.writes.clear()
 
@@ -175,7 +121,7 @@ def test_a_second_report_of_the_same_writes_nothing(reporter: Reporter, store: F
 
 
 def test_mere_progress_is_told_after_ten_seconds(
-    reporter: Reporter, store: Flaky, clock: ManualClock
+    reporter: Reporter, store: FlakyStore, clock: ManualClock
 ) -> None:
     tell(reporter, Report(RECORD, APPLIED))
     progress = Report(RECORD, replace(APPLIED, revision=9))
@@ -190,7 +136,7 @@ def test_mere_progress_is_told_after_ten_seconds(
 
 
 def test_proof_that_a_task_is_gone_is_told_within_a_second(
-    reporter: Reporter, store: Flaky, clock: ManualClock
+    reporter: Reporter, store: FlakyStore, clock: ManualClock
 ) -> None:
     tell(reporter, Report(RECORD, APPLIED))
     gone = Report(RECORD, replace(APPLIED, gone=(TaskId("web.1"),)))
@@ -204,7 +150,7 @@ def test_proof_that_a_task_is_gone_is_told_within_a_second(
 
 
 def test_after_an_outage_the_newest_report_is_told(
-    reporter: Reporter, store: Flaky, clock: ManualClock
+    reporter: Reporter, store: FlakyStore, clock: ManualClock
 ) -> None:
     tell(reporter, Report(RECORD, APPLIED, {WEB: "up"}))
     store.reachable = False
@@ -219,7 +165,7 @@ def test_after_an_outage_the_newest_report_is_told(
 
 
 def test_what_another_hand_removed_is_written_again(
-    reporter: Reporter, store: Flaky, clock: ManualClock
+    reporter: Reporter, store: FlakyStore, clock: ManualClock
 ) -> None:
     tell(reporter, Report(RECORD, APPLIED, {WEB: "up"}))
     store.delete(WEB)
@@ -231,7 +177,7 @@ def test_what_another_hand_removed_is_written_again(
 
 
 def test_what_went_during_an_outage_is_written_again_at_once(
-    reporter: Reporter, store: Flaky, clock: ManualClock
+    reporter: Reporter, store: FlakyStore, clock: ManualClock
 ) -> None:
     tell(reporter, Report(RECORD, APPLIED, {WEB: "up"}))
     store.delete(WEB)
@@ -256,7 +202,7 @@ def test_what_went_during_an_outage_is_written_again_at_once(
 )
 def test_a_status_that_lands_late_does_not_replace_a_newer_one(
     reporter: Reporter,
-    store: Flaky,
+    store: FlakyStore,
     clock: ManualClock,
     held: Mapping[Key, str],
     late: Mapping[Key, str],
@@ -278,7 +224,7 @@ def test_a_status_that_lands_late_does_not_replace_a_newer_one(
 
 
 def test_a_late_write_that_came_first_is_written_over(
-    reporter: Reporter, store: Flaky, clock: ManualClock
+    reporter: Reporter, store: FlakyStore, clock: ManualClock
 ) -> None:
     # given a write that landed unheard, after what is there was read
     tell(reporter, Report(RECORD, APPLIED, {WEB: "up"}))
@@ -305,7 +251,7 @@ DOUBTING = replace(APPLIED, revision=0, guid="former", takeover=3, doubt="it was
 
 
 def test_what_a_host_holds_of_another_store_is_told_until_this_one_is_believed(
-    reporter: Reporter, store: Flaky, clock: ManualClock
+    reporter: Reporter, store: FlakyStore, clock: ManualClock
 ) -> None:
     tell(reporter, Report(RECORD, DOUBTING, None, OBJECTION))
     assert decode_objection(HOST, value(store, objection_key(HOST)) or "") == OBJECTION
@@ -316,7 +262,7 @@ def test_what_a_host_holds_of_another_store_is_told_until_this_one_is_believed(
 
 
 def test_what_an_agent_told_before_it_was_stopped_is_taken_back(
-    reporter: Reporter, memory: MemoryDatastore, store: Flaky
+    reporter: Reporter, memory: MemoryDatastore, store: FlakyStore
 ) -> None:
     memory.put(objection_key(HOST), encode_objection(OBJECTION))
     tell(reporter, Report(RECORD, APPLIED, {}))
@@ -324,7 +270,7 @@ def test_what_an_agent_told_before_it_was_stopped_is_taken_back(
 
 
 def test_an_agent_that_knows_no_datastore_yet_takes_no_objection_back(
-    reporter: Reporter, memory: MemoryDatastore, store: Flaky
+    reporter: Reporter, memory: MemoryDatastore, store: FlakyStore
 ) -> None:
     # given an agent that objected, and was restarted
     memory.put(objection_key(HOST), encode_objection(OBJECTION))
@@ -350,7 +296,7 @@ def test_an_agent_that_knows_no_datastore_yet_takes_no_objection_back(
 def test_another_store_is_told_everything_at_once(
     reporter: Reporter,
     memory: MemoryDatastore,
-    store: Flaky,
+    store: FlakyStore,
     clock: ManualClock,
     told: AppliedRecord,
 ) -> None:
@@ -377,7 +323,7 @@ def test_another_store_is_told_everything_at_once(
     ],
 )
 def test_a_leader_waits_for_word_of(
-    reporter: Reporter, store: Flaky, clock: ManualClock, told: AppliedRecord
+    reporter: Reporter, store: FlakyStore, clock: ManualClock, told: AppliedRecord
 ) -> None:
     tell(reporter, Report(RECORD, APPLIED, {}))
     clock.advance(1)
