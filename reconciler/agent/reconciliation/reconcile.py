@@ -43,6 +43,7 @@ from reconciler.agent.reporting.problems import (
     obstacles,
     problems_here,
     problems_of_view,
+    why_not_given,
     why_not_wired,
 )
 from reconciler.agent.searches import Searches
@@ -224,7 +225,7 @@ class HostReconciler:
     def reconcile(self) -> Pass:
         """Make the kernel agree with what is believed, and answer who asked for a network."""
         view = self._belief.judge()
-        self._held.note_doubt(why_not_wired(view), self._vouching.why_not)
+        self._held.note_doubt(why_not_wired(view), why_not_given(view, self._vouching.why_not))
         self._programming.take_links_away(view)
         reached = self._attempt(view)
         failed = self._held.answer(
@@ -351,7 +352,7 @@ class HostReconciler:
             gone=tuple(sorted(gone)),
             problems=told[:MOST_PROBLEMS],
             attachments=() if merged is None else self._held.records(merged),
-            why_not_attached=why_not_wired(view) or self._vouching.why_not,
+            why_not_attached=why_not_wired(view) or why_not_given(view, self._vouching.why_not),
             settled=self._kernel.programmed is not None and rendered is not None,
             changes=changes,
             looked=looked,

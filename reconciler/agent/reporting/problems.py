@@ -30,6 +30,17 @@ def why_not_wired(view: View) -> str:
     return f"no new container can be attached: {why}"
 
 
+def why_not_given(view: View, unvouched: str) -> str:
+    """Why no container is given an address though it could be wired; empty if it is.
+
+    What answers after an outage may be an older self of the datastore, and is asked sooner
+    by who needs an address than by the feeds.
+    """
+    if view.unreachable:
+        return f"no container gets an address until the datastore is read anew: {view.unreachable}"
+    return unvouched
+
+
 def obstacles(foreign: ForeignRules, view: View, config: HostConfig | None) -> tuple[str, ...]:
     """What other programs on the host put in the way of its tasks."""
     if view.snapshot is None or config is None:

@@ -13,11 +13,13 @@ from calico.datastore.memory import MemoryDatastore
 from calico.keys import CHAIN, READY
 from calico.model import BootId, TaskId
 from reconciler.agent.attachments.requests import Chores
+from reconciler.agent.belief import PREFIXES
 from reconciler.agent.reconciliation.passes import HostSettings, Pass
 from reconciler.agent.reconciliation.reconcile import HostReconciler
 from reconciler.agent.state_file import SavedState, parse_state, render_state
 from reconciler.agent.vouching import TOLD_AFTER, UNVOUCHED, LeaderSeen
 from reconciler.runtime.clock import ManualClock
+from reconciler.runtime.watchfeed import Unreachable
 from tests.unit.agent.world import HOST, UNDERLAY, filled_store, loaded, put_spec, spec
 
 FACTS = HostFacts("eth0", UNDERLAY, 1500, (IPNetwork("10.0.0.0/24"),))
@@ -146,3 +148,25 @@ def test_that_nobody_vouches_is_a_problem_of_the_host_once_it_lasts() -> None:
 
     assert problem.startswith(UNVOUCHED)
     assert host.see(TAKEOVER.nonce, 5).problems == ()
+
+
+def test_a_host_gives_no_address_after_an_outage_before_it_has_read_all_anew() -> None:
+    # given a host that gives addresses
+    host, store = Host(), taken_over()
+    host.list(store)
+    host.see(TAKEOVER.nonce, 5)
+    assert host.doubt == ""
+
+    # when the store was away: what answers next may be a backup, unread
+    for prefix in PREFIXES:
+        host.reconciler.handle(Unreachable(prefix, "etcd does not answer"))
+    reached = host.reconciler.reconcile()
+    assert "etcd does not answer" in host.doubt
+    assert reached.why_not_attached == host.doubt
+    for message in loaded(store)[:-1]:
+        host.reconciler.handle(message)
+    host.reconciler.reconcile()
+
+    # then none is given until the last prefix was listed
+    assert "etcd does not answer" in host.doubt
+    assert host.list(store).why_not_attached == host.doubt == ""
