@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import Any
 
 # It has no types of its own and no stubs.
-from dnslib import QTYPE, RCODE, RR, SOA, SRV, A  # type: ignore[import-untyped]
-from dnslib.server import BaseResolver, DNSServer  # type: ignore[import-untyped]
+from dnslib import QTYPE, RCODE, RR, SOA, SRV, A  # type: ignore[import-untyped]  # it has no types
+from dnslib.server import BaseResolver, DNSServer  # type: ignore[import-untyped]  # it has no types
 
 from demo.names.records import Records
 

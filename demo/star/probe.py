@@ -35,8 +35,8 @@ def _no_targets() -> object:
 
 def _probe_targets(urls: str) -> Document:
     # Not above: connections wait in the backlog meanwhile, and none is refused.
-    from demo.star.fetch import resolve_shortly  # noqa: PLC0415
-    from demo.star.targets import Targets, parse_urls  # noqa: PLC0415
+    from demo.star.fetch import resolve_shortly  # noqa: PLC0415 - see above
+    from demo.star.targets import Targets, parse_urls  # noqa: PLC0415 - see above
 
     resolve_shortly()
     targets = Targets(parse_urls(urls))

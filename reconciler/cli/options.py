@@ -115,7 +115,7 @@ def etcd_options(command: Command) -> Command:
         cls=FirstOwnVariable,
         envvar=["MARATHON_CALICO_ETCD_CREDENTIALS"],
     )
-    return servers(user(ca(cert(key(with_settings)))))  # type: ignore[no-any-return]
+    return servers(user(ca(cert(key(with_settings)))))  # type: ignore[no-any-return]  # click's are untyped
 
 
 def _file_option(name: str, variable: str, text: str) -> Callable[[Any], Any]:

@@ -11,7 +11,7 @@ from struct import Struct
 from typing import assert_never
 
 # It has no types of its own and no stubs.
-import dnslib  # type: ignore[import-untyped]
+import dnslib  # type: ignore[import-untyped]  # it has no types
 
 from reconciler.dns.names import (
     Address,

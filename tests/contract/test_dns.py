@@ -51,7 +51,7 @@ def following(*tasks: Wanted, **how: object) -> Iterator[Served]:
     cluster.start()
     for each in tasks:
         cluster.put(each)
-    with served(cluster, **how) as running:  # type: ignore[arg-type]
+    with served(cluster, **how) as running:
         wait_until(lambda: running.server.readiness().ok, "names are not complete")
         yield running
 

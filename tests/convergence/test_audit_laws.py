@@ -55,7 +55,7 @@ def blocks(draw: st.DrawFn, cidr: IPNetwork) -> Block:
             host = draw(st.sampled_from(HOSTS))
             secondary += [(CONTAINER, draw(st.sampled_from(BOXES))), (ON_HOST, host)]
         try:
-            block = ipam.allocate_fixed(block, handle, cidr[ordinal], tuple(secondary))  # type: ignore[arg-type]
+            block = ipam.allocate_fixed(block, handle, cidr[ordinal], tuple(secondary))
         except AddressTaken:
             continue
     return block

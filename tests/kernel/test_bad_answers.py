@@ -69,7 +69,7 @@ def test_a_marathon_that_answers_nonsense_removes_nothing(
     assert first.wait(10) == 0
 
     with LoopbackServer(answer) as nonsense:
-        machine.marathon = nonsense  # type: ignore[assignment]
+        machine.marathon = nonsense
         machine.start("controller")
         log = machine.directory / "controller.log"
         machine.wait_for("a second leader", lambda: log.read_text().count("lease won") > 1)

@@ -230,7 +230,7 @@ def run(scene: Scene, words: Mapping[str, str]) -> None:
     for name, word in words.items():
         scene.wait_for(
             f"{word} of the {name}", lambda name=name, word=word: word in scene.said(name)
-        )  # type: ignore[misc]
+        )
     scene.look()
 
 

@@ -51,6 +51,6 @@ def test_groups_hold_for_both_families_within_and_between_hosts(cluster: Cluster
         for family in (0, 1):
             cluster.wait_for(
                 f"a friend at {target.addresses[family]}",
-                lambda target=target, family=family: reaches(cluster, FRIEND, target, family),  # type: ignore[misc]
+                lambda target=target, family=family: reaches(cluster, FRIEND, target, family),
             )
             assert not reaches(cluster, FOE, target, family)

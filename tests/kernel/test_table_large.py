@@ -52,7 +52,7 @@ def bring(table: Table, desired: HostState) -> None:
         wanted = HostState(chains=desired.chains, sets=desired.sets)
         plan = plan_host(observed, wanted, {}).plan
         for change in plan:
-            table.commit(change)  # type: ignore[arg-type]
+            table.commit(change)
     assert plan == ()
     assert table.read() == (desired.chains, desired.sets)
     with closing(NftTable()) as library:
@@ -124,7 +124,7 @@ def _takes(receiver: socket.socket) -> bool:
 def of_groups(members: Sequence[str], port: int) -> HostState:
     """The table when these are in the group, and the group reaches this port of a1."""
     specs = [
-        replace(each, profiles=(*(("red",) if name in members else ()), f"app-{name}"))  # type: ignore[arg-type]
+        replace(each, profiles=(*(("red",) if name in members else ()), f"app-{name}"))
         for name, each in SPECS.items()
     ]
     apps = [openings(f"app-{name}", "red", port) for name in SPECS]

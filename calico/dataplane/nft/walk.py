@@ -285,6 +285,7 @@ def _is_in(value: object, element: object) -> bool:
         case ("prefix", str() as address, int() as length):
             return IPAddress(str(value)) in IPNetwork(f"{address}/{length}")
         case ("range", first, last):
+            # Both are of one kind, which mypy does not see.
             order: Callable[[object], int] = int if isinstance(first, int) else _address_number  # type: ignore[assignment]
             return order(first) <= order(value) <= order(last)
         case _:

@@ -150,7 +150,7 @@ class Overtaken:
         if cidr is not None and how.get("expect") == ABSENT:
             self.lost += 1
             Ledger(self._store).claim(A, cidr, strict=True)
-        return self._store.put(key, value, **how)  # type: ignore[arg-type]
+        return self._store.put(key, value, **how)
 
 
 def test_a_block_that_another_host_claimed_first_is_left_to_it(datastore: Datastore) -> None:
@@ -158,9 +158,9 @@ def test_a_block_that_another_host_claimed_first_is_left_to_it(datastore: Datast
     configure(datastore, STRICT)
     late = Overtaken(datastore)
     with pytest.raises(PoolExhausted):
-        Addresses(late).assign(B, TWO)  # type: ignore[arg-type]
+        Addresses(late).assign(B, TWO)
     with pytest.raises(AddressOutsidePools):
-        Addresses(late).assign_fixed(B, TWO, ONE_BLOCK.cidr[7])  # type: ignore[arg-type]
+        Addresses(late).assign_fixed(B, TWO, ONE_BLOCK.cidr[7])
     assert late.lost == 2
     assert datastore.list(keys.affinity_dir(B, 4)).entries == ()
     assert Addresses(datastore).held_by(TWO) == ()

@@ -274,7 +274,7 @@ class Mortal:
 
     def put(self, key: Key, value: str, **how: int) -> object:
         self._count()
-        return self._store.put(key, value, **how)  # type: ignore[arg-type]
+        return self._store.put(key, value, **how)
 
     def delete(self, key: Key, **how: int) -> object:
         self._count()

@@ -194,7 +194,7 @@ def test_f26_an_end_after_a_minute_is_usual_and_one_before_is_not(
             world.pass_by(seconds)
             before = world.client.lists
             world.marathon.stand_in.cut_streams()
-            world.until(lambda before=before: world.client.lists > before)  # type: ignore[misc]
+            world.until(lambda before=before: world.client.lists > before)
     levels = [r.levelno for r in caplog.records if r.message == "event stream lost"]
     assert levels == [logging.WARNING, logging.INFO]
 

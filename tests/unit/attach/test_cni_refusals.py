@@ -30,7 +30,7 @@ BAD_LABEL = asked(labels=labels(("ipv4_addrs", "__import__('os').system('id')"))
         pytest.param("[]", {}, 6, "must be an object", id="no object"),
         pytest.param("[" * 100_000, {}, 6, "not JSON", id="a bottomless nest"),
         pytest.param(configured("2.0.0"), {}, 1, "0.1.0, 0.2.0", id="a version to come"),
-        pytest.param(configured(["x"]), {}, 1, "cniVersion", id="a version that is none"),  # type: ignore[arg-type]
+        pytest.param(configured(["x"]), {}, 1, "cniVersion", id="a version that is none"),
         pytest.param({"cniVersion": "0.4.0"}, {}, 7, "name", id="no name"),
         pytest.param(configured(name=7), {}, 7, "name", id="a name that is none"),
         pytest.param(configured(name="net1"), {}, 7, "'net1' is none", id="unknown network"),

@@ -85,7 +85,7 @@ def test_pools_and_blocks_are_shown_with_what_their_addresses_are(world: World) 
     cluster = read_cluster(world.datastore)
     answer = judge_show(cluster, usage_of(cluster))
     assert answer.exit_code == 0
-    (pool,) = fields(answer)["pools"]  # type: ignore[misc]
+    (pool,) = fields(answer)["pools"]
     assert pool == {
         "pool": "192.168.0.0/16",
         "size": 65536,
@@ -97,7 +97,7 @@ def test_pools_and_blocks_are_shown_with_what_their_addresses_are(world: World) 
         "blocks": 2,
         "options": ["nat-outgoing"],
     }
-    first = fields(answer)["blocks"][0]  # type: ignore[index]
+    first = fields(answer)["blocks"][0]
     assert (first["block"], first["host"], first["strict"]) == ("192.168.0.0/26", "host-a", False)
     assert first["free"] + first["assigned"] + first["resting"] + first["leaked"] == 64
     printed = text(answer)
@@ -149,7 +149,7 @@ def test_without_pools_there_is_nothing_to_show() -> None:
 def test_a_cluster_as_it_should_be_exits_0_and_adds_up() -> None:
     answer = check(star(MemoryDatastore()))
     assert (answer.exit_code, fields(answer)["ok"], fields(answer)["findings"]) == (0, True, [])
-    (pool,) = fields(answer)["pools"]  # type: ignore[misc]
+    (pool,) = fields(answer)["pools"]
     states = ("free", "assigned", "resting", "foreign", "leaked")
     assert sum(pool[state] for state in states) == pool["size"] == 65536
 
@@ -221,11 +221,11 @@ def test_what_another_orchestrator_uses_is_foreign_and_no_problem() -> None:
     stored = world.datastore.get(keys.block_key(cidr))
     assert stored is not None
     block = codec.decode_block(cidr, stored.value)
-    tunnel = ipam.allocate_fixed(block, None, cidr[22])  # type: ignore[arg-type]
+    tunnel = ipam.allocate_fixed(block, None, cidr[22])
     world.datastore.put(keys.block_key(cidr), codec.encode_block(tunnel))
     answer = check(world)
     assert (answer.exit_code, findings(world)) == (0, [])
-    (pool,) = fields(answer)["pools"]  # type: ignore[misc]
+    (pool,) = fields(answer)["pools"]
     assert (pool["foreign"], pool["leaked"]) == (2, 0)
 
 
@@ -423,7 +423,7 @@ def test_what_a_leader_mends_is_a_note_and_without_one_a_problem(
 def test_the_sum_still_is_the_pools_size_when_a_block_cannot_be_read() -> None:
     world = star(MemoryDatastore())
     break_block(world)
-    (pool,) = fields(check(world))["pools"]  # type: ignore[misc]
+    (pool,) = fields(check(world))["pools"]
     states = ("free", "assigned", "resting", "foreign", "leaked")
     assert sum(pool[state] for state in states) == 65536
     # Two tasks of host-a are seen by their endpoints alone.
@@ -436,7 +436,7 @@ def test_an_ipv6_pool_is_counted_without_being_walked() -> None:
     world.datastore.put(keys.pool_key(pool), codec.encode_pool(pool))
     Addresses(world.datastore).assign(A, HandleId("six.1"), version=6)
     answer = check(world)
-    (six,) = [p for p in fields(answer)["pools"] if p["pool"] == "fd80::/48"]  # type: ignore[attr-defined]
+    (six,) = [p for p in fields(answer)["pools"] if p["pool"] == "fd80::/48"]
     assert six["free"] + six["leaked"] == six["size"] == 2**80
 
 

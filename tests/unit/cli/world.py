@@ -186,7 +186,7 @@ class World:
         # Some tests want an address that is nobody's to give.
         with suppress(AddressOutsidePools):
             self.allocate(host.name, task, address)
-        record = self.record(host, task, **declared)  # type: ignore[arg-type]
+        record = self.record(host, task, **declared)
         spec, revision = self.endpoint(host, record, address)
         self.report(spec, revision)
         return record, spec, revision

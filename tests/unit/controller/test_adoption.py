@@ -186,7 +186,7 @@ def test_a_first_install_waits_for_nobody() -> None:
 
 def test_a_takeover_gives_no_address_before_the_hosts_follow_it(cluster: Cluster) -> None:
     before = addresses(cluster)
-    replace_store(cluster, cluster.store)  # type: ignore[arg-type]
+    replace_store(cluster, cluster.store)
     cluster.mute = True
     cluster.start()
     cluster.marathon.put(OTHER)

@@ -68,7 +68,7 @@ def reporting(*addresses: IPAddress, name: str = "t") -> Task:
 
 
 def running(*tasks: Task, net: object = NAMED) -> App:
-    return app(*tasks, net=net)  # type: ignore[arg-type]
+    return app(*tasks, net=net)
 
 
 def test_a_task_opens_the_container_that_was_attached_for_it(cluster: Cluster) -> None:
@@ -76,7 +76,7 @@ def test_a_task_opens_the_container_that_was_attached_for_it(cluster: Cluster) -
     # Mesos tells of IPv4 alone; the container's other address comes along.
     cluster.run(running(reporting(given[0])))
     spec = cluster.specs()["t"]
-    assert spec.id == endpoint_of_task(H1, spec.id.workload)  # type: ignore[arg-type]
+    assert spec.id == endpoint_of_task(H1, spec.id.workload)
     assert spec.addresses == given
     assert spec.interface == interface_of_container(BOX)
     assert spec.mac == mac_of_container(BOX)

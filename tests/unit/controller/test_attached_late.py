@@ -51,7 +51,7 @@ def reporting(*addresses: IPAddress, name: str = "t") -> Task:
 
 
 def running(*tasks: Task, net: object = NAMED) -> App:
-    return app(*tasks, net=net)  # type: ignore[arg-type]
+    return app(*tasks, net=net)
 
 
 @pytest.mark.parametrize("told", ["t", "marathon-t"], ids=["by its task", "by its executor"])

@@ -219,7 +219,7 @@ def test_a_host_that_registers_meanwhile_is_not_removed(cluster: Cluster) -> Non
             return cluster.store.list(prefix)
 
     before = {key: cluster.store.get(key) for key in keys_of_host(H2)}
-    departure = Departure(RegistersMeanwhile())  # type: ignore[arg-type]
+    departure = Departure(RegistersMeanwhile())
     departure.forget(H2)
     with pytest.raises(Conflict):
         departure.clear(H2)
@@ -314,7 +314,7 @@ def test_a_block_in_which_an_address_is_just_taken_is_not_given_up(cluster: Clus
                 addresses.assign_fixed(H1, HandleId("y"), block[9])
             return listing
 
-    departure = Departure(TakenMeanwhile())  # type: ignore[arg-type]
+    departure = Departure(TakenMeanwhile())
     departure.forget(H2)
     with pytest.raises(Conflict):
         departure.clear(H2)

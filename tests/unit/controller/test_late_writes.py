@@ -104,7 +104,7 @@ def test_a_task_that_waits_for_one_address_does_not_write_another_again(
     # given a task that cannot have all that it needs, and holds what it found
     for number, address in enumerate(taken):
         Addresses(cluster.store).assign_fixed(H1, HandleId(f"x{number}"), IPAddress(address))
-    cluster.run(app(task("t"), net=net))  # type: ignore[arg-type]
+    cluster.run(app(task("t"), net=net))
     held = Addresses(cluster.store).held_by(HOLDER)
     assert len(held) == holds
     key = block_key(block_of(IPAddress("10.9.0.7")))

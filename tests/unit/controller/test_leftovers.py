@@ -127,9 +127,9 @@ def test_what_others_left_is_not_ours_to_mend(
     cluster: Cluster, key_and_value: tuple[str, str]
 ) -> None:
     key, value = key_and_value
-    cluster.store.put(key, value)  # type: ignore[arg-type]
+    cluster.store.put(key, value)
     cluster.after(SOON + REST)
-    assert cluster.store.get(key) is not None  # type: ignore[arg-type]
+    assert cluster.store.get(key) is not None
 
 
 def test_an_address_that_its_task_never_came_to_use_is_given_back(cluster: Cluster) -> None:

@@ -394,7 +394,7 @@ def test_a_profile_that_was_deleted_comes_back(cluster: Cluster) -> None:
     cluster.run(app(task("t")))
     own = cluster.specs()["t"].profiles[-1]
     for leaf in ("tags", "rules", "labels"):
-        cluster.store.delete(profile_key(own, leaf))  # type: ignore[arg-type]
+        cluster.store.delete(profile_key(own, leaf))
     cluster.after(100)
     assert cluster.store.get(profile_key(own, "rules")) is not None
 

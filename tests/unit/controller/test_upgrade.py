@@ -62,7 +62,7 @@ def pinned(cluster: Cluster) -> str:
 
 def add(cluster: Cluster, made: App, name: str, **more: object) -> None:
     """A new task of an app begins, whose container was given an address."""
-    changed = migrate(made, name, **more)  # type: ignore[arg-type]
+    changed = migrate(made, name, **more)
     addresses = attach(cluster.store, ContainerId(f"box-{name}"), runs=name)
     begun = replace(changed.tasks[-1], addresses=addresses)
     cluster.marathon.put(replace(changed, tasks=(*made.tasks, begun)))

@@ -292,7 +292,7 @@ def test_an_address_that_two_hosts_claim_is_routed_to_neither() -> None:
     elsewhere = spec("b", addresses=["10.9.1.1"], host=THERE)
     third = replace(elsewhere, id=replace(elsewhere.id, host=HostName("third")))
     world = snapshot([elsewhere, third])
-    world.hosts[HostName("third")] = replace(world.hosts[THERE], address=IPAddress("10.77.0.3"))  # type: ignore[index]
+    world.hosts[HostName("third")] = replace(world.hosts[THERE], address=IPAddress("10.77.0.3"))
     destinations = {str(r.destination) for r in render_host(world, CONFIG).state.routes}
     assert "10.9.1.1/32" not in destinations
 
@@ -481,8 +481,8 @@ def test_rendering_does_not_depend_on_the_order_of_what_it_reads(
 @given(world=worlds())
 def test_every_local_endpoint_is_wired_and_mapped_or_has_a_problem(world: Snapshot) -> None:
     rendered = render_host(world, CONFIG)
-    inbound = {element[0] for element in rendered.state.sets["in4"].elements}  # type: ignore[index]
-    outbound = {element[0] for element in rendered.state.sets["out"].elements}  # type: ignore[index]
+    inbound = {element[0] for element in rendered.state.sets["in4"].elements}
+    outbound = {element[0] for element in rendered.state.sets["out"].elements}
     for each in world.specs.values():
         wired = each.interface in rendered.state.links
         if each.id.host != HERE or not each.active:
@@ -524,10 +524,7 @@ def test_every_name_that_a_rule_or_verdict_uses_exists(world: Snapshot) -> None:
     assert used <= state.sets.keys()
     targets = {part.split('"')[0] for part in text.split('"target":"')[1:]}
     targets |= {
-        element[1][1]  # type: ignore[index]
-        for each in state.sets.values()
-        if each.verdicts
-        for element in each.elements
+        element[1][1] for each in state.sets.values() if each.verdicts for element in each.elements
     }
     assert targets <= state.chains.keys()
     unused = {name for name in state.sets if name.startswith("tag")} - used

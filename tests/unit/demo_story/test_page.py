@@ -20,7 +20,7 @@ EVENTS = REQUEST % b"text/event-stream"
 def task(
     app: str, started: str = "2016-01-01T00:00:01.000Z", running: bool = True, **more: object
 ) -> RunningTask:
-    return RunningTask(f"{app}@{started}", app, "host-1", started, running, **more)  # type: ignore[arg-type]
+    return RunningTask(f"{app}@{started}", app, "host-1", started, running, **more)
 
 
 def test_the_collector_that_started_last_is_shown() -> None:

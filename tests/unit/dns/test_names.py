@@ -157,7 +157,7 @@ def test_no_entry_comes_twice(task: NamedTask) -> None:
 def test_every_address_has_a_name_and_every_service_an_address(task: NamedTask) -> None:
     entries = set(names_of(task, SUFFIXES))
     for address in task.addresses:
-        (own,) = {r.target for n, r in entries if n == reverse_name(address)}  # type: ignore[union-attr]
+        (own,) = {r.target for n, r in entries if n == reverse_name(address)}
         assert (own, Address(address)) in entries
         for _, record in entries:
             if isinstance(record, Service):

@@ -59,7 +59,7 @@ class Followed:
     def follow(self) -> None:
         """Take in the events since the last time."""
         for prefix, seen in self._seen.items():
-            for event in self.cluster.store.watch(prefix, seen, 0.0):  # type: ignore[arg-type]
+            for event in self.cluster.store.watch(prefix, seen, 0.0):
                 self.world.apply(prefix, event)
             self._seen[prefix] = self.cluster.store.list(prefix).revision
 

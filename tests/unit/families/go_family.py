@@ -144,7 +144,7 @@ def rules(text: str) -> Rules:
 
 def _rule(raw: object) -> RuleMeaning:
     _check(isinstance(raw, dict), "cannot unmarshal into a rule")
-    fields = dict(raw)  # type: ignore[call-overload]
+    fields = dict(raw)
     action = _typed(fields, "action", str, "") or "allow"
     _check(action in ("allow", "deny", "log", "next-tier"), f"invalid action {action!r}")
     version = _typed(fields, "ip_version", int, None)

@@ -230,7 +230,7 @@ def blocks(draw: st.DrawFn) -> Block:
 
 
 host_records = st.builds(
-    lambda name, address: HostRecord(name, address, "boot", "machine", "1"),  # type: ignore[arg-type]
+    lambda name, address: HostRecord(name, address, "boot", "machine", "1"),
     hosts,
     addresses4,
 )

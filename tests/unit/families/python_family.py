@@ -131,7 +131,7 @@ def felix_labels(text: str) -> frozenset[tuple[str, str]]:
 
 def _felix_labels(labels: object) -> None:
     check(isinstance(labels, dict), "labels")
-    for key, value in dict(labels).items():  # type: ignore[call-overload]
+    for key, value in dict(labels).items():
         check(isinstance(value, str) and _LABEL_KEY.match(key), "label")
 
 
@@ -174,7 +174,7 @@ def read_rule(given: object) -> RuleMeaning:
     """One rule, with every check on it."""
     check(isinstance(given, dict), "rule")
     # A field that is null is dropped.
-    raw = {key: each for key, each in dict(given).items() if each is not None}  # type: ignore[call-overload]
+    raw = {key: each for key, each in dict(given).items() if each is not None}
     check(raw.keys() <= _FELIX_RULE, f"unknown keys {raw.keys() - _FELIX_RULE}")
     action = raw.get("action", "allow")
     check(action in ("allow", "deny", "next-tier", "log"), "action")

@@ -148,7 +148,7 @@ def test_both_felixes_let_in_exactly_what_the_controller_opens(
     data: Any, record: TaskRecord, ipv6: bool, sources: list[int]
 ) -> None:
     nets = tuple(data.draw(ours.nets[version]) for version in sources)
-    host = HostRecord(HostName("h"), IPAddress("172.17.8.101"), "b", "m", "1")  # type: ignore[arg-type]
+    host = HostRecord(HostName("h"), IPAddress("172.17.8.101"), "b", "m", "1")
     made = profiles_of(record, host, NetworkPolicy(allow_from=nets, ipv6=ipv6))
     packet = data.draw(packets(record, (4, 6) if ipv6 else (4,)))
     inbound = tuple(rule for profile in made for rule in profile.inbound)

@@ -163,7 +163,7 @@ def test_a_status_event_is_read_with_or_without_addresses(
     if addresses is not None:
         body["ipAddresses"] = addresses
     event = parse_event("status_update_event", json.dumps(body))
-    assert event == TaskStatus("/shop/web", "shop_web.1", TaskState.RUNNING, "agent3")  # type: ignore[arg-type]
+    assert event == TaskStatus("/shop/web", "shop_web.1", TaskState.RUNNING, "agent3")
 
 
 @pytest.mark.parametrize("era", ["0.14", "0.15"])

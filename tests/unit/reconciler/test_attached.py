@@ -42,7 +42,7 @@ def preallocated(
 
 
 def judged(net: AppNetwork, one: Task, known: Preallocated, **changes: object) -> DesiredTask:
-    hosts = {HOST.name: replace(HOST, **changes)}  # type: ignore[arg-type]
+    hosts = {HOST.name: replace(HOST, **changes)}
     (desired,) = desired_tasks(app(one, net=net), {}, {}, hosts, POLICY, known)
     return desired
 

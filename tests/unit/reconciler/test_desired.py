@@ -34,7 +34,7 @@ def one(
     net: object = None, *, policy: NetworkPolicy = POLICY, labels: object = (), **fields: object
 ) -> DesiredTask:
     """The desired network of the one task of an app."""
-    made = app(task("t", **fields), net=net, labels=labels)  # type: ignore[arg-type]
+    made = app(task("t", **fields), net=net, labels=labels)
     (desired,) = desired_tasks(made, {}, {}, HOSTS, policy)
     return desired
 
@@ -155,7 +155,7 @@ def test_a_task_waits_for_an_agent_on_its_host() -> None:
     ],
 )
 def test_only_our_networks_are_ours(net: object, ours: bool) -> None:
-    made = app(task("t"), net=net)  # type: ignore[arg-type]
+    made = app(task("t"), net=net)
     assert bool(desired_tasks(made, {}, {}, HOSTS, POLICY)) is ours
 
 

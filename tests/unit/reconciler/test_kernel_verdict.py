@@ -216,7 +216,7 @@ WEB = first_packet(A.addresses[0], B.addresses[0], TCP, 80)
 def with_rule(chain: str, *statements: object) -> HostState:
     """The kernel after somebody put a rule first."""
     held = DESIRED.chains[chain]
-    first = replace(rule(*statements), digest="foreign")  # type: ignore[arg-type]
+    first = replace(rule(*statements), digest="foreign")
     changed = replace(held, rules=(first, *held.rules))
     return replace(DESIRED, chains={**DESIRED.chains, chain: changed})
 

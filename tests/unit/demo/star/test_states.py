@@ -13,7 +13,7 @@ def measured(*, reached: bool, began: float = NOW - 1, heard: float = NOW - 0.1)
 
 
 def wanted(allowed: bool | None, since: float = LONG_AGO, **fields: object) -> Expected:
-    return Expected(allowed, since, asked=NOW, lag=0.5, **fields)  # type: ignore[arg-type]
+    return Expected(allowed, since, asked=NOW, lag=0.5, **fields)
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_what_agents_have_not_reported_yet_is_no_alarm_but_may_be_right_already(
 def test_a_task_that_starts_or_ends_is_not_broken_and_what_lasts_is(
     differed_for: float, fields: dict[str, object], state: State
 ) -> None:
-    expected = wanted(True, **fields)  # type: ignore[arg-type]
+    expected = wanted(True, **fields)
     assert judge(expected, measured(reached=False), NOW - differed_for, NOW)[0] is state
 
 
@@ -107,7 +107,7 @@ def test_a_task_that_starts_or_ends_is_not_broken_and_what_lasts_is(
     ],
 )
 def test_no_time_to_start_is_given_to_a_leak(fields: dict[str, object]) -> None:
-    expected = wanted(False, **fields)  # type: ignore[arg-type]
+    expected = wanted(False, **fields)
     assert judge(expected, measured(reached=True), NOW - 0.6, NOW)[0] is State.LEAK
 
 
@@ -120,6 +120,6 @@ def test_no_time_to_start_is_given_to_a_leak(fields: dict[str, object]) -> None:
     ],
 )
 def test_nothing_under_way_hides_a_leak_for_long(fields: dict[str, object]) -> None:
-    expected = wanted(False, **fields)  # type: ignore[arg-type]
+    expected = wanted(False, **fields)
     assert judge(expected, measured(reached=True), NOW - 4.9, NOW)[0] is State.SETTLING
     assert judge(expected, measured(reached=True), NOW - 5.1, NOW)[0] is State.LEAK
