@@ -239,17 +239,20 @@ class Invariants:
                 raise Violation(f"P2 {leak}")
 
     def _check_addresses(self) -> None:
+        everybody = [each for residents in self._residents.values() for each in residents]
         routed: dict[IPAddress, TaskId] = {}
-        for residents in self._residents.values():
-            for each in residents:
-                address, task = each.address, each.task
-                if address in routed and not {task, routed[address]} & self._given_up:
-                    raise Violation(f"P1 {address} leads to {task} and to {routed[address]}")
-                routed[address] = task
-                holder = self._holders.of(address)
-                own = self._hosts[each.host].handles_of(task)
-                if holder not in own and not self.restored:
-                    raise Violation(f"P5 {address} leads to {task}, but {holder} holds it")
+        for each in everybody:
+            address, task = each.address, each.task
+            if address in routed and not {task, routed[address]} & self._given_up:
+                raise Violation(f"P1 {address} leads to {task} and to {routed[address]}")
+            routed[address] = task
+        if self.restored:
+            return
+        for each in everybody:
+            holder = self._holders.of(each.address)
+            own = self._hosts[each.host].handles_of(each.task)
+            if holder not in own:
+                raise Violation(f"P5 {each.address} leads to {each.task}, but {holder} holds it")
 
     def _check_kept(self) -> None:
         """P7: no live task is cut off or gets another address."""
