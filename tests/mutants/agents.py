@@ -124,6 +124,14 @@ AGENTS = (
         ("tests/unit/agent/test_newcomer.py",),
     ),
     Mutant(
+        "P1",
+        "an address is given out of a store that was set back unheard",
+        "reconciler/agent/attachments/block_writes.py",
+        "if listing.revision < self._seen:",
+        "if False:",
+        ("tests/unit/agent/test_lost_writes.py",),
+    ),
+    Mutant(
         "P7",
         "a new host believes what a backup says of a leader",
         "reconciler/agent/vouching.py",

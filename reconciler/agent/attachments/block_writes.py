@@ -1,9 +1,14 @@
-"""Lets the loop know what the allocator wrote to blocks, and at which index."""
+"""What the allocator and the loop know of the datastore's index, told to each other.
+
+The loop is told what the allocator wrote to blocks, and at which index; the
+allocator, how far the loop has seen the datastore come.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from calico.datastore.api import Datastore, Key, Listing, Revision, Stored, Watch
+from calico.errors import DatastoreUnavailable
 from calico.keys import BLOCKS
 
 
@@ -16,11 +21,20 @@ class BlockWritten:
 
 
 class NotifyingDatastore:
-    """A datastore that tells of each block that is written; implements `Datastore`."""
+    """A datastore that tells of each block that is written; implements `Datastore`.
+
+    Nothing is listed of one that lacks what was seen: feeds may hear of that later, where
+    a server went away without a word.
+    """
 
     def __init__(self, datastore: Datastore, tell: Callable[[BlockWritten], None]) -> None:
         self._datastore = datastore
         self._tell = tell
+        self._seen = Revision(0)
+
+    def note_seen(self, revision: Revision) -> None:
+        """The index up to which the loop knows what it believes; any thread may tell it."""
+        self._seen = revision
 
     def get(self, key: Key) -> Stored | None:
         """See Datastore."""
@@ -28,7 +42,12 @@ class NotifyingDatastore:
 
     def list(self, prefix: Key) -> Listing:
         """See Datastore."""
-        return self._datastore.list(prefix)
+        listing = self._datastore.list(prefix)
+        if listing.revision < self._seen:
+            raise DatastoreUnavailable(
+                f"the datastore's index was {self._seen} and is {listing.revision}: it was set back"
+            )
+        return listing
 
     def put(
         self, key: Key, value: str, *, expect: Revision | None = None, ttl: int | None = None

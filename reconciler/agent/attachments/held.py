@@ -8,6 +8,7 @@ from typing import assert_never
 from calico.dataplane.api import Dataplane
 from calico.dataplane.changes import NamespaceRef, RemoveLink
 from calico.dataplane.state import HostState
+from calico.datastore.api import Revision
 from calico.errors import DataplaneError
 from calico.model import (
     Attachment,
@@ -105,6 +106,10 @@ class HeldAttachments:
         """
         self._why_not = why
         self._chores.doubted(why or why_not_given)
+
+    def note_seen(self, revision: Revision) -> None:
+        """Give nothing out of a datastore that has not come so far."""
+        self._chores.seen(revision)
 
     def is_due(self, now: float) -> bool:
         """Whether a pass must be made even if no message came."""

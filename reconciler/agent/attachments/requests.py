@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from calico.dataplane.changes import NamespaceRef
+from calico.datastore.api import Revision
 from calico.model import ContainerId, TaskId
 from reconciler.agent.attachments.files import KeptAttachment
 from reconciler.attach.api import AttachError
@@ -128,7 +129,8 @@ class Chores:
     those whose namespace is gone, `forgettable` detached ones that an
     endpoint named and none does any more, `unclaimed` those of which it is to be found
     out which tasks they run. `doubted` hears in each pass why the datastore is
-    not to be acted on, or no address is to be taken from it, empty if all may be.
+    not to be acted on, or no address is to be taken from it, empty if all may be;
+    `seen`, up to which index all is known of it that is acted on.
     """
 
     claimed: Callable[[ContainerId], None]
@@ -136,6 +138,7 @@ class Chores:
     forgettable: Callable[[ContainerId], None]
     unclaimed: Callable[[frozenset[ContainerId]], None]
     doubted: Callable[[str], None]
+    seen: Callable[[Revision], None]
 
 
 def _nobody(_: object) -> None:
@@ -143,4 +146,4 @@ def _nobody(_: object) -> None:
 
 
 #: For a host on which no container asks for its network.
-NO_CHORES = Chores(_nobody, _nobody, _nobody, _nobody, _nobody)
+NO_CHORES = Chores(_nobody, _nobody, _nobody, _nobody, _nobody, _nobody)

@@ -64,9 +64,10 @@ class AttachService:
             files, partners, clock, mtu, namespaces=there, conditions=conditions
         )
         self.keeper = Keeper(self.attacher, clock, still_held, there.exists, conditions)
+        notifying = NotifyingDatastore(datastore, self._tell_written)
         self.allocator = Allocator(
             host,
-            NotifyingDatastore(datastore, self._tell_written),
+            notifying,
             clock,
             self.attacher.is_known,
             self.attacher.attachments,
@@ -80,6 +81,7 @@ class AttachService:
             lambda container: self.keeper.post(Forgettable(container)),
             self.asker.post,
             self.allocator.note_doubt,
+            notifying.note_seen,
         )
 
     def _tell_written(self, written: BlockWritten) -> None:

@@ -12,7 +12,7 @@ from calico.dataplane.changes import Plan
 from calico.dataplane.foreign.rules import ForeignRules
 from calico.dataplane.render.host import Rendered
 from calico.dataplane.state import HostConfig
-from calico.datastore.api import Put
+from calico.datastore.api import Put, Revision
 from calico.errors import DataplaneError
 from calico.keys import parse_endpoint_key
 from calico.model import EndpointId, Snapshot, TaskId
@@ -225,6 +225,7 @@ class HostReconciler:
     def reconcile(self) -> Pass:
         """Make the kernel agree with what is believed, and answer who asked for a network."""
         view = self._belief.judge()
+        self._held.note_seen(max(self._belief.reached.values(), default=Revision(0)))
         self._held.note_doubt(why_not_wired(view), why_not_given(view, self._vouching.why_not))
         self._programming.take_links_away(view)
         reached = self._attempt(view)

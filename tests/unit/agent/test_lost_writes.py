@@ -19,7 +19,7 @@ from reconciler.agent.attachments.files import AttachmentFiles
 from reconciler.agent.attachments.requests import Reply
 from reconciler.agent.attachments.service import AttachService
 from reconciler.agent.belief import Belief, View
-from reconciler.attach.api import AttachError, Wish
+from reconciler.attach.api import AttachError, AttachUnavailable, Wish
 from reconciler.runtime.clock import ManualClock
 from reconciler.runtime.watchfeed import Bookmark, Changed
 from tests.contract.attach.agent_rig import SteppedStore
@@ -204,3 +204,20 @@ def test_what_was_written_while_the_store_was_doubted_is_not_told(tmp_path: Path
     giver.give()
 
     assert giver.told == []
+
+
+def test_no_address_is_given_out_of_a_store_that_was_set_back_though_nothing_told_so(
+    tmp_path: Path,
+) -> None:
+    # given a store that the loop has seen come further than its backup
+    giver = Giver(tmp_path)
+    backup = giver.store.backup()
+    assert isinstance(giver.give(), tuple)
+    giver.service.chores.seen(giver.store.list(CALICO).revision)
+
+    # when it is restored, which no feed has heard of
+    giver.store.restore(backup)
+
+    # then the address of a container that lives is not given again
+    assert isinstance(giver.give(), AttachUnavailable)
+    assert giver.store.list(BLOCKS).entries == ()

@@ -10,7 +10,7 @@ from calico.dataplane.memory import MemoryDataplane
 from calico.dataplane.state import HostFacts
 from calico.datastore.api import Revision
 from calico.datastore.memory import MemoryDatastore
-from calico.keys import CHAIN, READY
+from calico.keys import CALICO, CHAIN, READY
 from calico.model import BootId, TaskId
 from reconciler.agent.attachments.requests import Chores
 from reconciler.agent.belief import PREFIXES
@@ -19,7 +19,7 @@ from reconciler.agent.reconciliation.reconcile import HostReconciler
 from reconciler.agent.state_file import SavedState, parse_state, render_state
 from reconciler.agent.vouching import TOLD_AFTER, UNVOUCHED, LeaderSeen
 from reconciler.runtime.clock import ManualClock
-from reconciler.runtime.watchfeed import Unreachable
+from reconciler.runtime.watchfeed import Bookmark, Unreachable
 from tests.unit.agent.world import HOST, UNDERLAY, filled_store, loaded, put_spec, spec
 
 FACTS = HostFacts("eth0", UNDERLAY, 1500, (IPNetwork("10.0.0.0/24"),))
@@ -45,6 +45,7 @@ class Host:
     saved: SavedState | None = None
     clock: ManualClock = field(default_factory=ManualClock)
     doubts: list[str] = field(default_factory=list)
+    seen: list[Revision] = field(default_factory=list)
     looks: int = 0
 
     def __post_init__(self) -> None:
@@ -53,7 +54,7 @@ class Host:
             MemoryDataplane(FACTS),
             self.clock,
             set,
-            Chores(ignore, ignore, ignore, ignore, self.doubts.append),
+            Chores(ignore, ignore, ignore, ignore, self.doubts.append, self.seen.append),
         )
         if self.saved is not None:
             self.reconciler.restore(self.saved)
@@ -170,3 +171,15 @@ def test_a_host_gives_no_address_after_an_outage_before_it_has_read_all_anew() -
     # then none is given until the last prefix was listed
     assert "etcd does not answer" in host.doubt
     assert host.list(store).why_not_attached == host.doubt == ""
+
+
+def test_who_gives_addresses_is_told_how_far_the_datastore_was_seen() -> None:
+    host, store = Host(), taken_over()
+    host.list(store)
+    index = store.list(CALICO).revision
+    assert host.seen[-1] == index
+
+    host.reconciler.handle(Bookmark(CALICO, Revision(index + 7)))
+    host.reconciler.reconcile()
+
+    assert host.seen[-1] == index + 7

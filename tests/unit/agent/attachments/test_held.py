@@ -77,6 +77,7 @@ class Bench:
                 lambda each: self.chores.append(("forgettable", each)),
                 lambda each: self.chores.append(("unclaimed", each)),
                 self.doubts.append,
+                lambda _: None,
             ),
         )
         if saved is not None:
