@@ -15,7 +15,10 @@ from tests.pages import ROOT
 
 Words = Sequence[str]
 #: What stands on a page for something of the reader's.
-PLACES = {"URL": "http://10.0.0.1:2379", "NAME": "10.0.0.7", "ADDRESS": "192.168.0.7"}
+PLACES = {
+    **{"URL": "http://10.0.0.1:2379", "NAME": "10.0.0.7", "ADDRESS": "192.168.0.7"},
+    "PLAN": "0123456789ab",
+}
 #: Modules that are called with `python -m`.
 MODULES = {"demo": demo, "demo.marathon": marathon, "demo.star.facts": facts, "charts": charts}
 TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
