@@ -21,6 +21,7 @@ class RawPrefix:
     before: dict[Key, Stored | None] = field(default_factory=dict)
 
     def apply(self, event: WatchEvent) -> None:
+        """Take one event in, and remember what it replaced."""
         match event:
             case Put(stored):
                 self.before.setdefault(stored.key, self.entries.get(stored.key))
