@@ -6,7 +6,7 @@ while nothing speaks against it; until then the last good state stands.
 """
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from calico.addressing.ipam import block_of
@@ -169,7 +169,7 @@ class Belief:
         if not (is_believed or self._view.is_former or self.doubted):
             return {}
         return {
-            prefix: Listing(reached, tuple(self._believed(prefix).values()))
+            prefix: Listing(reached, tuple(self.believed(prefix).values()))
             for prefix, reached in self._good.items()
         }
 
@@ -177,11 +177,16 @@ class Belief:
         """All as it was believed last, raw."""
         found: dict[Key, Stored] = {}
         for prefix in self._good:
-            found.update(self._believed(prefix))
+            found.update(self.believed(prefix))
         return found
 
-    def _believed(self, prefix: Key) -> Mapping[Key, Stored]:
-        """A prefix as it was believed last."""
+    @property
+    def untold(self) -> Collection[Key]:
+        """Blocks that were written here since what is believed was told."""
+        return self._written.keys()
+
+    def believed(self, prefix: Key) -> Mapping[Key, Stored]:
+        """A prefix as it was believed last, raw; once something was."""
         former = self._former.get(prefix)
         return self._raw[prefix].believed() if former is None else former
 

@@ -267,4 +267,20 @@ AGENTS = (
         "    if alive is not None or ",
         ("tests/unit/agent/test_host_identity.py",),
     ),
+    Mutant(
+        "P7",
+        "a container loses its addresses to a store that nobody knows to be wiped",
+        "reconciler/agent/attachments/held.py",
+        "            if is_lost(self._attachments[container]):\n",
+        "            if True:\n",
+        ("tests/unit/agent/attachments/test_losses.py",),
+    ),
+    Mutant(
+        "P7",
+        "an agent takes an address for lost in a block that it wrote since",
+        "reconciler/agent/observation/losses.py",
+        "        if key in untold:\n            return False\n",
+        "",
+        ("tests/unit/agent/attachments/test_losses.py",),
+    ),
 )

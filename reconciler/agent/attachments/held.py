@@ -1,7 +1,7 @@
 """The containers of one host, as the agent's loop has them; owned by its thread."""
 
 import logging
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import assert_never
 
@@ -32,6 +32,7 @@ from reconciler.agent.attachments.requests import (
     DetachAsked,
     Done,
     Outcome,
+    SeenLost,
     TasksTold,
 )
 from reconciler.agent.observation.evidence import Evidence
@@ -67,6 +68,7 @@ class HeldAttachments:
         self._questions = Questions()
         self._ended: set[ContainerId] = set()
         self._named: set[ContainerId] = set()
+        self._seen_lost: set[ContainerId] = set()
         self._why_not = ""
 
     def restore(self, attachments: Iterable[KeptAttachment]) -> None:
@@ -96,6 +98,8 @@ class HeldAttachments:
                 self._ended.discard(container)
             case TasksTold(tasks, why):
                 self._questions.answer(tasks, why)
+            case SeenLost(container):
+                self._seen_lost.add(container)
             case _:
                 assert_never(message)
 
@@ -251,6 +255,13 @@ class HeldAttachments:
         )
         if asked:
             self._chores.unclaimed(asked)
+
+    def leave_lost(self, is_lost: Callable[[KeptAttachment], bool]) -> None:
+        """Have those kept that lost their addresses not only by a look at what answered then."""
+        seen, self._seen_lost = self._seen_lost, set()
+        for container in seen & self._attachments.keys():
+            if is_lost(self._attachments[container]):
+                self._chores.lost(container)
 
     def records(self, merged: Merged) -> tuple[Attachment, ...]:
         """What the controller is told of: the containers that no task has claimed."""

@@ -116,8 +116,21 @@ class TasksTold:
     why: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class SeenLost:
+    """By two looks at the datastore a container's addresses are no longer its own."""
+
+    container: ContainerId
+
+
 AttachMessage = (
-    AttachmentKept | AttachAsked | DetachAsked | CheckAsked | AttachmentForgotten | TasksTold
+    AttachmentKept
+    | AttachAsked
+    | DetachAsked
+    | CheckAsked
+    | AttachmentForgotten
+    | TasksTold
+    | SeenLost
 )
 
 
@@ -126,15 +139,17 @@ class Chores:
     """What the loop leaves to others, because it takes time; none of them blocks.
 
     `claimed` are containers that a task has claimed for the first time, `ended`
-    those whose namespace is gone, `forgettable` detached ones that an
-    endpoint named and none does any more, `unclaimed` those of which it is to be found
-    out which tasks they run. `doubted` hears in each pass why the datastore is
-    not to be acted on, or no address is to be taken from it, empty if all may be;
-    `seen`, up to which index all is known of it that is acted on.
+    those whose namespace is gone, `lost` those whose addresses are no longer their
+    own, `forgettable` detached ones that an endpoint named and none does any more,
+    `unclaimed` those of which it is to be found out which tasks they run. `doubted`
+    hears in each pass why the datastore is not to be acted on, or no address is to
+    be taken from it, empty if all may be; `seen`, up to which index all is known of
+    it that is acted on.
     """
 
     claimed: Callable[[ContainerId], None]
     ended: Callable[[ContainerId], None]
+    lost: Callable[[ContainerId], None]
     forgettable: Callable[[ContainerId], None]
     unclaimed: Callable[[frozenset[ContainerId]], None]
     doubted: Callable[[str], None]
@@ -146,4 +161,4 @@ def _nobody(_: object) -> None:
 
 
 #: For a host on which no container asks for its network.
-NO_CHORES = Chores(_nobody, _nobody, _nobody, _nobody, _nobody, _nobody)
+NO_CHORES = Chores(_nobody, _nobody, _nobody, _nobody, _nobody, _nobody, _nobody)

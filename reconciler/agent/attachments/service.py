@@ -22,7 +22,7 @@ from reconciler.agent.attachments.keeper import (
     Lost,
 )
 from reconciler.agent.attachments.places import KernelNamespaces, Namespaces
-from reconciler.agent.attachments.requests import AttachMessage, Chores, Reply
+from reconciler.agent.attachments.requests import AttachMessage, Chores, Reply, SeenLost
 from reconciler.agent.observation.evidence import StillHeld
 from reconciler.attach.listening import SocketTaken
 from reconciler.attach.plugin import SOCKET
@@ -71,13 +71,14 @@ class AttachService:
             clock,
             self.attacher.is_known,
             self.attacher.attachments,
-            lambda container: self.keeper.post(Lost(container)),
+            lambda container: tell_loop(SeenLost(container)),
             conditions,
         )
         self.asker = Asker(tasks_by_container, tell_loop, conditions)
         self.chores = Chores(
             lambda container: self.keeper.post(Claimed(container)),
             lambda container: self.keeper.post(Ended(container)),
+            lambda container: self.keeper.post(Lost(container)),
             lambda container: self.keeper.post(Forgettable(container)),
             self.asker.post,
             self.allocator.note_doubt,

@@ -14,7 +14,7 @@ from calico.dataplane.render.host import Rendered
 from calico.dataplane.state import HostConfig
 from calico.datastore.api import Put, Revision
 from calico.errors import DataplaneError
-from calico.keys import parse_endpoint_key
+from calico.keys import BLOCKS, parse_endpoint_key
 from calico.model import EndpointId, Snapshot, TaskId
 from reconciler.agent.attachments.block_writes import BlockWritten
 from reconciler.agent.attachments.files import KeptAttachment
@@ -26,6 +26,7 @@ from reconciler.agent.locators.api import Search
 from reconciler.agent.observation.evidence import Evidence, StillHeld
 from reconciler.agent.observation.known import KnownKernel
 from reconciler.agent.observation.looks import VERIFY_AFTER, Looks
+from reconciler.agent.observation.losses import has_lost
 from reconciler.agent.reconciliation.passes import (
     AgentMessage,
     ContainersChanged,
@@ -242,7 +243,12 @@ class HostReconciler:
                 each.answer()
         if self._merged is not None and view.source is Source.DATASTORE:
             self._held.leave_chores(self._merged, self._evidence.gone, self._clock.monotonic())
+            self._held.leave_lost(self._has_lost)
         return reached
+
+    def _has_lost(self, attachment: KeptAttachment) -> bool:
+        blocks = self._belief.believed(BLOCKS)
+        return has_lost(attachment, self._settings.host, blocks, self._belief.untold)
 
     def _attempt(self, view: View) -> Pass:
         assumed = self._kernel.state is not None and not self.look_is_due()

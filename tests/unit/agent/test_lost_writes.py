@@ -157,12 +157,13 @@ class Giver:
         self.store.put(pool_key(POOL), encode_pool(POOL))
         self.steps: list[str] = []
         self.told: list[object] = []
+        self.clock = ManualClock()
         self.doubted_while_writing = False
         self.service = AttachService(
             HOST,
             AttachmentFiles(directory, BootId("boot")),
             SteppedStore(self.store, self._step),
-            ManualClock(),
+            self.clock,
             self.told.append,
             1500,
             set,

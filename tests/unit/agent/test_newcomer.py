@@ -54,7 +54,7 @@ class Host:
             MemoryDataplane(FACTS),
             self.clock,
             set,
-            Chores(ignore, ignore, ignore, ignore, self.doubts.append, self.seen.append),
+            Chores(ignore, ignore, ignore, ignore, ignore, self.doubts.append, self.seen.append),
         )
         if self.saved is not None:
             self.reconciler.restore(self.saved)

@@ -74,6 +74,7 @@ class Bench:
             Chores(
                 lambda each: self.chores.append(("claimed", each)),
                 lambda each: self.chores.append(("ended", each)),
+                lambda each: self.chores.append(("lost", each)),
                 lambda each: self.chores.append(("forgettable", each)),
                 lambda each: self.chores.append(("unclaimed", each)),
                 self.doubts.append,
