@@ -28,6 +28,7 @@ from calico.keys import (
 )
 from calico.model import HostName, Pool
 from reconciler.controller.adoption.chain import append_takeover
+from reconciler.controller.adoption.hearing import WAIT, Hearing
 from reconciler.controller.adoption.importing import NotImported
 from reconciler.controller.adoption.imports import Imports
 from reconciler.controller.bootstrap import bootstrap, make_ready
@@ -38,11 +39,6 @@ from reconciler.runtime.clock import Clock
 from reconciler.runtime.lease import LeaseLost
 
 log = logging.getLogger(__name__)
-
-#: Seconds that hosts are given to object, after which those that are silent are
-#: taken for dead. An agent that is told of three members, two of which say nothing
-#: at all, reaches the third after ten.
-WAIT = 15.0
 
 NOT_YET = "no address is given yet"
 UNHEARD = (
@@ -68,7 +64,6 @@ class Adoption:
         self._datastore = datastore
         self._stored = stored
         self._holds = holds
-        self._clock = clock
         self._draw = draw
         self._nonce = draw()
         #: Those of all takeovers that were sent: one without an answer may be there.
@@ -76,7 +71,7 @@ class Adoption:
         self._pools: Sequence[Pool] = ()
         self._chain: tuple[Takeover, ...] = ()
         self._is_new = False
-        self._since = 0.0
+        self._hearing = Hearing(stored, clock)
         #: Whether it was open before somebody objected.
         self._was_open = False
         #: Who objected since it closed, also if that is to be read no more.
@@ -164,7 +159,11 @@ class Adoption:
         unsaid = (expected & self._objected.keys()) - {each.host for each in objecting}
         heard = {each.host for each in records} | self._stored.following(is_new=self._is_new)
         awaited = (expected - heard) | unsaid
-        has_waited = self._clock.monotonic() - self._since >= WAIT
+        # To a store that is not ready yet nobody says that he follows it.
+        if not (self._is_new or objecting or unsaid) and self._hearing.is_silent(heard):
+            self._pause = f"{NOT_YET}: no agent follows this datastore, not on {_named(awaited)}"
+            return
+        has_waited = self._hearing.is_over
         if not objecting and not unsaid:
             self._pause = (
                 f"{NOT_YET}: {_named(awaited)} may hold what this datastore lacks;"
@@ -221,7 +220,7 @@ class Adoption:
 
     def _close(self, *, was_open: bool) -> None:
         self.closed, self.reason, self._pause = True, "", UNHEARD
-        self._since = self._clock.monotonic()
+        self._hearing.begin()
         self._was_open, self._objected, self._awaits_tasks = was_open, {}, False
 
     def _is_approved(
@@ -257,7 +256,7 @@ class Adoption:
     def _review(self, withheld: Sequence[ObjectionRecord]) -> None:
         """Let a store in use go on without what only these wait for."""
         waiting = {each: self._imports.waiting(each) for each in withheld}
-        has_waited = self._brought and self._clock.monotonic() - self._since >= WAIT
+        has_waited = self._brought and self._hearing.is_over
         self._awaits_tasks = any(waiting.values()) and not has_waited
         if self._awaits_tasks:
             return
@@ -297,7 +296,8 @@ class Adoption:
         for stored in self._datastore.list(FORGOTTEN).entries:
             self._datastore.delete(stored.key, expect=stored.revision)
         self._is_new = self._brought = False
-        self._waived, self._objected, self._since = waived, {}, self._clock.monotonic()
+        self._waived, self._objected = waived, {}
+        self._hearing.begin()
         self._imports.keep(withheld)
         self.closed, self.reason = False, ""
         self._review(withheld)

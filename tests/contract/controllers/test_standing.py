@@ -45,7 +45,8 @@ def test_a_new_leader_says_for_whom_it_waits_and_then_that_it_gives_addresses(
         assert expected in pair.other.log
         pair.until("status tells", lambda: expected in run(pair, "status").stdout, TOLD_WITHIN)
 
-        # and that it is over, with the takeover that counts for agents
+        # and that it is over once it does, with the takeover that counts for agents
+        pair.follow()
         pair.until("the page is in order", lambda: readiness(pair.other) == (200, ""))
         assert "addresses are given" in pair.other.log
         pair.until(

@@ -17,7 +17,7 @@ from calico.datastore.etcd import TIMEOUT, EtcdDatastore
 from calico.datastore.members import Failover
 from calico.errors import Conflict, DatastoreRefused, DatastoreUnavailable
 from reconciler.cli.options import EtcdSettings
-from reconciler.controller.adoption.adoption import WAIT
+from reconciler.controller.adoption.hearing import WAIT
 from tests.contract.real_etcd import free_port, running_etcd
 
 KEY = Key("/test/only-etcd/a")

@@ -173,6 +173,11 @@ class Cluster:
         """Let an agent tell just this."""
         self.store.put(applied_key(record.host), encode_applied(record))
 
+    def follow(self, name: str) -> None:
+        """Let one agent say that it follows this store, though all are mute."""
+        self.tell(AppliedRecord(HostName(name), BootId("boot"), 0))
+        self.tell_hosts()
+
     def _followed(self) -> dict[str, Any]:
         guid, chain = self.store.get(CLUSTER_GUID), self.store.get(CHAIN)
         takeover = 0 if chain is None else decode_chain(chain.value)[-1].number

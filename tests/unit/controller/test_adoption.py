@@ -25,8 +25,8 @@ from calico.keys import (
 )
 from calico.model import AppliedRecord, BootId, HostName, Pool, TaskId, TaskVerdict
 from calico.names import endpoint_of_task, interface_of, mac_of
-from reconciler.controller.adoption.adoption import WAIT
 from reconciler.controller.adoption.chain import append_takeover
+from reconciler.controller.adoption.hearing import WAIT
 from reconciler.core.removal.quarantine import REST
 from reconciler.runtime.lease import LeaseLost
 from tests.convergence.test_ipam_kills import Killed, MortalStore
@@ -203,7 +203,52 @@ def test_a_host_that_is_dead_holds_up_a_takeover_for_a_moment_only(cluster: Clus
     cluster.start()
     cluster.marathon.put(OTHER)
     cluster.connect()
+    cluster.follow("h1")
     cluster.after(WAIT + 2)
+    assert "c.1" in addresses(cluster)
+
+
+def test_hosts_that_were_all_silent_have_what_they_had_however_late_they_tell(
+    cluster: Cluster,
+) -> None:
+    # given a store that was set back to before any task, from which all hosts are cut off
+    held, before = [told_by(cluster, each) for each in ("h1", "h2")], addresses(cluster)
+    empty = Cluster()
+    empty.connect()
+    cluster.mute = True
+    replace_store(cluster, restored(cluster, everything(empty.store)))
+    cluster.marathon.put(OTHER)
+    cluster.connect()
+    cluster.after(10 * WAIT)
+    assert addresses(cluster) == {}
+
+    # when they are back, one after the other
+    for each in held:
+        object_to(cluster, each)
+        cluster.after(WAIT - 2)
+    cluster.mute = False
+    cluster.after(4)
+
+    # then nobody else was given what they have
+    found = addresses(cluster)
+    assert found.pop("c.1") not in before.values()
+    assert found == before
+    assert cluster.holds() == {}
+
+
+def test_once_one_of_all_that_were_silent_follows_the_others_have_their_time(
+    cluster: Cluster,
+) -> None:
+    cluster.mute = True
+    cluster.start()
+    cluster.marathon.put(OTHER)
+    cluster.connect()
+    cluster.after(10 * WAIT)
+    cluster.follow("h1")
+
+    cluster.after(WAIT - 2)
+    assert "c.1" not in addresses(cluster)
+    cluster.after(4)
     assert "c.1" in addresses(cluster)
 
 
@@ -363,7 +408,7 @@ def test_agents_of_a_version_that_tells_no_store_are_waited_for_shortly(cluster:
     cluster.mute = True
     for name in ("h1", "h2"):
         revision = cluster.store.list(APPLIED).revision
-        cluster.say(AppliedRecord(HostName(name), BootId("boot"), revision))
+        cluster.say(AppliedRecord(HostName(name), BootId("boot"), revision, guid=None))
 
     # when another leader comes
     cluster.start()

@@ -8,7 +8,7 @@ from calico.addressing.addresses import Addresses
 from calico.cluster import HoldKind
 from calico.keys import BLOCKS, endpoint_key
 from calico.model import Attachment
-from reconciler.controller.adoption.adoption import WAIT
+from reconciler.controller.adoption.hearing import WAIT
 from tests.unit.controller.attaching import BOX, attach, tell
 from tests.unit.controller.cluster import Cluster
 from tests.unit.controller.objecting import (

@@ -12,7 +12,7 @@ from calico.datastore.api import Key
 from calico.keys import CHAIN, PROFILES, endpoint_key, parse_block_key, profile_key
 from calico.model import AppliedRecord, BootId, EndpointSpec, HostName, ProfileId, TaskId
 from calico.names import endpoint_of_task, interface_of, mac_of
-from reconciler.controller.adoption.adoption import WAIT
+from reconciler.controller.adoption.hearing import WAIT
 from tests.unit.controller.cluster import Cluster
 from tests.unit.controller.objecting import (
     everything,

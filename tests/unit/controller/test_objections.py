@@ -23,7 +23,7 @@ from calico.model import AppliedRecord, BootId, HostName, Pool, TaskId
 from calico.names import endpoint_of_task
 from reconciler.cli.commands.hosts import WOULD_ACT, judge_forget
 from reconciler.cli.reading.cluster import read_cluster
-from reconciler.controller.adoption.adoption import WAIT
+from reconciler.controller.adoption.hearing import WAIT
 from reconciler.controller.hosts.departure import Departure
 from tests.unit.controller.cluster import Cluster
 from tests.unit.controller.objecting import (

@@ -3,9 +3,12 @@
 import pytest
 
 from calico.codec import decode_chain
-from calico.keys import CHAIN
+from calico.keys import CHAIN, READY
+from calico.model import HostName
 from marathon_client.errors import MarathonUnavailable
-from reconciler.controller.adoption.adoption import UNHEARD, WAIT
+from reconciler.controller.adoption.adoption import NOT_YET, UNHEARD
+from reconciler.controller.adoption.hearing import WAIT
+from reconciler.controller.hosts.departure import Departure
 from tests.unit.controller.cluster import UNAVAILABLE, Cluster
 from tests.unit.controller.objecting import WEB, object_to, replace_store, running, told_by, wiped
 
@@ -40,10 +43,46 @@ def test_a_new_leader_tells_whom_it_gives_time(cluster: Cluster) -> None:
     assert "no address is given yet: h1, h2 may hold" in waits(cluster)
     assert f"{WAIT:.0f} seconds" in waits(cluster)
 
-    # then that ends with the time
+    # then that ends with the time, where one follows
+    cluster.follow("h1")
     cluster.after(WAIT + 1)
     assert cluster.loop.standing.opened
     assert cluster.loop.standing.waits == ""
+
+
+def test_that_no_agent_at_all_is_heard_is_told_until_one_is(cluster: Cluster) -> None:
+    cluster.mute = True
+    cluster.start()
+    cluster.connect()
+    cluster.after(10 * WAIT)
+    assert waits(cluster) == f"{NOT_YET}: no agent follows this datastore, not on h1, h2"
+
+    cluster.follow("h2")
+    assert f"{NOT_YET}: h1 may hold" in waits(cluster)
+
+
+def test_a_store_that_was_not_ready_waits_for_nobody_longer(cluster: Cluster) -> None:
+    # given agents that act on nothing for that reason alone, and so say nothing new
+    cluster.mute = True
+    cluster.store.delete(READY)
+    cluster.start()
+    cluster.connect()
+
+    cluster.after(WAIT + 1)
+    assert cluster.loop.standing.opened
+    assert cluster.store.get(READY) is not None
+
+
+def test_hosts_that_are_all_declared_gone_are_not_waited_for(cluster: Cluster) -> None:
+    cluster.mute = True
+    cluster.start()
+    cluster.connect()
+    for name in ("h1", "h2"):
+        Departure(cluster.store).forget(HostName(name))
+    cluster.tell_hosts()
+
+    cluster.after(WAIT + 1)
+    assert cluster.loop.standing.opened
 
 
 def test_of_many_hosts_a_few_are_named(cluster: Cluster) -> None:

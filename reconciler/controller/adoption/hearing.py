@@ -1,0 +1,47 @@
+"""How long hosts are given to object to a store that a new leader found."""
+
+from collections.abc import Collection
+
+from calico.model import HostName
+from reconciler.controller.stored import StoredState
+from reconciler.runtime.clock import Clock
+
+#: Seconds that hosts are given to object, after which those that are silent are
+#: taken for dead. An agent that is told of three members, two of which say nothing
+#: at all, reaches the third after ten.
+WAIT = 15.0
+
+
+class Hearing:
+    """The time in which hosts may object; one thread owns it."""
+
+    def __init__(self, stored: StoredState, clock: Clock) -> None:
+        self._stored = stored
+        self._clock = clock
+        self._since = 0.0
+        #: Whether nobody at all was heard in it.
+        self._was_silent = False
+
+    def begin(self) -> None:
+        """Give hosts all of the time."""
+        self._since, self._was_silent = self._clock.monotonic(), False
+
+    @property
+    def is_over(self) -> bool:
+        """Whether hosts had their time."""
+        return self._clock.monotonic() - self._since >= WAIT
+
+    def is_silent(self, heard: Collection[HostName]) -> bool:
+        """Whether hosts are registered, and none was `heard` in all that time.
+
+        They may be cut off, and object once they are back; until then there is
+        nobody to give an address to. From the first that is heard on others have
+        that time again.
+        """
+        is_silent = bool(self._stored.registrations.names()) and not (
+            heard or any(each.guid is None for each in self._stored.applied.values())
+        )
+        if not is_silent and self._was_silent:
+            self.begin()
+        self._was_silent = is_silent and self.is_over
+        return self._was_silent
