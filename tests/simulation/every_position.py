@@ -1,8 +1,9 @@
 """Spoils every position of every scenario in turn; 1 if one of them breaks a promise.
 
-After each write its process ends, each read shows what was true a while ago,
-before each change of a kernel the agent ends, and each event of Marathon is
-lost.
+After each write its process ends, each read of Marathon shows what was true a
+while ago, each look at what is new in etcd is late, and each other read has no
+answer; before each change of a kernel the agent ends, and each event of Marathon
+is lost.
 """
 
 import argparse

@@ -9,8 +9,8 @@ from calico.addressing.addresses import Addresses
 from calico.dataplane.changes import AddRoute, RemoveLink
 from calico.dataplane.state import Route, RouteKind
 from calico.datastore.api import Key
-from calico.keys import ENDPOINTS, TASKS, endpoint_key
-from calico.model import HandleId, InterfaceName, TaskId
+from calico.keys import ENDPOINTS, TASKS, endpoint_key, objection_key, status_key
+from calico.model import ContainerId, EndpointId, HandleId, InterfaceName, TaskId
 from calico.names import endpoint_of_task
 from tests.simulation.invariants import Violation
 from tests.simulation.schedule import Schedule
@@ -36,8 +36,12 @@ def first(world: World, number: int = 0) -> tuple[HostTwin, TaskId]:
     return host, min(host.namespaces)
 
 
+def endpoint_of(host: HostTwin, task: TaskId) -> EndpointId:
+    return endpoint_of_task(host.name, task)
+
+
 def key_of(host: HostTwin, task: TaskId) -> Key:
-    return endpoint_key(endpoint_of_task(host.name, task))
+    return endpoint_key(endpoint_of(host, task))
 
 
 def route_of(host: HostTwin, task: TaskId) -> Route:
@@ -127,6 +131,11 @@ def a_task_is_cut_off_after_a_restore(world: World) -> None:
     world.invariants.touch(host)
 
 
+def a_task_whose_groups_marathon_dropped_has_a_network(world: World) -> None:
+    world.marathon.groupless.add("x.99")
+    two_endpoints_with_one_address(world)
+
+
 @pytest.mark.parametrize(
     ("plant", "promise"),
     [
@@ -140,6 +149,7 @@ def a_task_is_cut_off_after_a_restore(world: World) -> None:
         pytest.param(an_address_is_given_again_at_once, "P5 10.", id="P5, given again too soon"),
         pytest.param(an_address_of_another_orchestrator_is_freed, "P5 10.", id="P5, not ours"),
         pytest.param(a_task_is_cut_off_after_a_restore, "P7 ", id="P7"),
+        pytest.param(a_task_whose_groups_marathon_dropped_has_a_network, "F30 x", id="F30"),
     ],
 )
 def test_a_planted_violation_is_found(
@@ -196,6 +206,26 @@ def test_a_cluster_at_rest_is_settled_and_quiet(world: World) -> None:
             ),
             "the books do not agree",
             id="books that do not agree",
+        ),
+        pytest.param(
+            lambda world: world.marathon.groups.update({first(world)[1]: frozenset({"k"})}),
+            "is in ['g'], not ['k']",
+            id="a task in other groups",
+        ),
+        pytest.param(
+            lambda world: world.etcd.store.delete(status_key(endpoint_of(*first(world)))),
+            "is not told to be up",
+            id="a task that nobody calls up",
+        ),
+        pytest.param(
+            lambda world: world.etcd.store.put(objection_key(world.hosts[0].name), "{}"),
+            "h0 does not follow",
+            id="a host that objects",
+        ),
+        pytest.param(
+            lambda world: world.hosts[0].files.update({ContainerId("box"): b""}),
+            "h0 keeps ['box']",
+            id="a container that is gone",
         ),
     ],
 )
