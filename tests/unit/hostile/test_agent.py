@@ -1,14 +1,15 @@
 """Whole passes of an agent over what it should never have been given."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from calico.datastore.api import Key
-from calico.keys import CALICO, CLUSTER_GUID, READY
-from calico.model import EndpointState, TaskId
+from calico.keys import CALICO, CLUSTER_GUID, READY, endpoint_key
+from calico.model import EndpointSpec, EndpointState, TaskId
 from reconciler.agent.belief import PREFIXES
 from reconciler.agent.state_file import (
     StateFileError,
@@ -16,6 +17,7 @@ from reconciler.agent.state_file import (
     render_state,
     seal,
 )
+from tests.simulation.leaks import Resident, admits, rules_of
 from tests.unit.agent.test_reconcile import Agent, Machine
 from tests.unit.agent.test_state_file import STATE
 from tests.unit.agent.world import filled_store, put_spec, spec
@@ -43,20 +45,33 @@ def stored(agent: Agent) -> dict[Key, str]:
     return {each.key: each.value for root in roots for each in agent.store.list(root).entries}
 
 
+def lets_in(machine: Machine, source: EndpointSpec, target: EndpointSpec) -> bool:
+    """Whether the host's table lets a connection between two of its tasks in."""
+    residents = (
+        Resident(each.addresses[0], TaskId(each.id.workload), 0, each.interface, frozenset())
+        for each in (source, target)
+    )
+    return admits(0, rules_of(machine.kernel), *residents)
+
+
 KEYS = sorted(key for key in stored(running()[0]) if key.startswith(f"{CALICO}/"))
 
 
 @PASSES
 @given(key=st.sampled_from(KEYS), data=st.data())
-def test_a_damaged_value_ends_nothing_and_opens_nothing(key: Key, data: st.DataObject) -> None:
+def test_a_damaged_value_costs_nobody_else_the_network_and_opens_nothing(
+    key: Key, data: st.DataObject
+) -> None:
     agent, machine = running()
     whole = stored(agent)[key]
     routed = machine.routed()
+    others = {each.addresses[0] for each in (WEB, DB) if endpoint_key(each.id) != key}
     agent.store.put(key, data.draw(damaged(whole)))
 
     agent.settle()
-    # Who runs is not cut off for a word that makes no sense, nor reached by more.
-    assert machine.routed() <= routed
+    # Who runs is not cut off for a word on another, and whose own makes no sense is closed.
+    assert others <= machine.routed() <= routed
+    assert not any(lets_in(machine, *pair) for pair in ((WEB, DB), (DB, WEB)))
 
     agent.store.put(key, whole)
     agent.settle()
@@ -64,6 +79,16 @@ def test_a_damaged_value_ends_nothing_and_opens_nothing(key: Key, data: st.DataO
     states = {status.state for status in reached.statuses.values()}
     assert states == {EndpointState.UP}
     assert machine.routed() == routed
+
+
+def test_a_group_in_common_is_what_opens() -> None:
+    agent, machine = running()
+    assert not lets_in(machine, WEB, DB)
+
+    put_spec(agent.store, replace(DB, profiles=(*WEB.profiles, *DB.profiles)))
+    agent.settle()
+
+    assert lets_in(machine, WEB, DB)
 
 
 @pytest.mark.parametrize("cut", range(0, len(render_state(STATE)), 7))
