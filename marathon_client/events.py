@@ -71,7 +71,9 @@ class EverythingChanged:
 
 @dataclass(frozen=True, slots=True)
 class Subscribed:
-    """Somebody, perhaps we, subscribed to the stream."""
+    """Somebody, perhaps we, subscribed to the stream; `told` as in TaskStatus."""
+
+    told: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +102,10 @@ class _Wire(msgspec.Struct, rename="camel"):
 
 class _Typed(_Wire):
     event_type: str | None = None
+
+
+class _Attached(_Wire):
+    timestamp: str | None = None
 
 
 class _StatusUpdate(_Wire):
@@ -242,7 +248,7 @@ _READERS: Mapping[str, Callable[[str], MarathonEvent]] = {
     "scheduler_reregistered_event": _reader(
         _Typed, lambda _: EverythingChanged("Marathon registered again with Mesos")
     ),
-    "event_stream_attached": _reader(_Typed, lambda _: Subscribed()),
+    "event_stream_attached": _reader(_Attached, lambda b: Subscribed(_moment(b.timestamp))),
 }
 
 

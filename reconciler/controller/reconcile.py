@@ -153,9 +153,14 @@ class Reconciler:
             self._framework.forget()
             raise
 
-    def note_connected(self) -> None:
-        """Whom the event stream now leads to is not known yet."""
+    def note_connected(self, leader: str | None) -> None:
+        """Whose framework the event stream now leads to is not known yet."""
         self._framework.forget()
+        self._absences.order.begin_anew(leader)
+
+    def note_attached(self, told: float | None) -> None:
+        """The stream tells from then on, by Marathon's clock."""
+        self._absences.order.note_told(told)
 
     def note_ended(self, task: str, told: float | None) -> None:
         """A terminal event: evidence beside a fresh read.
@@ -179,9 +184,11 @@ class Reconciler:
         if self.adoption.closed or self._framework.trust() is Trust.FOREIGN:
             return Look(again=False, withdrew=False)
         with self._metrics.duration.time():
+            newest = self._absences.order.newest
             app = self._marathon.app(app_id)
             failure = self._bring(app) if app is not None else None
             present = present_tasks(app)
+            self._absences.note_named(present, newest)
             self._live |= present
             absent = self._stored.records_of(app_id).keys() - present
             ended = absent & self._absences.proof(() if app is None else (app,))
@@ -207,7 +214,7 @@ class Reconciler:
         list, and CalicoError if the datastore cannot be read. Of another framework
         than the pinned one nothing is believed.
         """
-        asked_at = self._clock.monotonic()
+        asked_at, newest = self._clock.monotonic(), self._absences.order.newest
         asked = self._framework.ask()
         listed = self._marathon.apps()
         told = self._framework.ask()
@@ -216,6 +223,9 @@ class Reconciler:
         trust = self._framework.judge(asked, told, may_pin=not was_closed)
         if trust is Trust.FOREIGN:
             return self._foreign()
+        self._absences.order.note_leader(listed.leader)
+        named = frozenset(task for app in listed.apps for task in present_tasks(app))
+        self._absences.note_named(named, newest)
         self._writer.changed.clear()
         self._named = hosts_named(listed.apps, self.policy)
         self.look_at_store(checkpoint)
@@ -237,7 +247,7 @@ class Reconciler:
         if not failures:
             self.adoption.note_brought()
         self._show_problems(listed)
-        self._live = frozenset(task for app in listed.apps for task in present_tasks(app))
+        self._live = named
         withdrawals = self._absences.judge(listed, trust, asked_at, checkpoint)
         for task in sorted(withdrawals.now):
             self._withdraw(task)

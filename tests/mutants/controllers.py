@@ -200,10 +200,10 @@ CONTROLLERS = (
         "no list is asked for at a reconnect",
         "reconciler/controller/scheduling/intake.py",
         (
-            "                self._reconciler.note_connected()\n"
+            "                self._reconciler.note_connected(leader)\n"
             "                self._agenda.ask_for_list(now)\n"
         ),
-        "                self._reconciler.note_connected()\n",
+        "                self._reconciler.note_connected(leader)\n",
         (
             "tests/unit/controller/test_adoption.py",
             "tests/contract/failure_modes/test_stream.py",

@@ -3,12 +3,13 @@
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Collection
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from calico.cluster import HoldKind
 from calico.model import TaskId
 from marathon_client.models import App, AppList
 from reconciler.controller.removal.confirmation import Confirmation
+from reconciler.controller.removal.event_order import EventOrder, is_outdated
 from reconciler.controller.removal.holds import Holds
 from reconciler.controller.stored import StoredState
 from reconciler.core.desired import present_tasks, record_id, unread_app_id
@@ -23,11 +24,19 @@ from reconciler.runtime.clock import Clock
 
 log = logging.getLogger(__name__)
 
-#: Events kept of each kind; the oldest go first.
+#: Events kept as evidence; the oldest go first.
 MOST_EVENTS = 10_000
 #: Seconds after which Marathon must have followed a terminal event: a task that
 #: it still lists then has not ended.
 STALE_AFTER = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    """When a terminal event was noted, and when Marathon told it by its own clock."""
+
+    noted: float
+    told: float | None
 
 
 class Absences:
@@ -40,28 +49,36 @@ class Absences:
         self._confirmation = confirmation
         self._stored = stored
         self._clock = clock
-        self._evidence: OrderedDict[TaskId, float] = OrderedDict()
-        #: When Marathon last said of a task that it runs, by the leader's clock.
-        self._running: OrderedDict[TaskId, float] = OrderedDict()
+        self.order = EventOrder()
+        self._evidence: OrderedDict[TaskId, _Ended] = OrderedDict()
         self._absent_since: dict[TaskId, float] = {}
         self._contradicted_since: dict[TaskId, float] = {}
         self._leader: str | None = None
         self.held = 0
 
     def note_ended(self, task: TaskId, told: float | None) -> None:
-        """Keep a terminal event as evidence, unless Marathon said later that the task runs.
+        """Keep a terminal event as evidence, unless it is older than what was known since.
 
-        `told` is when it said so, in seconds by its own clock; None if it gave no time.
+        `told` is when Marathon said so, in seconds by its own clock; None if it gave no time.
         """
-        if told is not None and told < self._running.get(task, told):
+        self.order.note_told(told)
+        if self.order.is_late(task, told):
             return
-        _note(self._evidence, task, self._clock.monotonic())
+        self._evidence[task] = _Ended(self._clock.monotonic(), told)
+        self._evidence.move_to_end(task)
+        while len(self._evidence) > MOST_EVENTS:
+            self._evidence.popitem(last=False)
 
     def note_running(self, task: TaskId, told: float | None) -> None:
         """A later event says that the task has not ended."""
         self._evidence.pop(task, None)
-        if told is not None:
-            _note(self._running, task, max(told, self._running.get(task, told)))
+        self.order.note_running(task, told)
+
+    def note_named(self, present: Collection[TaskId], newest: float | None) -> None:
+        """A read names these; `newest` is what was told before it was asked for."""
+        for task in [task for task in self._evidence if task in present]:
+            if is_outdated(self._evidence[task].told, newest):
+                del self._evidence[task]
 
     def forget(self, task: TaskId) -> None:
         """The task's network is withdrawn."""
@@ -72,8 +89,8 @@ class Absences:
         """Whether a task that is still named is known to have ended just now."""
         now = self._clock.monotonic()
         for task in present:
-            since = self._evidence.get(task)
-            if since is not None and now - since > STALE_AFTER:
+            ended = self._evidence.get(task)
+            if ended is not None and now - ended.noted > STALE_AFTER:
                 del self._evidence[task]
         return any(task in self._evidence for task in present)
 
@@ -100,7 +117,6 @@ class Absences:
             return Withdrawals()
         if listed.leader != self._leader:
             self._absent_since.clear()
-            self._running.clear()
             self._leader = listed.leader
         present = frozenset(task for app in listed.apps for task in present_tasks(app))
         self.awaited(present)
@@ -180,10 +196,3 @@ class Absences:
             self._holds.hold(HoldKind.TASKS, found.held, found.reason)
         else:
             self._holds.end(HoldKind.TASKS)
-
-
-def _note(events: OrderedDict[TaskId, float], task: TaskId, at: float) -> None:
-    events[task] = at
-    events.move_to_end(task)
-    while len(events) > MOST_EVENTS:
-        events.popitem(last=False)

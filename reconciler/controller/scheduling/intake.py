@@ -69,7 +69,7 @@ class Intake:
         match item:
             case Connected(url, leader):
                 self.stream.connected(url, leader, now)
-                self._reconciler.note_connected()
+                self._reconciler.note_connected(leader)
                 self._agenda.ask_for_list(now)
             case Disconnected(reason):
                 self.stream.disconnected(reason, now)
@@ -86,7 +86,9 @@ class Intake:
                 self._agenda.hint((app_id,), now)
             case EverythingChanged() | Unreadable():
                 self._agenda.ask_for_list(now + DEBOUNCE)
-            case Subscribed() | Ignored():
+            case Subscribed(told):
+                self._reconciler.note_attached(told)
+            case Ignored():
                 pass
             case _:
                 assert_never(item)

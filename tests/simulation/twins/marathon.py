@@ -9,7 +9,7 @@ from typing import TypeVar
 from netaddr import IPAddress
 
 from marathon_client.errors import MarathonUnavailable
-from marathon_client.events import TaskStatus
+from marathon_client.events import Subscribed, TaskStatus
 from marathon_client.models import (
     App,
     AppId,
@@ -145,6 +145,8 @@ class MarathonTwin:
         for post in self._streams.values():
             post(Disconnected("leader changed"))
             post(Connected(URL, self.leader))
+            # Everybody hears of everybody; who attaches now hears of itself first.
+            self._post(Subscribed(self._scheduler.now()))
 
     @property
     def is_upgraded(self) -> bool:
@@ -181,6 +183,7 @@ class MarathonTwin:
         """Open a process' event stream."""
         self._streams[process] = post
         post(Connected(URL, self.leader))
+        self._post(Subscribed(self._scheduler.now()))
 
     def deploy(self, name: str, groups: tuple[str, ...], network: str | None = None) -> App:
         """Make an app, or give it a new version; its tasks stay as they are.

@@ -1,5 +1,6 @@
 """What counts as a task's end, and for how long; and which failure stops whom."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -9,15 +10,16 @@ from calico.datastore.memory import MemoryDatastore
 from calico.errors import DatastoreRefused
 from calico.keys import task_key
 from calico.model import TaskId
-from marathon_client.events import AppChanged
+from marathon_client.events import AppChanged, EverythingChanged, Subscribed
 from marathon_client.models import App, AppId, TaskState
 from reconciler.controller.removal.absences import STALE_AFTER
+from reconciler.controller.removal.event_order import BEHIND, SET_BACK
 from reconciler.core.removal.withdrawal import CONFIRM_AFTER
 from tests.unit.controller.cluster import Cluster
 from tests.unit.reconciler.apps import app, task
 
 APP = app(*(task(f"t{number}") for number in range(20)))
-ENDED = APP.tasks[0]
+ENDED, OTHER = APP.tasks[:2]
 
 
 @pytest.fixture
@@ -87,7 +89,7 @@ def test_a_task_that_runs_after_its_end_was_told_has_not_ended(cluster: Cluster)
 @pytest.mark.parametrize(
     ("ended", "is_proof"),
     [
-        pytest.param(5.0, False, id="said before"),
+        pytest.param(7.0, False, id="said before"),
         pytest.param(9.0, True, id="said after"),
         pytest.param(None, True, id="said at no time"),
     ],
@@ -100,18 +102,103 @@ def test_an_end_that_comes_after_the_word_that_the_task_runs(
     cluster.event(ENDED, TaskState.RUNNING, 8.0)
     cluster.event(ENDED, TaskState.RUNNING, 4.0)
 
+    # when it comes while a read lacks the task
+    cluster.marathon.put(without(APP))
     cluster.event(ENDED, TaskState.KILLED, ended)
 
-    # when one read lacks it
+    assert (ENDED.id not in cluster.specs()) is is_proof
+
+
+def open_stream(cluster: Cluster, told: float) -> None:
+    cluster.connect()
+    cluster.loop.handle(Subscribed(told))
+    cluster.loop.handle(Subscribed(None))
+
+
+def tell_of_another(cluster: Cluster, told: float) -> None:
+    cluster.event(OTHER, TaskState.RUNNING, told)
+    cluster.event(OTHER, TaskState.RUNNING, told - SET_BACK + 1.0)
+
+
+TOLD_AT_1000 = [
+    pytest.param(open_stream, id="the stream was opened"),
+    pytest.param(tell_of_another, id="another task's state was told"),
+]
+
+
+@pytest.mark.parametrize("tell", TOLD_AT_1000)
+@pytest.mark.parametrize(
+    ("ended", "is_proof"),
+    [
+        pytest.param(1000.0 - BEHIND - 0.1, False, id="told before"),
+        pytest.param(1000.0 - BEHIND + 0.1, True, id="told at about the same time"),
+        pytest.param(1000.0 - SET_BACK - 0.1, True, id="told by a clock that was set back"),
+        pytest.param(None, True, id="told at no time"),
+    ],
+)
+def test_an_end_that_comes_after_later_news(
+    cluster: Cluster,
+    tell: Callable[[Cluster, float], None],
+    ended: float | None,
+    *,
+    is_proof: bool,
+) -> None:
+    # given a task that was lost and found, of which nobody was told that it runs
+    tell(cluster, 1000.0)
+
+    # when it comes while a read lacks the task
+    cluster.marathon.put(without(APP))
+    cluster.event(ENDED, TaskState.KILLED, ended)
+
+    assert (ENDED.id not in cluster.specs()) is is_proof
+
+
+def list_all(cluster: Cluster) -> None:
+    """Have all apps read, as after an event that names none."""
+    cluster.loop.handle(EverythingChanged("a group changed"))
+    cluster.after(1)
+
+
+READS = [pytest.param(look, id="a read of its app"), pytest.param(list_all, id="a list")]
+
+
+@pytest.mark.parametrize("read", READS)
+@pytest.mark.parametrize(
+    ("newest", "is_proof"),
+    [
+        pytest.param(50.0 + BEHIND + 0.1, False, id="long after"),
+        pytest.param(50.0 + BEHIND - 0.1, True, id="just after, which Marathon may lag"),
+    ],
+)
+def test_a_task_that_a_read_names_after_its_end(
+    cluster: Cluster, read: Callable[[Cluster], None], newest: float, *, is_proof: bool
+) -> None:
+    cluster.event(ENDED, TaskState.KILLED, 50.0)
+    cluster.event(OTHER, TaskState.RUNNING, newest)
+    read(cluster)
+
     cluster.marathon.put(without(APP))
     look(cluster)
+
     assert (ENDED.id not in cluster.specs()) is is_proof
 
 
 def test_an_end_that_another_leader_tells_by_a_slower_clock_counts(cluster: Cluster) -> None:
-    cluster.event(ENDED, TaskState.RUNNING, 3600.0)
+    cluster.event(ENDED, TaskState.RUNNING, 300.0)
     cluster.marathon.leader = "b:8080"
     cluster.connect()
+
+    cluster.marathon.put(without(APP))
+    cluster.event(ENDED, TaskState.KILLED, 5.0)
+
+    assert ENDED.id not in cluster.specs()
+
+
+def test_a_list_of_another_leader_than_the_streams_orders_nothing(cluster: Cluster) -> None:
+    # given a stream of a former leader by whose clock it is late
+    cluster.event(OTHER, TaskState.RUNNING, 300.0)
+    cluster.marathon.leader = "b:8080"
+    cluster.after(100)
 
     cluster.marathon.put(without(APP))
     cluster.event(ENDED, TaskState.KILLED, 5.0)

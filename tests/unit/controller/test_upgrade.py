@@ -145,7 +145,7 @@ def test_an_app_whose_last_task_ends_before_the_first_list_after_the_upgrade_wai
     cluster: Cluster,
 ) -> None:
     cluster.marathon.release = NEW
-    cluster.reconciler.note_connected()
+    cluster.reconciler.note_connected(cluster.marathon.leader)
     alone = end_all(cluster, migrate(WEB))
     add(cluster, alone, "web1")
     assert cluster.records()["web1"].reason == WITHHELD
