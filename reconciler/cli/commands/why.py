@@ -31,7 +31,6 @@ EXIT_CODES = {True: 0, False: 1, None: 3}
 ANSWERS = {True: "allowed", False: "denied", None: "unknown"}
 #: Asked about when nothing is open and the destination declares no port.
 SOME_PORT = 80
-MOST_OTHERS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +104,10 @@ def judge_why(
     finding = ruling.finding
     if finding.allowed:
         finding = _closed_by_host(cluster, sender, target.side) or finding
-    kernel = judge_kernel(cluster, sender, target.side, finding, kernels.verdicts)
+    kernel = None
+    if ruling.question is not None:
+        # Without two addresses there is no packet that a kernel could judge.
+        kernel = judge_kernel(cluster, sender, target.side, finding, kernels.verdicts)
     pair = ruling.pair or (None, None)
     openings = ruling.openings
     data = {
@@ -179,11 +181,17 @@ def _extent(openings: Openings) -> str:
 
 def _without_address(side: Side) -> Finding:
     reason = side.task.judgement.reason if side.task else "it is not registered"
+    if side.task is None:
+        remedy = f"start the agent on {side.name}"
+    elif side.task.judgement.verdict is Verdict.REFUSED:
+        remedy = f"correct {side.app}: its next task gets an address"
+    else:
+        remedy = f"wait, or see to what {side.name} waits for"
     return Finding(
         allowed=False,
         fact="no address yet",
         detail=f"{side.name} has no address: {reason or 'none was given yet'}",
-        remedy=f"an address for {side.name}",
+        remedy=remedy,
     )
 
 
@@ -315,12 +323,13 @@ def _side_words(side: Side, address: IPAddress | None) -> str:
 
 
 def _others(side: Side) -> str:
-    """Which tasks were meant as well; empty for none."""
+    """Of how many tasks this is one that were meant; empty if it is the only one."""
     if not side.others:
         return ""
-    more = len(side.others) - MOST_OTHERS
-    named = joined(side.others[:MOST_OTHERS]) + (f" and {more} more" if more > 0 else "")
-    return f"  asked of  {side.name}, which has the groups and ports of all of {side.app}: {named}"
+    return (
+        f"  asked of  {side.name}, one of {len(side.others) + 1} tasks of {side.app} with the same"
+        f" groups and ports; `get tasks {side.app}` lists them"
+    )
 
 
 def _lines(finding: Finding, ruling: Ruling, kernel: Kernel | None) -> Iterator[str]:

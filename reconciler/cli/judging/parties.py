@@ -114,8 +114,9 @@ def find_side(cluster: Cluster, name: str, besides: TaskView | None = None) -> S
 
 def _nothing(name: str, port: str = "") -> NoSuchThing:
     return NoSuchThing(
-        f"{name!r} is no task (id, prefix or app id), registered host or address; see `get tasks`"
-        f" and `get hosts`, and name any other machine by its address, as in 10.0.0.5{port}"
+        f"{name!r} is no task with a network of ours (id, prefix or app id), registered host or"
+        " address; see `get tasks` and `get hosts`; name a task on its host's network by that host,"
+        f" and any other machine by its address, as in 10.0.0.5{port}"
     )
 
 

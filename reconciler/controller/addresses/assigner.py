@@ -202,11 +202,14 @@ class Assigner:
         only waits for the agents. So does one of a container.
         """
         wanted = wish.addresses if isinstance(wish, FixedAddresses) else ()
+        why = f"{error}; waits for its release"
         for handle in {self._addresses.holder(address) for address in wanted} - {None}:
             holder = self._stored.records.get(TaskId(handle or ""))
             if holder is not None and holder.value.app != record.app:
                 return _judged(record, TaskVerdict.REFUSED, str(error))
-        return _judged(record, TaskVerdict.PENDING, f"{error}; waits for its release")
+            if holder is not None:
+                why = f"{error}; waits for its end: an app with a fixed address has one instance"
+        return _judged(record, TaskVerdict.PENDING, why)
 
 
 def _names(container: ContainerId, spec: EndpointSpec) -> bool:

@@ -564,12 +564,26 @@ def test_what_policy_allows_is_denied_while_a_host_has_not_done_it(
         assert (fields(answer)["fact"], answer.exit_code) == (fact, 1)
 
 
-def test_a_task_without_an_address_is_not_reached(world: World) -> None:
+@pytest.mark.parametrize(
+    ("verdict", "remedy"),
+    [
+        pytest.param(TaskVerdict.PENDING, "wait, or see to what web.1 waits for", id="waits"),
+        pytest.param(
+            TaskVerdict.REFUSED, "correct /web: its next task gets an address", id="refused"
+        ),
+    ],
+)
+@pytest.mark.parametrize("pair", [("star_probe-a", "web:80"), ("web", "star_probe-a:9000")])
+def test_a_task_without_an_address_reaches_nobody_and_no_kernel_is_said_to_agree(
+    world: World, verdict: TaskVerdict, remedy: str, pair: tuple[str, str]
+) -> None:
     host = world.host("host-a", "10.1.0.1")
-    world.record(host, "web.1", verdict=TaskVerdict.PENDING, reason="pool exhausted")
-    answer = judge_why(cluster(world), "star_probe-a", "web:80")
-    assert (fields(answer)["fact"], answer.exit_code) == ("no address yet", 1)
+    world.record(host, "web.1", verdict=verdict, reason="pool exhausted")
+    answer = judge_why(cluster(world), *pair)
+    found = fields(answer)
+    assert (found["fact"], found["remedy"], answer.exit_code) == ("no address yet", remedy, 1)
     assert "pool exhausted" in text(answer)
+    assert found["kernel"] is None
 
 
 def test_a_profile_that_cannot_be_enforced_closes(world: World) -> None:
@@ -633,7 +647,10 @@ def test_why_of_a_scaled_app_asks_of_its_first_task_and_names_the_others(world: 
     assert answer.exit_code == 0
     printed = text(answer).splitlines()
     assert "-> web.1 (" in printed[0]
-    assert printed[1] == ("  asked of  web.1, which has the groups and ports of all of /web: web.2")
+    assert printed[1] == (
+        "  asked of  web.1, one of 2 tasks of /web with the same groups and ports;"
+        " `get tasks /web` lists them"
+    )
     destination = fields(answer)["destination"]
     assert isinstance(destination, dict)
     assert (destination["name"], destination["others"]) == ("web.1", ["web.2"])

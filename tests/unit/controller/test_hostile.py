@@ -226,6 +226,17 @@ def test_a_task_that_waits_for_an_address_gets_it_when_it_is_free(cluster: Clust
     assert set(cluster.specs()) == {"u"}
 
 
+def test_a_second_instance_at_a_fixed_address_is_told_that_there_can_be_one(
+    cluster: Cluster,
+) -> None:
+    fixed = network("g", labels=(("ipv4_addrs", "['192.168.7.5']"),))
+    cluster.run(app(task("t"), task("u"), net=fixed))
+    waiting = [each for each in cluster.records().values() if each.reason]
+    assert len(waiting) == 1
+    assert waiting[0].verdict is TaskVerdict.PENDING
+    assert "waits for its end: an app with a fixed address has one instance" in waiting[0].reason
+
+
 def test_a_fixed_address_rests_before_another_app_gets_it(cluster: Cluster) -> None:
     fixed = network("g", labels=(("ipv4_addrs", "['192.168.7.5']"),))
     made = app(task("t"), net=fixed)
