@@ -13,6 +13,12 @@ from calico.model import (
 )
 
 
+#: What becomes of the tasks of a host that an operator declared gone.
+_FORGOTTEN = (
+    "is forgotten, until Marathon no longer names the task, or the agent there starts again"
+)
+
+
 class Verdict(enum.Enum):
     """The word on one task; the values are what tables and JSON show."""
 
@@ -110,7 +116,7 @@ def _without_status(revision: int, agent: AgentView) -> Judgement:
     if agent.state is AgentState.SILENT:
         return Judgement(Verdict.PENDING, f"agent on {agent.host} is silent")
     if agent.state is AgentState.FORGOTTEN:
-        return Judgement(Verdict.PENDING, f"host {agent.host} is forgotten")
+        return Judgement(Verdict.PENDING, f"host {agent.host} {_FORGOTTEN}")
     if agent.applied >= revision:
         return Judgement(
             Verdict.MISSING,
@@ -136,7 +142,7 @@ def _with_both(
     if agent.state is AgentState.FORGOTTEN:
         return Judgement(
             Verdict.PENDING,
-            f"host {agent.host} is forgotten; its agent last reported {status.state.value}",
+            f"host {agent.host} {_FORGOTTEN}; it last reported {status.state.value}",
         )
     # Felix reports no revision; only a registered agent's can be compared.
     if agent.state is AgentState.REPORTING and status.revision < revision:

@@ -98,7 +98,10 @@ def judge_forget(cluster: Cluster, name: str, *, force: bool) -> Answer:
     host = _known_host(cluster, name)
     remains = _remains(cluster, host.name)
     if host.agent.state is AgentState.REPORTING or host.name in cluster.alive:
-        reason = "its agent reports; stop it, and try again 90 seconds later"
+        reason = (
+            "its agent reports; stop it if it still runs, and try again 90 seconds after it was"
+            " heard last, see `hosts list`"
+        )
         return _outcome(host.name, "refused", reason, remains, 1)
     if remains.endpoints and not force:
         tasks = sorted(spec.workload for spec in cluster.snapshot.specs if spec.host == host.name)

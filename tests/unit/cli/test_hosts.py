@@ -82,7 +82,7 @@ def test_a_silent_host_without_endpoints_would_be_forgotten(world: World) -> Non
 def test_a_host_whose_agent_reports_is_never_forgotten(world: World, force: bool) -> None:
     answer = judge_forget(cluster(world), "host-b", force=force)
     assert answer.exit_code == 1
-    assert text(answer).startswith("REFUSED host-b: its agent reports; stop it")
+    assert text(answer).startswith("REFUSED host-b: its agent reports; stop it if it still runs")
 
 
 def test_a_host_with_endpoints_is_forgotten_by_force_alone(world: World) -> None:
@@ -146,9 +146,9 @@ def test_a_forgotten_host_is_shown_as_such_and_is_no_problem(world: World) -> No
 def test_tasks_of_a_forgotten_host_wait_and_are_not_known(world: World) -> None:
     silence(world, B)
     Departure(world.datastore).forget(B)
-    assert "host host-b is forgotten; its agent last reported up" in text(
-        judge_status(cluster(world), NOW)
-    )
+    printed = text(judge_status(cluster(world), NOW))
+    assert "host host-b is forgotten, until Marathon no longer names the task" in printed
+    assert "; it last reported up" in printed
     assert "? agent forgotten: what it last reported may be old" in text(
         judge_diff(cluster(world), "host-b")
     )
