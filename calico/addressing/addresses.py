@@ -345,4 +345,6 @@ def _outside(address: IPAddress) -> AddressOutsidePools:
 def _exhausted(pools: tuple[Pool, ...], version: int) -> str:
     if not pools:
         return f"there is no IPv{version} pool to take an address from"
-    return f"no address is free in the IPv{version} pools {', '.join(str(p.cidr) for p in pools)}"
+    named = ", ".join(str(pool.cidr) for pool in pools)
+    why = f"no address is free in the IPv{version} pools {named}"
+    return f"{why}: add a pool, or wait until those of ended tasks have rested"

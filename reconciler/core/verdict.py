@@ -12,7 +12,6 @@ from calico.model import (
     TaskVerdict,
 )
 
-
 #: What becomes of the tasks of a host that an operator declared gone.
 _FORGOTTEN = (
     "is forgotten, until Marathon no longer names the task, or the agent there starts again"

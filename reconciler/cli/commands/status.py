@@ -20,6 +20,10 @@ from reconciler.core.verdict import AgentState, Verdict
 
 MOST_ROWS = 20
 MOST_OF_ONE_REASON = 3
+NO_LEADER = (
+    "none is active: tasks keep what they have, changes in Marathon are not followed; one that"
+    " stands by takes over within 20 seconds, else start one"
+)
 #: What the network of a task that is in sync may lack.
 LESS = "less than its app asks for"
 
@@ -143,7 +147,7 @@ def _problems(
 ) -> list[tuple[str, str]]:
     found = list(lost_store(cluster))
     if cluster.leader is None:
-        found.append(("controller", "none is active: changes in Marathon are not followed"))
+        found.append(("controller", NO_LEADER))
     elif (
         _waits(cluster)
         and not cluster.is_pin_unreadable

@@ -19,7 +19,10 @@ def test_a_task_waits_for_both_of_its_addresses_and_keeps_the_one_it_has() -> No
     assert "late" not in cluster.specs()
     waiting = cluster.records()["late"]
     assert waiting.verdict is TaskVerdict.PENDING
-    assert waiting.reason == "no address is free in the IPv6 pools fd80::/122"
+    assert waiting.reason == (
+        "no address is free in the IPv6 pools fd80::/122: add a pool, or wait until"
+        " those of ended tasks have rested"
+    )
     (four,) = Addresses(cluster.store).held_by(HandleId("late"))
     cluster.kill(many, many.tasks[0])
     cluster.applied()

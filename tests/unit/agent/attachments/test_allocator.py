@@ -126,7 +126,10 @@ def test_a_full_pool_is_refused_and_nothing_is_kept(bench: Bench) -> None:
     answer = bench.allocate(ONE)
 
     assert isinstance(answer, AttachRefused)
-    assert str(answer) == "no address is free in the IPv4 pools 192.168.0.0/26"
+    assert str(answer) == (
+        "no address is free in the IPv4 pools 192.168.0.0/26: add a pool, or wait until"
+        " those of ended tasks have rested"
+    )
     assert len(bench.held()) == 64
     assert handle_of_container(ONE) not in decode_books(bench.store.list(IPAM).entries).handles
 
