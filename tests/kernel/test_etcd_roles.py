@@ -16,7 +16,10 @@ from calico.datastore.etcd import EtcdDatastore
 from calico.errors import DatastoreRefused
 from calico.keys import (
     APPLIED,
+    CHAIN,
+    CLUSTER_GUID,
     FELIX,
+    FORGOTTEN,
     HOSTS,
     LEADER,
     OBJECTIONS,
@@ -150,7 +153,16 @@ def test_an_agent_does_all_its_work_and_nobody_elses(
 FORBIDDEN = (
     *(f"{HOSTS}/host-2", f"{APPLIED}/host-2", f"{OBJECTIONS}/host-2", f"{HOSTS}/host-10"),
     *(f"{FELIX}/host-2/status", f"{FELIX}/host-10/status", f"{APPLIED}/host-10"),
-    *(f"{TASKS}/a", LEADER, READY, "/marathon-calico/v1/cluster", "/marathon-calico/v1/hold/tasks"),
+    *(
+        CHAIN,
+        CLUSTER_GUID,
+        f"{FORGOTTEN}/host-1",
+        f"{TASKS}/a",
+        LEADER,
+        READY,
+        "/marathon-calico/v1/cluster",
+        "/marathon-calico/v1/hold/tasks",
+    ),
     "/calico/v1/host/host-1/workload/mesos/a/endpoint/e",
     *("/calico/v1/policy/profile/one/rules", "/calico/v1/ipam/v4/pool/10.0.0.0-8"),
     *("/calico/ipam/v2/host/host-2/ipv4/block/10.0.0.0-26", "/calico/ipam/v2/handle/a"),
