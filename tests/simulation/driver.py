@@ -133,10 +133,17 @@ class Driver:
                 self._named(host).blind_until = now + seconds
             case Restore(seconds_old):
                 self.invariants.expect_restore()
-                self.etcd.restore(seconds_old)
+                deaf = [twin.name for twin in self.hosts if self._is_deaf(twin)]
+                self.etcd.restore(seconds_old, deaf)
                 self.invariants.note_groups()
             case _:
                 assert_never(action)
+
+    def _is_deaf(self, twin: HostTwin) -> bool:
+        """Whether its agent runs, and hears nothing of the store for a while."""
+        name, now = f"a{twin.number}", self.scheduler.now()
+        door, process = self.doors[name], self.processes[name]
+        return process.alive and now < max(door.cut_until, door.lag_until, process.paused_until)
 
     def _reboot(self, twin: HostTwin, seconds: float, *, keeps_state: bool) -> None:
         """What a host runs ends; its agent is back so many seconds later."""

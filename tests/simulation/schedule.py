@@ -150,9 +150,13 @@ def draw_schedule(
     if not ages and chance.random() < GOES_BACK:
         ages, adopts = BACKUPS + WIPED, adopts or chance.random() < ADOPTS
     if ages:
-        where = chance.randrange(len(actions))
-        when = actions[where].at
-        actions[where] = Timed(when, Restore(chance.choice(ages)))
+        age = chance.choice(ages)
+        # There is a backup of the time of each action, and none from before the first.
+        late = [n for n, each in enumerate(actions) if age in WIPED or each.at >= age]
+        where = chance.choice(late or [len(actions) - 1])
+        when = actions[where].at if late else age
+        now = max(now, when)
+        actions[where] = Timed(when, Restore(age))
         if adopts:
             later = [each for each in actions[where + 1 :] if each.at < when + ADOPTED_AFTER]
             actions.insert(where + 1 + len(later), Timed(when + ADOPTED_AFTER, Adopt()))

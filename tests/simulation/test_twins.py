@@ -8,6 +8,9 @@ import pytest
 from calico.dataplane.changes import SetSysctl
 from calico.datastore.api import ABSENT, Key, Put, Revision, Stored, WatchEvent, WatchEvents
 from calico.errors import DatastoreUnavailable, HistoryLost
+from calico.keys import endpoint_key
+from calico.model import HostName, TaskId
+from calico.names import endpoint_of_task
 from reconciler.runtime.clock import ManualClock
 from tests.simulation.doors import Door
 from tests.simulation.faults import ChosenFaults, Fault, FaultKind, Place
@@ -128,6 +131,26 @@ def test_a_restored_store_holds_what_it_held() -> None:
     store.scheduler.run(6.0, store.etcd.settle, store.etcd.next_event)
     assert store.etcd.store.get(A) == Stored(A, "1", Revision(1))
     assert broken
+
+
+@pytest.mark.parametrize(
+    ("deaf", "kept"),
+    [
+        pytest.param("h0", False, id="its own agent hears nothing"),
+        pytest.param("h1", True, id="another one does"),
+    ],
+)
+def test_no_older_self_is_restored_that_an_agent_could_take_for_the_true_one(
+    deaf: str, kept: bool
+) -> None:
+    store = Store().etcd
+    store.store.put(A, "1")
+    store.back_up()
+    store.store.put(endpoint_key(endpoint_of_task(HostName("h0"), TaskId("x.1"))), "{}")
+
+    store.restore(0.0, [HostName(deaf)])
+
+    assert (store.store.get(A) is not None) == kept
 
 
 def test_who_looks_before_a_kernel_changes_looks_again_after_it() -> None:

@@ -1,13 +1,14 @@
 """etcd in memory: one store, and one faulty connection to it for each process."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from calico.datastore.api import Key, Listing, Put, Revision, Stored, Watch, WatchEvent
 from calico.datastore.memory import Backup, MemoryDatastore
 from calico.errors import CalicoError, DatastoreUnavailable
-from calico.keys import LEADER
+from calico.keys import LEADER, parse_endpoint_key
+from calico.model import HostName
 from tests.simulation.doors import Door
 from tests.simulation.faults import WRITES, Fault, FaultKind
 from tests.simulation.scheduler import Scheduler, Thread
@@ -105,12 +106,20 @@ class EtcdTwin:
         """Keep what is held now, for a restore."""
         self._backups.append((self._scheduler.now(), self.store.backup()))
 
-    def restore(self, seconds_old: float) -> None:
-        """Hold what was held then, or nothing; every connection breaks."""
+    def restore(self, seconds_old: float, deaf: Collection[HostName] = ()) -> None:
+        """Hold what was held then, or nothing; every connection breaks.
+
+        Nothing also if a `deaf` host would lose an endpoint: one that heard too little
+        may take an older self of the store for the true one (docs/restore.md).
+        """
         then = self._scheduler.now() - seconds_old
         found = [backup for made, backup in self._backups if made <= then]
         keys = self._keys()
-        self.store.restore(found[-1] if found else Backup())
+        backup = found[-1] if found else Backup()
+        lost = (parse_endpoint_key(key) for key in keys if key not in backup.leaves)
+        if any(endpoint is not None and endpoint.host in deaf for endpoint in lost):
+            backup = Backup()
+        self.store.restore(backup)
         self.newest = Revision(self.store.backup().revision)
         self._expiries.clear()
         # A key with a time to live runs out a while after the restore too.
