@@ -74,7 +74,7 @@ class Belief:
         #: What was believed last, by prefix, where the store was listed anew since.
         self._former: dict[Key, Mapping[Key, Stored]] = {}
         #: Blocks that were written here, and are not told of as of then yet.
-        self._written: dict[Key, Revision] = {}
+        self._written: dict[Key, BlockWritten] = {}
         self._guid = ""
         self._chain: tuple[Takeover, ...] = ()
         #: Also why an earlier run doubted: it is to be found out no more.
@@ -122,16 +122,17 @@ class Belief:
             self._note_bookmark(message)
             return
         if isinstance(message, BlockWritten):
-            self._written[message.block] = message.revision
+            self._written[message.block] = message
             return
         self._dirty = True
         match message:
-            case Loaded(prefix, listing):
+            case Loaded(prefix, listing, asked):
                 self._unreachable.pop(prefix, None)
                 good = self._good.get(prefix, UNSEEN)
-                if listing.revision < good:
+                written = (each.revision for each in self._written.values() if each.at < asked)
+                if listing.revision < (known := max((good, *written))):
                     self._went_back = (
-                        f"the datastore's index went back from {good} to {listing.revision}:"
+                        f"the datastore's index went back from {known} to {listing.revision}:"
                         " it was wiped or restored"
                     )
                 if prefix in self._raw and prefix in self._good:
@@ -205,7 +206,8 @@ class Belief:
         complete = all(prefix in self._raw for prefix in PREFIXES)
         if complete and self._good:
             blocks = self._raw[BLOCKS]
-            lost = missing_write(self._written, blocks.entries, blocks.reached or UNSEEN)
+            written = {key: each.revision for key, each in self._written.items()}
+            lost = missing_write(written, blocks.entries, blocks.reached or UNSEEN)
             self._diverged = lost or self._diverged
         why = self._why_former() if complete else ""
         is_adopted = bool(why) and self._is_adopted()
@@ -258,7 +260,9 @@ class Belief:
         self._went_back = self._diverged = ""
         self._former = {}
         reached = self._good[BLOCKS]
-        self._written = {key: at for key, at in self._written.items() if at > reached}
+        self._written = {
+            key: each for key, each in self._written.items() if each.revision > reached
+        }
         for raw in self._raw.values():
             raw.before.clear()
 

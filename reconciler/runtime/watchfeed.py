@@ -34,10 +34,11 @@ NEVER = Revision(0)
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """Everything below a prefix, complete."""
+    """Everything below a prefix, complete, as it was `asked` for at this time, monotonic."""
 
     prefix: Key
     listing: Listing
+    asked: float = float("-inf")
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,9 +119,10 @@ class WatchFeed:
         if self._stop.is_set():
             return
         datastore = self._open()
+        asked = self._clock.monotonic()
         listing = datastore.list(self._prefix)
         self._told = ""
-        self._post(Loaded(self._prefix, listing))
+        self._post(Loaded(self._prefix, listing, asked))
         after = listing.revision
         ready = next((each.revision for each in listing.entries if each.key == READY), NEVER)
         started = self._clock.monotonic()

@@ -10,14 +10,19 @@ from dataclasses import dataclass
 from calico.datastore.api import Datastore, Key, Listing, Revision, Stored, Watch
 from calico.errors import DatastoreUnavailable
 from calico.keys import BLOCKS
+from reconciler.runtime.clock import Clock
 
 
 @dataclass(frozen=True, slots=True)
 class BlockWritten:
-    """A block was written at this index of the store."""
+    """A block was written at this index of the store, and that was known `at` this time.
+
+    It is monotonic.
+    """
 
     block: Key
     revision: Revision
+    at: float = float("inf")
 
 
 class NotifyingDatastore:
@@ -27,9 +32,12 @@ class NotifyingDatastore:
     a server went away without a word.
     """
 
-    def __init__(self, datastore: Datastore, tell: Callable[[BlockWritten], None]) -> None:
+    def __init__(
+        self, datastore: Datastore, tell: Callable[[BlockWritten], None], clock: Clock
+    ) -> None:
         self._datastore = datastore
         self._tell = tell
+        self._clock = clock
         self._seen = Revision(0)
 
     def note_seen(self, revision: Revision) -> None:
@@ -55,7 +63,7 @@ class NotifyingDatastore:
         """See Datastore."""
         revision = self._datastore.put(key, value, expect=expect, ttl=ttl)
         if key.startswith(f"{BLOCKS}/"):
-            self._tell(BlockWritten(key, revision))
+            self._tell(BlockWritten(key, revision, self._clock.monotonic()))
         return revision
 
     def delete(self, key: Key, *, expect: Revision | None = None) -> None:

@@ -64,7 +64,7 @@ class AttachService:
             files, partners, clock, mtu, namespaces=there, conditions=conditions
         )
         self.keeper = Keeper(self.attacher, clock, still_held, there.exists, conditions)
-        notifying = NotifyingDatastore(datastore, self._tell_written)
+        notifying = NotifyingDatastore(datastore, self._tell_written, clock)
         self.allocator = Allocator(
             host,
             notifying,

@@ -9,7 +9,7 @@ from netaddr import IPAddress
 from calico.addressing.ipam import block_of, new_block
 from calico.cluster import Takeover
 from calico.codec import encode_block, encode_chain, encode_pool
-from calico.datastore.api import Revision
+from calico.datastore.api import Key, Revision
 from calico.datastore.memory import MemoryDatastore
 from calico.keys import BLOCKS, CALICO, CHAIN, block_key, pool_key
 from calico.model import BootId, ContainerId
@@ -18,10 +18,10 @@ from reconciler.agent.attachments.block_writes import BlockWritten
 from reconciler.agent.attachments.files import AttachmentFiles
 from reconciler.agent.attachments.requests import Reply
 from reconciler.agent.attachments.service import AttachService
-from reconciler.agent.belief import Belief, View
+from reconciler.agent.belief import PREFIXES, Belief, View
 from reconciler.attach.api import AttachError, AttachUnavailable, Wish
 from reconciler.runtime.clock import ManualClock
-from reconciler.runtime.watchfeed import Bookmark, Changed
+from reconciler.runtime.watchfeed import Bookmark, Changed, Loaded
 from tests.contract.attach.agent_rig import SteppedStore
 from tests.unit.agent.world import HOST, POOL, filled_store, loaded
 
@@ -83,6 +83,27 @@ def test_a_block_that_a_watch_did_not_tell_of_though_it_is_past_that_is_so_too(
     writer.belief.handle(Bookmark(BLOCKS, Revision(writer.written + 5)))
 
     assert str(BLOCK) in writer.belief.judge().doubt
+
+
+@pytest.mark.parametrize(
+    ("asked", "doubt"),
+    [
+        pytest.param(8.0, "went back from", id="asked for since"),
+        pytest.param(6.0, "", id="asked for before, and told later"),
+    ],
+)
+@pytest.mark.parametrize("prefix", PREFIXES)
+def test_a_list_is_of_an_older_store_that_is_older_than_what_was_written_before(
+    writer: Writer, prefix: Key, asked: float, doubt: str
+) -> None:
+    # given a write that no feed has told of yet, and whose index the store has not again
+    writer.belief.handle(BlockWritten(BLOCK, writer.written, at=7.0))
+    writer.store.restore(writer.backup)
+
+    writer.belief.handle(Loaded(prefix, writer.store.list(prefix), asked))
+
+    view = writer.belief.judge()
+    assert (doubt in view.doubt, view.is_former) == (True, bool(doubt))
 
 
 def test_the_doubt_stays_when_the_block_is_written_again(writer: Writer) -> None:
@@ -195,7 +216,7 @@ def test_who_gives_an_address_tells_where_and_when_it_was_written(tmp_path: Path
     key = block_key(block_of(given[0]))
     stored = giver.store.get(key)
     assert stored is not None
-    assert giver.told[-1] == BlockWritten(key, stored.revision)
+    assert giver.told[-1] == BlockWritten(key, stored.revision, giver.clock.monotonic())
 
 
 def test_what_was_written_while_the_store_was_doubted_is_not_told(tmp_path: Path) -> None:

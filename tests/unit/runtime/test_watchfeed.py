@@ -125,6 +125,8 @@ def test_every_event_after_the_list_is_told_once_and_in_order(bench: Bench) -> N
     # given a key that is there, and changes that come one, two and none at a time
     store = bench.store
     first = store.put(A, "1")
+    began = bench.clock.monotonic()
+    store.lists = [lambda: bench.clock.advance(7.0)]
     store.watches = [
         lambda: store.put(B, "2"),
         lambda: (store.put(B, "3"), store.delete(A)),
@@ -135,7 +137,7 @@ def test_every_event_after_the_list_is_told_once_and_in_order(bench: Bench) -> N
     bench.run()
 
     assert bench.told == [
-        Loaded(PREFIX, Listing(first, (Stored(A, "1", first),))),
+        Loaded(PREFIX, Listing(first, (Stored(A, "1", first),)), asked=began),
         Changed(PREFIX, Put(Stored(B, "2", Revision(first + 1)))),
         Changed(PREFIX, Put(Stored(B, "3", Revision(first + 2)))),
         Changed(PREFIX, Removed(A, Revision(first + 3))),
