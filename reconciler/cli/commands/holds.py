@@ -118,9 +118,12 @@ def show_cluster_command(cluster: Cluster, now: datetime) -> Answer:  # noqa: AR
     \b
     Fields of -o json:
       uuid, schema, framework (Marathon's, pinned by its first answer),
-      marathon (the highest version seen), allow_from, takeovers (how often a
-      controller began to lead), adopted (ids of etcd that this one took over),
-      holds (those that `cluster adopt` releases, as `holds list` has them)
+      marathon (the highest version seen), allow_from (who reaches the ports of
+      each task, in any group), takeovers (a count that grows when a controller
+      begins to lead, or has imported what agents held), adopted (ClusterGUIDs
+      of etcd before it was emptied, set back or replaced, where what agents
+      held of it was imported), holds (those that `cluster adopt` releases, as
+      `holds list` has them)
     """
     return show_cluster(cluster)
 

@@ -6,6 +6,7 @@ from datetime import datetime
 
 import click
 
+from calico import keys
 from calico.closing import selecting_policies
 from calico.cluster import HoldKind
 from calico.model import HostName, Refusal
@@ -24,6 +25,7 @@ NO_LEADER = (
     "none is active: tasks keep what they have, changes in Marathon are not followed; one that"
     " stands by takes over within 20 seconds, else start one"
 )
+REWRITTEN = "what a controller writes for a group is there again within two minutes"
 #: What the network of a task that is in sync may lack.
 LESS = "less than its app asks for"
 
@@ -160,13 +162,15 @@ def _problems(
         if host.agent.state is not AgentState.REPORTING:
             found.append((host.name, _silence(host, now)))
         found.extend((host.name, problem) for problem in host.problems)
+    found.extend(_unregistered(cluster))
     used = {name for spec in cluster.snapshot.specs.values() for name in spec.profiles}
     for name in sorted(used):
         profile = cluster.snapshot.profiles.get(name)
         if profile is None:
-            found.append((f"profile {name}", "is absent: what names it is closed"))
+            found.append((f"profile {name}", f"is absent: what names it is closed; {REWRITTEN}"))
         elif profile.problem:
-            found.append((f"profile {name}", f"closes what names it: {profile.problem}"))
+            remedy = f"correct it, or delete {keys.profile_key(name, 'rules')}: {REWRITTEN}"
+            found.append((f"profile {name}", f"closes what names it: {profile.problem}; {remedy}"))
     found.extend(_policy_problems(cluster))
     found.extend((problem.key, problem.reason) for problem in cluster.problems)
     return found
@@ -179,6 +183,20 @@ def _silence(host: HostView, now: datetime) -> str:
         f"agent is silent, last heard {age(host.last_seen, now)} ago: start it; if the host is"
         f" gone for good, `marathon-calico hosts forget {host.name} --yes`"
     )
+
+
+def _unregistered(cluster: Cluster) -> Iterator[tuple[str, str]]:
+    """Hosts without an agent on which tasks of ours wait for one."""
+    waiting = Counter(
+        task.host
+        for task in cluster.tasks()
+        if task.record is not None
+        and task.judgement.verdict is Verdict.PENDING
+        and cluster.host(task.host).agent.state is AgentState.UNREGISTERED
+    )
+    for host, count in sorted(waiting.items()):
+        tasks = "1 task waits" if count == 1 else f"{count} tasks wait"
+        yield (host, f"no agent has registered, and {tasks} for one: start it with --host {host}")
 
 
 def _waits(cluster: Cluster) -> str:

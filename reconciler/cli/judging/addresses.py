@@ -117,7 +117,7 @@ def judge_check(cluster: Cluster, usage: Usage, findings: tuple[Finding, ...]) -
         ],
         "waits_for": list(usage.waits_for),
     }
-    return Answer(data, sections, int(not ok))
+    return Answer(data, sections, int(not ok), note="" if usage.pools else "no pools")
 
 
 def _pool_fields(use: PoolUse) -> dict[str, object]:

@@ -8,6 +8,7 @@ from calico import keys
 from calico.cluster import HoldKind, HoldRecord
 from calico.model import TaskId
 from reconciler.cli.command import NoSuchThing
+from reconciler.cli.judging.lost import lost_store
 from reconciler.cli.printing.render import Answer, Lines, Section, Table, age, joined
 from reconciler.cli.reading.cluster import Cluster, TaskView
 from reconciler.core.removal.held import is_approved, remedy
@@ -17,6 +18,7 @@ WOULD_ACT = 2
 #: What an adoption lets go.
 ADOPTED = (HoldKind.FRAMEWORK, HoldKind.STORE)
 NOTHING = "nothing waits for an operator"
+LOST = ", but etcd is not what it was: see `marathon-calico status`"
 ANEW = f"{keys.CLUSTER} cannot be read and is written anew, with Marathon's next answer"
 
 
@@ -64,9 +66,8 @@ def list_holds(cluster: Cluster, now: datetime) -> Answer:
         for hold in cluster.holds
     )
     table = Table(("plan", "kind", "what", "for", "state", "reason"), rows)
-    return Answer(
-        [hold_data(hold) for hold in cluster.holds], (table,), note="" if rows else NOTHING
-    )
+    data = [hold_data(hold) for hold in cluster.holds]
+    return Answer(data, (table,), note="" if rows else _nothing(cluster))
 
 
 def show_holds(cluster: Cluster, now: datetime, plan: str | None) -> Answer:
@@ -88,7 +89,11 @@ def show_holds(cluster: Cluster, now: datetime, plan: str | None) -> Answer:
         sections.append(Lines(tuple(f"{name:<9}{text}" for name, text in head)))
         sections.append(_subjects(hold, cluster, tasks))
     data = [{**hold_data(hold), "tasks": _tasks_data(hold, tasks)} for hold in shown]
-    return Answer(data, tuple(sections), note="" if shown else NOTHING)
+    return Answer(data, tuple(sections), note="" if shown else _nothing(cluster))
+
+
+def _nothing(cluster: Cluster) -> str:
+    return f"{NOTHING} yet{LOST}" if any(lost_store(cluster)) else NOTHING
 
 
 def adoptable(cluster: Cluster) -> tuple[HoldRecord, ...]:
@@ -168,7 +173,11 @@ def show_cluster(cluster: Cluster) -> Answer:
         ("framework", pinned.framework or "not told yet", "Mesos' id of the Marathon believed"),
         ("marathon", pinned.marathon or "not told yet", "the newest version of it that answered"),
         ("allow from", joined(pinned.allow_from), "who reaches each task's ports, in any group"),
-        ("takeovers", str(newest), "how often a controller began to lead, restarts included"),
+        (
+            "takeovers",
+            str(newest),
+            "grows when a controller begins to lead, or has imported what agents held",
+        ),
         ("adopted", joined(adopted, "none"), _adopted_in_words(len(adopted))),
     )
     held = tuple(
@@ -181,7 +190,7 @@ def show_cluster(cluster: Cluster) -> Answer:
 
 def _adopted_in_words(count: int) -> str:
     if not count:
-        return "etcd was never emptied, set back or replaced since the first takeover kept here"
+        return "no state of an earlier etcd was imported, as far as the last 64 takeovers tell"
     times = "once" if count == 1 else f"{count} times"
     return (
         f"ClusterGUID of etcd before it was emptied, set back or replaced, {times}: what agents"
@@ -199,7 +208,10 @@ def _ends_by(hold: HoldRecord) -> str:
         case HoldKind.GROUPS:
             return "a new version of each app that names its groups"
         case HoldKind.STORE:
-            return "the word of each host on what it holds"
+            return (
+                "the word of each host below on what it holds: start its agent; of one that is gone"
+                " for good, `marathon-calico hosts forget HOST --yes`"
+            )
         case _:
             assert_never(hold.kind)
 

@@ -183,7 +183,8 @@ def test_many_tasks_with_one_reason_take_one_line(world: World) -> None:
         pytest.param(
             "/calico/v1/policy/profile/star-1/rules",
             "{",
-            "PROBLEM profile star-1: closes what names it: ",
+            "PROBLEM profile star-1: closes what names it: rules: not JSON: '{'; correct it, or"
+            " delete /calico/v1/policy/profile/star-1/rules: what a controller writes for a group",
             id="profile in use",
         ),
         pytest.param(

@@ -244,7 +244,7 @@ def test_what_is_pinned_is_shown(world: World) -> None:
 @pytest.mark.parametrize(
     ("guids", "told"),
     [
-        pytest.param((), "none  *etcd was never emptied, set back or replaced", id="none"),
+        pytest.param((), "none  *no state of an earlier etcd was imported", id="none"),
         pytest.param(("a",), "a  *ClusterGUID of etcd before it was .*, once: ", id="one"),
         pytest.param(("a", "b"), "a, b  *ClusterGUID of etcd before .*, 2 times: ", id="two"),
     ],

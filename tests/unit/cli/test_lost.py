@@ -8,10 +8,13 @@ from calico import codec, keys
 from calico.cluster import HoldKind, ObjectionRecord, Standing
 from calico.datastore.api import Key
 from calico.datastore.memory import MemoryDatastore
-from calico.model import BootId, HostName
+from calico.model import BootId, HostName, TaskVerdict
 from reconciler.cli.commands.status import judge_status
+from reconciler.cli.judging.addresses import judge_check
+from reconciler.cli.judging.held import list_holds, show_holds
 from reconciler.cli.printing.render import Answer
 from reconciler.cli.reading.cluster import read_cluster
+from reconciler.cli.reading.usage import usage_of
 from tests.unit.cli.test_commands import NOW, text
 from tests.unit.cli.world import World, star
 
@@ -109,6 +112,17 @@ def test_once_the_leader_holds_the_store_that_is_what_is_told(world: World) -> N
     assert "PROBLEM etcd" not in printed
 
 
+def test_holds_and_ipam_do_not_pass_over_in_silence_that_etcd_lost_everything(
+    world: World,
+) -> None:
+    for step in (register, report, object_to_it):
+        step(world)
+    found = read_cluster(world.datastore)
+    for answer in (list_holds(found, NOW), show_holds(found, NOW, None)):
+        assert "nothing waits for an operator yet, but etcd is not what it was" in answer.note
+    assert judge_check(found, usage_of(found), ()).note == "no pools"
+
+
 def test_what_an_agent_keeps_of_the_store_before_is_no_orphan(world: World) -> None:
     for step in (register, report):
         step(world)
@@ -141,3 +155,24 @@ def test_an_agent_that_only_registered_is_not_said_to_be_heard_of_at_no_time(wor
     printed = text(status(world))
     assert "PROBLEM host-1: agent has registered, and not said yet that it is alive" in printed
     assert "last heard" not in printed
+
+
+@pytest.mark.parametrize(
+    ("count", "told"),
+    [pytest.param(1, "1 task waits", id="one"), pytest.param(2, "2 tasks wait", id="two")],
+)
+def test_a_host_without_an_agent_is_told_with_its_name_for_it(count: int, told: str) -> None:
+    world = star(MemoryDatastore())
+    other = World(MemoryDatastore()).host("host-z", "10.1.0.9")
+    for number in range(count):
+        reason = "no agent registered as host-z"
+        world.record(other, f"web.{number}", verdict=TaskVerdict.PENDING, reason=reason)
+    printed = text(status(world))
+    remedy = "for one: start it with --host host-z"
+    assert f"PROBLEM host-z: no agent has registered, and {told} {remedy}" in printed
+
+
+def test_a_host_that_nobody_waits_for_is_no_problem() -> None:
+    world = star(MemoryDatastore())
+    world.record(World(MemoryDatastore()).host("host-z", "10.1.0.9"), "web.1")
+    assert "PROBLEM host-z" not in text(status(world))
