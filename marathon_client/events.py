@@ -45,7 +45,9 @@ class TaskStatus:
     """A task was reported in this state; read its app again.
 
     `told` is when Marathon said so, in seconds by its own clock; None if it gave no
-    time. It orders events of one leader, which may arrive late and twice.
+    time. It orders events of one leader, which may arrive late and twice. One that is
+    `of_instance` is dated when Marathon made it; others when it heard of the state, by
+    as many seconds earlier as it lags behind Mesos.
     """
 
     app_id: AppId
@@ -53,6 +55,7 @@ class TaskStatus:
     state: TaskState
     host: str | None
     told: float | None = None
+    of_instance: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +214,7 @@ def _instance(body: _Instance) -> MarathonEvent:
         state=state,
         host=body.host or None,
         told=_moment(body.timestamp),
+        of_instance=True,
     )
 
 

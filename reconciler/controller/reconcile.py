@@ -158,8 +158,8 @@ class Reconciler:
         self._framework.forget()
         self._absences.order.begin_anew(leader)
 
-    def note_attached(self, told: float | None) -> None:
-        """The stream tells from then on, by Marathon's clock."""
+    def note_told(self, told: float | None) -> None:
+        """Marathon told something then, by its own clock; what is told later, is newer."""
         self._absences.order.note_told(told)
 
     def note_ended(self, task: str, told: float | None) -> None:

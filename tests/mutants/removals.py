@@ -118,6 +118,14 @@ REMOVALS = (
     ),
     Mutant(
         "P4",
+        "an instance's event makes the ends of tasks late",
+        "reconciler/controller/scheduling/intake.py",
+        "        if not status.of_instance:\n",
+        "        if True:\n",
+        ("tests/unit/controller/test_evidence.py",),
+    ),
+    Mutant(
+        "P4",
         "a task's end goes on counting though a later read names the task",
         "reconciler/controller/removal/absences.py",
         "            if is_outdated(self._evidence[task].told, newest):\n",

@@ -61,7 +61,6 @@ class Absences:
 
         `told` is when Marathon said so, in seconds by its own clock; None if it gave no time.
         """
-        self.order.note_told(told)
         if self.order.is_late(task, told):
             return
         self._evidence[task] = _Ended(self._clock.monotonic(), told)

@@ -37,7 +37,7 @@ class EventOrder:
         self._leader = leader
 
     def note_told(self, told: float | None) -> None:
-        """An event was told then."""
+        """An event was told then, of those that are dated alike."""
         if told is None:
             return
         if self.newest is not None and told < self.newest - SET_BACK:
@@ -46,7 +46,6 @@ class EventOrder:
 
     def note_running(self, task: TaskId, told: float | None) -> None:
         """The task ran then."""
-        self.note_told(told)
         if told is None:
             return
         self._running[task] = max(told, self._running.get(task, told))

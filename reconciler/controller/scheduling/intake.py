@@ -73,13 +73,8 @@ class Intake:
                 self._agenda.ask_for_list(now)
             case Disconnected(reason):
                 self.stream.disconnected(reason, now)
-            case TaskStatus(app_id, task_id, state, _, told):
-                if state.is_terminal:
-                    self._reconciler.note_ended(task_id, told)
-                elif state is TaskState.RUNNING:
-                    self._reconciler.note_running(task_id, told)
-                if state is not TaskState.STAGING:
-                    self._agenda.hint((app_id,), now)
+            case TaskStatus():
+                self._hear_status(item, now)
             case AppChanged(app_ids):
                 self._agenda.hint(app_ids, now)
             case AppTerminated(app_id):
@@ -87,11 +82,21 @@ class Intake:
             case EverythingChanged() | Unreadable():
                 self._agenda.ask_for_list(now + DEBOUNCE)
             case Subscribed(told):
-                self._reconciler.note_attached(told)
+                self._reconciler.note_told(told)
             case Ignored():
                 pass
             case _:
                 assert_never(item)
+
+    def _hear_status(self, status: TaskStatus, now: float) -> None:
+        if not status.of_instance:
+            self._reconciler.note_told(status.told)
+        if status.state.is_terminal:
+            self._reconciler.note_ended(status.task_id, status.told)
+        elif status.state is TaskState.RUNNING:
+            self._reconciler.note_running(status.task_id, status.told)
+        if status.state is not TaskState.STAGING:
+            self._agenda.hint((status.app_id,), now)
 
     def _hear_datastore(self, message: FeedMessage) -> None:
         now = self._clock.monotonic()

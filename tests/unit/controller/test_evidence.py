@@ -10,8 +10,9 @@ from calico.datastore.memory import MemoryDatastore
 from calico.errors import DatastoreRefused
 from calico.keys import task_key
 from calico.model import TaskId
-from marathon_client.events import AppChanged, EverythingChanged, Subscribed
+from marathon_client.events import AppChanged, EverythingChanged, Subscribed, TaskStatus
 from marathon_client.models import App, AppId, TaskState
+from marathon_client.models import TaskId as TaskName
 from reconciler.controller.removal.absences import STALE_AFTER
 from reconciler.controller.removal.event_order import BEHIND, SET_BACK
 from reconciler.core.removal.withdrawal import CONFIRM_AFTER
@@ -254,3 +255,33 @@ def test_a_task_that_cannot_be_written_stops_no_other() -> None:
     cluster.connect()
 
     assert set(cluster.specs()) == {"next", "other"}
+
+
+def test_tasks_that_end_while_marathon_lags_behind_mesos_are_withdrawn_and_not_held(
+    cluster: Cluster,
+) -> None:
+    # given an app whose list is empty by now, and a Marathon that is three seconds behind
+    lag = BEHIND + 1.0
+    cluster.marathon.put(replace(APP, tasks=()))
+
+    # when it tells of each end as of when it heard of it, then of the instance as of now
+    for number, each in enumerate(APP.tasks):
+        heard = 1000.0 + number / 100
+        for status in (
+            TaskStatus(each.app_id, each.id, TaskState.KILLED, each.host, heard),
+            TaskStatus(
+                each.app_id,
+                TaskName(f"instance-{each.id}"),
+                TaskState.KILLED,
+                each.host,
+                heard + lag,
+                of_instance=True,
+            ),
+        ):
+            cluster.loop.handle(status)
+    cluster.settle()
+    cluster.after(1)
+    cluster.connect()
+
+    assert cluster.specs() == {}
+    assert cluster.holds() == {}

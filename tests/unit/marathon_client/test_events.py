@@ -53,27 +53,32 @@ PLAN = {
         pytest.param(
             "instance_changed_event",
             {"runSpecId": CACHE, "instanceId": INSTANCE, "condition": "Killed", "host": "agent3"},
-            TaskStatus(CACHE, INSTANCE, TaskState.KILLED, "agent3"), id="an instance ended",
+            TaskStatus(CACHE, INSTANCE, TaskState.KILLED, "agent3", of_instance=True),
+            id="an instance ended",
         ),
         pytest.param(
             "instance_changed_event",
             {"runSpecId": CACHE, "instanceId": INSTANCE, "condition": "running"},
-            TaskStatus(CACHE, INSTANCE, TaskState.RUNNING, None), id="an instance, in lower case",
+            TaskStatus(CACHE, INSTANCE, TaskState.RUNNING, None, of_instance=True),
+            id="an instance, in lower case",
         ),
         pytest.param(
             "instance_changed_event",
             {"runSpecId": CACHE, "instanceId": INSTANCE, "condition": "Provisioned"},
-            TaskStatus(CACHE, INSTANCE, TaskState.STAGING, None), id="an instance before it runs",
+            TaskStatus(CACHE, INSTANCE, TaskState.STAGING, None, of_instance=True),
+            id="an instance before it runs",
         ),
         pytest.param(
             "instance_changed_event",
             {"runSpecId": CACHE, "instanceId": INSTANCE, "condition": "UnreachableInactive"},
-            TaskStatus(CACHE, INSTANCE, TaskState.UNREACHABLE, None), id="an unreachable instance",
+            TaskStatus(CACHE, INSTANCE, TaskState.UNREACHABLE, None, of_instance=True),
+            id="an unreachable instance",
         ),
         pytest.param(
             "instance_changed_event",
             {"runSpecId": CACHE, "instanceId": INSTANCE, "condition": "Dreaming"},
-            TaskStatus(CACHE, INSTANCE, TaskState.UNKNOWN, None), id="a condition of the future",
+            TaskStatus(CACHE, INSTANCE, TaskState.UNKNOWN, None, of_instance=True),
+            id="a condition of the future",
         ),
         pytest.param(
             "unknown_instance_terminated_event", {"runSpecId": WEB}, AppChanged((WEB,)),
@@ -82,7 +87,8 @@ PLAN = {
         pytest.param(
             "unknown_instance_terminated_event",
             {"runSpecId": CACHE, "instanceId": INSTANCE, "condition": "Gone"},
-            TaskStatus(CACHE, INSTANCE, TaskState.GONE, None), id="unknown instance, with its end",
+            TaskStatus(CACHE, INSTANCE, TaskState.GONE, None, of_instance=True),
+            id="unknown instance, with its end",
         ),
         pytest.param(
             "api_post_event", {"uri": "/v2/apps//typed", "appDefinition": {"id": WEB}},
