@@ -299,4 +299,20 @@ AGENTS = (
         ")",
         ("tests/unit/agent/test_lost_writes.py",),
     ),
+    Mutant(
+        "P1",
+        "an address is given out of a block that lacks what the agent wrote",
+        "reconciler/agent/attachments/block_writes.py",
+        "        if stored.revision < written:\n",
+        "        if False:\n",
+        ("tests/unit/agent/test_lost_writes.py",),
+    ),
+    Mutant(
+        "P6",
+        "what was written to an earlier store is held against the one after it",
+        "reconciler/agent/attachments/block_writes.py",
+        "            self._written = {}\n",
+        "",
+        ("tests/unit/agent/test_lost_writes.py",),
+    ),
 )

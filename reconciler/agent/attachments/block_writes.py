@@ -28,8 +28,8 @@ class BlockWritten:
 class NotifyingDatastore:
     """A datastore that tells of each block that is written; implements `Datastore`.
 
-    Nothing is listed of one that lacks what was seen: feeds may hear of that later, where
-    a server went away without a word.
+    Nothing is read of one that lacks what was seen, or written here: feeds may hear of
+    that later, where a server went away without a word.
     """
 
     def __init__(
@@ -39,14 +39,24 @@ class NotifyingDatastore:
         self._tell = tell
         self._clock = clock
         self._seen = Revision(0)
+        self._written: dict[Key, Revision] = {}
+        self._was_doubted = False
 
     def note_seen(self, revision: Revision) -> None:
         """The index up to which the loop knows what it believes; any thread may tell it."""
         self._seen = revision
 
+    def note_doubt(self, why: str) -> None:
+        """What was written may be of another store, if there is a reason; any thread may tell."""
+        if why:
+            self._was_doubted = True
+
     def get(self, key: Key) -> Stored | None:
         """See Datastore."""
-        return self._datastore.get(key)
+        stored = self._datastore.get(key)
+        if stored is not None:
+            self._expect_written(stored)
+        return stored
 
     def list(self, prefix: Key) -> Listing:
         """See Datastore."""
@@ -55,6 +65,8 @@ class NotifyingDatastore:
             raise DatastoreUnavailable(
                 f"the datastore's index was {self._seen} and is {listing.revision}: it was set back"
             )
+        for stored in listing.entries:
+            self._expect_written(stored)
         return listing
 
     def put(
@@ -63,6 +75,7 @@ class NotifyingDatastore:
         """See Datastore."""
         revision = self._datastore.put(key, value, expect=expect, ttl=ttl)
         if key.startswith(f"{BLOCKS}/"):
+            self._written[key] = revision
             self._tell(BlockWritten(key, revision, self._clock.monotonic()))
         return revision
 
@@ -73,3 +86,15 @@ class NotifyingDatastore:
     def watch(self, prefix: Key, after: Revision, timeout: float) -> Watch:
         """See Datastore."""
         return self._datastore.watch(prefix, after, timeout)
+
+    def _expect_written(self, stored: Stored) -> None:
+        if self._was_doubted:
+            # In this order: another thread may tell of a doubt meanwhile.
+            self._was_doubted = False
+            self._written = {}
+        written = self._written.get(stored.key, stored.revision)
+        if stored.revision < written:
+            raise DatastoreUnavailable(
+                f"{stored.key} is told as of the datastore's index {stored.revision}, and was"
+                f" written at {written}: it was set back"
+            )

@@ -64,7 +64,7 @@ class AttachService:
             files, partners, clock, mtu, namespaces=there, conditions=conditions
         )
         self.keeper = Keeper(self.attacher, clock, still_held, there.exists, conditions)
-        notifying = NotifyingDatastore(datastore, self._tell_written, clock)
+        self._notifying = notifying = NotifyingDatastore(datastore, self._tell_written, clock)
         self.allocator = Allocator(
             host,
             notifying,
@@ -81,9 +81,13 @@ class AttachService:
             lambda container: self.keeper.post(Lost(container)),
             lambda container: self.keeper.post(Forgettable(container)),
             self.asker.post,
-            self.allocator.note_doubt,
+            self._note_doubt,
             notifying.note_seen,
         )
+
+    def _note_doubt(self, why: str) -> None:
+        self._notifying.note_doubt(why)
+        self.allocator.note_doubt(why)
 
     def _tell_written(self, written: BlockWritten) -> None:
         # Else the index may be of another store than the loop will know of then.

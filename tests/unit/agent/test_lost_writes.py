@@ -196,12 +196,12 @@ class Giver:
         if self.doubted_while_writing and what.startswith("after"):
             self.service.allocator.note_doubt("another store")
 
-    def give(self) -> tuple[IPAddress, ...] | AttachError | None:
+    def give(self, container: str = "box") -> tuple[IPAddress, ...] | AttachError | None:
         """Give an address to a container."""
         reply: Reply[tuple[IPAddress, ...] | AttachError] = Reply()
         word: Reply[str] = Reply()
         word.settle("")
-        asked = AllocateAsked(ContainerId("box"), Wish(), 1e9, reply, word, 1e9)
+        asked = AllocateAsked(ContainerId(container), Wish(), 1e9, reply, word, 1e9)
         self.service.allocator.post(asked)
         self.service.allocator.step()
         return reply.wait(0)
@@ -243,3 +243,43 @@ def test_no_address_is_given_out_of_a_store_that_was_set_back_though_nothing_tol
     # then the address of a container that lives is not given again
     assert isinstance(giver.give(), AttachUnavailable)
     assert giver.store.list(BLOCKS).entries == ()
+
+
+class SetBack(Giver):
+    """A store with an older self of a block that this host wrote, and a later index."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory)
+        self.give("first")
+        backup = self.store.backup()
+        self.before = self.store.list(BLOCKS)
+        assert isinstance(self.give("second"), tuple)
+        written = self.store.list(CALICO).revision
+        self.store.restore(backup)
+        while self.store.list(CALICO).revision <= written:
+            self.store.put(pool_key(POOL), encode_pool(POOL))
+
+
+def test_no_address_is_given_out_of_a_block_that_lacks_what_was_written_to_it(
+    tmp_path: Path,
+) -> None:
+    set_back = SetBack(tmp_path)
+
+    answer = set_back.give("third")
+
+    assert isinstance(answer, AttachUnavailable)
+    assert "was set back" in str(answer)
+    assert set_back.store.list(BLOCKS).entries == set_back.before.entries
+
+
+def test_what_was_written_to_an_earlier_store_is_not_held_against_one_that_was_judged(
+    tmp_path: Path,
+) -> None:
+    set_back = SetBack(tmp_path)
+
+    set_back.service.chores.doubted("the datastore was restored")
+    set_back.service.allocator.step()
+    set_back.service.chores.doubted("")
+    set_back.service.allocator.step()
+
+    assert isinstance(set_back.give("third"), tuple)
