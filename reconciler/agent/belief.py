@@ -14,7 +14,7 @@ from calico.cluster import Takeover
 from calico.codec import decode_chain
 from calico.datastore.api import Key, Listing, Revision, Stored
 from calico.errors import InvalidValue
-from calico.keys import BLOCKS, CALICO, CHAIN, CLUSTER_GUID, HOSTS, READY
+from calico.keys import BLOCKS, CALICO, CHAIN, CLUSTER_GUID, HOSTS, READY, host_key
 from calico.mirror import Mirror, Passages
 from calico.model import HostName, Snapshot
 from reconciler.agent.attachments.block_writes import BlockWritten
@@ -47,7 +47,8 @@ class View:
     the newest event among the endpoints, profiles and pools. `guid` and
     `takeover` name the store that was believed last; `is_former` is whether what
     is acted on is of another store, or of another past, than that which answers
-    now. Until `is_read`, which it stays, nothing is known of the one that answers.
+    now. Until `is_read`, which it stays, nothing is known of the one that answers;
+    that knows this host if it `is_registered`.
     """
 
     snapshot: Snapshot | None = None
@@ -60,6 +61,7 @@ class View:
     takeover: int = 0
     is_former: bool = False
     is_read: bool = False
+    is_registered: bool = False
 
 
 class Belief:
@@ -227,6 +229,7 @@ class Belief:
                 guid=self._guid,
                 takeover=self._takeover,
                 is_read=True,
+                is_registered=self._is_registered,
             )
         before = self._view
         if before.source is Source.NOTHING and self._saved is not None and (doubt or unreachable):
@@ -242,6 +245,7 @@ class Belief:
             takeover=self._takeover,
             is_former=bool(former),
             is_read=complete,
+            is_registered=self._is_registered,
         )
 
     def _begin_anew(self) -> None:
@@ -269,6 +273,11 @@ class Belief:
     @property
     def _takeover(self) -> int:
         return self._chain[-1].number if self._chain else 0
+
+    @property
+    def _is_registered(self) -> bool:
+        hosts = self._raw.get(HOSTS)
+        return hosts is not None and host_key(self._host) in hosts.entries
 
     def _not_ready(self) -> str:
         if _value(self._raw[CALICO].entries, READY).strip() == "true":

@@ -251,7 +251,8 @@ class AgentLoop:
         if reached.statuses is not None and reached.view.source is Source.DATASTORE:
             statuses = self._texts.of(reached.statuses)
         told = applied if reached.view.is_read else None
-        self._outlets.report(Report(record, told, statuses, self._reconciler.objection()))
+        objection, known = self._reconciler.objection(), reached.view.is_registered
+        self._outlets.report(Report(record, told, statuses, objection, known))
         saved = self._reconciler.saved()
         if saved is not None:
             self._outlets.save(saved)

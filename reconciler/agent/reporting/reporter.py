@@ -64,12 +64,14 @@ class Report:
     yet which of them still hold. `objection` is told while the datastore is not
     the one that they are of, and taken back as soon as it is. `applied` None
     leaves both alone: the agent does not know yet which datastore this is.
+    `is_registered` is whether the host was seen in it.
     """
 
     host: HostRecord | None
     applied: AppliedRecord | None
     statuses: Mapping[Key, str] | None = None
     objection: ObjectionRecord | None = None
+    is_registered: bool = False
 
 
 class Reporter:
@@ -137,7 +139,7 @@ class Reporter:
         reports = self._inbox.drain(timeout)
         if reports:
             before, self._report = self._report, reports[-1]
-            if before is not None and _store(before.applied) != _store(self._report.applied):
+            if before is not None and _may_be_lost(before, self._report):
                 # Of what was written to another store nothing may be left.
                 self._held = self._delivered = None
                 # Nor is it known there that this agent lives.
@@ -299,6 +301,13 @@ class Reporter:
         prefix = f"{FELIX}/{self._host}/workload/"
         # Who escaped a name did not have it from us.
         return {key for key in held if key.startswith(prefix) and reaches_etcd(key)}
+
+
+def _may_be_lost(before: Report, now: Report) -> bool:
+    """Whether what was told may be gone: another datastore, or one that was emptied in place."""
+    return _store(before.applied) != _store(now.applied) or (
+        before.is_registered and not now.is_registered
+    )
 
 
 def _store(applied: AppliedRecord | None) -> tuple[object, ...]:

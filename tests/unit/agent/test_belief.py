@@ -17,6 +17,7 @@ from calico.keys import (
     HOSTS,
     READY,
     block_key,
+    host_key,
     parse_endpoint_key,
 )
 from calico.model import TaskId
@@ -103,6 +104,17 @@ def test_a_store_whose_root_was_removed_changes_nothing() -> None:
 
     assert belief.judge().snapshot is before.snapshot
     assert belief.judge().doubt
+
+
+@pytest.mark.parametrize("gone", [Key("/marathon-calico"), HOSTS, host_key(HOST)])
+def test_a_host_that_is_no_longer_known_is_told_so_before_and_after_doubt(gone: Key) -> None:
+    belief = believing(store_with_web())
+    assert belief.judge().is_registered
+
+    belief.handle(Changed(HOSTS, Removed(gone, Revision(99))))
+    assert not belief.judge().is_registered
+    belief.handle(Changed(CALICO, Removed(CALICO, Revision(100))))
+    assert not belief.judge().is_registered
 
 
 def test_a_store_that_is_ready_again_is_believed_again() -> None:

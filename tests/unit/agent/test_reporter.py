@@ -287,10 +287,11 @@ def test_an_agent_that_knows_no_datastore_yet_takes_no_objection_back(
 
 
 @pytest.mark.parametrize(
-    "told",
+    ("told", "known"),
     [
-        pytest.param(replace(APPLIED, doubt="it was wiped"), id="it is doubted"),
-        pytest.param(replace(APPLIED, guid="this"), id="it is another one that is believed"),
+        pytest.param(replace(APPLIED, doubt="it was wiped"), True, id="it is doubted"),
+        pytest.param(replace(APPLIED, guid="this"), True, id="it is another one that is believed"),
+        pytest.param(APPLIED, False, id="the host is no longer in it"),
     ],
 )
 def test_another_store_is_told_everything_at_once(
@@ -299,15 +300,16 @@ def test_another_store_is_told_everything_at_once(
     store: FlakyStore,
     clock: ManualClock,
     told: AppliedRecord,
+    known: bool,
 ) -> None:
     # given a store that was told everything, and lost it without a failed write
-    tell(reporter, Report(RECORD, APPLIED, {WEB: "up"}))
+    tell(reporter, Report(RECORD, APPLIED, {WEB: "up"}, is_registered=True))
     for key in (host_key(HOST), WEB, felix_status_key(HOST)):
         memory.delete(key)
 
     # when the agent has noticed
     clock.advance(1)
-    tell(reporter, Report(RECORD, told, {WEB: "up"}))
+    tell(reporter, Report(RECORD, told, {WEB: "up"}, is_registered=known))
 
     # then it is told anew
     assert value(store, host_key(HOST)) is not None
