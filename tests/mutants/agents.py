@@ -315,4 +315,20 @@ AGENTS = (
         "",
         ("tests/unit/agent/test_lost_writes.py",),
     ),
+    Mutant(
+        "P7",
+        "what a task claimed is not told if its endpoint was not read yet",
+        "reconciler/agent/reporting/objection.py",
+        "held.unclaimed or held.container in claimed",
+        "held.unclaimed",
+        ("tests/unit/agent/test_objection.py",),
+    ),
+    Mutant(
+        "P7",
+        "what containers had that are not here any more is told",
+        "reconciler/agent/reporting/objection.py",
+        "held.unclaimed or held.container in claimed",
+        "True",
+        ("tests/unit/agent/test_objection.py",),
+    ),
 )

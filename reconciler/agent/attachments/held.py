@@ -126,11 +126,9 @@ class HeldAttachments:
         return bool(self._pending)
 
     @property
-    def unclaimed(self) -> tuple[KeptAttachment, ...]:
-        """What no task has claimed, with or without a link."""
-        return tuple(
-            each for each in self._attachments.values() if not (each.detached or each.claimed)
-        )
+    def attached(self) -> tuple[KeptAttachment, ...]:
+        """What was not detached, with or without a link."""
+        return tuple(each for each in self._attachments.values() if not each.detached)
 
     @property
     def interfaces(self) -> frozenset[InterfaceName]:

@@ -221,7 +221,7 @@ class HostReconciler:
 
     def objection(self) -> ObjectionRecord | None:
         """What this host holds of another store than answers now; None if that is believed."""
-        return self._objections.of(self._belief, self._held.unclaimed, self._gone)
+        return self._objections.of(self._belief, self._held.attached, self._gone)
 
     def reconcile(self) -> Pass:
         """Make the kernel agree with what is believed, and answer who asked for a network."""

@@ -1,6 +1,6 @@
 """What a host holds of a store that is not there any more, for the controller to take over."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import replace
 
@@ -21,7 +21,7 @@ from calico.keys import (
     parse_pool_key,
     parse_profile_key,
 )
-from calico.model import BootId, HostName, ProfileId, TaskId
+from calico.model import BootId, ContainerId, HostName, ProfileId, TaskId
 from reconciler.agent.attachments.files import KeptAttachment
 from reconciler.agent.belief import Belief
 
@@ -37,7 +37,7 @@ class ObjectionCache:
     def of(
         self,
         belief: Belief,
-        unclaimed: tuple[KeptAttachment, ...],
+        attached: tuple[KeptAttachment, ...],
         gone: frozenset[TaskId],
     ) -> ObjectionRecord | None:
         """What this host holds of another store than answers now; None if that is believed."""
@@ -45,12 +45,12 @@ class ObjectionCache:
         if not view.is_former:
             self._last = None
             return None
-        if self._last is None or self._last[0] != (unclaimed, gone):
+        if self._last is None or self._last[0] != (attached, gone):
             guid, takeover = view.guid, view.takeover
             record = objection_record(
-                self._host, self._boot_id, guid, takeover, belief.former(), unclaimed, gone
+                self._host, self._boot_id, guid, takeover, belief.former(), attached, gone
             )
-            self._last = (unclaimed, gone), record
+            self._last = (attached, gone), record
         return self._last[1]
 
 
@@ -60,17 +60,19 @@ def objection_record(
     guid: str,
     takeover: int,
     former: Mapping[Key, Stored],
-    unclaimed: Iterable[KeptAttachment] = (),
+    attached: Collection[KeptAttachment] = (),
     gone: Collection[TaskId] = (),
 ) -> ObjectionRecord:
     """What of the former store is of this host's endpoints and containers.
 
     Texts are as they were stored. Only blocks are not: of each is told what
     this host has of it, as what others have may be older here than there.
-    `unclaimed` are the containers that no task had claimed: what they were
-    given counts also where the store was lost before it was read here. Tasks that
-    are proven `gone` have no endpoint any more; what they had rests.
+    `attached` are the containers that are here: what those were given that no task
+    had claimed counts also where the store was lost before it was read here, and
+    what a task had claimed also if its endpoint was not read yet. Tasks that are
+    proven `gone` have no endpoint any more; what they had rests.
     """
+    claimed = {each.container for each in attached if each.claimed}
     told: dict[Key, str] = {}
     addresses: set[IPAddress] = set()
     profiles: set[ProfileId] = set()
@@ -96,8 +98,8 @@ def objection_record(
             told[key] = stored.value
         elif (cidr := parse_block_key(key)) is not None:
             with suppress(InvalidValue):
-                blocks[cidr] = _own_part(decode_block(cidr, stored.value), host, addresses)
-    for attachment in unclaimed:
+                blocks[cidr] = _own_part(decode_block(cidr, stored.value), host, addresses, claimed)
+    for attachment in (each for each in attached if not each.claimed):
         for address in frozenset(attachment.addresses) - addresses:
             cidr = ipam.block_of(address)
             block = blocks.get(cidr) or ipam.new_block(cidr, host)
@@ -110,14 +112,19 @@ def objection_record(
     )
 
 
-def _own_part(block: Block, host: HostName, addresses: Collection[IPAddress]) -> Block:
+def _own_part(
+    block: Block,
+    host: HostName,
+    addresses: Collection[IPAddress],
+    claimed: Collection[ContainerId],
+) -> Block:
     """The block with only what the host's endpoints and containers have."""
 
     def own(address: IPAddress, held: Allocation | None) -> Allocation | None:
         if held is None:
             return None
-        unclaimed = held.unclaimed and held.is_given_on(host)
-        return held if address in addresses or unclaimed else None
+        is_here = held.unclaimed or held.container in claimed
+        return held if address in addresses or (is_here and held.is_given_on(host)) else None
 
     allocations = tuple(
         own(block.cidr[ordinal], each) for ordinal, each in enumerate(block.allocations)

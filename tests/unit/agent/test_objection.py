@@ -8,6 +8,7 @@ from netaddr import IPAddress
 
 from calico.addressing.addresses import Addresses
 from calico.addressing.blocks import OWNER, marks_of_container
+from calico.addressing.claims import Claim, Claims
 from calico.addressing.ipam import allocation_of, block_of
 from calico.cluster import ObjectionRecord
 from calico.codec import decode_block, encode_endpoint
@@ -27,7 +28,9 @@ BOX, OTHER_BOX = ContainerId("box"), ContainerId("other-box")
 
 
 def told(
-    unclaimed: Iterable[KeptAttachment] = (), gone: Collection[TaskId] = ()
+    attached: Collection[KeptAttachment] = (),
+    gone: Collection[TaskId] = (),
+    claims: Iterable[Claim] = (),
 ) -> ObjectionRecord:
     """What a host tells with one task and one container, in a block that it shares."""
     store = filled_store()
@@ -41,9 +44,11 @@ def told(
         marks = marks_of_container(box, host)
         handle = handle_of_container(box)
         addresses.assign_fixed(HOST, handle, IPAddress(f"192.168.0.{last}"), secondary=marks)
+    for claim in claims:
+        Claims(store).claim(claim)
     entries = (each for root in PREFIXES for each in store.list(root).entries)
     former = {each.key: each for each in entries}
-    return objection_record(HOST, BootId("boot"), "guid", 7, former, unclaimed, gone)
+    return objection_record(HOST, BootId("boot"), "guid", 7, former, attached, gone)
 
 
 def test_a_host_tells_of_its_own_endpoints_and_of_what_these_name() -> None:
@@ -100,6 +105,23 @@ def test_what_a_container_was_given_is_told_though_it_was_not_read_before_the_st
     found = told_of[IPAddress(address)]
     assert (found.handle, found.affinity) == (new.handle, HOST)
     assert dict(found.secondary) == dict(marks_of_container(new.container, HOST, "web.2"))
+
+
+def test_what_a_task_claimed_is_told_though_its_endpoint_was_not_read_yet() -> None:
+    # given a container that is here, and the claim of a task whose endpoint came later
+    box = replace(attachment(BOX, "192.168.0.3", inode=7), claimed=True)
+    claim = Claim(BOX, HOST, HandleId("web.2"))
+
+    # when what the host holds is told
+    told_of = {
+        str(each.address): each for each in holdings_of(told((box,), (), (claim,))).addresses
+    }
+
+    # then that is the task's, and of one that is not here any more nothing is told
+    assert told_of["192.168.0.3"].handle == "web.2"
+    assert "192.168.0.3" not in {
+        str(each.address) for each in holdings_of(told((), (), (claim,))).addresses
+    }
 
 
 def test_what_a_task_of_the_host_has_is_told_as_its_own_though_the_claim_was_not_noted() -> None:
