@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from netaddr import IPAddress
 
-from calico.codec import decode_endpoint
+from calico.codec import decode_endpoint, decode_status
 from calico.datastore.api import Key
 from calico.keys import (
     BLOCKS,
@@ -15,9 +15,10 @@ from calico.keys import (
     parse_applied_key,
     parse_block_key,
     parse_endpoint_key,
+    parse_status_key,
     parse_task_key,
 )
-from calico.model import EndpointId, TaskId
+from calico.model import EndpointId, EndpointState, TaskId
 from tests.simulation.flows import Flows
 from tests.simulation.found import FoundAgain
 from tests.simulation.holders import Holders
@@ -58,6 +59,8 @@ class Invariants:
         #: Whether the store lost what it knew: then only kernels are judged.
         self.restored = False
         self._led_to: dict[TaskId, IPAddress] = {}
+        #: Tasks that may lose what they had, as far as their agent did not have them up since.
+        self._forfeited: set[TaskId] = set()
         #: Tasks of which nobody knows any more which groups they had.
         self._ungrouped: set[str] = set()
         #: Whether an operator has said that apps may lose their groups.
@@ -85,7 +88,10 @@ class Invariants:
             task: host for task, host in self._unsaved.items() if not host.has_saved(task)
         }
         self._led_to = {
-            each.task: each.address for living in self._residents.values() for each in living
+            each.task: each.address
+            for living in self._residents.values()
+            for each in living
+            if each.task not in self._forfeited
         }
 
     def note_groups(self) -> None:
@@ -129,6 +135,7 @@ class Invariants:
         """What a task had may be gone."""
         self._had_endpoint.discard(task)
         self._led_to.pop(task, None)
+        self._forfeited.add(task)
 
     @property
     def told(self) -> frozenset[TaskId]:
@@ -173,6 +180,9 @@ class Invariants:
         excused = self._found.note_write(write)
         if excused is not None:
             self._lose(excused)
+        told, value = parse_status_key(write.key), write.value
+        if told is not None and value and decode_status(value).state is EndpointState.UP:
+            self._forfeited.discard(TaskId(told.workload))
         if write.key != LEADER and not write.key.endswith(ALIVE) and not _is_progress(write):
             self.writes.add(write.key)
         if not write.process.startswith("c") or write.conditional or write.before == write.value:

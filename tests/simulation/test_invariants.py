@@ -6,11 +6,20 @@ from dataclasses import replace
 import pytest
 
 from calico.addressing.addresses import Addresses
+from calico.codec import encode_status
 from calico.dataplane.changes import AddRoute, RemoveLink
 from calico.dataplane.state import Route, RouteKind
 from calico.datastore.api import Key
 from calico.keys import ENDPOINTS, TASKS, endpoint_key, objection_key, status_key
-from calico.model import ContainerId, EndpointId, HandleId, InterfaceName, TaskId
+from calico.model import (
+    ContainerId,
+    EndpointId,
+    EndpointState,
+    EndpointStatus,
+    HandleId,
+    InterfaceName,
+    TaskId,
+)
 from calico.names import endpoint_of_task
 from tests.simulation.invariants import Violation
 from tests.simulation.schedule import Schedule
@@ -170,6 +179,33 @@ def test_what_an_agents_file_lacks_when_it_begins_is_not_asked_of_it(world: Worl
 
 def test_what_an_agents_file_holds_is_asked_of_it(world: World) -> None:
     world.invariants.begin_agent(world.hosts[0])
+    a_task_is_cut_off_after_a_restore(world)
+    with pytest.raises(Violation, match=r"^P7 "):
+        world.invariants.check()
+
+
+def is_given_up_and_found_again(world: World) -> None:
+    """Marathon gives a task up and finds it again: what it had is rightly taken away."""
+    _, task = first(world)
+    world.marathon.give_up(frozenset[str]((task,)))
+    a_live_task_loses_its_endpoint(world)
+    world.invariants.check()
+    world.marathon.find_again(frozenset[str]((task,)))
+    world.invariants.find_again(frozenset((task,)))
+
+
+def test_what_was_rightly_taken_from_a_task_is_not_asked_for_after_a_restore(
+    world: World,
+) -> None:
+    is_given_up_and_found_again(world)
+    a_task_is_cut_off_after_a_restore(world)
+    world.invariants.check()
+
+
+def test_what_its_agent_had_up_since_is_asked_for_after_a_restore(world: World) -> None:
+    is_given_up_and_found_again(world)
+    status = encode_status(EndpointStatus(EndpointState.UP, 1))
+    world.etcd.put("a0", status_key(endpoint_of(*first(world))), status, None, None)
     a_task_is_cut_off_after_a_restore(world)
     with pytest.raises(Violation, match=r"^P7 "):
         world.invariants.check()
