@@ -96,7 +96,7 @@ class DrawnFaults:
 
     def _draw(self, process: str) -> Iterator[tuple[int, Fault]]:
         chance = random.Random(f"{self._seed} {process}")
-        often = AT_WRITES if process.endswith(WRITES) else 1
+        often = AT_WRITES if process.endswith((WRITES, CHANGES)) else 1
         rates = [rate * often for _, rate, _ in RATES]
         operation = 0
         while True:

@@ -12,9 +12,8 @@ from calico.model import BootId, ContainerId, HandleId, HostName, InterfaceName,
 from calico.names import handle_of_container
 from reconciler.agent.locators.api import Located, LocatorName, LocatorUnavailable
 
-#: So many numbers of namespaces, and of processes, before the first is used again.
-INODES = 7
-PIDS = 11
+#: The lowest number of a process; namespaces have their own, for each host another.
+FIRST_PID = 100
 
 
 class HostTwin:
@@ -63,7 +62,8 @@ class HostTwin:
     def start_task(self, task: TaskId) -> None:
         """A process begins in a network namespace of its own; numbers are reused."""
         inode = self._next_inode()
-        self._begin(task, NamespaceRef(100 + self._started % PIDS, self._started, inode))
+        pids = {each.pid for each in self.namespaces.values()}
+        self._begin(task, NamespaceRef(_free(FIRST_PID, pids), self._started, inode))
 
     def start_container(self, task: TaskId, container: ContainerId) -> NamespaceRef:
         """The same, in a namespace that Mesos keeps at a path of its own."""
@@ -75,12 +75,10 @@ class HostTwin:
         return ref
 
     def _next_inode(self) -> int:
+        """The lowest that is free, as kernels give them."""
         self._started += 1
-        inode = 4026000 + 1000 * self.number + self._started % INODES
-        there = (*self.namespaces.values(), *self.mounted.values())
-        if any(each.inode == inode for each in there):
-            inode = 5000000 + 1000 * self.number + self._started
-        return inode
+        there = {each.inode for each in (*self.namespaces.values(), *self.mounted.values())}
+        return _free(4026000 + 1000 * self.number, there)
 
     def _begin(self, task: TaskId, ref: NamespaceRef) -> None:
         self.namespaces[task] = ref
@@ -189,3 +187,8 @@ class HostLocator:
         """See Locator."""
         namespaces = {} if self._now() < self._host.blind_until else self._host.namespaces
         return Located({task: namespaces[task] for task in tasks if task in namespaces})
+
+
+def _free(first: int, taken: Collection[int]) -> int:
+    """The lowest number from `first` on that nobody has."""
+    return next(each for each in itertools.count(first) if each not in taken)
