@@ -35,6 +35,18 @@ def test_f02_a_marathon_that_never_answers_delays_no_app_for_good() -> None:
             world.by_event(lambda: len(world.opened()) == 2)
 
 
+def test_f02_reads_that_hang_delay_no_other_app_and_are_made_again() -> None:
+    with following(timeouts=QUICK) as world:
+        world.break_rest(RestFault(Answer.HANG, path=ONE))
+        world.deploy()
+        world.deploy("/other")
+        world.by_event(lambda: any(each.startswith("other") for each in world.opened()))
+        assert len(world.opened()) == 1
+
+        world.heal()
+        world.until_open(2)
+
+
 @pytest.mark.parametrize("times", [1, 3])
 def test_f15_an_event_that_is_ahead_of_rest_is_looked_at_again(times: int) -> None:
     with following() as world:
@@ -191,6 +203,24 @@ def test_f27_events_that_come_while_rest_is_down_wait_once_for_each_subject() ->
         inbox.post(running(f"/app-{number % 20}", f"t{number % 100}"))
 
     assert len(inbox.drain(0)) == 100
+
+
+def test_f27_what_events_ask_for_while_rest_is_down_is_asked_for_once_after_it() -> None:
+    with following() as world:
+        world.deploy(instances=2)
+        world.until_open(2)
+        world.break_rest(RestFault(Answer.STATUS, path="/v2/*", method="GET"))
+        (name, _) = world.opened()
+        for _ in range(200):
+            world.tell(name, "TASK_RUNNING")
+        world.pass_by(60, lambda: len(world.opened()) == 2)
+
+        before = world.client.reads[AppId(WEB)]
+        world.heal()
+        world.change(instances=3)
+        world.until_open(3)
+
+        assert world.client.reads[AppId(WEB)] - before <= 10
 
 
 def test_f29_a_slow_list_is_asked_for_once_and_delays_no_app_longer_than_it_takes() -> None:
