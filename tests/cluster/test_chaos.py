@@ -5,14 +5,15 @@ from dataclasses import replace
 
 import pytest
 
-from tests.chaos.actions import Split
+from tests.chaos.actions import Break, Split
 from tests.chaos.instruments import find_leader
 from tests.chaos.plan import AGENTS, ETCD, HOSTS, MASTER, draw_plan
 from tests.chaos.run import Run, ViolationError, chaos
 from tests.faults.door import Fault
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(540)]
-SEED, SECONDS = 3, 60.0
+#: With every kind of action, and every fault of a proxy.
+SEED, SECONDS = 354, 60.0
 #: Of no pool.
 OTHER_ADDRESS = "10.9.9.9"
 
@@ -20,6 +21,8 @@ OTHER_ADDRESS = "10.9.9.9"
 def test_nothing_leaks_and_no_connection_suffers_whatever_is_killed_stopped_or_cut() -> None:
     plan = draw_plan(SEED, SECONDS)
     print(*plan.lines(), sep="\n")
+    faults = {each.fault for each in plan.actions if isinstance(each, Break)}
+    assert faults == set(Fault) - {Fault.NONE}
 
     with chaos(plan, print) as run:
         run.settle()
