@@ -184,11 +184,11 @@ class Reconciler:
         if self.adoption.closed or self._framework.trust() is Trust.FOREIGN:
             return Look(again=False, withdrew=False)
         with self._metrics.duration.time():
-            newest = self._absences.order.newest
+            asked = self._absences.asked()
             app = self._marathon.app(app_id)
             failure = self._bring(app) if app is not None else None
             present = present_tasks(app)
-            self._absences.note_named(present, newest)
+            self._absences.note_named(present, asked)
             self._live |= present
             absent = self._stored.records_of(app_id).keys() - present
             ended = absent & self._absences.proof(() if app is None else (app,))
@@ -214,7 +214,7 @@ class Reconciler:
         list, and CalicoError if the datastore cannot be read. Of another framework
         than the pinned one nothing is believed.
         """
-        asked_at, newest = self._clock.monotonic(), self._absences.order.newest
+        read = self._absences.asked()
         asked = self._framework.ask()
         listed = self._marathon.apps()
         told = self._framework.ask()
@@ -225,7 +225,7 @@ class Reconciler:
             return self._foreign()
         self._absences.order.note_leader(listed.leader)
         named = frozenset(task for app in listed.apps for task in present_tasks(app))
-        self._absences.note_named(named, newest)
+        self._absences.note_named(named, read)
         self._writer.changed.clear()
         self._named = hosts_named(listed.apps, self.policy)
         self.look_at_store(checkpoint)
@@ -248,7 +248,7 @@ class Reconciler:
             self.adoption.note_brought()
         self._show_problems(listed)
         self._live = named
-        withdrawals = self._absences.judge(listed, trust, asked_at, checkpoint)
+        withdrawals = self._absences.judge(listed, trust, read.at, checkpoint)
         for task in sorted(withdrawals.now):
             self._withdraw(task)
         self._metrics.resyncs.labels("partial" if failures else "done").inc()

@@ -9,7 +9,7 @@ from calico.cluster import HoldKind
 from calico.model import TaskId
 from marathon_client.models import App, AppList
 from reconciler.controller.removal.confirmation import Confirmation
-from reconciler.controller.removal.event_order import EventOrder, is_outdated
+from reconciler.controller.removal.event_order import BEHIND, EventOrder, is_outdated
 from reconciler.controller.removal.holds import Holds
 from reconciler.controller.stored import StoredState
 from reconciler.core.desired import present_tasks, record_id, unread_app_id
@@ -26,9 +26,14 @@ log = logging.getLogger(__name__)
 
 #: Events kept as evidence; the oldest go first.
 MOST_EVENTS = 10_000
-#: Seconds after which Marathon must have followed a terminal event: a task that
-#: it still lists then has not ended.
-STALE_AFTER = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """When a read was asked for, and the newest time that Marathon had told by then."""
+
+    at: float
+    newest: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +42,10 @@ class _Ended:
 
     noted: float
     told: float | None
+
+    def is_outdated(self, asked: Asked) -> bool:
+        """Whether Marathon must have followed, by either clock, before it was asked."""
+        return asked.at - self.noted > BEHIND or is_outdated(self.told, asked.newest)
 
 
 class Absences:
@@ -63,6 +72,7 @@ class Absences:
         """
         if self.order.is_late(task, told):
             return
+        self.order.note_ended(task, told)
         self._evidence[task] = _Ended(self._clock.monotonic(), told)
         self._evidence.move_to_end(task)
         while len(self._evidence) > MOST_EVENTS:
@@ -73,10 +83,14 @@ class Absences:
         self._evidence.pop(task, None)
         self.order.note_running(task, told)
 
-    def note_named(self, present: Collection[TaskId], newest: float | None) -> None:
-        """A read names these; `newest` is what was told before it was asked for."""
+    def asked(self) -> Asked:
+        """What a read is as new as that is asked for now."""
+        return Asked(self._clock.monotonic(), self.order.newest)
+
+    def note_named(self, present: Collection[TaskId], asked: Asked) -> None:
+        """A read names these: whoever was told long before it to have ended was found again."""
         for task in [task for task in self._evidence if task in present]:
-            if is_outdated(self._evidence[task].told, newest):
+            if self._evidence[task].is_outdated(asked):
                 del self._evidence[task]
 
     def forget(self, task: TaskId) -> None:
@@ -86,11 +100,6 @@ class Absences:
 
     def awaited(self, present: Collection[TaskId]) -> bool:
         """Whether a task that is still named is known to have ended just now."""
-        now = self._clock.monotonic()
-        for task in present:
-            ended = self._evidence.get(task)
-            if ended is not None and now - ended.noted > STALE_AFTER:
-                del self._evidence[task]
         return any(task in self._evidence for task in present)
 
     def proof(self, apps: Collection[App]) -> frozenset[TaskId]:
@@ -118,7 +127,6 @@ class Absences:
             self._absent_since.clear()
             self._leader = listed.leader
         present = frozenset(task for app in listed.apps for task in present_tasks(app))
-        self.awaited(present)
         known = self._known()
         present |= self._unclear(listed, known)
         proof = self.proof(listed.apps)

@@ -1,12 +1,13 @@
 """Which words of a task's end are older than what Marathon told since; pure."""
 
+import math
 from collections import OrderedDict
 
 from calico.model import TaskId
 
-#: Tasks of which it is kept when they ran; the oldest go first.
+#: Tasks of which it is kept when they ran or ended; the oldest go first.
 MOST_TASKS = 10_000
-#: Seconds by which events may be out of order, and reads behind events.
+#: Seconds by which events may be out of order, and answers of Marathon behind events.
 BEHIND = 2.0
 #: Seconds that no event is late: the clock that tells them was set back.
 SET_BACK = 600.0
@@ -24,11 +25,13 @@ class EventOrder:
         #: The newest time that was told; None if none was.
         self.newest: float | None = None
         self._running: OrderedDict[TaskId, float] = OrderedDict()
+        self._ended: OrderedDict[TaskId, float] = OrderedDict()
 
     def begin_anew(self, leader: str | None) -> None:
         """What is told from now on may be by another clock, that of this leader."""
         self._leader, self.newest = leader, None
         self._running.clear()
+        self._ended.clear()
 
     def note_leader(self, leader: str | None) -> None:
         """Whose list was read: if it is not who tells events, these order nothing."""
@@ -46,18 +49,28 @@ class EventOrder:
 
     def note_running(self, task: TaskId, told: float | None) -> None:
         """The task ran then."""
-        if told is None:
-            return
-        self._running[task] = max(told, self._running.get(task, told))
-        self._running.move_to_end(task)
-        while len(self._running) > MOST_TASKS:
-            self._running.popitem(last=False)
+        _keep(self._running, task, told)
+
+    def note_ended(self, task: TaskId, told: float | None) -> None:
+        """The task ended then, which has been heard."""
+        _keep(self._ended, task, told)
 
     def is_late(self, task: TaskId, told: float | None) -> bool:
-        """Whether the end of a task comes after what was told later."""
+        """Whether the end of a task comes a second time, or after what was told later."""
         return told is not None and (
-            told < self._running.get(task, told) or is_outdated(told, self.newest)
+            told < self._running.get(task, told)
+            or told <= self._ended.get(task, -math.inf)
+            or is_outdated(told, self.newest)
         )
+
+
+def _keep(latest: OrderedDict[TaskId, float], task: TaskId, told: float | None) -> None:
+    if told is None:
+        return
+    latest[task] = max(told, latest.get(task, told))
+    latest.move_to_end(task)
+    while len(latest) > MOST_TASKS:
+        latest.popitem(last=False)
 
 
 def is_outdated(ended: float | None, newest: float | None) -> bool:

@@ -13,7 +13,6 @@ from calico.model import TaskId
 from marathon_client.events import AppChanged, EverythingChanged, Subscribed, TaskStatus
 from marathon_client.models import App, AppId, TaskState
 from marathon_client.models import TaskId as TaskName
-from reconciler.controller.removal.absences import STALE_AFTER
 from reconciler.controller.removal.event_order import BEHIND, SET_BACK
 from reconciler.core.removal.withdrawal import CONFIRM_AFTER
 from tests.unit.controller.cluster import Cluster
@@ -66,7 +65,8 @@ def test_a_task_that_ended_by_an_event_and_is_absent_is_withdrawn_at_once(
 def test_an_end_that_marathon_does_not_follow_is_none_later(cluster: Cluster) -> None:
     # given a task that is said to have ended, and is listed for long after that
     cluster.event(ENDED, TaskState.KILLED)
-    cluster.after(STALE_AFTER + 60)
+    cluster.after(BEHIND + 1)
+    look(cluster)
     assert ENDED.id in cluster.specs()
 
     # when one read lacks it
@@ -106,6 +106,26 @@ def test_an_end_that_comes_after_the_word_that_the_task_runs(
     # when it comes while a read lacks the task
     cluster.marathon.put(without(APP))
     cluster.event(ENDED, TaskState.KILLED, ended)
+
+    assert (ENDED.id not in cluster.specs()) is is_proof
+
+
+@pytest.mark.parametrize(
+    ("again", "is_proof"),
+    [pytest.param(5.0, False, id="a second time"), pytest.param(5.1, True, id="anew")],
+)
+def test_a_word_of_an_end_counts_once(cluster: Cluster, again: float, *, is_proof: bool) -> None:
+    # given a task that lost its network by that word, and was found again
+    cluster.marathon.put(without(APP))
+    cluster.event(ENDED, TaskState.KILLED, 5.0)
+    assert ENDED.id not in cluster.specs()
+    cluster.marathon.put(APP)
+    look(cluster)
+    assert ENDED.id in cluster.specs()
+
+    # when it is told while a read lacks the task
+    cluster.marathon.put(without(APP))
+    cluster.event(ENDED, TaskState.KILLED, again)
 
     assert (ENDED.id not in cluster.specs()) is is_proof
 
