@@ -210,8 +210,7 @@ class MemoryDataplane:
         _expect_ours(link.name.startswith(INTERFACE_PREFIX), link.name)
         if link.wiring is None:
             raise DataplaneError(f"{link.name} has no wiring")
-        if namespace not in self._namespaces:
-            raise NamespaceGone(f"process {namespace.pid} ended")
+        self._expect_there(namespace)
         finished = Link(link.name, link.wiring.alias)
         if self._held.links.get(link.name) == (finished, namespace):
             return
@@ -221,6 +220,18 @@ class MemoryDataplane:
                 f"its namespace already has an interface {link.wiring.device} that is not ours"
             )
         self._held.links[link.name] = (finished, namespace)
+
+    def _expect_there(self, namespace: NamespaceRef) -> None:
+        """Raise NamespaceGone for one that ended, whoever has its numbers by now."""
+        if namespace.pid:
+            if namespace not in self._namespaces:
+                raise NamespaceGone(f"process {namespace.pid} ended")
+            return
+        cookies = {each.cookie for each in self._namespaces if each.inode == namespace.inode}
+        if not cookies or (
+            0 not in (*cookies, namespace.cookie) and namespace.cookie not in cookies
+        ):
+            raise NamespaceGone("its network namespace is nowhere to be found")
 
     def _mend(self, link: Link) -> None:
         _expect_ours(link.name.startswith(INTERFACE_PREFIX), link.name)

@@ -23,6 +23,7 @@ from calico.dataplane.changes import (
 )
 from calico.dataplane.kernel import KernelDataplane
 from calico.dataplane.memory import MemoryDataplane
+from calico.dataplane.namespaces import identify
 from calico.dataplane.state import (
     MAIN_TABLE,
     BaseHook,
@@ -73,8 +74,9 @@ def _memory_world(stack: ExitStack) -> World:
 
     def start() -> NamespaceRef:
         pid = next(pids)
-        dataplane.start_namespace(NamespaceRef(pid, 7, 4026531840 + pid))
-        return NamespaceRef(pid, 7, 4026531840 + pid)
+        ref = NamespaceRef(pid, 7, 4026531840 + pid, cookie=pid)
+        dataplane.start_namespace(ref)
+        return ref
 
     return World(dataplane, start, dataplane.end_namespace)
 
@@ -91,8 +93,9 @@ def _kernel_world(stack: ExitStack) -> World:
     def start() -> NamespaceRef:
         namespace = Namespace.start()
         stack.callback(namespace.end)
-        made[namespace.ref] = namespace
-        return next(reversed(made))
+        ref = identify(namespace.ref.pid)
+        made[ref] = namespace
+        return ref
 
     return World(dataplane, start, lambda ref: made[ref].end())
 
@@ -172,6 +175,15 @@ def test_a_task_that_ended_meanwhile_fails_alone(world: World) -> None:
     changes = (AttachTask(wired(1), gone), AttachTask(wired(2), alive))
     assert "ended" in refused(world.dataplane, *changes)[changes[0]]
     assert set(world.dataplane.observe().links) == {wired(2).name}
+
+
+def test_another_namespace_of_the_same_number_is_not_the_one_that_ended(world: World) -> None:
+    # given one that no process speaks for
+    there = replace(world.start(), pid=0, start_time=0)
+    ended = AttachTask(wired(1), replace(there, cookie=there.cookie + 1))
+    assert "nowhere to be found" in refused(world.dataplane, ended)[ended]
+    assert not world.dataplane.observe().links
+    done(world.dataplane, AttachTask(wired(1), there))
 
 
 def test_a_namespace_takes_only_one_link(world: World) -> None:
