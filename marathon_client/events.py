@@ -108,7 +108,7 @@ class _Typed(_Wire):
 
 
 class _Attached(_Wire):
-    timestamp: str | None = None
+    timestamp: object = None
 
 
 class _StatusUpdate(_Wire):
@@ -116,7 +116,7 @@ class _StatusUpdate(_Wire):
     task_id: str
     task_status: str
     host: str | None = None
-    timestamp: str | None = None
+    timestamp: object = None
 
 
 class _Instance(_Wire):
@@ -124,7 +124,7 @@ class _Instance(_Wire):
     instance_id: str | None = None
     condition: str | None = None
     host: str | None = None
-    timestamp: str | None = None
+    timestamp: object = None
 
 
 class _Definition(_Wire):
@@ -174,9 +174,10 @@ def _reader(
     return lambda data: reduce(decoder.decode(data))
 
 
-def _moment(text: str | None) -> float | None:
+def _moment(text: object) -> float | None:
+    """Of whatever else it may be, the event is worth more than its time."""
     try:
-        return None if text is None else datetime.fromisoformat(text).timestamp()
+        return datetime.fromisoformat(text).timestamp() if isinstance(text, str) else None
     except (ValueError, OverflowError):
         return None
 

@@ -42,6 +42,19 @@ PLAN = {
             "status_update_event", STATUS,
             TaskStatus(WEB, TASK, TaskState.KILLED, "agent3"), id="task status",
         ),
+        *(
+            pytest.param(
+                "status_update_event", STATUS | {"timestamp": timestamp},
+                TaskStatus(WEB, TASK, TaskState.KILLED, "agent3", told), id=f"at {timestamp}",
+            )
+            for timestamp, told in (
+                ("1970-01-01T00:01:00.500Z", 60.5),
+                ("1970-01-01T02:01:00+02:00", 60.0),
+                ("yesterday", None),
+                (60, None),
+                (None, None),
+            )
+        ),
         pytest.param(
             "status_update_event", STATUS | {"host": "", "taskStatus": "TASK_TELEPORTED"},
             TaskStatus(WEB, TASK, TaskState.UNKNOWN, None), id="unknown state, no host",
