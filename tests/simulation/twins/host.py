@@ -63,7 +63,8 @@ class HostTwin:
         """A process begins in a network namespace of its own; numbers are reused."""
         inode = self._next_inode()
         pids = {each.pid for each in self.namespaces.values()}
-        self._begin(task, NamespaceRef(_free(FIRST_PID, pids), self._started, inode))
+        pid = _free(FIRST_PID, pids)
+        self._begin(task, NamespaceRef(pid, self._started, inode, cookie=self._started))
 
     def start_container(self, task: TaskId, container: ContainerId) -> NamespaceRef:
         """The same, in a namespace that Mesos keeps at a path of its own."""
