@@ -45,6 +45,8 @@ class Invariants:
         self._hosts = hosts
         self._keys: dict[Key, None] = {}
         self._touched: dict[int, HostTwin] = {}
+        #: Whether there is something to check.
+        self.has_news = False
         self._networks: dict[Key, tuple[EndpointId, tuple[str, ...]]] = {}
         self._holders = Holders(etcd.now)
         self._flows = Flows(hosts)
@@ -79,6 +81,7 @@ class Invariants:
     def touch(self, host: HostTwin) -> None:
         """A host's kernel changes, or who lives on it."""
         self._touched[host.number] = host
+        self.has_news = True
 
     def expect_restore(self) -> None:
         """What the store says from now on may be old; P7 takes the place of P4 and P5."""
@@ -146,8 +149,9 @@ class Invariants:
         """Look at what changed since the last time; raises Violation."""
         if self._unfenced:
             raise Violation(self._unfenced)
-        if not self._keys and not self._touched:
+        if not self.has_news:
             return
+        self.has_news = False
         keys, self._keys = self._keys, {}
         for key in keys:
             self._read(key)
@@ -175,6 +179,7 @@ class Invariants:
     def _note_key(self, key: Key) -> None:
         if key.startswith((ENDPOINTS, BLOCKS)):
             self._keys[key] = None
+            self.has_news = True
 
     def _note_write(self, write: Write) -> None:
         excused = self._found.note_write(write)
@@ -189,6 +194,7 @@ class Invariants:
             return
         # Whoever leads: it may be stopped for any time just before it is sent.
         self._unfenced = f"P3 {write.process} wrote {write.key} unconditionally"
+        self.has_news = True
 
     def _read(self, key: Key) -> None:
         stored = self._etcd.store.get(key)
@@ -221,7 +227,7 @@ class Invariants:
             raise Violation(f"F30 {task} has a network although Marathon dropped its app's groups")
         for host in self._hosts:
             if host.name == endpoint.host:
-                self._touched[host.number] = host
+                self.touch(host)
 
     def _look(self, host: HostTwin) -> bool:
         """Read what decides about packets of a host; tells whether anything of it changed."""

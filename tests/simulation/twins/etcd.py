@@ -53,7 +53,8 @@ class EtcdTwin:
         self._waiting: dict[Key, dict[Thread, None]] = {}
         #: Writes under way that nobody waits for any more, by when they arrive.
         self._late: list[tuple[float, Callable[[], None]]] = []
-        self._soonest = float("inf")
+        #: When something happens here although nobody asks.
+        self.soonest = float("inf")
         self._backups: list[tuple[float, Backup]] = []
         #: How often every connection broke.
         self.breaks = 0
@@ -67,13 +68,9 @@ class EtcdTwin:
         """Whether a write is still under way that nobody waits for."""
         return bool(self._late)
 
-    def next_event(self) -> float:
-        """When something happens here although nobody asks."""
-        return self._soonest
-
     def _plan(self) -> None:
         times = [*self._expiries.values(), *(due for due, _ in self._late)]
-        self._soonest = min(times, default=float("inf"))
+        self.soonest = min(times, default=float("inf"))
 
     def settle(self) -> None:
         """Let happen what is due."""

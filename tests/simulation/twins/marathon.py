@@ -79,6 +79,8 @@ class MarathonTwin:
         self._leader = 1
         self._streams: dict[str, Callable[[StreamItem], None]] = {}
         self._late: list[tuple[float, StreamItem]] = []
+        #: When something happens here although nobody asks.
+        self.soonest = _NEVER
         self._clock = 0
         #: So many events there were, and which of them nobody hears of.
         self.told = 0
@@ -105,10 +107,9 @@ class MarathonTwin:
         """The Marathon that leads."""
         return f"leader{self._leader}:8080"
 
-    def next_event(self) -> float:
-        """When something happens here although nobody asks."""
-        late = min(due for due, _ in self._late) if self._late else _NEVER
-        return late if self._lie is None else min(late, self._lie_until)
+    def _plan(self) -> None:
+        late = min((due for due, _ in self._late), default=_NEVER)
+        self.soonest = late if self._lie is None else min(late, self._lie_until)
 
     def settle(self) -> None:
         """Let happen what is due."""
@@ -120,6 +121,7 @@ class MarathonTwin:
             # What was read of two leaders is never added up.
             self._lie = None
             self.elect()
+        self._plan()
 
     def begin_faults(self) -> None:
         """From now on events and answers get lost."""
@@ -133,11 +135,13 @@ class MarathonTwin:
     def be_honest(self) -> None:
         """From now on nothing goes wrong."""
         self._chances, self._lie = None, None
+        self._plan()
 
     def lie(self, kind: LieKind, seconds: float) -> None:
         """Answer something else for a while; another leader then tells the truth."""
         if self._lie is None:
             self._lie, self._lie_until = kind, self._scheduler.now() + seconds
+            self._plan()
 
     def elect(self) -> None:
         """Another Marathon leads; every stream ends and begins."""
@@ -330,6 +334,7 @@ class MarathonTwin:
         for _ in range(2 if self._chance.random() < chances.twice else 1):
             if self._chance.random() < chances.late:
                 self._late.append((self._scheduler.now() + self._chance.choice((1, 10, 40)), item))
+                self._plan()
             else:
                 self._post(item)
 
