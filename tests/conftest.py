@@ -20,6 +20,7 @@ def pytest_configure(config: pytest.Config) -> None:
     settings.register_profile("any machine", deadline=None)
     settings.load_profile("any machine")
     config.addinivalue_line("markers", "soak: repeats something, under --soak many times")
+    config.addinivalue_line("markers", "only_soak: takes too long to run without --soak")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -27,6 +28,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for item in items:
             if item.get_closest_marker("soak"):
                 item.add_marker(pytest.mark.timeout(SOAK_TIMEOUT))
+        return
+    longest = [item for item in items if item.get_closest_marker("only_soak")]
+    if longest:
+        config.hook.pytest_deselected(items=longest)
+        items[:] = [item for item in items if item not in longest]
 
 
 @pytest.fixture(scope="session")

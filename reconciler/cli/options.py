@@ -50,7 +50,7 @@ class EtcdSettings:
     ca: str = ""
     cert: str = ""
     key: str = ""
-    #: Clients of one process share whose turn it is.
+    #: Clients of one process share which member failed.
     failover: Failover = field(default_factory=Failover, repr=False, compare=False)
 
     def open(self, fence: Fence = unfenced) -> EtcdDatastore:

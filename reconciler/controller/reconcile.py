@@ -223,9 +223,10 @@ class Reconciler:
         trust = self._framework.judge(asked, told, may_pin=not was_closed)
         if trust is Trust.FOREIGN:
             return self._foreign()
-        self._absences.order.note_leader(listed.leader)
         named = frozenset(task for app in listed.apps for task in present_tasks(app))
-        self._absences.note_named(named, read)
+        if listed.leader is not None:
+            self._absences.order.note_leader(listed.leader)
+            self._absences.note_named(named, read)
         self._writer.changed.clear()
         self._named = hosts_named(listed.apps, self.policy)
         self.look_at_store(checkpoint)

@@ -10,8 +10,7 @@ from functools import lru_cache
 from struct import Struct
 from typing import assert_never
 
-# It has no types of its own and no stubs.
-import dnslib  # type: ignore[import-untyped]  # it has no types
+import dnslib  # type: ignore[import-untyped]  # it has neither types nor stubs
 
 from reconciler.dns.names import (
     Address,

@@ -88,8 +88,8 @@ REMOVALS = (
         "P4",
         "a later running event does not take evidence back",
         "reconciler/controller/removal/absences.py",
-        "        self._evidence.pop(task, None)\n        self.order.note_running",
-        "        self.order.note_running",
+        "            del self._evidence[task]\n        self.order.note_running",
+        "            pass\n        self.order.note_running",
         ("tests/unit/controller/test_evidence.py",),
     ),
     Mutant(
@@ -136,8 +136,16 @@ REMOVALS = (
         "P4",
         "a task's end goes on counting though a later read names the task",
         "reconciler/controller/removal/absences.py",
-        "            if self._evidence[task].is_outdated(asked):\n",
+        "            if self._evidence[task].is_overtaken(asked):\n",
         "            if False:\n",
+        ("tests/unit/controller/test_evidence.py",),
+    ),
+    Mutant(
+        "P4",
+        "ends are compared with what the next leader tells",
+        "reconciler/controller/removal/absences.py",
+        "self.epoch == asked.epoch and ",
+        "",
         ("tests/unit/controller/test_evidence.py",),
     ),
     Mutant(

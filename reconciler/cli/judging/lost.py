@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 
 from calico.cluster import HoldKind
+from calico.datastore.api import Key
+from calico.keys import parse_host_key
 from calico.model import ORCHESTRATOR, HostName
 from reconciler.cli.printing.render import joined
 from reconciler.cli.reading.cluster import Cluster
@@ -56,7 +58,8 @@ def _unregistered(cluster: Cluster) -> frozenset[HostName]:
         for endpoint, status in cluster.statuses.items()
         if endpoint.orchestrator == ORCHESTRATOR and status.revision
     }
-    return frozenset(telling | set(cluster.applied)) - set(cluster.snapshot.hosts)
+    unread = {parse_host_key(Key(problem.key)) for problem in cluster.problems}
+    return frozenset(telling | set(cluster.applied)) - set(cluster.snapshot.hosts) - unread
 
 
 def _named(hosts: frozenset[HostName]) -> str:

@@ -4,7 +4,7 @@ A store that was wiped, restored from a backup or replaced looks like any
 other. Those who know better are the agents: one that believed more than this
 store says tells so, and what it holds. So a new leader begins closed, and
 opens once every host has said that it follows this store, or after a short
-while in which nobody objected. If somebody objects, it stays closed until
+while in which somebody was heard and nobody objected. If somebody objects, it stays closed until
 every host has told what it holds, and that is imported. Somebody who objects
 to a store that is in use already holds back nobody else for longer than that.
 """
@@ -159,8 +159,10 @@ class Adoption:
         unsaid = (expected & self._objected.keys()) - {each.host for each in objecting}
         heard = {each.host for each in records} | self._stored.following(is_new=self._is_new)
         awaited = (expected - heard) | unsaid
-        # To a store that is not ready yet nobody says that he follows it.
-        if not (self._is_new or objecting or unsaid) and self._hearing.is_silent(heard):
+        if not self._is_new:
+            # To a store that is not ready yet nobody says that he follows it.
+            self._hearing.note_heard(heard)
+        if self._hearing.is_silent and not (objecting or unsaid):
             self._pause = f"{NOT_YET}: no agent follows this datastore, not on {_named(awaited)}"
             return
         has_waited = self._hearing.is_over

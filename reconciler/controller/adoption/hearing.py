@@ -19,29 +19,28 @@ class Hearing:
         self._stored = stored
         self._clock = clock
         self._since = 0.0
-        #: Whether nobody at all was heard in it.
-        self._was_silent = False
+        #: Whether hosts are registered, and none was heard in all that time.
+        self.is_silent = False
 
     def begin(self) -> None:
         """Give hosts all of the time."""
-        self._since, self._was_silent = self._clock.monotonic(), False
+        self._since, self.is_silent = self._clock.monotonic(), False
 
     @property
     def is_over(self) -> bool:
         """Whether hosts had their time."""
         return self._clock.monotonic() - self._since >= WAIT
 
-    def is_silent(self, heard: Collection[HostName]) -> bool:
-        """Whether hosts are registered, and none was `heard` in all that time.
+    def note_heard(self, heard: Collection[HostName]) -> None:
+        """Take in who was `heard` by now, whatever they said.
 
-        They may be cut off, and object once they are back; until then there is
-        nobody to give an address to. From the first that is heard on others have
-        that time again.
+        If nobody was, all may be cut off, and object once they are back; until then
+        there is nobody to give an address to. From the first that is heard on the
+        others have all of the time again.
         """
         is_silent = bool(self._stored.registrations.names()) and not (
             heard or any(each.guid is None for each in self._stored.applied.values())
         )
-        if not is_silent and self._was_silent:
+        if self.is_silent and not is_silent:
             self.begin()
-        self._was_silent = is_silent and self.is_over
-        return self._was_silent
+        self.is_silent = is_silent and self.is_over

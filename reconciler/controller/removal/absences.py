@@ -30,22 +30,35 @@ MOST_EVENTS = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """When a read was asked for, and the newest time that Marathon had told by then."""
+    """When a read was asked for, and the newest time that Marathon had told by then.
+
+    `epoch` is that of the clock which told it.
+    """
 
     at: float
     newest: float | None
+    epoch: int
 
 
 @dataclass(frozen=True, slots=True)
 class _Ended:
-    """When a terminal event was noted, and when Marathon told it by its own clock."""
+    """When a terminal event was noted, and when Marathon told it by the clock of that epoch."""
 
     noted: float
     told: float | None
+    epoch: int
 
-    def is_outdated(self, asked: Asked) -> bool:
+    def is_after(self, told: float | None, epoch: int) -> bool:
+        """Whether it was told later than something else, by the clock of that epoch."""
+        if told is None or self.told is None:
+            return False
+        return self.epoch == epoch and told < self.told
+
+    def is_overtaken(self, asked: Asked) -> bool:
         """Whether Marathon must have followed, by either clock, before it was asked."""
-        return asked.at - self.noted > BEHIND or is_outdated(self.told, asked.newest)
+        return asked.at - self.noted > BEHIND or (
+            self.epoch == asked.epoch and is_outdated(self.told, asked.newest)
+        )
 
 
 class Absences:
@@ -73,24 +86,26 @@ class Absences:
         if self.order.is_late(task, told):
             return
         self.order.note_ended(task, told)
-        self._evidence[task] = _Ended(self._clock.monotonic(), told)
+        self._evidence[task] = _Ended(self._clock.monotonic(), told, self.order.epoch)
         self._evidence.move_to_end(task)
         while len(self._evidence) > MOST_EVENTS:
             self._evidence.popitem(last=False)
 
     def note_running(self, task: TaskId, told: float | None) -> None:
-        """A later event says that the task has not ended."""
-        self._evidence.pop(task, None)
+        """An event says that the task has not ended, which counts unless its end is later."""
+        ended = self._evidence.get(task)
+        if ended is not None and not ended.is_after(told, self.order.epoch):
+            del self._evidence[task]
         self.order.note_running(task, told)
 
     def asked(self) -> Asked:
         """What a read is as new as that is asked for now."""
-        return Asked(self._clock.monotonic(), self.order.newest)
+        return Asked(self._clock.monotonic(), self.order.newest, self.order.epoch)
 
     def note_named(self, present: Collection[TaskId], asked: Asked) -> None:
         """A read names these: whoever was told long before it to have ended was found again."""
         for task in [task for task in self._evidence if task in present]:
-            if self._evidence[task].is_outdated(asked):
+            if self._evidence[task].is_overtaken(asked):
                 del self._evidence[task]
 
     def forget(self, task: TaskId) -> None:

@@ -22,6 +22,8 @@ class EventOrder:
 
     def __init__(self) -> None:
         self._leader: str | None = None
+        #: Which clock tells; times of two are not compared.
+        self.epoch = 0
         #: The newest time that was told; None if none was.
         self.newest: float | None = None
         self._running: OrderedDict[TaskId, float] = OrderedDict()
@@ -30,6 +32,7 @@ class EventOrder:
     def begin_anew(self, leader: str | None) -> None:
         """What is told from now on may be by another clock, that of this leader."""
         self._leader, self.newest = leader, None
+        self.epoch += 1
         self._running.clear()
         self._ended.clear()
 

@@ -1,5 +1,6 @@
 """etcd wiped, restored or replaced: no live task is re-addressed, by any way through it."""
 
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 
@@ -236,15 +237,31 @@ def test_hosts_that_were_all_silent_have_what_they_had_however_late_they_tell(
     assert cluster.holds() == {}
 
 
-def test_once_one_of_all_that_were_silent_follows_the_others_have_their_time(
-    cluster: Cluster,
+def follow(cluster: Cluster) -> None:
+    cluster.follow("h1")
+
+
+def object_late(cluster: Cluster, host: str = "h1") -> None:
+    object_to(cluster, replace(told_by(cluster, host), guid="earlier", entries=()))
+
+
+HEARD = [pytest.param(follow, id="follows"), pytest.param(object_late, id="objects late")]
+
+
+@pytest.mark.parametrize("be_heard", HEARD)
+def test_once_one_of_all_that_were_silent_is_heard_the_others_have_their_time(
+    cluster: Cluster, be_heard: Callable[[Cluster], None]
 ) -> None:
+    # given a store that was taken over from an earlier one, and that nobody is heard of
+    object_late(cluster, "h2")
+    cluster.after(WAIT + 2)
+    cluster.store.delete(objection_key(HostName("h2")))
     cluster.mute = True
     cluster.start()
     cluster.marathon.put(OTHER)
     cluster.connect()
     cluster.after(10 * WAIT)
-    cluster.follow("h1")
+    be_heard(cluster)
 
     cluster.after(WAIT - 2)
     assert "c.1" not in addresses(cluster)

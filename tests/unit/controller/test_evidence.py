@@ -13,6 +13,7 @@ from calico.model import TaskId
 from marathon_client.events import AppChanged, EverythingChanged, Subscribed, TaskStatus
 from marathon_client.models import App, AppId, TaskState
 from marathon_client.models import TaskId as TaskName
+from marathon_client.stream import Connected
 from reconciler.controller.removal.event_order import BEHIND, SET_BACK
 from reconciler.core.removal.withdrawal import CONFIRM_AFTER
 from tests.unit.controller.cluster import Cluster
@@ -202,6 +203,32 @@ def test_a_task_that_a_read_names_after_its_end(
     look(cluster)
 
     assert (ENDED.id not in cluster.specs()) is is_proof
+
+
+def test_a_word_that_the_task_runs_from_before_its_end_takes_no_proof_away(
+    cluster: Cluster,
+) -> None:
+    cluster.event(ENDED, TaskState.KILLED, 50.0)
+    cluster.event(ENDED, TaskState.RUNNING, 49.0)
+
+    cluster.marathon.put(without(APP))
+    look(cluster)
+
+    assert ENDED.id not in cluster.specs()
+
+
+def test_an_end_is_not_compared_with_what_the_next_leader_tells(cluster: Cluster) -> None:
+    # given an end that was told just before another took over, whose clock is ahead
+    cluster.event(ENDED, TaskState.KILLED, 50.0)
+    cluster.marathon.leader = "b:8080"
+    cluster.loop.handle(Connected("http://marathon", "b:8080"))
+    cluster.loop.handle(Subscribed(90.0))
+    look(cluster)
+
+    cluster.marathon.put(without(APP))
+    look(cluster)
+
+    assert ENDED.id not in cluster.specs()
 
 
 def test_an_end_that_another_leader_tells_by_a_slower_clock_counts(cluster: Cluster) -> None:

@@ -30,6 +30,10 @@ RUN = {
         'curl -X DELETE "$MARATHON_URL/v2/apps/marathon-calico/',
         'curl -fsS -X PUT "$MARATHON_URL/v2/apps/marathon-calico/agent"',
     ),
+    "tests/cluster/test_holds_page.py::test_a_hold_is_seen_and_approved_as_the_page_says": (
+        'curl -fsS -X PUT "$MARATHON_URL/v2/apps/many"',
+        'curl -fsS -X DELETE "$MARATHON_URL/v2/apps/many"',
+    ),
     f"{_HAND}::test_a_host_is_set_up_upgraded_and_cleared_by_hand": (
         "etcd --enable-v2=true",
         "python3 -m venv /opt/marathon-calico",
