@@ -74,7 +74,7 @@ class Size:
 
 
 #: Most have few, so that many can be had; what needs many is found by the others.
-MIX = (Size(82, 3, 5, rests=16), Size(16, 6, 9, rests=8), Size(2, 25, 25, wide=True))
+MIX = (Size(82, 3, 5, rests=6), Size(16, 6, 9, rests=3), Size(2, 25, 25, wide=True))
 
 
 @dataclass(frozen=True, slots=True)
