@@ -159,7 +159,7 @@ class Reconciler:
         self._absences.order.begin_anew(leader)
 
     def note_told(self, told: float | None) -> None:
-        """Marathon told something then, by its own clock; what is told later, is newer."""
+        """Marathon told something then, in seconds by its own clock."""
         self._absences.order.note_told(told)
 
     def note_ended(self, task: str, told: float | None) -> None:

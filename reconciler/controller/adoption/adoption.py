@@ -4,9 +4,10 @@ A store that was wiped, restored from a backup or replaced looks like any
 other. Those who know better are the agents: one that believed more than this
 store says tells so, and what it holds. So a new leader begins closed, and
 opens once every host has said that it follows this store, or after a short
-while in which somebody was heard and nobody objected. If somebody objects, it stays closed until
-every host has told what it holds, and that is imported. Somebody who objects
-to a store that is in use already holds back nobody else for longer than that.
+while in which somebody was heard and nobody objected. If somebody objects, it
+stays closed until every host has told what it holds, and that is imported.
+Somebody who objects to a store that is in use already holds back nobody else
+for longer than that.
 """
 
 import logging
