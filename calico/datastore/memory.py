@@ -5,7 +5,7 @@ import time
 from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 
 from calico.datastore.api import Key, Listing, Put, Removed, Revision, Stored, Watch, WatchEvent
@@ -17,30 +17,16 @@ HISTORY = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class _Leaf:
-    value: str
-    revision: Revision
-
-
-@dataclass(frozen=True, slots=True)
 class Backup:
     """What a store held at one moment, without times to live."""
 
-    leaves: Mapping[str, _Leaf] = field(default_factory=dict)
+    leaves: Mapping[str, Stored] = field(default_factory=dict)
     directories: frozenset[str] = frozenset()
     revision: int = 0
 
 
 def _revision(event: WatchEvent) -> Revision:
     return event.stored.revision if isinstance(event, Put) else event.revision
-
-
-def _concerns(event: WatchEvent, prefix: Key) -> bool:
-    if isinstance(event, Put):
-        key, above = event.stored.key, False
-    else:
-        key, above = event.key, _is_below(prefix, event.key)
-    return above or key == prefix or _is_below(key, prefix)
 
 
 def _is_below(key: str, prefix: str) -> bool:
@@ -64,7 +50,7 @@ class MemoryDatastore:
         self._now = now
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
-        self._leaves: dict[str, _Leaf] = {}
+        self._leaves: dict[str, Stored] = {}
         #: The keys of the leaves, in order.
         self._ordered: list[str] = []
         self._expiry: dict[str, float] = {}
@@ -81,19 +67,15 @@ class MemoryDatastore:
         check_key(key)
         with self._lock:
             self._expire()
-            return self._stored(key) if key in self._leaves else None
+            return self._leaves.get(key)
 
     def list(self, prefix: Key) -> Listing:
         """Every key below a prefix; an absent prefix is empty."""
         check_key(prefix)
         with self._lock:
             self._expire()
-            entries = tuple(map(self._stored, self._below(prefix)))
+            entries = tuple(map(self._leaves.__getitem__, self._below(prefix)))
             return Listing(Revision(self._revision), entries)
-
-    def _stored(self, key: str) -> Stored:
-        leaf = self._leaves[key]
-        return Stored(Key(key), leaf.value, leaf.revision, key in self._expiry)
 
     def put(
         self,
@@ -121,12 +103,12 @@ class MemoryDatastore:
             revision = self._next()
             if leaf is None:
                 insort(self._ordered, key)
-            self._leaves[key] = _Leaf(value, revision)
+            stored = self._leaves[key] = Stored(key, value, revision, ttl is not None)
             self._expiry.pop(key, None)
             if ttl is not None:
                 self._expiry[key] = self._now() + ttl
                 self._next_expiry = min(self._next_expiry, self._expiry[key])
-            self._tell(Put(self._stored(key)))
+            self._tell(Put(stored))
             return revision
 
     def delete(self, key: Key, *, expect: Revision | None = None) -> None:
@@ -181,7 +163,9 @@ class MemoryDatastore:
     def backup(self) -> Backup:
         """Everything that is held now."""
         with self._lock:
-            return Backup(dict(self._leaves), frozenset(self._directories), self._revision)
+            leaves = dict(self._leaves)
+            leaves |= {key: replace(leaves[key], expires=False) for key in self._expiry}
+            return Backup(leaves, frozenset(self._directories), self._revision)
 
     def restore(self, backup: Backup) -> None:
         """Hold what was held then, with the revision of then, and remember no event."""
@@ -265,13 +249,22 @@ class MemoryDatastore:
                 self._changed.wait(min(left, self._until_next_expiry()))
 
     def _first_after(self, prefix: Key, seen: Revision) -> WatchEvent | None:
-        if not self._history:
+        if not self._history or seen >= self._revision:
             return None
         oldest = _revision(self._history[0])
         if seen + 1 < oldest:
             raise HistoryLost(f"events since revision {seen} are gone, the oldest is {oldest}")
-        later = islice(self._history, seen + 1 - oldest, None)
-        return next((event for event in later if _concerns(event, prefix)), None)
+        below = f"{prefix}/"
+        for event in islice(self._history, seen + 1 - oldest, None):
+            if isinstance(event, Put):
+                key = event.stored.key
+            else:
+                key = event.key
+                if below.startswith(f"{key}/"):
+                    return event
+            if key == prefix or key.startswith(below):
+                return event
+        return None
 
     def _until_next_expiry(self) -> float:
         left = min(self._expiry.values(), default=self._now() + 60) - self._now()

@@ -40,6 +40,11 @@ class Searches:
         """An event told of an endpoint of this host: its task is searched for before all else."""
         self._arrived.add(endpoint)
 
+    @property
+    def has_arrived(self) -> bool:
+        """Whether events told of endpoints since they were asked about last."""
+        return bool(self._arrived)
+
     def forget_arrived(self) -> None:
         """Nothing is to be made of what events told."""
         self._arrived = set()

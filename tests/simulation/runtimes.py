@@ -59,9 +59,8 @@ class Runtime:
         self._scheduler = scheduler
         self._host = host
         self._marathon = marathon
-        self._process = scheduler.process(f"m{host.number}")
         # It is no process of the product: nobody starts it.
-        self._process.start_at = float("inf")
+        self._process = scheduler.process(f"m{host.number}", is_restarted=False)
         self._fates: dict[ContainerId, Fate] = {}
         #: Where plugins reach the agent; None while none runs.
         self.serving: Serving | None = None
@@ -91,7 +90,6 @@ class Runtime:
     def reboot(self, ended: list[ContainerId]) -> None:
         """The host starts anew; what it had is taken away without a namespace."""
         self._scheduler.reap(self._process)
-        self._process.start_at = float("inf")
 
         def recover() -> None:
             self._scheduler.sleep(BACK_AFTER)

@@ -6,11 +6,11 @@ There are no real threads and no real waiting; a process may be killed or
 stopped at any door.
 """
 
-import heapq
 import itertools
 import random
 import traceback
 from collections.abc import Callable
+from heapq import heappop, heappush
 from typing import Generic, TypeVar
 
 from greenlet import getcurrent, greenlet
@@ -55,8 +55,10 @@ class Thread:
 class Process:
     """Threads that live, stop and die together, as often as it is started."""
 
-    def __init__(self, scheduler: "Scheduler", name: str) -> None:
+    def __init__(self, scheduler: "Scheduler", name: str, *, is_restarted: bool) -> None:
         self._scheduler = scheduler
+        #: Whether it is started again when it has ended.
+        self.is_restarted = is_restarted
         #: What its first thread does; to be set before it is started.
         self.main: Callable[[Process], None] = lambda _: None
         self.name = name
@@ -128,7 +130,7 @@ class Scheduler:
         self._switch = self.main.switch
         self.clock = clock
         self.processes: list[Process] = []
-        #: Those that do not run.
+        #: Those to be started, now or later.
         self.down: set[Process] = set()
         self.defects: list[str] = []
         self.steps = 0
@@ -140,12 +142,16 @@ class Scheduler:
         self._turns = itertools.count(1)
         self._current: Thread | None = None
 
-    def process(self, name: str) -> Process:
+    def process(self, name: str, *, is_restarted: bool = True) -> Process:
         """One more process, not yet started."""
-        process = Process(self, name)
+        process = Process(self, name, is_restarted=is_restarted)
         self.processes.append(process)
-        self.down.add(process)
+        self._note_down(process)
         return process
+
+    def _note_down(self, process: Process) -> None:
+        if process.is_restarted:
+            self.down.add(process)
 
     def plan(self, thread: Thread) -> None:
         """Have a thread go on when it wakes and its process is not stopped."""
@@ -159,8 +165,8 @@ class Scheduler:
         if thread.ready:
             thread.ready = False
             self._ready.remove(thread)
-        thread.turn = next(self._turns)
-        heapq.heappush(self._naps, (due, thread.turn, thread))
+        turn = thread.turn = next(self._turns)
+        heappush(self._naps, (due, turn, thread))
 
     def wake(self, thread: Thread) -> None:
         """End the sleep of a thread."""
@@ -188,41 +194,45 @@ class Scheduler:
         return self._current
 
     def run(
-        self, until: float, after_step: Callable[[], None], next_event: Callable[[], float]
+        self, until: float, after_step: Callable[[float], None], next_event: Callable[[], float]
     ) -> None:
         """Take steps until then; `next_event` is when something else happens by itself."""
-        ready, naps, clock, order = self._ready, self._naps, self.clock, self._order
-        now = self.now()
+        ready, naps, choose = self._ready, self._naps, self._order.choice
+        advance, time = self.clock.advance, self.now
+        now = time()
         while now < until:
             while naps and naps[0][0] <= now:
-                _, turn, thread = heapq.heappop(naps)
+                _, turn, thread = heappop(naps)
                 if thread.turn == turn:
                     self.plan(thread)
             if not ready:
-                soonest = min(until, next_event())
+                soonest = next_event()
+                if soonest > until:
+                    soonest = until
                 while naps and naps[0][2].turn != naps[0][1]:
-                    heapq.heappop(naps)
-                if naps:
-                    soonest = min(soonest, naps[0][0])
-                clock.advance(max(soonest - now, STEP))
-                after_step()
-                now = self.now()
+                    heappop(naps)
+                if naps and naps[0][0] < soonest:
+                    soonest = naps[0][0]
+                advance(max(soonest - now, STEP))
+                now = time()
+                after_step(now)
                 continue
-            thread = ready[0] if len(ready) == 1 else order.choice(ready)
+            thread = ready[0] if len(ready) == 1 else choose(ready)
             thread.wake = 0.0
             self._current = thread
             self.steps += 1
-            thread.body.switch()
-            clock.advance(STEP)
-            if thread.process.doomed:
-                self.reap(thread.process)
-            elif thread.body.dead:
-                thread.process.threads.remove(thread)
-                if not thread.process.threads:
-                    self.down.add(thread.process)
+            body, process = thread.body, thread.process
+            body.switch()
+            advance(STEP)
+            if process.doomed:
+                self.reap(process)
+            elif body.dead:
+                process.threads.remove(thread)
+                if not process.threads:
+                    self._note_down(process)
                 self._drop(thread)
-            after_step()
-            now = self.now()
+            now = time()
+            after_step(now)
 
     def reap(self, process: Process) -> None:
         """Have every thread of a process end now."""
@@ -241,7 +251,7 @@ class Scheduler:
         for thread in process.threads:
             self._drop(thread)
         process.threads = []
-        self.down.add(process)
+        self._note_down(process)
 
     def end(self) -> None:
         """End all processes, so that no greenlet is left behind."""

@@ -194,8 +194,7 @@ class World:
     def _pass_time(self, seconds: float) -> None:
         self.scheduler.run(self.scheduler.now() + seconds, self._after_step, self._next_event)
 
-    def _after_step(self) -> None:
-        now = self.scheduler.now()
+    def _after_step(self, now: float) -> None:
         if self.etcd.soonest <= now:
             self.etcd.settle()
         if self.marathon.soonest <= now:
@@ -209,7 +208,7 @@ class World:
 
     def _start_again(self, now: float) -> None:
         for process in self.scheduler.processes:
-            if not process.threads and process.start_at <= now:
+            if process in self.scheduler.down and process.start_at <= now:
                 self._log(f"{process.name} starts")
                 for host in self.hosts:
                     if process.name == f"a{host.number}":
@@ -219,7 +218,9 @@ class World:
 
     def _next_event(self) -> float:
         soonest = min(self.etcd.soonest, self.marathon.soonest)
-        return min((soonest, *(process.start_at for process in self.scheduler.down)))
+        for process in self.scheduler.down:
+            soonest = min(soonest, process.start_at)
+        return soonest
 
     def _log(self, line: str) -> None:
         text = f"{self.scheduler.now():9.3f} {self.scheduler.steps:7} {line}"

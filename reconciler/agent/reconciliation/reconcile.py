@@ -102,6 +102,8 @@ class HostReconciler:
         #: Tasks that the last pass knew to be gone.
         self._gone: frozenset[TaskId] = frozenset()
         self._vouching = Vouching(clock.monotonic())
+        #: Whether it is known which tasks to search for: what came since changed none.
+        self._is_wanted = False
 
     def restore(self, saved: SavedState) -> None:
         """Take over an earlier run's last good state."""
@@ -117,6 +119,7 @@ class HostReconciler:
 
     def handle(self, message: AgentMessage) -> None:
         """Take one message in; nothing is done yet."""
+        self._is_wanted = False
         match message:
             case Search():
                 self._searches.take_in(
@@ -178,6 +181,8 @@ class HostReconciler:
         The search then goes on while policy is rendered and brought in. It is
         only a guess: whether a task is wired is decided by the pass.
         """
+        if not self._searches.has_arrived:
+            return frozenset()
         view = self._belief.judge()
         if view.source is not Source.DATASTORE or view.snapshot is None:
             self._searches.forget_arrived()
@@ -192,6 +197,13 @@ class HostReconciler:
     def search(self) -> frozenset[TaskId]:
         """Tasks to search for now; empty while a search goes on."""
         now = self._clock.monotonic()
+        if not self._is_wanted:
+            self._want(now)
+            self._is_wanted = True
+        unknown = self._kernel.linked - self._evidence.attached.keys()
+        return self._searches.begin(now, unknown)
+
+    def _want(self, now: float) -> None:
         view = self._belief.judge()
         if view.source is Source.DATASTORE and view.snapshot is not None and self._config:
             links = self._rendered(view.snapshot, self._config)[1].state.links
@@ -204,8 +216,6 @@ class HostReconciler:
                 ),
                 now,
             )
-        unknown = self._kernel.linked - self._evidence.attached.keys()
-        return self._searches.begin(now, unknown)
 
     def saved(self) -> SavedState | None:
         """What to keep on disk, if it changed: only what the kernel was brought to."""
@@ -225,6 +235,7 @@ class HostReconciler:
 
     def reconcile(self) -> Pass:
         """Make the kernel agree with what is believed, and answer who asked for a network."""
+        self._is_wanted = False
         view = self._belief.judge()
         self._held.note_seen(max(self._belief.reached.values(), default=Revision(0)))
         self._held.note_doubt(why_not_wired(view), why_not_given(view, self._vouching.why_not))
