@@ -19,8 +19,8 @@ from calico.errors import InvalidValue, UnknownSchema
 from calico.iptext import parse_network
 from calico.model import BootId, HostName
 
-#: The chain is read again and again, and grows with each takeover only.
-_REMEMBERED_CHAINS = 16
+#: What is pinned and the chain are read again and again, and grow with each takeover only.
+_REMEMBERED = 16
 
 
 def encode_cluster(record: ClusterRecord) -> str:
@@ -42,7 +42,7 @@ def encode_chain(chain: Iterable[Takeover]) -> str:
     return render_json({"chain": list(map(_render_takeover, chain))})
 
 
-@lru_cache(maxsize=_REMEMBERED_CHAINS)
+@lru_cache(maxsize=_REMEMBERED)
 def decode_chain(text: str) -> tuple[Takeover, ...]:
     """The takeovers that are published; raises InvalidValue."""
     return as_tuple(parse_object(text).get("chain"), "chain", _takeover)
@@ -58,6 +58,7 @@ def _render_takeover(takeover: Takeover) -> dict[str, object]:
     }
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def decode_cluster(text: str) -> ClusterRecord:
     """The record at its one key; raises UnknownSchema for another schema, else InvalidValue."""
     raw = parse_object(text)

@@ -150,6 +150,11 @@ class MemoryDataplane:
         """Let a connection be under way."""
         self._tracked.append(connection)
 
+    @property
+    def tracked(self) -> Sequence[Connection]:
+        """All that are under way."""
+        return self._tracked
+
     def connections(
         self, addresses: Iterable[IPAddress], networks: Iterable[IPNetwork] = ()
     ) -> Sequence[Connection]:
@@ -158,7 +163,8 @@ class MemoryDataplane:
         return tuple(
             each
             for each in self._tracked
-            if each.ends & wanted or any(end in cidr for cidr in ranges for end in each.ends)
+            if each.concerns(wanted)
+            or (ranges and any(end in cidr for cidr in ranges for end in each.ends))
         )
 
     def forget(self, connections: Iterable[Connection]) -> None:

@@ -6,7 +6,7 @@ and `plan` (the difference). Equal values mean equal behaviour.
 
 import enum
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 
 from netaddr import EUI, IPAddress, IPNetwork
@@ -237,6 +237,15 @@ class Connection:
     def ends(self) -> frozenset[IPAddress]:
         """Every address that either direction names."""
         return frozenset((self.source, self.destination, self.answering, self.answered))
+
+    def concerns(self, addresses: Container[IPAddress]) -> bool:
+        """Whether either direction names one of these."""
+        return (
+            self.source in addresses
+            or self.destination in addresses
+            or self.answering in addresses
+            or self.answered in addresses
+        )
 
 
 @dataclass(frozen=True, slots=True)

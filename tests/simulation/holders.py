@@ -33,7 +33,7 @@ class Holders:
         self._now = now
         self._by_block: dict[IPNetwork, _Holders] = {}
         #: Since when nobody has an address that a task had, and which task.
-        self._left: dict[IPAddress, tuple[float, str]] = {}
+        self._left: dict[int, tuple[float, str]] = {}
 
     def of(self, address: IPAddress) -> HandleId | None:
         """Who has an address; None for nobody."""
@@ -41,7 +41,7 @@ class Holders:
 
     def note_left(self, address: IPAddress, task: str) -> None:
         """A task's endpoint that had the address is gone."""
-        self._left[address] = (self._now(), task)
+        self._left[int(address)] = (self._now(), task)
 
     def read(self, block: IPNetwork, text: str | None, *, rests: bool) -> str:
         """Take a block in, None for one that is gone; what is wrong with who has it now.
@@ -49,7 +49,7 @@ class Holders:
         What a task had rests before another one gets it, unless nothing `rests`
         any more; others' addresses stay.
         """
-        before = self._by_block.pop(block, _Holders(block, (None,) * block.size))
+        before = self._by_block.pop(block, None) or _Holders(block, (None,) * block.size)
         if text is None:
             return ""
         allocations = decode_block(block, text).allocations
@@ -58,11 +58,10 @@ class Holders:
         for ordinal, (had, has) in enumerate(zip(before.handles, after.handles, strict=True)):
             if had == has:
                 continue
-            address = block[ordinal]
             if had is not None and had.startswith(FOREIGN):
-                return f"{address} was {had}'s and is {has}'s"
-            when, task = self._left.get(address, (float("-inf"), ""))
+                return f"{block[ordinal]} was {had}'s and is {has}'s"
+            when, task = self._left.get(block.first + ordinal, (float("-inf"), ""))
             rested = self._now() - when
             if has is not None and has != task and rested < RESTS and rests:
-                return f"{address} was given to {has} {rested:.0f} s after {task}"
+                return f"{block[ordinal]} was given to {has} {rested:.0f} s after {task}"
         return ""

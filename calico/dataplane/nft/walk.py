@@ -156,14 +156,14 @@ class _Walk:
         if chain is None or depth == 0:
             return Walked(Verdict.UNKNOWN, (Step(name),))
         for number, rule in enumerate(chain.rules, start=1):
-            step = Step(name, number, rule)
             try:
                 outcome = self._rule(self._table.known.get(rule.digest, rule.expression))
             except (_NotUnderstood, LookupError, TypeError, ValueError):
-                return Walked(Verdict.UNKNOWN, (step,))
+                return Walked(Verdict.UNKNOWN, (Step(name, number, rule),))
+            if outcome is None:
+                continue
+            step = Step(name, number, rule)
             match outcome:
-                case None:
-                    continue
                 case ("return",):
                     return None
                 case ("accept" | "drop" as verdict,):

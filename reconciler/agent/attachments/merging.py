@@ -7,6 +7,7 @@ its interface, MAC and addresses, and takes its place.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from operator import is_
 
 from netaddr import IPAddress
 
@@ -82,9 +83,7 @@ class Merging:
         held = tuple(attachments)
         if self._last is not None:
             of_snapshot, with_networks, merged = self._last
-            same = len(held) == len(with_networks) and all(
-                one is other for one, other in zip(held, with_networks, strict=True)
-            )
+            same = len(held) == len(with_networks) and all(map(is_, held, with_networks))
             if same and of_snapshot is snapshot:
                 return merged
             if same and of_snapshot.specs is snapshot.specs:

@@ -129,6 +129,8 @@ def _left(
     desired: HostState, complete: frozenset[InterfaceName], off: frozenset[InterfaceName]
 ) -> HostState:
     reached = reached_state(desired, complete)
+    if not off:
+        return reached
     links = {name: replace(reached.links[name], carried=False) for name in off}
     return replace(reached, links={**reached.links, **links})
 
@@ -141,6 +143,9 @@ def is_breached(observed: HostState, programmed: HostState | None, desired: Host
     if programmed is None:
         base = {name: chain for name, chain in desired.chains.items() if chain.base is not None}
         programmed = HostState(chains=base)
+    if (observed.chains, observed.sets) == (programmed.chains, programmed.sets):
+        # Mostly it is so.
+        return False
     chains = {name: observed.chains.get(name) for name in programmed.chains}
     sets = {name: observed.sets.get(name) for name in programmed.sets}
     return chains != programmed.chains or sets != programmed.sets

@@ -104,6 +104,8 @@ class HostReconciler:
         self._vouching = Vouching(clock.monotonic())
         #: Whether it is known which tasks to search for: what came since changed none.
         self._is_wanted = False
+        #: Tasks that are wired, and not known where.
+        self._unknown: frozenset[TaskId] = frozenset()
 
     def restore(self, saved: SavedState) -> None:
         """Take over an earlier run's last good state."""
@@ -199,9 +201,9 @@ class HostReconciler:
         now = self._clock.monotonic()
         if not self._is_wanted:
             self._want(now)
+            self._unknown = self._kernel.linked - self._evidence.attached.keys()
             self._is_wanted = True
-        unknown = self._kernel.linked - self._evidence.attached.keys()
-        return self._searches.begin(now, unknown)
+        return self._searches.begin(now, self._unknown)
 
     def _want(self, now: float) -> None:
         view = self._belief.judge()

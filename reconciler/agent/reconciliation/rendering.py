@@ -26,7 +26,8 @@ class Rendering:
         unusual = {each: name for each, name in devices.items() if name != TASK_INTERFACE}
         if self._last is not None:
             of_snapshot, with_config, with_devices, rendered = self._last
-            same = with_config == config and with_devices == unusual
+            same = with_config is config or with_config == config
+            same = same and with_devices == unusual
             if same and _same_parts(of_snapshot, snapshot):
                 return rendered
         rendered = render_host(snapshot, config, self._memory)
@@ -45,9 +46,15 @@ def _named(link: Link, devices: Mapping[InterfaceName, str]) -> Link:
 
 def _same_parts(one: Snapshot, other: Snapshot) -> bool:
     """Whether nothing that is rendered changed; the mirror keeps what did not."""
-    same = one is other or all(
-        getattr(one, part) is getattr(other, part)
-        for part in ("specs", "pools", "block_hosts", "hosts", "policies", "host_endpoints")
+    if one is other:
+        return True
+    same = (
+        one.specs is other.specs
+        and one.pools is other.pools
+        and one.block_hosts is other.block_hosts
+        and one.hosts is other.hosts
+        and one.policies is other.policies
+        and one.host_endpoints is other.host_endpoints
     )
     return same and (one.profiles is other.profiles or _same_used_profiles(one, other))
 

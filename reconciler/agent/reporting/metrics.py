@@ -72,6 +72,7 @@ class AgentMetrics:
         # To look these up by their labels at each pass would be dear.
         self._passes = {True: self.passes.labels("settled"), False: self.passes.labels("unsettled")}
         self._endpoints = {state: self.endpoints.labels(state.value) for state in EndpointState}
+        self._shown: dict[Gauge, int] = {}
 
     def note_refusal(self, caller: str, kind: str) -> None:
         """Count one call that came to nothing."""
@@ -89,6 +90,12 @@ class AgentMetrics:
         if reached.statuses is not None:
             states = [status.state for status in reached.statuses.values()]
             for state, gauge in self._endpoints.items():
-                gauge.set(states.count(state))
-        self.problems.set(len(reached.problems))
-        self.revision.set(reached.revision)
+                self._show(gauge, states.count(state))
+        self._show(self.problems, len(reached.problems))
+        self._show(self.revision, reached.revision)
+
+    def _show(self, gauge: Gauge, value: int) -> None:
+        """Set what is not shown already: a gauge of its own lock is dear at each pass."""
+        if self._shown.get(gauge) != value:
+            self._shown[gauge] = value
+            gauge.set(value)

@@ -113,7 +113,7 @@ def not_admitted(
         each
         for each in given
         if each.answering != each.destination
-        or (gone and each.ends & gone)
+        or (gone and each.concerns(gone))
         or not judge.admits(each)
     )
 

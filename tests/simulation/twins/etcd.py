@@ -175,8 +175,10 @@ class EtcdTwin:
         else:
             key, self.newest = event.key, event.revision
         self.hear_key(key)
+        there = f"{key}/"
         for prefix, threads in self._waiting.items():
-            if threads and (f"{key}/".startswith(f"{prefix}/") or prefix.startswith(f"{key}/")):
+            below = f"{prefix}/"
+            if threads and (there.startswith(below) or below.startswith(there)):
                 for thread in threads:
                     self._scheduler.wake(thread)
 
