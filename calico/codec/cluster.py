@@ -19,7 +19,7 @@ from calico.errors import InvalidValue, UnknownSchema
 from calico.iptext import parse_network
 from calico.model import BootId, HostName
 
-#: What is pinned and the chain are read again and again, and grow with each takeover only.
+#: These are read again and again, and hardly change but with a takeover.
 _REMEMBERED = 16
 
 
@@ -98,6 +98,7 @@ def encode_leader(record: LeaderRecord) -> str:
     return render_json(told)
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def decode_leader(text: str) -> LeaderRecord:
     """Who leads; raises InvalidValue."""
     raw = parse_object(text)

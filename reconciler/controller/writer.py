@@ -7,8 +7,9 @@ endpoint. Down: endpoint, then record; the address rests and is swept later.
 """
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 
 from netaddr import EUI, IPAddress
 
@@ -51,6 +52,11 @@ from reconciler.controller.stored import Kept, StoredState
 from reconciler.core.desired import DesiredTask
 
 log = logging.getLogger(__name__)
+
+#: What a profile's leaves say, made only where one is to be written.
+_LEAVES: Mapping[ProfileLeaf, Callable[[Profile], str]] = MappingProxyType(
+    {"rules": encode_rules, "tags": encode_tags, "labels": lambda _: NO_LABELS}
+)
 
 
 class TaskWriter:
@@ -167,19 +173,16 @@ class TaskWriter:
 
     def _write_leaves(self, profile: Profile, *, enforced: bool) -> None:
         """Write the leaves that agents act on, or else the others."""
-        leaves: dict[ProfileLeaf, str] = {
-            "rules": encode_rules(profile),
-            "tags": encode_tags(profile),
-            "labels": NO_LABELS,
-        }
         acted_on = {"rules", "tags"} if profile.tags else {"rules"}
-        for leaf, text in leaves.items():
+        for leaf, encode in _LEAVES.items():
             if (leaf in acted_on) is enforced:
-                self._write_leaf(profile, leaf, text)
+                self._write_leaf(profile, leaf, encode)
         if enforced and (_is_ours(profile) or profile.id not in self._stored.profiles):
             self._stored.profiles[profile.id] = profile
 
-    def _write_leaf(self, profile: Profile, leaf: ProfileLeaf, text: str) -> None:
+    def _write_leaf(
+        self, profile: Profile, leaf: ProfileLeaf, encode: Callable[[Profile], str]
+    ) -> None:
         known = self._stored.profiles.get(profile.id)
         # An operator's rules on a group stay as they are; of our own profiles
         # the content is ours to keep.
@@ -190,7 +193,7 @@ class TaskWriter:
             return
         expect = leaves.get(leaf, ABSENT) if _is_ours(profile) else ABSENT
         try:
-            leaves[leaf] = self._put(key, text, expect)
+            leaves[leaf] = self._put(key, encode(profile), expect)
         except Conflict:
             # Which of ours is the newer one is told by what is there now.
             if _is_ours(profile):

@@ -20,7 +20,7 @@ HASH_SEED = "0"
 #: Seeds that a process is given at once, as few as that and as many.
 CHUNKS = (4, 64)
 #: Objects made before the next search for garbage; the interpreter's own is 700.
-GARBAGE_AFTER = 50_000
+GARBAGE_AFTER = 10_000
 #: Of so many it is told how far it is.
 TOLD_EVERY = 10_000
 

@@ -182,8 +182,16 @@ class Scheduler:
     def sleep(self, seconds: float) -> None:
         """Let time pass for the calling thread, unless it is woken."""
         thread = self.current
-        thread.wake = self.now() + seconds
-        self.plan(thread)
+        now = self.now()
+        thread.wake = due = now + seconds
+        if now < due and thread.ready:
+            # Mostly it is so: `plan` with all that is known here.
+            thread.ready = False
+            self._ready.remove(thread)
+            thread.turn = turn = next(self._turns)
+            heappush(self._naps, (max(due, thread.process.paused_until), turn, thread))
+        else:
+            self.plan(thread)
         self._switch()
 
     @property
@@ -207,8 +215,7 @@ class Scheduler:
                     self.plan(thread)
             if not ready:
                 soonest = next_event()
-                if soonest > until:
-                    soonest = until
+                soonest = min(soonest, until)
                 while naps and naps[0][2].turn != naps[0][1]:
                     heappop(naps)
                 if naps and naps[0][0] < soonest:

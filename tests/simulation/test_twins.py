@@ -37,7 +37,7 @@ class Store:
         """Have the process do it."""
         self.process.main = lambda _: main()
         self.process.start()
-        self.scheduler.run(seconds, self.etcd.settle, lambda: self.etcd.soonest)
+        self.scheduler.run(seconds, lambda _: self.etcd.settle(), lambda: self.etcd.soonest)
         assert self.scheduler.defects == []
 
 
@@ -110,7 +110,7 @@ def test_a_quiet_watch_tells_the_index_at_which_it_began() -> None:
     store.etcd.store.put(Key("/elsewhere"), "2")
     store.run(watch, 5.0)
     store.etcd.store.put(Key("/elsewhere"), "3")
-    store.scheduler.run(20.0, store.etcd.settle, lambda: store.etcd.soonest)
+    store.scheduler.run(20.0, lambda _: store.etcd.settle(), lambda: store.etcd.soonest)
     assert reached == [2]
 
 
@@ -128,7 +128,7 @@ def test_a_restored_store_holds_what_it_held() -> None:
     store.etcd.store.put(A, "2")
     store.run(watch, 5.0)
     store.etcd.restore(0.0)
-    store.scheduler.run(6.0, store.etcd.settle, lambda: store.etcd.soonest)
+    store.scheduler.run(6.0, lambda _: store.etcd.settle(), lambda: store.etcd.soonest)
     assert store.etcd.store.get(A) == Stored(A, "1", Revision(1))
     assert broken
 

@@ -53,7 +53,8 @@ class Revocation:
         concerned = (
             each
             for each in tracked
-            if each.concerns(tasks) or any(end in cidr for end in each.ends - hosts for cidr in pools)
+            if each.concerns(tasks)
+            or any(end in cidr for end in each.ends - hosts for cidr in pools)
         )
         self._end(tuple(concerned), snapshot, config)
 
