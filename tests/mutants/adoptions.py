@@ -84,6 +84,14 @@ ADOPTIONS = (
         ("tests/unit/controller/test_adoption.py",),
     ),
     Mutant(
+        "P7",
+        "what is left of a dead agent of an old version counts as one that is heard",
+        "reconciler/controller/adoption/hearing.py",
+        "each.guid is None and self._datastore.get(felix_status_key(host)) is not None",
+        "each.guid is None",
+        ("tests/unit/controller/test_adoption.py",),
+    ),
+    Mutant(
         "P1",
         "others have no time once the first that is heard objects",
         "reconciler/controller/adoption/adoption.py",

@@ -72,7 +72,7 @@ class Adoption:
         self._pools: Sequence[Pool] = ()
         self._chain: tuple[Takeover, ...] = ()
         self._is_new = False
-        self._hearing = Hearing(stored, clock)
+        self._hearing = Hearing(datastore, stored, clock)
         #: Whether it was open before somebody objected.
         self._was_open = False
         #: Who objected since it closed, also if that is to be read no more.

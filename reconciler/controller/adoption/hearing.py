@@ -2,6 +2,8 @@
 
 from collections.abc import Collection
 
+from calico.datastore.api import Datastore
+from calico.keys import felix_status_key
 from calico.model import HostName
 from reconciler.controller.stored import StoredState
 from reconciler.runtime.clock import Clock
@@ -15,7 +17,8 @@ WAIT = 15.0
 class Hearing:
     """The time in which hosts may object; one thread owns it."""
 
-    def __init__(self, stored: StoredState, clock: Clock) -> None:
+    def __init__(self, datastore: Datastore, stored: StoredState, clock: Clock) -> None:
+        self._datastore = datastore
         self._stored = stored
         self._clock = clock
         self._since = 0.0
@@ -36,11 +39,19 @@ class Hearing:
 
         If nobody was, all may be cut off, and object once they are back; until then
         there is nobody to give an address to. From the first that is heard on the
-        others have all of the time again.
+        others have all of the time again. Raises DatastoreError.
         """
-        is_silent = bool(self._stored.registrations.names()) and not (
-            heard or any(each.guid is None for each in self._stored.applied.values())
-        )
+        is_silent = bool(self._stored.registrations.names()) and not (heard or self._is_told())
         if self.is_silent and not is_silent:
             self.begin()
         self.is_silent = is_silent and self.is_over
+
+    def _is_told(self) -> bool:
+        """Whether an agent lives that is too old to say which store it follows.
+
+        What it applied outlives it; that it reports does not.
+        """
+        return any(
+            each.guid is None and self._datastore.get(felix_status_key(host)) is not None
+            for host, each in self._stored.applied.items()
+        )

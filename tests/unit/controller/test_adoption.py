@@ -21,6 +21,7 @@ from calico.keys import (
     POOLS,
     READY,
     endpoint_key,
+    felix_status_key,
     objection_key,
     pool_key,
 )
@@ -426,6 +427,7 @@ def test_agents_of_a_version_that_tells_no_store_are_waited_for_shortly(cluster:
     for name in ("h1", "h2"):
         revision = cluster.store.list(APPLIED).revision
         cluster.say(AppliedRecord(HostName(name), BootId("boot"), revision, guid=None))
+        cluster.store.put(felix_status_key(HostName(name)), "{}")
 
     # when another leader comes
     cluster.start()
@@ -436,6 +438,25 @@ def test_agents_of_a_version_that_tells_no_store_are_waited_for_shortly(cluster:
     # then all is given, and nothing is held
     assert addresses(cluster).keys() == {*before, "c.1"}
     assert cluster.holds() == {}
+
+
+def test_what_is_left_of_a_dead_agent_that_tells_no_store_is_not_heard(cluster: Cluster) -> None:
+    # given an agent that did not tell of which store it was, and reports no more
+    cluster.mute = True
+    cluster.say(AppliedRecord(HostName("h2"), BootId("boot"), Revision(1), guid=None))
+
+    # when another leader comes, and all others are cut off
+    cluster.start()
+    cluster.marathon.put(OTHER)
+    cluster.connect()
+    cluster.after(10 * WAIT)
+
+    # then nothing is given until one is heard, and the others had their time
+    assert "no agent follows this datastore" in cluster.loop.standing.waits
+    assert "c.1" not in addresses(cluster)
+    cluster.follow("h1")
+    cluster.after(WAIT + 2)
+    assert "c.1" in addresses(cluster)
 
 
 def test_the_pools_that_hosts_know_come_back_and_no_other(cluster: Cluster) -> None:
