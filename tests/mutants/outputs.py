@@ -70,4 +70,12 @@ OUTPUTS = (
         "each.transient",
         ("tests/unit/cli/test_ipam.py",),
     ),
+    Mutant(
+        "P25",
+        "`status` takes what a host told for dealt with because others' was",
+        "reconciler/cli/reading/objections.py",
+        "and not (record is not None and is_taken_over(record, self._chain, self._guid))",
+        "and not self._chain",
+        ("tests/unit/cli/test_lost.py",),
+    ),
 )

@@ -29,6 +29,7 @@ from calico.model import (
     TaskId,
     TaskRecord,
 )
+from reconciler.cli.reading.objections import Objections
 from reconciler.controller.pinned import UnreadablePin, parse_pinned
 from reconciler.core.verdict import AgentState, AgentView, Judgement, judge
 from reconciler.runtime.lease import DEAD_AFTER, RENEW_EVERY
@@ -234,8 +235,7 @@ class _Reading:
         self.pinned: ClusterRecord | None = None
         self.is_pin_unreadable = False
         self.holds: list[HoldRecord] = []
-        self.objecting: set[HostName] = set()
-        self.told_of: set[HostName] = set()
+        self.objections = Objections()
         self.problems = [Problem(key, why) for key, why in books.unreadable.items()]
 
     def take(self, stored: Stored) -> None:
@@ -290,10 +290,8 @@ class _Reading:
                 raise
         elif (kind := keys.parse_hold_key(key)) is not None:
             self.holds.append(codec.decode_hold(kind, text))
-        elif (told_by := keys.parse_objection_key(key)) is not None:
-            self.objecting.add(told_by)
-            self.told_of.add(told_by)
-            self.told_of.update(codec.decode_objection(told_by, text).hosts)
+        elif self.objections.take(stored):
+            return
         elif key.startswith(keys.FELIX + "/"):
             host, _, leaf = key[len(keys.FELIX) + 1 :].partition("/")
             if leaf == "status":
@@ -329,8 +327,8 @@ class _Reading:
             pinned=self.pinned,
             is_pin_unreadable=self.is_pin_unreadable,
             holds=tuple(sorted(self.holds, key=lambda hold: hold.kind.value)),
-            objecting=frozenset(self.objecting),
-            told_of=frozenset(self.told_of),
+            objecting=self.objections.objecting(self.hosts),
+            told_of=self.objections.told_of(),
             problems=tuple(sorted(self.problems, key=lambda problem: problem.key)),
         )
 

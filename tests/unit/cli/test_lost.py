@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from calico import codec, keys
-from calico.cluster import HoldKind, ObjectionRecord, Standing
+from calico.cluster import HoldKind, ObjectionRecord, Standing, Takeover
 from calico.datastore.api import Key
 from calico.datastore.memory import MemoryDatastore
 from calico.model import BootId, HostName, TaskVerdict
@@ -15,6 +15,7 @@ from reconciler.cli.judging.held import list_holds, show_holds
 from reconciler.cli.printing.render import Answer
 from reconciler.cli.reading.cluster import read_cluster
 from reconciler.cli.reading.usage import usage_of
+from reconciler.controller.hosts.departure import Departure
 from tests.unit.cli.test_commands import NOW, text
 from tests.unit.cli.world import World, star
 
@@ -130,6 +131,52 @@ def test_what_an_agent_keeps_of_the_store_before_is_no_orphan(world: World) -> N
     object_to_it(world)
     printed = text(status(world))
     assert "PENDING  web.1  host-1  reported up by the agent on host-1, and kept" in printed
+
+
+@pytest.mark.parametrize(
+    ("takeover", "objects"),
+    [
+        pytest.param(Takeover(9, "n", ("guid",), (H1,)), False, id="its word was dealt with"),
+        pytest.param(Takeover(9, "n", ("guid",)), True, id="that of others was"),
+        pytest.param(Takeover(9, "n", ("another",), (H1,)), True, id="its word of another store"),
+    ],
+)
+def test_who_was_taken_over_objects_no_more_also_where_its_agent_never_sees_it(
+    world: World, takeover: Takeover, *, objects: bool
+) -> None:
+    for step in (register, lead, object_to_it):
+        step(world)
+    world.datastore.put(keys.CHAIN, codec.encode_chain((takeover,)))
+    assert ("PROBLEM etcd" in text(status(world))) is objects
+
+
+def test_what_was_taken_over_of_this_very_store_counts_only_since_then(world: World) -> None:
+    for step in (register, lead, object_to_it):
+        step(world)
+    world.datastore.put(keys.CLUSTER_GUID, "guid")
+    for number, objects in ((3, True), (4, False)):
+        chain = (Takeover(number, "n", ("guid",), (H1,)),)
+        world.datastore.put(keys.CHAIN, codec.encode_chain(chain))
+        assert ("PROBLEM etcd" in text(status(world))) is objects
+
+
+@pytest.mark.parametrize("registered", [True, False], ids=["registered", "not known"])
+def test_a_host_that_is_forgotten_objects_no_more_until_it_registers(
+    world: World, *, registered: bool
+) -> None:
+    for step in (lead, object_to_it, *([register] if registered else [])):
+        step(world)
+    Departure(world.datastore).forget(H1)
+    assert "PROBLEM etcd" not in text(status(world))
+    register(world)
+    assert "PROBLEM etcd" in text(status(world))
+
+
+def test_a_word_that_cannot_be_read_is_still_one(world: World) -> None:
+    for step in (register, lead):
+        step(world)
+    world.datastore.put(keys.objection_key(H1), "junk")
+    assert "PROBLEM etcd: was emptied, set back" in text(status(world))
 
 
 def test_a_host_that_felix_serves_is_not_taken_for_a_lost_one(world: World) -> None:
