@@ -84,6 +84,14 @@ ADOPTIONS = (
         ("tests/unit/controller/test_adoption.py",),
     ),
     Mutant(
+        "P25",
+        "a leader does not say that somebody has agents wait for whom it waits",
+        "reconciler/controller/adoption/adoption.py",
+        'if ready is None or ready.value.strip() == "true":',
+        "if ready is not None:",
+        ("tests/unit/controller/test_standing.py",),
+    ),
+    Mutant(
         "P7",
         "what is left of a dead agent of an old version counts as one that is heard",
         "reconciler/controller/adoption/hearing.py",

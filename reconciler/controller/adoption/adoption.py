@@ -164,7 +164,8 @@ class Adoption:
             # To a store that is not ready yet nobody says that he follows it.
             self._hearing.note_heard(heard)
         if self._hearing.is_silent and not (objecting or unsaid):
-            self._pause = f"{NOT_YET}: no agent follows this datastore, not on {_named(awaited)}"
+            follows = f"no agent follows this datastore, not on {_named(awaited)}"
+            self._pause = f"{NOT_YET}: {follows}{self._unready()}"
             return
         has_waited = self._hearing.is_over
         if not objecting and not unsaid:
@@ -194,6 +195,13 @@ class Adoption:
             # What these tell of each other's tasks comes at once, or the controller's.
             only = any(map(self._imports.is_addresses_only, objecting))
             self._open(objecting, objecting if only else (), waived=lost)
+
+    def _unready(self) -> str:
+        """Why no agent follows, where somebody has said that none is to; empty if nobody has."""
+        ready = self._datastore.get(READY)
+        if ready is None or ready.value.strip() == "true":
+            return ""
+        return f"; {READY} is not true: until somebody sets it so, agents act on nothing new"
 
     def _is_in_use(self, record: ObjectionRecord) -> bool:
         """Whether others follow this store, so that one host does not say what is in it."""
@@ -236,7 +244,7 @@ class Adoption:
         who = ", ".join(sorted({each.host for each in objecting} | self._objected.keys()))
         told = f"this datastore lacks what {who} took from an earlier one"
         if awaited:
-            told += f"; not heard of yet: {', '.join(sorted(awaited))}"
+            told += f"; not heard of yet: {', '.join(sorted(awaited))}{self._unready()}"
         if lost.addresses:
             addresses = ", ".join(map(str, sorted(lost.addresses)))
             told += f"; claimed by more than one, in no pool, or not to be read: {addresses}"

@@ -61,6 +61,37 @@ def test_that_no_agent_at_all_is_heard_is_told_until_one_is(cluster: Cluster) ->
     assert f"{NOT_YET}: h1 may hold" in waits(cluster)
 
 
+def test_that_somebody_has_agents_wait_is_told_until_he_no_more_does(cluster: Cluster) -> None:
+    # given agents that act on nothing, as an operator has said
+    cluster.mute = True
+    cluster.store.put(READY, "false")
+    cluster.start()
+    cluster.connect()
+    cluster.after(10 * WAIT)
+
+    assert waits(cluster).startswith(f"{NOT_YET}: no agent follows this datastore, not on h1, h2;")
+    assert f"{READY} is not true: until somebody sets it so" in waits(cluster)
+
+    # when that is over, but they are not back yet
+    cluster.store.put(READY, "true")
+    cluster.after(5)
+    assert waits(cluster) == f"{NOT_YET}: no agent follows this datastore, not on h1, h2"
+    cluster.follow("h1")
+    cluster.after(WAIT + 1)
+    assert cluster.loop.standing.opened
+
+
+def test_that_somebody_has_agents_wait_is_told_with_what_is_held(cluster: Cluster) -> None:
+    held = told_by(cluster, "h1")
+    store = wiped(cluster)
+    store.put(READY, "false")
+    replace_store(cluster, store)
+    object_to(cluster, held)
+    cluster.after(2 * WAIT)
+
+    assert f"not heard of yet: h2; {READY} is not true" in waits(cluster)
+
+
 def test_a_store_that_was_not_ready_waits_for_nobody_longer(cluster: Cluster) -> None:
     # given agents that act on nothing for that reason alone, and so say nothing new
     cluster.mute = True
