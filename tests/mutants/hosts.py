@@ -236,4 +236,20 @@ HOSTS = (
         "        for address in addresses:\n            if False and not any(",
         ("tests/unit/controller/test_attached.py",),
     ),
+    Mutant(
+        "P8",
+        "what Felix reports of a host that is none of ours goes with it",
+        "reconciler/controller/hosts/departure.py",
+        "if registration is None and not _is_ours(endpoint, stored.value):",
+        "if False:",
+        ("tests/unit/controller/test_departure.py",),
+    ),
+    Mutant(
+        "P8",
+        "what an agent reported stays where its registration could not be read",
+        "reconciler/controller/hosts/departure.py",
+        "if registration is None and not _is_ours(endpoint, stored.value):",
+        "if registration is None:",
+        ("tests/unit/controller/test_departure.py",),
+    ),
 )

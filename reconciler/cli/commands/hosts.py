@@ -129,6 +129,7 @@ def _known_host(cluster: Cluster, name: str) -> HostView:
         for subject in hold.subjects
     }
     known |= {each for each, _ in cluster.books.affinities}
+    known |= {endpoint.host for endpoint in cluster.statuses}
     known |= {block.affinity for block in cluster.books.blocks.values() if block.affinity}
     known |= {each for each in map(_registered_at, cluster.problems) if each is not None}
     if host not in known:

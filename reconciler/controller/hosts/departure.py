@@ -37,7 +37,7 @@ from calico.keys import (
     parse_status_key,
     reaches_etcd,
 )
-from calico.model import EndpointId, HostName
+from calico.model import ORCHESTRATOR, EndpointId, HostName
 from reconciler.controller.bootstrap import bootstrap_host, directories_of_host, keys_of_host
 
 log = logging.getLogger(__name__)
@@ -90,7 +90,8 @@ class Departure:
         """Give up what a forgotten host no longer needs, and say what is left.
 
         Once nothing is, its own keys go too, the registration last, so that an
-        interrupted attempt is taken up again; without one they are not ours.
+        interrupted attempt is taken up again; without one only what an agent of
+        ours tells of tasks is known to be ours.
         Raises DatastoreError; Conflict if something changed meanwhile.
         """
         registration = self._datastore.get(host_key(host))
@@ -101,16 +102,17 @@ class Departure:
         if not remains:
             # It would be taken over from once more when its takeover is forgotten.
             self._take_away(objection_key(host), is_directory=False)
-        if registration is None:
-            return remains
         for stored in self._datastore.list(Key(f"{FELIX}/{host}")).entries:
             endpoint = parse_status_key(stored.key)
             if not reaches_etcd(stored.key):
                 # Another agent's, of a workload that we never have.
                 continue
+            if registration is None and not _is_ours(endpoint, stored.value):
+                # Another agent's of a host that is none of ours.
+                continue
             if not remains or (endpoint is not None and endpoint not in endpoints):
                 self._datastore.delete(stored.key, expect=stored.revision)
-        if remains:
+        if remains or registration is None:
             return remains
         needed = self._needed_by_others(host)
         directories = directories_of_host(host)
@@ -211,3 +213,13 @@ def _is_forgotten(host: HostName, text: str) -> bool:
 
 def _is_in_use(books: Books, cidr: IPNetwork) -> bool:
     return any(books.blocks[cidr].allocations)
+
+
+def _is_ours(endpoint: EndpointId | None, status: str) -> bool:
+    """Whether an agent of ours told this: Felix, who registers nothing, tells no revisions."""
+    if endpoint is None or endpoint.orchestrator != ORCHESTRATOR:
+        return False
+    try:
+        return codec.decode_status(status).revision > 0
+    except InvalidValue:
+        return False

@@ -104,6 +104,24 @@ def test_many_endpoints_are_not_all_named(world: World) -> None:
     assert "star_probe-b.1, star_probe-c.1, web.0, web.1, web.2 and 6 more" in text(answer)
 
 
+def test_a_host_of_which_only_reports_are_left_can_be_forgotten() -> None:
+    # given what an earlier version left of a host whose registration could not be read
+    world = World(MemoryDatastore())
+    world.pool()
+    spec = world.task(world.host("host-d", "10.1.0.4"), "web.1", "192.168.0.1")[1]
+    left = World(MemoryDatastore())
+    left.report(spec, revision=7)
+    before = text(judge_status(read_cluster(left.datastore), NOW))
+    assert "PROBLEM etcd: was emptied or set back: agents on host-d" in before
+
+    assert judge_forget(read_cluster(left.datastore), "host-d", force=False).exit_code == 2
+    departure = Departure(left.datastore)
+    departure.forget(HostName("host-d"))
+    departure.clear(HostName("host-d"))
+
+    assert "host-d" not in text(judge_status(read_cluster(left.datastore), NOW))
+
+
 @pytest.mark.parametrize("name", ["host-z", "..", "a/b", ""])
 def test_a_host_of_which_nothing_is_stored_is_no_such_thing(world: World, name: str) -> None:
     with pytest.raises(NoSuchThing):

@@ -24,7 +24,8 @@ from calico.keys import (
     status_key,
 )
 from calico.mirror import Mirror
-from calico.model import BootId, HandleId, HostName, Pool
+from calico.model import BootId, EndpointId, HandleId, HostName, Pool, TaskId
+from calico.names import endpoint_of_task
 from reconciler.agent.belief import PREFIXES
 from reconciler.controller.bootstrap import keys_of_host
 from reconciler.controller.hosts.departure import Departure, Remains
@@ -280,6 +281,29 @@ def test_a_registration_that_cannot_be_read_is_removed(cluster: Cluster) -> None
     cluster.tell_hosts()
     forget(cluster, H2)
     assert [each.key for each in cluster.store.list(HOSTS).entries] == [host_key(H1)]
+
+
+def test_what_an_agent_reported_goes_where_its_registration_cannot_be_read(
+    cluster: Cluster,
+) -> None:
+    # given reports of an agent of ours, one of a task that is there
+    cluster.run(app(task("t", host="h2")))
+    (spec,) = cluster.specs().values()
+    gone = endpoint_of_task(H2, TaskId("gone"))
+    for endpoint in (spec.id, gone):
+        cluster.store.put(status_key(endpoint), '{"status": "up", "revision": 7}')
+    # and Felix's, of which nobody knows whether the host is still his
+    theirs = status_key(endpoint_of_task(H2, TaskId("theirs")))
+    others = status_key(EndpointId(H2, "k8s", "pod", "eth0"))
+    for key in (theirs, others):
+        cluster.store.put(key, '{"status": "up"}')
+    cluster.store.put(host_key(H2), "junk")
+    cluster.tell_hosts()
+
+    forget(cluster, H2)
+
+    assert cluster.store.get(status_key(gone)) is None
+    assert all(cluster.store.get(key) for key in (status_key(spec.id), theirs, others))
 
 
 def test_a_block_in_use_keeps_its_claim_and_an_empty_one_is_given_up(cluster: Cluster) -> None:
