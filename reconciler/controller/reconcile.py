@@ -304,7 +304,8 @@ class Reconciler:
         """
         if self.adoption.closed:
             return False
-        released = self._sweeper.sweep(self._live, self._vacancies.awaited())
+        awaited, unserved = self._vacancies.awaited(), self._writer.unserved
+        released = self._sweeper.sweep(self._live, awaited, unserved)
         self._vacancies.keep(self._sweeper.apps)
         for host in sorted(self._stored.registrations.forgotten):
             # Who changes it meanwhile has a reason; the next look tells.

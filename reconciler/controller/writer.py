@@ -7,7 +7,7 @@ endpoint. Down: endpoint, then record; the address rests and is swept later.
 """
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
@@ -115,6 +115,11 @@ class TaskWriter:
         )
         self._unfinished.update({profile.id: profile for profile in desired.profiles})
 
+    @property
+    def unserved(self) -> Collection[TaskId]:
+        """Tasks that cannot have all of the addresses that they ask for by name."""
+        return self._assigner.unserved
+
     def rewrite_profile(self, profile: Profile) -> None:
         """Bring a profile of ours that exists up to date; raises DatastoreError."""
         if profile.id in self._stored.profiles:
@@ -155,6 +160,7 @@ class TaskWriter:
         if kept is not None:
             self._delete(task_key(task), kept.revision)
             self._stored.forget_record(task)
+            self._assigner.unserved.discard(task)
             self.changed.add(task)
 
     def _remove_empty(self, directories: Iterable[Key]) -> None:

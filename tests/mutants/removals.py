@@ -353,4 +353,20 @@ REMOVALS = (
         "",
         ("tests/unit/controller/test_late_writes.py",),
     ),
+    Mutant(
+        "P5",
+        "half of a pair of addresses rests though the task's endpoint cannot be read",
+        "reconciler/controller/addresses/sweeper.py",
+        "frozenset((*tasks, *stored.unclear_tasks())),",
+        "frozenset(tasks),",
+        ("tests/unit/controller/test_half_given.py",),
+    ),
+    Mutant(
+        "P8",
+        "a task keeps one address though it cannot have the other",
+        "reconciler/controller/addresses/assigner.py",
+        "            self.unserved.add(record.task)\n",
+        "            pass\n",
+        ("tests/unit/controller/test_half_given.py",),
+    ),
 )

@@ -52,18 +52,24 @@ class Assigner:
         self._addresses = Addresses(datastore, lambda: stored.pools)
         self._claims = Claims(datastore)
         self._unnamed: GracePeriods[ContainerId] = GracePeriods(monotonic)
+        #: Tasks that cannot have all of the addresses that they asked for by name
+        #: last: what a leader before may have given them of those is of no use.
+        self.unserved: set[TaskId] = set()
 
     def assign(
         self, record: TaskRecord, wish: AddressWish, known: Known | None = None
     ) -> tuple[IPAddress, ...] | TaskRecord:
         """The task's addresses, or the record that says why there are none."""
+        self.unserved.discard(record.task)
         try:
             return self._take(record, wish, known)
         except (PoolExhausted, AddressAwaited) as error:
             return _judged(record, TaskVerdict.PENDING, str(error))
         except AddressTaken as error:
+            self._note_unserved(record, wish)
             return self._judge_taken(record, wish, error)
         except AddressOutsidePools as error:
+            self._note_unserved(record, wish)
             return _judged(record, TaskVerdict.REFUSED, str(error))
         except InvalidValue as error:
             reason = f"what the datastore holds of its address cannot be read: {error}"
@@ -193,6 +199,10 @@ class Assigner:
                 f"it is not known yet which task container {container} on {host} runs"
             )
 
+    def _note_unserved(self, record: TaskRecord, wish: AddressWish) -> None:
+        if isinstance(wish, FixedAddresses):
+            self.unserved.add(record.task)
+
     def _judge_taken(
         self, record: TaskRecord, wish: AddressWish, error: AddressTaken
     ) -> TaskRecord:
@@ -203,7 +213,8 @@ class Assigner:
         """
         wanted = wish.addresses if isinstance(wish, FixedAddresses) else ()
         why = f"{error}; waits for its release"
-        for handle in {self._addresses.holder(address) for address in wanted} - {None}:
+        own = HandleId(record.task)
+        for handle in {self._addresses.holder(address) for address in wanted} - {None, own}:
             holder = self._stored.records.get(TaskId(handle or ""))
             if holder is not None and holder.value.app != record.app:
                 return _judged(record, TaskVerdict.REFUSED, str(error))

@@ -53,18 +53,21 @@ class Sweeper:
         return frozenset(held.app for held in self._resting if held.app)
 
     def sweep(
-        self, live: Collection[TaskId], awaited: Mapping[str, Collection[IPAddress]] = NOBODY
+        self,
+        live: Collection[TaskId],
+        awaited: Mapping[str, Collection[IPAddress]] = NOBODY,
+        unserved: Collection[TaskId] = frozenset(),
     ) -> bool:
         """Give rested addresses back; tells whether any was. Takes lost ones again.
 
         `live` are tasks that Marathon names, `awaited` what its starting tasks
-        ask for by name. Only allocations that carry our
-        mark are looked at: what calico-mesos or another orchestrator holds is
-        theirs. Raises DatastoreError.
+        ask for by name. Without an endpoint the `unserved` have no use for what
+        they hold. Only allocations that carry our mark are looked at: what
+        calico-mesos or another orchestrator holds is theirs. Raises DatastoreError.
         """
         blocks = {block.cidr: block for block, _ in self._addresses.blocks()}
         self._take_back(blocks)
-        unused = self._unused(blocks.values(), live)
+        unused = self._unused(blocks.values(), {*self._stored.records, *live} - {*unserved})
         for held in self._resting.keys() - unused:
             del self._resting[held]
         fresh = newly_unused(unused, self._resting)
@@ -106,12 +109,12 @@ class Sweeper:
             log.info("address released", extra={"address": held.address})
         return released
 
-    def _unused(self, blocks: Iterable[Block], live: Collection[TaskId]) -> frozenset[Held]:
-        """Our allocations that no endpoint, record or live task stands behind."""
+    def _unused(self, blocks: Iterable[Block], tasks: Collection[TaskId]) -> frozenset[Held]:
+        """Our allocations that no endpoint and none of these tasks stands behind."""
         stored = self._stored
         who = standing(
             (kept.value for kept in stored.specs.values()),
-            frozenset((*stored.records, *stored.unclear_tasks(), *live)),
+            frozenset((*tasks, *stored.unclear_tasks())),
             stored.registrations.names(),
             stored.registrations.forgotten,
         )
