@@ -3,6 +3,7 @@
 import logging
 import sys
 import threading
+from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -57,7 +58,7 @@ from reconciler.runtime.inbox import Inbox
 from reconciler.runtime.listener import Listener
 from reconciler.runtime.signals import stopped_by_signals
 from reconciler.runtime.threads import start_thread
-from reconciler.runtime.watchfeed import WatchFeed
+from reconciler.runtime.watchfeed import Bookmark, FeedMessage, WatchFeed, read_anew
 
 log = logging.getLogger(__name__)
 
@@ -96,6 +97,7 @@ def _run(settings: AgentSettings, dataplane: Dataplane, monitor: Monitor) -> Non
     # Says at once what the kernel refuses, and opens the dataplane in this
     # thread, which is the one that will use it.
     facts = _expect_dataplane(dataplane, host)
+    feeds: list[WatchFeed] = []
     service = AttachService(
         settings.host,
         AttachmentFiles(settings.state_dir / ATTACHMENTS, host.boot_id),
@@ -105,6 +107,7 @@ def _run(settings: AgentSettings, dataplane: Dataplane, monitor: Monitor) -> Non
         facts.mtu,
         still_held,
         MesosAgent(settings.mesos_agent, PATIENT_READ_TIMEOUT).tasks_by_container,
+        read_anew=lambda: read_anew(feeds),
     )
     reconciler = HostReconciler(host, dataplane, clock, still_held, service.chores)
     _restore(reconciler, settings)
@@ -148,10 +151,7 @@ def _run(settings: AgentSettings, dataplane: Dataplane, monitor: Monitor) -> Non
         print(listener.announcement("agent"), flush=True)
         log.info("agent started", extra={"host": settings.host, "listen": str(listener.address)})
         start_thread("reporter", partial(reporter.run, stop))
-        for prefix in PREFIXES:
-            WatchFeed(
-                prefix, settings.open_datastore, inbox.post, stop, post_bookmark=inbox.post
-            ).start()
+        feeds += _follow(settings, inbox.post, stop)
         reader = LeaderReader(
             settings.open_datastore(), inbox.post, lambda: reconciler.is_vouched_for
         )
@@ -169,6 +169,19 @@ def _run(settings: AgentSettings, dataplane: Dataplane, monitor: Monitor) -> Non
         log.info("agent stopped", extra={"host": settings.host})
         if reporter.why_not:
             raise NotFit(reporter.why_not)
+
+
+def _follow(
+    settings: AgentSettings, post: Callable[[FeedMessage | Bookmark], None], stop: threading.Event
+) -> list[WatchFeed]:
+    """Follow the datastore in threads of their own."""
+    feeds = [
+        WatchFeed(prefix, settings.open_datastore, post, stop, post_bookmark=post)
+        for prefix in PREFIXES
+    ]
+    for feed in feeds:
+        feed.start()
+    return feeds
 
 
 def _host_settings(settings: AgentSettings) -> HostSettings:

@@ -1,7 +1,7 @@
 """Follows one prefix of the datastore and hands what it sees to a loop."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_random_exponential
@@ -98,6 +98,11 @@ class WatchFeed:
         self._post = post
         self._stop = stop
         self._told = ""
+        self._is_doubted = False
+
+    def read_anew(self) -> None:
+        """List all again once what is watched for has come or not; any thread may ask."""
+        self._is_doubted = True
 
     def start(self) -> threading.Thread:
         """Start following in a daemon thread."""
@@ -119,6 +124,7 @@ class WatchFeed:
         if self._stop.is_set():
             return
         datastore = self._open()
+        self._is_doubted = False
         asked = self._clock.monotonic()
         listing = datastore.list(self._prefix)
         self._told = ""
@@ -139,7 +145,7 @@ class WatchFeed:
                     self._post(Changed(self._prefix, event))
                     if self._stop.is_set():
                         return
-                if self._has_missed(datastore, ready):
+                if self._is_doubted or self._has_missed(datastore, ready):
                     return
                 self._post_bookmark(Bookmark(self._prefix, events.reached))
         except HistoryLost:
@@ -174,3 +180,9 @@ class WatchFeed:
         if reason != self._told:
             self._told = reason
             self._post(Unreachable(self._prefix, reason))
+
+
+def read_anew(feeds: Iterable[WatchFeed]) -> None:
+    """Have all of these list anew."""
+    for feed in feeds:
+        feed.read_anew()

@@ -28,7 +28,7 @@ from reconciler.controller.reconcile import Marathon
 from reconciler.controller.scheduling.intake import Message
 from reconciler.controller.settings import ControllerSettings
 from reconciler.runtime.clock import Clock, ManualClock
-from reconciler.runtime.watchfeed import Bookmark, FeedMessage, WatchFeed
+from reconciler.runtime.watchfeed import Bookmark, FeedMessage, WatchFeed, read_anew
 from tests.simulation.conditions import Asked, SteppedCondition
 from tests.simulation.runtimes import Runtime, Serving
 from tests.simulation.scheduler import Exited, Inbox, Never, Process, Scheduler
@@ -144,7 +144,9 @@ class AgentProcess:
         inbox, searches = Inbox[LoopMessage](scheduler), Inbox[frozenset[TaskId]](scheduler)
         states, reported = Inbox[SavedState](scheduler), Inbox[None](scheduler)
         settings = HostSettings(host.name, host.boot_id, locators=("proc",))
-        service = self._service(inbox.post, clock) if self._runtime is not None else None
+        feeds = [_feed(prefix, self._store, inbox.post, scheduler) for prefix in PREFIXES]
+        again = partial(read_anew, feeds)
+        service = self._service(inbox.post, clock, again) if self._runtime is not None else None
         chores = NO_CHORES if service is None else service.chores
         reconciler = HostReconciler(settings, host.dataplane, clock, host.still_held, chores)
         if host.disk:
@@ -177,8 +179,7 @@ class AgentProcess:
         process.spawn(tell)
         process.spawn(lambda: self._serve(searches, lambda asked: searcher.answer(_union(asked))))
         process.spawn(lambda: self._serve(states, self._save))
-        for prefix in PREFIXES:
-            feed = _feed(prefix, self._store, inbox.post, scheduler)
+        for feed in feeds:
             process.spawn(feed.run)
         if self._runtime is not None and service is not None:
             self._attend(process, service)
@@ -192,7 +193,9 @@ class AgentProcess:
             if self._runtime is not None:
                 self._runtime.serving = None
 
-    def _service(self, tell: Callable[[LoopMessage], None], clock: Clock) -> AttachService:
+    def _service(
+        self, tell: Callable[[LoopMessage], None], clock: Clock, again: Callable[[], None]
+    ) -> AttachService:
         scheduler, host = self._surroundings.scheduler, self._host
         return AttachService(
             host.name,
@@ -205,6 +208,7 @@ class AgentProcess:
             ContainersPage(host, scheduler.now).read,
             NamespacesTwin(host),
             lambda: SteppedCondition(scheduler),
+            again,
         )
 
     def _attend(self, process: Process, service: AttachService) -> None:

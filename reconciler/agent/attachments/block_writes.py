@@ -25,31 +25,45 @@ class BlockWritten:
     at: float = float("inf")
 
 
+@dataclass(frozen=True, slots=True)
+class BlockRefused:
+    """Why no address is given out of a block as it is read; empty once it is believed again."""
+
+    block: Key
+    why: str
+
+
 class NotifyingDatastore:
     """A datastore that tells of each block that is written; implements `Datastore`.
 
     Nothing is read of one that lacks what was seen, or written here: feeds may hear of
-    that later, where a server went away without a word.
+    that later, where a server went away without a word, or never, as long as a watch
+    goes on in what answers by now. So they are to read all anew then.
     """
 
     def __init__(
-        self, datastore: Datastore, tell: Callable[[BlockWritten], None], clock: Clock
+        self,
+        datastore: Datastore,
+        tell: Callable[[BlockWritten | BlockRefused], None],
+        clock: Clock,
+        read_anew: Callable[[], None] = lambda: None,
     ) -> None:
         self._datastore = datastore
         self._tell = tell
         self._clock = clock
+        self._read_anew = read_anew
         self._seen = Revision(0)
         self._written: dict[Key, Revision] = {}
-        self._was_doubted = False
+        self._refused: set[Key] = set()
+        self._was_judged = False
 
     def note_seen(self, revision: Revision) -> None:
         """The index up to which the loop knows what it believes; any thread may tell it."""
         self._seen = revision
 
-    def note_doubt(self, why: str) -> None:
-        """What was written may be of another store, if there is a reason; any thread may tell."""
-        if why:
-            self._was_doubted = True
+    def note_judged(self) -> None:
+        """The loop knows by all blocks whether what was written is lost; any thread may tell."""
+        self._was_judged = True
 
     def get(self, key: Key) -> Stored | None:
         """See Datastore."""
@@ -88,13 +102,20 @@ class NotifyingDatastore:
         return self._datastore.watch(prefix, after, timeout)
 
     def _expect_written(self, stored: Stored) -> None:
-        if self._was_doubted:
-            # In this order: another thread may tell of a doubt meanwhile.
-            self._was_doubted = False
+        if self._was_judged:
+            # In this order: another thread may tell of a judgement meanwhile.
+            self._was_judged = False
             self._written = {}
         written = self._written.get(stored.key, stored.revision)
         if stored.revision < written:
-            raise DatastoreUnavailable(
+            why = (
                 f"{stored.key} is told as of the datastore's index {stored.revision}, and was"
                 f" written at {written}: it was set back"
             )
+            self._refused.add(stored.key)
+            self._tell(BlockRefused(stored.key, why))
+            self._read_anew()
+            raise DatastoreUnavailable(why)
+        if stored.key in self._refused:
+            self._refused.discard(stored.key)
+            self._tell(BlockRefused(stored.key, ""))

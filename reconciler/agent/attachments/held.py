@@ -115,6 +115,10 @@ class HeldAttachments:
         """Give nothing out of a datastore that has not come so far."""
         self._chores.seen(revision)
 
+    def note_judged(self) -> None:
+        """Hold against what is believed nothing that was written before."""
+        self._chores.judged()
+
     def is_due(self, now: float) -> bool:
         """Whether a pass must be made even if no message came."""
         due = self.next_due()

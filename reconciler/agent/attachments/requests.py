@@ -134,6 +134,10 @@ AttachMessage = (
 )
 
 
+def _nothing() -> None:
+    """Leave it undone."""
+
+
 @dataclass(frozen=True, slots=True)
 class Chores:
     """What the loop leaves to others, because it takes time; none of them blocks.
@@ -144,7 +148,8 @@ class Chores:
     `unclaimed` those of which it is to be found out which tasks they run. `doubted`
     hears in each pass why the datastore is not to be acted on, or no address is to
     be taken from it, empty if all may be; `seen`, up to which index all is known of
-    it that is acted on.
+    it that is acted on. `judged` is for each time that it was found to be the store that
+    was believed, or to have taken that over, by a list of all blocks.
     """
 
     claimed: Callable[[ContainerId], None]
@@ -154,6 +159,7 @@ class Chores:
     unclaimed: Callable[[frozenset[ContainerId]], None]
     doubted: Callable[[str], None]
     seen: Callable[[Revision], None]
+    judged: Callable[[], None] = _nothing
 
 
 def _nobody(_: object) -> None:

@@ -11,7 +11,11 @@ from calico.datastore.api import Datastore
 from calico.model import ContainerId, HostName, TaskId
 from reconciler.agent.attachments.allocator import Allocator, Job
 from reconciler.agent.attachments.attacher import HostAttacher, Partners
-from reconciler.agent.attachments.block_writes import BlockWritten, NotifyingDatastore
+from reconciler.agent.attachments.block_writes import (
+    BlockRefused,
+    BlockWritten,
+    NotifyingDatastore,
+)
 from reconciler.agent.attachments.files import AttachmentFiles, KeptAttachment
 from reconciler.agent.attachments.keeper import (
     Asker,
@@ -45,16 +49,17 @@ class AttachService:
         files: AttachmentFiles,
         datastore: Datastore,
         clock: Clock,
-        tell_loop: Callable[[AttachMessage | BlockWritten], None],
+        tell_loop: Callable[[AttachMessage | BlockWritten | BlockRefused], None],
         mtu: int,
         still_held: StillHeld,
         tasks_by_container: TasksByContainer,
         namespaces: Namespaces | None = None,
         conditions: Conditions = threading.Condition,
+        read_anew: Callable[[], None] = lambda: None,
     ) -> None:
         """`datastore` is the allocator's alone, as is `tasks_by_container` the asker's.
 
-        Without `namespaces` they are the kernel's.
+        Without `namespaces` they are the kernel's. `read_anew` has the feeds do so.
         """
         self._files = files
         self._tell_loop = tell_loop
@@ -64,7 +69,7 @@ class AttachService:
             files, partners, clock, mtu, namespaces=there, conditions=conditions
         )
         self.keeper = Keeper(self.attacher, clock, still_held, there.exists, conditions)
-        self._notifying = notifying = NotifyingDatastore(datastore, self._tell_written, clock)
+        notifying = NotifyingDatastore(datastore, self._tell_of_block, clock, read_anew)
         self.allocator = Allocator(
             host,
             notifying,
@@ -81,18 +86,15 @@ class AttachService:
             lambda container: self.keeper.post(Lost(container)),
             lambda container: self.keeper.post(Forgettable(container)),
             self.asker.post,
-            self._note_doubt,
+            self.allocator.note_doubt,
             notifying.note_seen,
+            notifying.note_judged,
         )
 
-    def _note_doubt(self, why: str) -> None:
-        self._notifying.note_doubt(why)
-        self.allocator.note_doubt(why)
-
-    def _tell_written(self, written: BlockWritten) -> None:
+    def _tell_of_block(self, told: BlockWritten | BlockRefused) -> None:
         # Else the index may be of another store than the loop will know of then.
-        if not self.allocator.was_doubted:
-            self._tell_loop(written)
+        if isinstance(told, BlockRefused) or not self.allocator.was_doubted:
+            self._tell_loop(told)
 
     def _allot(self, job: Job) -> None:
         self.allocator.post(job)

@@ -19,7 +19,7 @@ from calico.model import (
     Protected,
     TaskId,
 )
-from reconciler.agent.attachments.block_writes import BlockWritten
+from reconciler.agent.attachments.block_writes import BlockRefused, BlockWritten
 from reconciler.agent.attachments.requests import AttachMessage
 from reconciler.agent.belief import View
 from reconciler.agent.locators.api import LocatorName, Search
@@ -58,6 +58,7 @@ AgentMessage = (
     | StateWritten
     | AttachMessage
     | BlockWritten
+    | BlockRefused
 )
 
 

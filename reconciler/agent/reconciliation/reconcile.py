@@ -12,11 +12,11 @@ from calico.dataplane.changes import Plan
 from calico.dataplane.foreign.rules import ForeignRules
 from calico.dataplane.render.host import Rendered
 from calico.dataplane.state import HostConfig
-from calico.datastore.api import Put, Revision
+from calico.datastore.api import Key, Put, Revision
 from calico.errors import DataplaneError
 from calico.keys import BLOCKS, parse_endpoint_key
 from calico.model import EndpointId, Snapshot, TaskId
-from reconciler.agent.attachments.block_writes import BlockWritten
+from reconciler.agent.attachments.block_writes import BlockRefused, BlockWritten
 from reconciler.agent.attachments.files import KeptAttachment
 from reconciler.agent.attachments.held import HeldAttachments
 from reconciler.agent.attachments.merging import Merged
@@ -83,6 +83,10 @@ class HostReconciler:
         self._others: tuple[IPAddress, ...] = ()
         self._foreign = ForeignRules()
         self._unsaved = ""
+        #: Blocks out of which no address is given as they are read, and why.
+        self._refused: dict[Key, str] = {}
+        #: Whether all blocks were listed since what is believed was judged by them.
+        self._is_unjudged = True
         self._revision = 0
         self._rendering = Rendering()
         self._merged: Merged | None = None
@@ -134,17 +138,18 @@ class HostReconciler:
                 self._foreign = foreign
             case StateWritten(problem):
                 self._unsaved = problem
+            case BlockRefused():
+                self._note_refused(message)
             case ContainersChanged():
                 self._searches.hurry(self._clock.monotonic())
             case Changed(_, Put(stored)):
-                endpoint = parse_endpoint_key(stored.key)
-                if endpoint is not None and endpoint.host == self._settings.host:
-                    self._searches.note_arrived(endpoint)
+                self._note_arrived(stored.key)
                 self._belief.handle(message)
             case LeaderSeen():
                 self._vouching.handle(message, self._belief.latest)
             case Loaded() | Changed() | Unreachable() | Bookmark() | BlockWritten():
                 if isinstance(message, Loaded):
+                    self._is_unjudged |= message.prefix == BLOCKS
                     self._vouching.begin_anew()
                     # Of an older self, which may not be told as one, it is to be
                     # found out what in it containers have given back since.
@@ -154,6 +159,16 @@ class HostReconciler:
                 if isinstance(message, CheckAsked):
                     self._looks.ask(self._clock.monotonic())
                 self._held.handle(message, self._evidence, self._kernel.linked)
+
+    def _note_arrived(self, key: Key) -> None:
+        endpoint = parse_endpoint_key(key)
+        if endpoint is not None and endpoint.host == self._settings.host:
+            self._searches.note_arrived(endpoint)
+
+    def _note_refused(self, block: BlockRefused) -> None:
+        self._refused.pop(block.block, None)
+        if block.why:
+            self._refused[block.block] = f"no container gets an address: {block.why}"
 
     def next_due(self) -> float:
         """When there is something to do although no message comes, monotonic."""
@@ -240,6 +255,10 @@ class HostReconciler:
         self._is_wanted = False
         view = self._belief.judge()
         self._held.note_seen(max(self._belief.reached.values(), default=Revision(0)))
+        if self._is_unjudged and view.source is Source.DATASTORE and not view.doubt:
+            self._is_unjudged = False
+            self._refused.clear()
+            self._held.note_judged()
         self._held.note_doubt(why_not_wired(view), why_not_given(view, self._vouching.why_not))
         self._programming.take_links_away(view)
         reached = self._attempt(view)
@@ -359,6 +378,7 @@ class HostReconciler:
             *(rendered.host_problems if rendered is not None else ()),
             *self._held.problems,
             *filter(None, (self._vouching.problem(self._clock.monotonic()), self._unsaved)),
+            *self._refused.values(),
             *obstacles(self._foreign, view, self._config),
             *problems_here(view, self._settings.host),
         )
@@ -372,7 +392,9 @@ class HostReconciler:
             gone=tuple(sorted(gone)),
             problems=told[:MOST_PROBLEMS],
             attachments=() if merged is None else self._held.records(merged),
-            why_not_attached=why_not_wired(view) or why_not_given(view, self._vouching.why_not),
+            why_not_attached=why_not_wired(view)
+            or why_not_given(view, self._vouching.why_not)
+            or next(iter(self._refused.values()), ""),
             settled=self._kernel.programmed is not None and rendered is not None,
             changes=changes,
             looked=looked,

@@ -86,15 +86,18 @@ class Bench:
         self.told: list[FeedMessage] = []
         self.bookmarks: list[Bookmark] = []
 
-    def run(self) -> list[FeedMessage]:
-        WatchFeed(
+    def feed(self) -> WatchFeed:
+        return WatchFeed(
             PREFIX,
             lambda: self.store,
             self.told.append,
             self.stop,
             self.clock,
             post_bookmark=self.bookmarks.append,
-        ).run()
+        )
+
+    def run(self) -> list[FeedMessage]:
+        self.feed().run()
         return self.told
 
     def fail(self, error: Exception, after: float = 0.0) -> Callable[[], None]:
@@ -220,6 +223,16 @@ def test_a_quiet_watch_tells_how_far_the_store_was(bench: Bench) -> None:
 
     # The last watch is that in which the feed is stopped.
     assert bench.bookmarks == [Bookmark(PREFIX, Revision(index)) for index in (1, 2, 2)]
+
+
+def test_a_feed_that_is_to_read_anew_lists_once_behind_the_watch(bench: Bench) -> None:
+    feed = bench.feed()
+    bench.store.watches = [feed.read_anew, lambda: None]
+
+    feed.run()
+
+    assert bench.listed == 2
+    assert bench.stop.waited == []
 
 
 def test_a_watch_that_missed_something_tells_no_bookmark(bench: Bench) -> None:
