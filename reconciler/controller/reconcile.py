@@ -245,8 +245,7 @@ class Reconciler:
             if failure is not None:
                 failures[app.id] = failure
             checkpoint()
-        if not failures:
-            self.adoption.note_brought()
+        self.adoption.note_brought(failures.keys())
         self._show_problems(listed)
         self._live = named
         withdrawals = self._absences.judge(listed, trust, read.at, checkpoint)

@@ -347,4 +347,37 @@ ADOPTIONS = (
         "            told[key] = stored.value\n",
         ("tests/unit/agent/test_objection.py",),
     ),
+    Mutant(
+        "P11",
+        "tasks are waited for in silence as long as any app fails",
+        "reconciler/controller/adoption/adoption.py",
+        "self._hearing.has_lasted(BROUGHT_WITHIN if self._unbrought else WAIT)",
+        "not self._unbrought and self._hearing.is_over",
+        ("tests/unit/controller/test_unread_app.py",),
+    ),
+    Mutant(
+        "P25",
+        "tasks are held though Marathon has named none since the store was opened",
+        "reconciler/controller/adoption/adoption.py",
+        "        if self._unbrought is None:\n            return False\n",
+        "",
+        ("tests/unit/controller/test_unread_app.py",),
+    ),
+    Mutant(
+        "P11",
+        "a host whose tasks are all there waits for those of another",
+        "reconciler/controller/adoption/adoption.py",
+        "        held = [each for each in withheld if waiting[each] or self._is_lost(each)]\n",
+        "        held = list(withheld) if self._awaits_tasks else "
+        "[each for each in withheld if waiting[each] or self._is_lost(each)]\n",
+        ("tests/unit/controller/test_unread_app.py",),
+    ),
+    Mutant(
+        "P7",
+        "a host is taken over while its tasks are waited for",
+        "reconciler/controller/adoption/adoption.py",
+        "if waiting[each] or self._is_lost(each)]",
+        "if self._is_lost(each) or (waiting[each] and not self._awaits_tasks)]",
+        ("tests/unit/controller/test_unread_app.py",),
+    ),
 )

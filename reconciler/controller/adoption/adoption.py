@@ -46,6 +46,9 @@ UNHEARD = (
     f"{NOT_YET}: Marathon has not answered with a complete list that counts since this"
     " controller began to lead"
 )
+#: Seconds after which tasks are held, and waited for in silence no longer, although
+#: an app fails that may be theirs: more than from one complete list to the next.
+BROUGHT_WITHIN = 90.0
 #: As many hosts, tasks or groups are named in one sentence.
 MOST_NAMED = 5
 
@@ -80,8 +83,9 @@ class Adoption:
         self._imports = Imports(datastore, stored, clock)
         #: Addresses and groups that an operator let go.
         self._waived = NotImported()
-        #: Whether Marathon's tasks were brought since it opened.
-        self._brought = False
+        #: Apps of which no list was brought in without a failure since it opened; None
+        #: if none was brought in at all.
+        self._unbrought: frozenset[str] | None = None
         #: Whether somebody is held back until they are.
         self._awaits_tasks = False
         self.closed = True
@@ -104,9 +108,10 @@ class Adoption:
         """Whether to look again soon, though nobody tells anything new."""
         return self.closed or self._awaits_tasks
 
-    def note_brought(self) -> None:
-        """All tasks of a complete list were given what they should have, as far as that can be."""
-        self._brought = True
+    def note_brought(self, failed: Collection[str]) -> None:
+        """All tasks of a complete list were given what they should have, but of some apps."""
+        if self._unbrought != frozenset():
+            self._unbrought = frozenset(failed)
 
     def begin(self, pools: Sequence[Pool]) -> None:
         """Leave the mark of a takeover; a store that was in use is made complete.
@@ -252,6 +257,10 @@ class Adoption:
             told += f"; rules that only one of them tells so: of {_named(lost.groups)}"
         if tasks:
             told += f"; tasks to which the controller gave no network: {_named(tasks)}"
+        if tasks and self._unbrought:
+            told += (
+                f"; apps that fail to be read or brought, maybe theirs: {_named(self._unbrought)}"
+            )
         if self.closed:
             told = self.reason = f"{told}; no address is given until that is clear"
         else:
@@ -267,14 +276,11 @@ class Adoption:
     def _review(self, withheld: Sequence[ObjectionRecord]) -> None:
         """Let a store in use go on without what only these wait for."""
         waiting = {each: self._imports.waiting(each) for each in withheld}
-        has_waited = self._brought and self._hearing.is_over
-        self._awaits_tasks = any(waiting.values()) and not has_waited
-        if self._awaits_tasks:
-            return
+        self._awaits_tasks = any(waiting.values()) and not self._has_waited()
         held = [each for each in withheld if waiting[each] or self._is_lost(each)]
         lost = self._imports.not_imported(held)
         tasks = frozenset[str]().union(*(waiting[each] for each in held))
-        if held and self._is_approved(held, (), lost, tasks):
+        if held and not self._awaits_tasks and self._is_approved(held, (), lost, tasks):
             held = []
         if settled := [each for each in withheld if each not in held]:
             self._adopt(settled)
@@ -282,6 +288,12 @@ class Adoption:
         self._imports.keep(held)
         if not held:
             self._holds.end(HoldKind.STORE)
+
+    def _has_waited(self) -> bool:
+        """Whether all tasks had their time to be brought, or who fails has had it."""
+        if self._unbrought is None:
+            return False
+        return self._hearing.has_lasted(BROUGHT_WITHIN if self._unbrought else WAIT)
 
     def _is_lost(self, record: ObjectionRecord) -> bool:
         lost = self._imports.not_imported([record])
@@ -306,7 +318,7 @@ class Adoption:
         self._stored.load(self._datastore)
         for stored in self._datastore.list(FORGOTTEN).entries:
             self._datastore.delete(stored.key, expect=stored.revision)
-        self._is_new = self._brought = False
+        self._is_new, self._unbrought = False, None
         self._waived, self._objected = waived, {}
         self._hearing.begin()
         self._imports.keep(withheld)

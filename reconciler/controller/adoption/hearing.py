@@ -32,7 +32,11 @@ class Hearing:
     @property
     def is_over(self) -> bool:
         """Whether hosts had their time."""
-        return self._clock.monotonic() - self._since >= WAIT
+        return self.has_lasted(WAIT)
+
+    def has_lasted(self, seconds: float) -> bool:
+        """Whether it began so long ago."""
+        return self._clock.monotonic() - self._since >= seconds
 
     def note_heard(self, heard: Collection[HostName]) -> None:
         """Take in who was `heard` by now, whatever they said.

@@ -78,6 +78,8 @@ class MemoryMarathon:
         self.error: MarathonError | None = None
         self.framework: str | None = "first-0000"
         self.release = "1.1.1"
+        #: Why it does not tell of any earlier version of an app.
+        self.unread: dict[AppId, MarathonError] = {}
         #: Why it does not say who it is, while all else is answered.
         self.unnamed: MarathonError | None = None
         #: Of apps; it is small to say who one is.
@@ -94,6 +96,8 @@ class MemoryMarathon:
 
     def app_version(self, app_id: AppId, version: str) -> App | None:
         self._answer()
+        if app_id in self.unread:
+            raise self.unread[app_id]
         return self.versions.get((app_id, version))
 
     def apps(self) -> AppList:
