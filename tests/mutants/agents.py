@@ -247,8 +247,8 @@ AGENTS = (
         "P25",
         "an agent's page is silent on a leader that did not vouch",
         "reconciler/agent/reconciliation/reconcile.py",
-        "why_not_wired(view) or why_not_given(view, self._vouching.why_not)",
-        "why_not_wired(view)",
+        "            or why_not_given(view, self._vouching.why_not)\n",
+        "",
         ("tests/unit/agent/test_newcomer.py",),
     ),
     Mutant(

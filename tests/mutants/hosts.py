@@ -79,7 +79,7 @@ HOSTS = (
         "P7",
         "an agent takes the index of a write for one of a store that it had begun to doubt",
         "reconciler/agent/attachments/service.py",
-        "if not self.allocator.was_doubted:",
+        "if isinstance(told, BlockRefused) or not self.allocator.was_doubted:",
         "if True:",
         ("tests/unit/agent/test_lost_writes.py",),
     ),

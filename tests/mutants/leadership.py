@@ -111,8 +111,16 @@ LEADERSHIP = (
         "P21",
         "a quiet member is believed",
         "reconciler/runtime/watchfeed.py",
+        "if self._is_doubted or self._has_missed(datastore, ready):",
+        "if self._is_doubted:",
+        ("tests/unit/runtime/test_watchfeed.py",),
+    ),
+    Mutant(
+        "P21",
+        "a feed that is to read anew watches on",
+        "reconciler/runtime/watchfeed.py",
+        "if self._is_doubted or self._has_missed(datastore, ready):",
         "if self._has_missed(datastore, ready):",
-        "if False:",
         ("tests/unit/runtime/test_watchfeed.py",),
     ),
     Mutant(

@@ -95,10 +95,12 @@ STORES = (
         "P7",
         "a quiet in which something was missed is believed",
         "reconciler/runtime/watchfeed.py",
-        "                if self._has_missed(datastore, ready):\n                    return\n"
+        "                if self._is_doubted or self._has_missed(datastore, ready):\n"
+        "                    return\n"
         "                self._post_bookmark(Bookmark(self._prefix, events.reached))\n",
         "                self._post_bookmark(Bookmark(self._prefix, events.reached))\n"
-        "                if self._has_missed(datastore, ready):\n                    return\n",
+        "                if self._is_doubted or self._has_missed(datastore, ready):\n"
+        "                    return\n",
         ("tests/unit/runtime/test_watchfeed.py",),
     ),
     Mutant(
