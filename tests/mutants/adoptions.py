@@ -335,8 +335,8 @@ ADOPTIONS = (
         "P4",
         "a late host follows the store before its tasks are in it",
         "reconciler/controller/adoption/adoption.py",
-        "held = [each for each in withheld if waiting[each] or self._is_lost(each)]",
-        "held = [each for each in withheld if self._is_lost(each)]",
+        "if all_wait or waiting[each] or self._is_lost(each)]",
+        "if all_wait or self._is_lost(each)]",
         ("tests/unit/controller/test_objection_trust.py",),
     ),
     Mutant(
@@ -364,20 +364,11 @@ ADOPTIONS = (
         ("tests/unit/controller/test_unread_app.py",),
     ),
     Mutant(
-        "P11",
-        "a host whose tasks are all there waits for those of another",
-        "reconciler/controller/adoption/adoption.py",
-        "        held = [each for each in withheld if waiting[each] or self._is_lost(each)]\n",
-        "        held = list(withheld) if self._awaits_tasks else "
-        "[each for each in withheld if waiting[each] or self._is_lost(each)]\n",
-        ("tests/unit/controller/test_unread_app.py",),
-    ),
-    Mutant(
         "P7",
-        "a host is taken over while its tasks are waited for",
+        "a host is taken over that cuts the tasks off of which nobody knows",
         "reconciler/controller/adoption/adoption.py",
+        "if all_wait or waiting[each] or self._is_lost(each)]",
         "if waiting[each] or self._is_lost(each)]",
-        "if self._is_lost(each) or (waiting[each] and not self._awaits_tasks)]",
         ("tests/unit/controller/test_unread_app.py",),
     ),
 )

@@ -277,10 +277,15 @@ class Adoption:
         """Let a store in use go on without what only these wait for."""
         waiting = {each: self._imports.waiting(each) for each in withheld}
         self._awaits_tasks = any(waiting.values()) and not self._has_waited()
-        held = [each for each in withheld if waiting[each] or self._is_lost(each)]
+        if self._awaits_tasks:
+            return
+        # Which of an app's tasks live nobody knows while it fails: whoever acts on a store
+        # that lacks them cuts them off.
+        all_wait = bool(self._unbrought) and any(waiting.values())
+        held = [each for each in withheld if all_wait or waiting[each] or self._is_lost(each)]
         lost = self._imports.not_imported(held)
         tasks = frozenset[str]().union(*(waiting[each] for each in held))
-        if held and not self._awaits_tasks and self._is_approved(held, (), lost, tasks):
+        if held and self._is_approved(held, (), lost, tasks):
             held = []
         if settled := [each for each in withheld if each not in held]:
             self._adopt(settled)

@@ -85,13 +85,21 @@ def test_an_app_that_fails_has_the_tasks_held_that_may_be_its_own(failure: Marat
     assert late.taken_over() == ("h1",)
 
 
-def test_a_host_whose_tasks_are_all_brought_does_not_wait_for_those_of_another() -> None:
+def test_a_host_that_would_cut_them_off_is_not_taken_over_before_them() -> None:
     late = Late(MarathonUnavailable("http://marathon: 502"))
+    cluster = late.cluster
     late.object("h1", "h2")
-    late.cluster.after(2 * WAIT)
+    cluster.after(BROUGHT_WITHIN + WAIT + 5)
 
-    assert late.taken_over() == ("h2",)
-    assert late.cluster.holds() == {}
+    # then the host of the other app's task goes on letting web.1 in
+    assert late.taken_over() == ()
+    assert "nothing changes on h1, h2" in cluster.holds()[HoldKind.STORE].reason
+
+    # until the app can be read
+    cluster.marathon.unread.clear()
+    cluster.after(80)
+    assert sorted(late.taken_over()) == ["h1", "h2"]
+    assert cluster.holds() == {}
 
 
 def test_no_task_is_held_before_a_list_was_brought_in() -> None:
