@@ -245,7 +245,8 @@ class Reconciler:
             if failure is not None:
                 failures[app.id] = failure
             checkpoint()
-        self.adoption.note_brought(failures.keys())
+        unread = {str(each.app_id or "an app without an id") for each in listed.problems}
+        self.adoption.note_brought(unread | failures.keys())
         self._show_problems(listed)
         self._live = named
         withdrawals = self._absences.judge(listed, trust, read.at, checkpoint)

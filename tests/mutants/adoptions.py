@@ -365,6 +365,14 @@ ADOPTIONS = (
     ),
     Mutant(
         "P7",
+        "an app that the list does not explain has no tasks that live",
+        "reconciler/controller/reconcile.py",
+        "self.adoption.note_brought(unread | failures.keys())",
+        "self.adoption.note_brought(failures.keys())",
+        ("tests/unit/controller/test_unread_app.py",),
+    ),
+    Mutant(
+        "P7",
         "a host is taken over that cuts the tasks off of which nobody knows",
         "reconciler/controller/adoption/adoption.py",
         "if all_wait or waiting[each] or self._is_lost(each)]",

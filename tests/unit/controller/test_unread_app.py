@@ -7,7 +7,7 @@ from calico.codec import decode_chain
 from calico.keys import CHAIN
 from calico.model import TaskVerdict
 from marathon_client.errors import MarathonError, MarathonRejected, MarathonUnavailable
-from marathon_client.models import AppId
+from marathon_client.models import AppId, Problem
 from reconciler.controller.adoption.adoption import BROUGHT_WITHIN
 from reconciler.controller.adoption.hearing import WAIT
 from tests.unit.controller.objecting import (
@@ -100,6 +100,20 @@ def test_a_host_that_would_cut_them_off_is_not_taken_over_before_them() -> None:
     cluster.after(80)
     assert sorted(late.taken_over()) == ["h1", "h2"]
     assert cluster.holds() == {}
+
+
+def test_an_app_that_the_list_does_not_explain_counts_as_one_that_fails() -> None:
+    late = Late(MarathonUnavailable("http://marathon: 502"))
+    cluster = late.cluster
+    del cluster.marathon.current[AppId("/web")]
+    cluster.marathon.problems = (Problem(AppId("/web"), "its ports are no list"),)
+    late.object("h1", "h2")
+    cluster.after(BROUGHT_WITHIN + WAIT + 5)
+
+    assert late.taken_over() == ()
+    hold = cluster.holds()[HoldKind.STORE]
+    assert hold.subjects == ("task web.1",)
+    assert "maybe theirs: /web; nothing changes on h1, h2" in hold.reason
 
 
 def test_no_task_is_held_before_a_list_was_brought_in() -> None:
