@@ -4,12 +4,14 @@ import json
 from dataclasses import replace
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from calico.codec import decode_rules
 from calico.datastore.api import Key
+from calico.errors import InvalidValue
 from calico.keys import CALICO, CLUSTER_GUID, READY, endpoint_key
-from calico.model import EndpointSpec, EndpointState, TaskId
+from calico.model import Action, EndpointSpec, EndpointState, Rule, TaskId
 from reconciler.agent.belief import PREFIXES
 from reconciler.agent.state_file import (
     StateFileError,
@@ -54,6 +56,21 @@ def lets_in(machine: Machine, source: EndpointSpec, target: EndpointSpec) -> boo
     return admits(0, rules_of(machine.kernel), *residents)
 
 
+def allowed_by(text: str) -> set[Rule]:
+    """What a profile's rules let in; one without an action does too, and is no damage."""
+    try:
+        inbound, _ = decode_rules(text)
+    except InvalidValue:
+        return set()
+    return {rule for rule in inbound if rule.action is Action.ALLOW}
+
+
+def test_a_rule_without_an_action_is_not_taken_for_damage() -> None:
+    assert allowed_by('{"inbound_rules": [{}]}') == {Rule(Action.ALLOW)}
+    assert allowed_by('{"inbound_rules": [{"action": "deny"}]}') == set()
+    assert allowed_by("[]") == set()
+
+
 KEYS = sorted(key for key in stored(running()[0]) if key.startswith(f"{CALICO}/"))
 
 
@@ -66,7 +83,9 @@ def test_a_damaged_value_costs_nobody_else_the_network_and_opens_nothing(
     whole = stored(agent)[key]
     routed = machine.routed()
     others = {each.addresses[0] for each in (WEB, DB) if endpoint_key(each.id) != key}
-    agent.store.put(key, data.draw(damaged(whole)))
+    text = data.draw(damaged(whole))
+    assume(not allowed_by(text) - allowed_by(whole))
+    agent.store.put(key, text)
 
     agent.settle()
     # Who runs is not cut off for a word on another, and whose own makes no sense is closed.
