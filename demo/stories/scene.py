@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from demo.embedded.cluster import Cluster
 from demo.embedded.hosts import MASTER
@@ -82,15 +82,43 @@ class Scene:
         return next((actor for actor in self.actors if actor.task_id == task_id), None)
 
 
+class Commands(Protocol):
+    """What is asked of the master again and again."""
+
+    def product(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run `marathon-calico` with these arguments."""
+
+    def measure(self, what: str, text: str) -> subprocess.CompletedProcess[str]:
+        """Run `python -m demo.stories.measure` with this input."""
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """Starts each command."""
+
+    cluster: Cluster
+
+    def product(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run `marathon-calico` with these arguments."""
+        return self.cluster.product(*arguments)
+
+    def measure(self, what: str, text: str) -> subprocess.CompletedProcess[str]:
+        """Run `python -m demo.stories.measure` with this input."""
+        return self.cluster.run(MASTER, (*MEASURE, what), text)
+
+
 class Watcher:
     """Looks at the tasks of the apps that it was told to expect.
 
     It remembers under which definition of its app a task was first seen.
     """
 
-    def __init__(self, cluster: Cluster, marathon: MarathonApi) -> None:
+    def __init__(
+        self, cluster: Cluster, marathon: MarathonApi, commands: Commands | None = None
+    ) -> None:
         self._cluster = cluster
         self._marathon = marathon
+        self._commands = commands or Started(cluster)
         self._app_by_id: dict[str, Json] = {}
         self._app_by_task: dict[str, Json] = {}
         self._has_pools = False
@@ -165,7 +193,7 @@ class Watcher:
         return self._listed("hosts") if self._has_pools else ()
 
     def _listed(self, what: str) -> Sequence[Json]:
-        result = self._cluster.product("get", what, "-o", "json")
+        result = self._commands.product("get", what, "-o", "json")
         try:
             listed: Sequence[Json] = json.loads(result.stdout)
         except ValueError:
@@ -189,7 +217,7 @@ class Watcher:
         return {pair: Outcome(word) for pair, word in zip(targets, outcomes, strict=True)}
 
     def _get_tasks(self) -> Sequence[Json]:
-        result = self._cluster.product("get", "tasks", "-o", "json")
+        result = self._commands.product("get", "tasks", "-o", "json")
         try:
             rows: Sequence[Json] = json.loads(result.stdout)
         except ValueError as error:
@@ -197,7 +225,7 @@ class Watcher:
         return rows
 
     def _measure(self, what: str, given: object) -> Any:
-        result = self._cluster.run(MASTER, (*MEASURE, what), json.dumps(given))
+        result = self._commands.measure(what, json.dumps(given))
         if result.returncode != 0:
             raise MeasureError(f"measuring {what}: {result.stderr.strip()}")
         return json.loads(result.stdout)

@@ -22,7 +22,8 @@ from demo.embedded.cluster import Cluster
 from demo.embedded.processes import PROJECT
 from demo.stories.matrix import Cell, Outcome, Pair, judge_all
 from demo.stories.rest import MarathonApi
-from demo.stories.scene import Scene, Watcher
+from demo.stories.scene import Commands, Scene, Watcher
+from tests.cluster.preloaded import Preloaded
 
 COMMAND = (sys.executable, "-m", "demo")
 START_SECONDS = 20.0
@@ -115,17 +116,18 @@ def launched(*arguments: str) -> Iterator[Launched]:
 class Drive:
     """What a test does with a running cluster."""
 
-    def __init__(self, cluster: Cluster, marathon: MarathonApi) -> None:
+    def __init__(self, cluster: Cluster, marathon: MarathonApi, commands: Commands) -> None:
         self.cluster = cluster
         self.marathon = marathon
-        self.watcher = Watcher(cluster, marathon)
+        self.commands = commands
+        self.watcher = Watcher(cluster, marathon, commands)
 
     @classmethod
     @contextmanager
     def of(cls, cluster: Cluster) -> Iterator[Drive]:
         """Drive the cluster; on a failure, show what its processes last wrote."""
-        with MarathonApi(cluster.marathon_url) as marathon:
-            drive = cls(cluster, marathon)
+        with MarathonApi(cluster.marathon_url) as marathon, Preloaded.of(cluster) as commands:
+            drive = cls(cluster, marathon, commands)
             try:
                 yield drive
             except AssertionError:

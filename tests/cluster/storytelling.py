@@ -8,14 +8,16 @@ from rich.console import Console
 from demo.marathon.era import DEFAULT_ERA, Era
 from demo.stories.forms import read_group
 from demo.stories.narrator import Narrator
-from demo.stories.scene import Scene
+from demo.stories.scene import Scene, Watcher
 from demo.stories.stage import Stage, is_complete
 from tests.cluster.harness import Drive
 
 
 def quiet(drive: Drive, era: Era = DEFAULT_ERA) -> Stage:
     """A stage whose narrator nobody hears."""
-    return Stage(drive.cluster, drive.marathon, Narrator(Console(file=io.StringIO())), era)
+    stage = Stage(drive.cluster, drive.marathon, Narrator(Console(file=io.StringIO())), era)
+    stage.watcher = Watcher(drive.cluster, drive.marathon, drive.commands)
+    return stage
 
 
 def start_again_at_once(stage: Stage, name: str) -> None:
