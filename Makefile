@@ -10,7 +10,7 @@ INSIDE :=
 PYTEST_INSIDE := $(PYTEST)
 endif
 
-.PHONY: help demo check test test-pure test-simulation test-contract test-kernel test-browser
+.PHONY: help demo check check-types test test-pure test-simulation test-contract test-kernel test-browser
 .PHONY: test-image test-cluster test-whole soak bench simulate
 .PHONY: chaos mutants test-root images cluster cluster-down prepare prepare-test clean
 
@@ -43,12 +43,15 @@ demo:
 	@demo/prepare.sh $(if $(SCREENSHOTS),screenshots)
 	@$(PY) -m demo run $(if $(SCREENSHOTS),--screenshots '$(SCREENSHOTS)')
 
+# Types take one processor for long: the pure tests have the other one meanwhile.
 check: prepare
 	$(PY) -m ruff format --check .
 	$(PY) -m ruff check .
+	$(MAKE) --no-print-directory -j2 --output-sync=target check-types test-pure
+
+check-types: prepare
 	$(PY) -m mypy
 	.venv/bin/lint-imports --no-logo 2>/dev/null || .venv/bin/lint-imports
-	$(MAKE) --no-print-directory test-pure
 
 test-pure: prepare
 	$(PYTEST) -n 2 tests/unit tests/convergence
@@ -61,13 +64,14 @@ simulate: prepare-test
 	$(PY) -m tests.simulation --seed $(or $(SEED),1) --count $(or $(N),1) --jobs $(or $(JOBS),2) \
 	    --shrink $(if $(N),,--trace) $(WITH)
 
-# They mostly wait: for time-outs, for leases, for processes to start.
+# They mostly wait: for time-outs, for leases, for processes to start. One by one, so that
+# what takes long is spread over all.
 test-contract: prepare-test
-	$(PYTEST_INSIDE) -n 6 --dist load tests/contract tests/faults
+	$(PYTEST_INSIDE) -n 6 --dist load --maxschedchunk 1 tests/contract tests/faults
 
 # Each test has a network namespace of its own, and mostly waits.
 test-kernel: prepare-test
-	$(PYTEST_INSIDE) -n 3 --dist loadfile tests/kernel
+	$(PYTEST_INSIDE) -n 3 --dist loadfile --no-loadscope-reorder tests/kernel
 
 # Pages, in a headless Chromium.
 test-browser: prepare-test
@@ -83,11 +87,11 @@ test-cluster: prepare-test
 
 # The last three at once, so that none waits for the longest of another.
 test-whole: prepare-test
-	$(PYTEST) -n 4 --dist loadfile tests/cluster tests/browser tests/image
+	$(PYTEST) -n 4 --dist loadfile --no-loadscope-reorder tests/cluster tests/browser tests/image
 
 # What an ordinary user's run leaves out, and a little of the rest as root.
 test-root: prepare-test
-	$(PYTEST) -n 3 --dist loadfile $(addprefix tests/,image/test_cluster.py image/test_image.py \
+	$(PYTEST) -n 4 --dist loadfile --no-loadscope-reorder $(addprefix tests/,image/test_cluster.py image/test_image.py \
 	    kernel/test_charts.py kernel/test_docker.py cluster/test_isolation.py \
 	    unit/cli/test_credentials.py)
 

@@ -7,6 +7,25 @@ from tests.counts import FEW, MANY, Counts
 
 #: Seconds that one test may take under --soak.
 SOAK_TIMEOUT = 1800
+#: What takes longest begins first, or else a run's last minute has one test only.
+LONGEST = (
+    "tests/cluster/test_pages.py",
+    "tests/cluster/test_attached.py",
+    "tests/cluster/test_kills.py",
+    "tests/cluster/test_chaos.py",
+    "tests/cluster/test_stories.py",
+    "tests/cluster/test_eras.py",
+    "tests/cluster/test_isolation.py",
+    "tests/cluster/test_restore.py",
+    "tests/cluster/test_start_order.py",
+    "tests/cluster/test_stories_eras.py",
+    "tests/cluster/test_as_apps.py",
+    "tests/cluster/test_late_word.py",
+    "tests/cluster/test_lifetime.py",
+    "tests/contract/attach/test_attach_kills.py",
+    "tests/contract/controllers/test_leadership.py",
+    "tests/contract/controllers/test_held.py",
+)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -24,6 +43,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    items.sort(key=_turn)
     if config.getoption("--soak"):
         for item in items:
             if item.get_closest_marker("soak"):
@@ -33,6 +53,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if longest:
         config.hook.pytest_deselected(items=longest)
         items[:] = [item for item in items if item not in longest]
+
+
+def _turn(item: pytest.Item) -> int:
+    file = item.nodeid.partition("::")[0]
+    return LONGEST.index(file) if file in LONGEST else len(LONGEST)
 
 
 @pytest.fixture(scope="session")

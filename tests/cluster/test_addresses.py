@@ -69,3 +69,11 @@ def test_a_host_that_is_gone_is_forgotten_and_one_that_is_not_is_kept(drive: Dri
     assert (refused.returncode, asking.returncode, done.returncode) == (1, 2, 0)
     assert "its agent reports" in refused.stdout
     assert [each["host"] for each in asked(drive, "hosts", "list")] == ["host-1", "host-2"]
+
+
+def test_what_tests_ask_again_and_again_is_answered_as_by_a_start(drive: Drive) -> None:
+    for words in (("get", "pools", "-o", "json"), ("get", "nothing"), ("--help",)):
+        started = drive.cluster.product(*words)
+        asked_again = drive.commands.product(*words)
+        assert asked_again.returncode == started.returncode
+        assert (asked_again.stdout, asked_again.stderr) == (started.stdout, started.stderr)
