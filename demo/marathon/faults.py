@@ -45,7 +45,8 @@ class StreamFaults(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What goes wrong on the event stream; `drop` has names, `*` is all of them.
 
     `youngest_first` turns the order of events round that are late together;
-    `ends` ends each stream behind its headers.
+    `ends` ends each stream behind its headers; `packs` sends gzip to whoever takes
+    it, whose events wait until they fill a buffer.
     """
 
     heartbeat: bool = True
@@ -55,6 +56,7 @@ class StreamFaults(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     refuse: int | None = None
     youngest_first: bool = False
     ends: bool = False
+    packs: bool = False
 
 
 class FaultTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -97,6 +99,11 @@ class Faults:
     def ends_streams(self) -> bool:
         """True while new streams end behind their headers."""
         return self._table.stream.ends
+
+    @property
+    def packs_streams(self) -> bool:
+        """True while new streams are sent as gzip to those who take it."""
+        return self._table.stream.packs
 
     @property
     def leader(self) -> str:

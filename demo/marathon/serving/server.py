@@ -7,6 +7,7 @@ import logging
 import socket
 import threading
 import urllib.parse
+import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -29,6 +30,8 @@ log = logging.getLogger(__name__)
 
 BODY_LIMIT = 16 << 20
 EVENT_STREAM = "text/event-stream"
+#: What zlib calls gzip's own header with the largest window.
+GZIP = 16 + zlib.MAX_WBITS
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,10 +221,14 @@ class _Handler(KeptConnection):
             self.send_response(HTTPStatus.OK)
             self.send_header("Content-Type", "text/event-stream;charset=utf-8")
             self.send_header("Connection", "close")
+            pack = None
+            if site.faults.packs_streams and "gzip" in self.headers.get("Accept-Encoding", ""):
+                pack = zlib.compressobj(wbits=GZIP).compress
+                self.send_header("Content-Encoding", "gzip")
             self.end_headers()
             if site.faults.ends_streams:
                 return
-            subscriber.serve(self.connection, site.heartbeat, site.faults)
+            subscriber.serve(self.connection, site.heartbeat, site.faults, pack)
         finally:
             site.hub.detach(subscriber)
 

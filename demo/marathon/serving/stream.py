@@ -84,8 +84,18 @@ class Subscriber:
             self._cut = how
             os.eventfd_write(self._wake, 1)
 
-    def serve(self, connection: socket.socket, heartbeat: float, faults: Faults) -> None:
-        """Write events and heartbeats until either side ends the stream."""
+    def serve(
+        self,
+        connection: socket.socket,
+        heartbeat: float,
+        faults: Faults,
+        pack: Callable[[bytes], bytes] | None = None,
+    ) -> None:
+        """Write events and heartbeats, packed if asked for, until either side ends the stream."""
+
+        def send(data: bytes) -> None:
+            connection.sendall(data if pack is None else pack(data))
+
         poller = select.poll()
         poller.register(connection, select.POLLIN | select.POLLRDHUP)
         poller.register(self._wake, select.POLLIN)
@@ -101,17 +111,17 @@ class Subscriber:
                     return
             frames, cut = self._take(time.monotonic())
             for frame in frames:
-                connection.sendall(frame)
+                send(frame)
             if cut is not None:
                 if cut is Cut.MID_EVENT:
-                    connection.sendall(HALF_AN_EVENT)
+                    send(HALF_AN_EVENT)
                 return
             if time.monotonic() >= next_beat:
                 next_beat += heartbeat
                 if faults.heartbeat:
                     # Two flushes, as Jetty's servlet does: mostly two segments.
-                    connection.sendall(b"\r")
-                    connection.sendall(b"\n")
+                    send(b"\r")
+                    send(b"\n")
 
     def close(self) -> None:
         """Give the wake-up descriptor back; nothing is offered any more."""

@@ -1,18 +1,23 @@
 """F2, F15 to F18, F23, F25, F27 and F29: REST and the lists go wrong."""
 
 import socket
+import threading
+import time
+from collections.abc import Callable
 
 import pytest
+import requests
 
-from demo.marathon import Answer, RestFault
+from demo.marathon import Answer, Era, FaultTable, RestFault, StreamFaults
 from marathon_client.errors import MarathonUnavailable
 from marathon_client.events import TaskStatus
 from marathon_client.models import AppId, TaskId, TaskState
-from marathon_client.stream import Backoff, EventStream
+from marathon_client.stream import Backoff, Connected, Disconnected, EventStream
 from reconciler.controller.marathon.hints import subject
 from reconciler.controller.scheduling.intake import Message
 from reconciler.runtime.inbox import Inbox
 from tests.contract.failure_modes.world import QUICK, WEB, World, following
+from tests.contract.stand_in.era_world import marathon_of
 from tests.unit.marathon_client.loopback import Loopback
 
 
@@ -167,6 +172,85 @@ def test_f18_clients_that_are_cut_at_once_come_back_spread_out() -> None:
     width = (max(pauses) - min(pauses)) / 10
     tenths = [int((pause - min(pauses)) / width) for pause in pauses]
     assert max(map(tenths.count, range(11))) <= 200
+
+
+def test_f18_a_leader_that_starts_anew_is_not_asked_by_all_at_once() -> None:
+    # given two dozen clients of a Marathon that ends their streams and refuses new ones
+    with marathon_of(Era(1, 4)) as marathon:
+        clients = [Returning(marathon.url) for _ in range(24)]
+        try:
+            wait_for(lambda: all(each.connects == 1 for each in clients))
+            marathon.stand_in.faults.set(FaultTable(stream=StreamFaults(refuse=503)))
+            marathon.stand_in.cut_streams()
+            wait_for(lambda: all(each.refusals >= 3 for each in clients))
+
+            # when it serves again
+            marathon.stand_in.faults.set(FaultTable())
+            wait_for(lambda: all(each.connects == 2 for each in clients))
+        finally:
+            for each in clients:
+                each.end()
+
+    # then they are back one by one
+    back = sorted(each.back for each in clients)
+    assert back[-1] - back[0] > 0.25
+    width = (back[-1] - back[0]) / 10
+    tenths = [int((each - back[0]) / width) for each in back]
+    assert max(map(tenths.count, range(11))) <= len(clients) // 2
+
+
+class Returning:
+    """One client of a stream, and when it came back to it."""
+
+    def __init__(self, url: str) -> None:
+        self.connects = 0
+        self.refusals = 0
+        self.back = 0.0
+        self._stream = EventStream([url], backoff=Backoff(least=0.1, most=2.0))
+        self._thread = threading.Thread(target=self._follow)
+        self._thread.start()
+
+    def _follow(self) -> None:
+        for item in self._stream:
+            if isinstance(item, Connected):
+                self.back = time.monotonic()
+                self.connects += 1
+            elif isinstance(item, Disconnected) and "503" in item.reason:
+                self.refusals += 1
+
+    def end(self) -> None:
+        self._stream.stop()
+        self._thread.join()
+
+
+def wait_for(holds: Callable[[], bool]) -> None:
+    """Wait until this holds."""
+    deadline = time.monotonic() + 30
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_f23_a_stream_that_is_packed_for_others_is_heard_at_once() -> None:
+    with following() as world:
+        # given a proxy that packs streams for whoever takes that
+        world.break_stream(StreamFaults(packs=True))
+        world.marathon.stand_in.cut_streams()
+        world.pass_by(5)
+        world.until(lambda: world.stream.stats.connected)
+        with requests.get(
+            f"{world.marathon.url}/v2/events",
+            headers={"Accept": "text/event-stream"},
+            stream=True,
+            timeout=(5.0, 1.0),
+        ) as packed:
+            world.deploy()
+            world.by_event(lambda: len(world.opened()) == 1)
+
+            # then others would have heard nothing yet
+            assert packed.headers["Content-Encoding"] == "gzip"
+            with pytest.raises(requests.ConnectionError, match="timed out"):
+                next(packed.iter_lines())
 
 
 def test_f23_nobody_is_asked_to_compress_the_stream() -> None:
