@@ -14,7 +14,8 @@ from tests.simulation.__main__ import HASH_SEED
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("calico", "marathon_client", "reconciler", "tests/simulation")
-SEEDS = "3000"
+#: As many as are tried for those of QUICK, and for those of SLOW.
+SEEDS, MANY_SEEDS = "3000", "8000"
 
 #: The promise that a schedule then breaks, by what the code does wrong.
 QUICK = {
@@ -56,7 +57,10 @@ def test_a_bug_breaks_a_promise(what: str, promise: str, tmp_path: Path) -> None
     assert wrong is not None, "the bug no longer fits the code"
     path.write_text(wrong)
     ended = subprocess.run(
-        [sys.executable, "-m", "tests.simulation", "--count", SEEDS, "--stop"],
+        [
+            *(sys.executable, "-m", "tests.simulation", "--stop"),
+            *(("--count", MANY_SEEDS, "--jobs", "2") if what in SLOW else ("--count", SEEDS)),
+        ],
         check=False,
         capture_output=True,
         text=True,
