@@ -38,7 +38,7 @@ def render_json(value: object) -> str:
 
 
 def _as(kind: type[T], value: object, name: str, expected: str) -> T:
-    # bool is an int to Python, never to JSON; of what JSON makes no type has others below.
+    # Its very type: bool is an int to Python, never to JSON.
     if type(value) is not kind:
         raise InvalidValue(f"{name} must be {expected}, not {_shown(value)}")
     return value

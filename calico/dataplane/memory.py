@@ -163,8 +163,7 @@ class MemoryDataplane:
         return tuple(
             each
             for each in self._tracked
-            if each.concerns(wanted)
-            or (ranges and any(end in cidr for cidr in ranges for end in each.ends))
+            if each.concerns(wanted) or any(end in cidr for cidr in ranges for end in each.ends)
         )
 
     def forget(self, connections: Iterable[Connection]) -> None:

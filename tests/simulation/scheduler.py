@@ -182,16 +182,8 @@ class Scheduler:
     def sleep(self, seconds: float) -> None:
         """Let time pass for the calling thread, unless it is woken."""
         thread = self.current
-        now = self.now()
-        thread.wake = due = now + seconds
-        if now < due and thread.ready:
-            # Mostly it is so: `plan` with all that is known here.
-            thread.ready = False
-            self._ready.remove(thread)
-            thread.turn = turn = next(self._turns)
-            heappush(self._naps, (max(due, thread.process.paused_until), turn, thread))
-        else:
-            self.plan(thread)
+        thread.wake = self.now() + seconds
+        self.plan(thread)
         self._switch()
 
     @property

@@ -107,7 +107,7 @@ class HostReconciler:
         self._gone: frozenset[TaskId] = frozenset()
         self._vouching = Vouching(clock.monotonic())
         #: Whether it is known which tasks to search for: what came since changed none.
-        self._is_wanted = False
+        self._is_want_known = False
         #: Tasks that are wired, and not known where.
         self._unknown: frozenset[TaskId] = frozenset()
 
@@ -125,7 +125,7 @@ class HostReconciler:
 
     def handle(self, message: AgentMessage) -> None:
         """Take one message in; nothing is done yet."""
-        self._is_wanted = False
+        self._is_want_known = False
         match message:
             case Search():
                 self._searches.take_in(
@@ -214,10 +214,10 @@ class HostReconciler:
     def search(self) -> frozenset[TaskId]:
         """Tasks to search for now; empty while a search goes on."""
         now = self._clock.monotonic()
-        if not self._is_wanted:
+        if not self._is_want_known:
             self._want(now)
             self._unknown = self._kernel.linked - self._evidence.attached.keys()
-            self._is_wanted = True
+            self._is_want_known = True
         return self._searches.begin(now, self._unknown)
 
     def _want(self, now: float) -> None:
@@ -252,7 +252,7 @@ class HostReconciler:
 
     def reconcile(self) -> Pass:
         """Make the kernel agree with what is believed, and answer who asked for a network."""
-        self._is_wanted = False
+        self._is_want_known = False
         view = self._belief.judge()
         self._held.note_seen(max(self._belief.reached.values(), default=Revision(0)))
         if self._is_unjudged and view.source is Source.DATASTORE and not view.doubt:

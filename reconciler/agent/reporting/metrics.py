@@ -95,7 +95,7 @@ class AgentMetrics:
         self._show(self.revision, reached.revision)
 
     def _show(self, gauge: Gauge, value: int) -> None:
-        """Set what is not shown already: a gauge of its own lock is dear at each pass."""
+        """Set what is not shown already: each gauge has a lock to wait for."""
         if self._shown.get(gauge) != value:
             self._shown[gauge] = value
             gauge.set(value)

@@ -12,17 +12,16 @@ from calico.codec import encode_block, encode_chain, encode_pool
 from calico.datastore.api import Key, Revision
 from calico.datastore.memory import MemoryDatastore
 from calico.keys import BLOCKS, CALICO, CHAIN, block_key, pool_key
-from calico.model import BootId, ContainerId
-from reconciler.agent.attachments.allocator import AllocateAsked
+from calico.model import BootId
 from reconciler.agent.attachments.block_writes import BlockWritten
 from reconciler.agent.attachments.files import AttachmentFiles
-from reconciler.agent.attachments.requests import Reply
 from reconciler.agent.attachments.service import AttachService
 from reconciler.agent.belief import PREFIXES, Belief, View
-from reconciler.attach.api import AttachError, AttachUnavailable, Wish
+from reconciler.attach.api import AttachError, AttachUnavailable
 from reconciler.runtime.clock import ManualClock
 from reconciler.runtime.watchfeed import Bookmark, Changed, Loaded
 from tests.contract.attach.agent_rig import SteppedStore
+from tests.unit.agent.attachments.giving import give
 from tests.unit.agent.world import HOST, POOL, filled_store, loaded
 
 CIDR = block_of(IPAddress("192.168.0.1"))
@@ -198,13 +197,7 @@ class Giver:
 
     def give(self, container: str = "box") -> tuple[IPAddress, ...] | AttachError | None:
         """Give an address to a container."""
-        reply: Reply[tuple[IPAddress, ...] | AttachError] = Reply()
-        word: Reply[str] = Reply()
-        word.settle("")
-        asked = AllocateAsked(ContainerId(container), Wish(), 1e9, reply, word, 1e9)
-        self.service.allocator.post(asked)
-        self.service.allocator.step()
-        return reply.wait(0)
+        return give(self.service.allocator, container)
 
 
 def test_who_gives_an_address_tells_where_and_when_it_was_written(tmp_path: Path) -> None:

@@ -11,17 +11,18 @@ from calico.codec import decode_block, encode_chain, encode_pool
 from calico.dataplane.memory import MemoryDataplane
 from calico.dataplane.state import HostFacts
 from calico.keys import BLOCKS, CALICO, CHAIN, parse_block_key, pool_key
-from calico.model import BootId, ContainerId
-from reconciler.agent.attachments.allocator import SWEEP_EVERY, AllocateAsked
+from calico.model import BootId
+from reconciler.agent.attachments.allocator import SWEEP_EVERY
 from reconciler.agent.attachments.block_writes import BlockRefused, BlockWritten
 from reconciler.agent.attachments.files import AttachmentFiles
-from reconciler.agent.attachments.requests import AttachMessage, Reply
+from reconciler.agent.attachments.requests import AttachMessage
 from reconciler.agent.attachments.service import AttachService
 from reconciler.agent.reconciliation.passes import HostSettings, Pass
 from reconciler.agent.reconciliation.reconcile import HostReconciler
-from reconciler.attach.api import AttachError, AttachUnavailable, Wish
+from reconciler.attach.api import AttachError, AttachUnavailable
 from reconciler.runtime.clock import ManualClock
 from reconciler.runtime.watchfeed import Changed, Loaded
+from tests.unit.agent.attachments.giving import give
 from tests.unit.agent.world import HOST, POOL, UNDERLAY, filled_store, loaded, vouch_for
 
 
@@ -80,13 +81,7 @@ class SetBack:
 
     def give(self, container: str) -> tuple[IPAddress, ...] | AttachError | None:
         """Give an address to a container."""
-        reply: Reply[tuple[IPAddress, ...] | AttachError] = Reply()
-        word: Reply[str] = Reply()
-        word.settle("")
-        asked = AllocateAsked(ContainerId(container), Wish(), 1e9, reply, word, 1e9)
-        self.service.allocator.post(asked)
-        self.service.allocator.step()
-        return reply.wait(0)
+        return give(self.service.allocator, container)
 
     def block(self) -> Block:
         """The one that was given from."""
